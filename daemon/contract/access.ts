@@ -1,0 +1,131 @@
+// Who may come in: the pure rules of Host, Origin and bearer that both listeners apply, in the order of the protocol.
+import { createHash, timingSafeEqual } from 'node:crypto';
+import { failPlain } from './errors.ts';
+
+export interface AccessPolicy {
+  /** `tcp` listeners check Host and Origin; on `unix` the file mode already decides who connects. */
+  readonly listener: 'tcp' | 'unix';
+  /** Host that the listener was asked to bind. */
+  readonly boundHost: string;
+  readonly port: number;
+  readonly token: string | undefined;
+  /** Bearer on loopback too; `/health` loses its exemption. */
+  readonly requireAuth: boolean;
+  /** Canonical origins, or `*`. */
+  readonly allowedOrigins: readonly string[];
+}
+
+export interface OriginVerdict {
+  /** The header is dropped before the request goes on. */
+  readonly isOwn: boolean;
+  /** Headers for the answer, present for an allowed foreign origin. */
+  readonly corsHeaders: Readonly<Record<string, string>>;
+}
+
+/** 127/8, ::1, and IPv4-mapped loopback. A peer without address (unix socket) is loopback. */
+export function isLoopbackAddress(address: string | undefined): boolean {
+  if (address === undefined || address === '') return true;
+  const plain = address.replace(/^::ffff:/i, '');
+  return plain === '::1' || plain === 'localhost' || /^127\.\d+\.\d+\.\d+$/.test(plain);
+}
+
+/** Whether the listener can be reached only from this machine. */
+export function isLoopbackBind(policy: AccessPolicy): boolean {
+  return policy.listener === 'unix' || isLoopbackAddress(policy.boundHost.replace(/^\[|\]$/g, ''));
+}
+
+function ownHosts(policy: AccessPolicy): string[] {
+  const bound = policy.boundHost.includes(':') && !policy.boundHost.startsWith('[') ? `[${policy.boundHost}]` : policy.boundHost;
+  return ['localhost', '127.0.0.1', '[::1]', 'host.docker.internal', bound.toLowerCase()];
+}
+
+/**
+ * The Host allowlist of loopback binds (a guard against DNS rebinding).
+ * @throws ApiError 403.
+ */
+export function checkHost(policy: AccessPolicy, host: string | undefined): void {
+  if (policy.listener === 'unix' || !isLoopbackBind(policy)) return;
+  const given = (host ?? '').toLowerCase();
+  const isBarePortAllowed = policy.port === 80 || policy.port === 443;
+  const isKnown = ownHosts(policy).some(
+    (own) => given === `${own}:${policy.port}` || (isBarePortAllowed && given === own),
+  );
+  if (!isKnown) throw failPlain(403, 'Invalid Host header');
+}
+
+/**
+ * The Origin rules: none and our own pass, listed ones pass with CORS headers, `null` and the rest are refused.
+ * @throws ApiError 403; the caller adds `Vary: Origin`.
+ */
+export function checkOrigin(policy: AccessPolicy, origin: string | undefined): OriginVerdict {
+  const none = { isOwn: false, corsHeaders: {} };
+  if (policy.listener === 'unix' || origin === undefined) return none;
+  const given = origin.toLowerCase();
+  if (isOwnOrigin(policy, given)) return { isOwn: true, corsHeaders: {} };
+  const isListed = policy.allowedOrigins.includes('*') || policy.allowedOrigins.includes(given);
+  if (given === 'null' || !isListed) throw failPlain(403, 'Request denied by CORS policy');
+  return { isOwn: false, corsHeaders: corsHeaders(origin) };
+}
+
+function isOwnOrigin(policy: AccessPolicy, origin: string): boolean {
+  return ownHosts(policy).some((host) =>
+    ['http', 'https'].some((scheme) => {
+      const isDefaultPort = policy.port === (scheme === 'http' ? 80 : 443);
+      return origin === `${scheme}://${host}:${policy.port}` || (isDefaultPort && origin === `${scheme}://${host}`);
+    }),
+  );
+}
+
+function corsHeaders(origin: string): Record<string, string> {
+  return {
+    'Access-Control-Allow-Origin': origin,
+    Vary: 'Origin',
+    'Access-Control-Allow-Methods': 'GET, POST, PATCH, DELETE, OPTIONS',
+    'Access-Control-Allow-Headers':
+      'Authorization, Content-Type, X-Qwen-Client-Id, Last-Event-ID, X-Qwen-Event-Epoch',
+    'Access-Control-Max-Age': '86400',
+    'Access-Control-Expose-Headers': 'Retry-After, X-Qwen-Event-Epoch, X-Qwen-SSE-Stream-Id',
+  };
+}
+
+/** Whether an OPTIONS request is a CORS preflight, answered 204 before authentication. */
+export function isPreflight(method: string | undefined, headers: Readonly<Record<string, unknown>>): boolean {
+  return (
+    method === 'OPTIONS' &&
+    (headers['access-control-request-method'] !== undefined ||
+      headers['access-control-request-headers'] !== undefined)
+  );
+}
+
+/** Whether GET /health passes without a bearer. */
+export function isHealthExempt(policy: AccessPolicy): boolean {
+  return isLoopbackBind(policy) && !policy.requireAuth;
+}
+
+/**
+ * The bearer check; passes when no token is configured.
+ * @throws ApiError 401 with the same body for every cause.
+ */
+export function checkBearer(token: string | undefined, authorization: string | undefined): void {
+  if (token === undefined) return;
+  const given = /^bearer[ \t]+(.*)$/is.exec(authorization ?? '')?.[1];
+  if (given === undefined || !isSameSecret(given, token)) throw failPlain(401, 'Unauthorized');
+}
+
+/** Compares two secrets in time that depends on neither. */
+export function isSameSecret(given: string, expected: string): boolean {
+  const digest = (text: string) => createHash('sha256').update(text).digest();
+  return timingSafeEqual(digest(given), digest(expected));
+}
+
+/**
+ * Parses one allowed origin of the configuration.
+ * @throws Error when it is neither `*` nor a canonical origin.
+ */
+export function parseOrigin(text: string): string {
+  if (text === '*') return text;
+  const parsed = URL.canParse(text) ? new URL(text) : undefined;
+  if (parsed === undefined || parsed.origin === 'null' || parsed.origin !== text.toLowerCase())
+    throw new Error(`--allow-origin must be "*" or an origin such as https://example.org, got "${text}"`);
+  return parsed.origin;
+}

@@ -1,0 +1,64 @@
+// From a thrown error to the response that a client reads. The only place where request errors are logged.
+import type { ServerResponse } from 'node:http';
+import { ApiError } from './errors.ts';
+import type { Log } from './log.ts';
+
+export interface ErrorAnswer {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: Readonly<Record<string, unknown>>;
+}
+
+/** Maps any thrown value to its answer. An unknown one is `500 {"error":"Internal server error"}`: no detail leaks. */
+export function answerFor(error: unknown): ErrorAnswer {
+  if (!(error instanceof ApiError)) {
+    return { status: 500, headers: {}, body: { error: 'Internal server error' } };
+  }
+  const headers: Record<string, string> = {};
+  if (error.retryAfterS !== undefined) headers['Retry-After'] = String(error.retryAfterS);
+  const code = error.code === undefined ? {} : { code: error.code };
+  return { status: error.status, headers, body: { error: error.message, ...code, ...error.context } };
+}
+
+/** Logs an error at the level that it deserves: a client's mistake at debug, a refusal at info, ours at error. */
+export function logError(log: Log, error: unknown, context: Readonly<Record<string, unknown>> = {}): void {
+  if (!(error instanceof ApiError)) log.error({ err: error, ...context }, 'unexpected error');
+  else if (error.status >= 500)
+    log.warn({ code: error.code, status: error.status, ...context }, error.message);
+  else log.debug({ code: error.code, status: error.status, ...context }, error.message);
+}
+
+/** Writes a JSON answer on a raw response. Does nothing once a head has been sent. */
+export function sendJson(
+  res: ServerResponse,
+  status: number,
+  body: unknown,
+  headers: Readonly<Record<string, string>> = {},
+): void {
+  if (res.headersSent || res.destroyed) return;
+  const bytes = Buffer.from(JSON.stringify(body));
+  res.writeHead(status, {
+    ...headers,
+    'Content-Type': 'application/json; charset=utf-8',
+    'Content-Length': bytes.length,
+  });
+  res.end(bytes);
+}
+
+/** Logs the error and writes its answer on a raw response. */
+export function sendError(
+  res: ServerResponse,
+  error: unknown,
+  log: Log,
+  context: Readonly<Record<string, unknown>> = {},
+): void {
+  logError(log, error, context);
+  const answer = answerFor(error);
+  sendJson(res, answer.status, answer.body, answer.headers);
+}
+
+/** The HTML body of an unknown route, as the protocol's reference server (an express app) words it. */
+export function unknownRouteHtml(method: string, path: string): string {
+  const escaped = `${method} ${path}`.replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`);
+  return `<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8"><title>Error</title></head>\n<body><pre>Cannot ${escaped}</pre></body>\n</html>\n`;
+}

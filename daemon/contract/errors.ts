@@ -1,0 +1,117 @@
+// The error table: every code that a client can read, with the status and the retry hint that belong to it.
+// Throw `fail(code, ...)`; `envelope.ts` is the only place that turns the error into a response.
+
+interface ErrorSpec {
+  readonly status: number;
+  /** Seconds for the Retry-After header; absent means that retrying does not help. */
+  readonly retryAfterS?: number;
+}
+
+/** Codes are those of the wire protocol; a code has one status everywhere. */
+export const ERRORS = {
+  invalid_client_id: { status: 400 },
+  missing_client_id: { status: 400 },
+  workspace_mismatch: { status: 400 },
+  invalid_session_scope: { status: 400 },
+  invalid_session_id: { status: 400 },
+  invalid_session_source: { status: 400 },
+  invalid_approval_mode: { status: 400 },
+  invalid_deadline_ms: { status: 400 },
+  invalid_max_queued: { status: 400 },
+  invalid_option_id: { status: 400 },
+  invalid_cursor: { status: 400 },
+  invalid_archive_state: { status: 400 },
+  invalid_session_view: { status: 400 },
+  invalid_session_group_filter: { status: 400 },
+  invalid_parent_session_id: { status: 400 },
+  invalid_parent_session_filter: { status: 400 },
+  invalid_path: { status: 400 },
+  invalid_display_name: { status: 400 },
+  invalid_force_flag: { status: 400 },
+  invalid_persist_flag: { status: 400 },
+  invalid_workspace_request: { status: 400 },
+  invalid_request: { status: 400 },
+  branch_and_worktree_conflict: { status: 400 },
+  token_required: { status: 401 },
+  untrusted_workspace: { status: 403 },
+  permission_forbidden: { status: 403 },
+  session_not_found: { status: 404 },
+  session_closing: { status: 404 },
+  session_id_conflict: { status: 409 },
+  session_workspace_conflict: { status: 409 },
+  restore_in_progress: { status: 409, retryAfterS: 5 },
+  workspace_exists: { status: 409 },
+  workspace_nested: { status: 409 },
+  workspace_limit_reached: { status: 409 },
+  workspace_busy: { status: 409 },
+  primary_workspace_removal_forbidden: { status: 409 },
+  static_workspace_removal_forbidden: { status: 409 },
+  rate_limit_exceeded: { status: 429 },
+  subscriber_limit_exceeded: { status: 429, retryAfterS: 5 },
+  ambiguous_session_owner: { status: 500 },
+  cancel_sentinel_collision: { status: 500 },
+  session_id_not_honored: { status: 500 },
+  not_implemented: { status: 501 },
+  permission_policy_not_implemented: { status: 501 },
+  acp_channel_unavailable: { status: 503, retryAfterS: 5 },
+  session_limit_exceeded: { status: 503, retryAfterS: 5 },
+  prompt_queue_full: { status: 503, retryAfterS: 5 },
+  workspace_runtime_unavailable: { status: 503, retryAfterS: 1 },
+  workspace_draining: { status: 503, retryAfterS: 5 },
+  daemon_draining: { status: 503, retryAfterS: 5 },
+  daemon_limit_exceeded: { status: 503, retryAfterS: 5 },
+  init_timeout: { status: 504 },
+  storage_unavailable: { status: 507 },
+} as const satisfies Record<string, ErrorSpec>;
+
+export type ErrorCode = keyof typeof ERRORS;
+
+/** An error that a client may read in full. Anything else that is thrown becomes a bare 500. */
+export class ApiError extends Error {
+  readonly status: number;
+  /** A table code, a JSON-RPC number passed on from the agent, or undefined where the protocol has no code. */
+  readonly code: ErrorCode | number | undefined;
+  /** Extra top-level fields of the body. */
+  readonly context: Readonly<Record<string, unknown>>;
+  readonly retryAfterS: number | undefined;
+
+  constructor(
+    status: number,
+    code: ErrorCode | number | undefined,
+    message: string,
+    context: Readonly<Record<string, unknown>> = {},
+    retryAfterS?: number,
+  ) {
+    super(message);
+    this.name = 'ApiError';
+    this.status = status;
+    this.code = code;
+    this.context = context;
+    this.retryAfterS = retryAfterS;
+  }
+}
+
+/** An error with a code of the table. `retryAfterS` overrides the table's hint where the caller knows better. */
+export function fail(
+  code: ErrorCode,
+  message: string,
+  context: Readonly<Record<string, unknown>> = {},
+  retryAfterS?: number,
+): ApiError {
+  const spec: ErrorSpec = ERRORS[code];
+  return new ApiError(spec.status, code, message, context, retryAfterS ?? spec.retryAfterS);
+}
+
+/** An error for which the protocol defines no code (401, host and origin refusals, plain 400s, vote misses). */
+export function failPlain(
+  status: number,
+  message: string,
+  context: Readonly<Record<string, unknown>> = {},
+): ApiError {
+  return new ApiError(status, undefined, message, context);
+}
+
+/** A JSON-RPC failure of the agent, answered as HTTP 500 with its numeric code. */
+export function failAgent(code: number, message: string, data?: unknown): ApiError {
+  return new ApiError(500, code, message, data === undefined ? {} : { data });
+}

@@ -1,0 +1,129 @@
+// What a daemon tells its coordinator, as NDJSON on `GET /control/feed`. Every record has `seq`, counting up by one;
+// the first of a connection is a snapshot taken in one tick, the rest are deltas. A gap means: reconnect.
+
+/** Path of the feed on the daemon's socket. */
+export const FEED_PATH = '/control/feed';
+/** Path that answers the incarnation nonce and whether the daemon is ending. */
+export const IDENTITY_PATH = '/control/identity';
+/** Header on answers that made a session live: the feed `seq` after which the session is in the feed. */
+export const FEED_SEQ_HEADER = 'x-qwen-feed-seq';
+
+/** Who the client really is, set by the coordinator and believed by a daemon only with the incarnation's secret. */
+export const PEER_HEADER = 'x-qwen-coordinator-peer';
+export const TOKEN_NAME_HEADER = 'x-qwen-coordinator-token-name';
+/** Prefix of every header of this kind: what a client sends under it is dropped. */
+export const INTERNAL_HEADER_PREFIX = 'x-qwen-coordinator-';
+export const REQUEST_ID_HEADER = 'x-request-id';
+
+/** Body of GET /control/identity. */
+export interface DaemonIdentity {
+  readonly contract: number;
+  readonly incarnation: string;
+  readonly pid: number;
+  readonly startTime: number;
+  readonly version: string;
+  readonly ending: boolean;
+}
+
+export interface FeedClient {
+  readonly clientId: string;
+  /** How often the id was registered and not yet detached. */
+  readonly count: number;
+  readonly lastSeenAtMs: number;
+}
+
+/** A live session as the coordinator stores it. Sent whole on every change. */
+export interface FeedSession {
+  readonly sessionId: string;
+  readonly workspaceCwd: string;
+  readonly createdAtMs: number;
+  readonly lastSeenAtMs: number;
+  readonly clients: readonly FeedClient[];
+  readonly displayName?: string;
+  readonly sourceType?: string;
+  readonly sourceId?: string;
+  /** The session in the workspace's single slot. */
+  readonly isDefault: boolean;
+}
+
+export type PromptState = 'queued' | 'running' | 'completed' | 'failed';
+
+export interface FeedPrompt {
+  readonly promptId: string;
+  readonly sessionId: string;
+  readonly state: PromptState;
+  readonly atMs: number;
+  /** Stop reason of a completed prompt, error code of a failed one. */
+  readonly outcome?: string;
+}
+
+export interface FeedAgent {
+  readonly pid: number;
+  /** Process group of the agent and its children. */
+  readonly pgid: number;
+  readonly startTime: number;
+}
+
+export interface FeedEnded {
+  readonly sessionId: string;
+  readonly reason: string;
+  readonly atMs: number;
+}
+
+export interface FeedBeat {
+  readonly atMs: number;
+  /** Resident memory of the daemon process. */
+  readonly rssBytes: number;
+  /** Resident memory of the agent's process group, 0 when it cannot be read. */
+  readonly agentRssBytes: number;
+  readonly sessions: number;
+  readonly activePrompts: number;
+  readonly queuedPrompts: number;
+  readonly pendingPermissions: number;
+  readonly subscribers: number;
+  readonly lastActivityAtMs: number | null;
+}
+
+export type FeedBody =
+  | {
+      readonly type: 'snapshot';
+      readonly contract: number;
+      readonly incarnation: string;
+      readonly version: string;
+      readonly sessions: readonly FeedSession[];
+      readonly prompts: readonly FeedPrompt[];
+      /** Head event id of each live session's bus. */
+      readonly eventHeads: Readonly<Record<string, number>>;
+      readonly openPermissions: readonly string[];
+      readonly agent: FeedAgent | null;
+      /** Sessions that ended while no feed was read (bounded). */
+      readonly ended: readonly FeedEnded[];
+      readonly beat: FeedBeat;
+    }
+  | { readonly type: 'session'; readonly session: FeedSession }
+  | { readonly type: 'session_ended'; readonly ended: FeedEnded }
+  | { readonly type: 'prompt'; readonly prompt: FeedPrompt }
+  /** Heartbeats since the last record of this type, coalesced per client; `clientId` null is the anonymous watermark. */
+  | {
+      readonly type: 'seen';
+      readonly seen: readonly { readonly sessionId: string; readonly clientId: string | null; readonly atMs: number }[];
+    }
+  | {
+      readonly type: 'agent';
+      readonly agent: FeedAgent | null;
+      readonly exit?: { readonly code: number | null; readonly signal: string | null; readonly sessions: number };
+    }
+  | { readonly type: 'beat'; readonly beat: FeedBeat };
+
+export type FeedRecord = FeedBody & { readonly seq: number };
+
+/** Parses one line of the feed. Returns undefined for a line that is no record; the reader then reconnects. */
+export function parseFeedRecord(line: string): FeedRecord | undefined {
+  try {
+    const raw = JSON.parse(line) as Partial<FeedRecord> | null;
+    if (typeof raw !== 'object' || raw === null) return undefined;
+    return typeof raw.seq === 'number' && typeof raw.type === 'string' ? (raw as FeedRecord) : undefined;
+  } catch {
+    return undefined;
+  }
+}

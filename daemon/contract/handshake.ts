@@ -1,0 +1,106 @@
+// How a coordinator and the daemon that it spawned come to know each other: one JSON line each way on descriptor 3.
+import { type Limits, limitsFrom } from './limits.ts';
+
+/** Version of everything that the two processes say to each other: handshake, feed, control routes, trust headers. */
+export const CONTRACT_VERSION = 1;
+
+/** Descriptor of the two-way pipe. */
+export const HANDSHAKE_FD = 3;
+
+/** Carries the incarnation id in the environment of daemon and agent, so that strays can be found in /proc. */
+export const INCARNATION_ENV = 'QWEN_COORDINATOR_INCARNATION';
+
+/** Coordinator -> daemon. */
+export interface HandshakeRequest {
+  readonly contract: number;
+  /** `<16-hex workspace id>-<n>`, unique for ever within a state directory. */
+  readonly incarnation: string;
+  /** Canonical workspace path. */
+  readonly workspace: string;
+  /** Unix socket path to listen on. */
+  readonly socket: string;
+  /** Bearer for this incarnation. */
+  readonly secret: string;
+  /** Agent profile name or command line, as the `--agent` flag takes it. */
+  readonly agent: string;
+  /** Directory for what the daemon keeps on disk (agent transcripts, recordings). */
+  readonly stateDir: string;
+  readonly logLevel: string;
+  readonly limits: Limits;
+}
+
+/** Daemon -> coordinator, once it listens. */
+export interface ReadyLine {
+  readonly ready: true;
+  readonly contract: number;
+  readonly pid: number;
+  /** Field 22 of /proc/pid/stat (clock ticks since boot), or 0 where there is no /proc. */
+  readonly startTime: number;
+  readonly socket: string;
+  readonly incarnation: string;
+  readonly version: string;
+}
+
+/** Daemon -> coordinator, when it cannot serve: the reason in words a person can act on. */
+export interface RefusedLine {
+  readonly ready: false;
+  readonly error: string;
+}
+
+export type HandshakeAnswer = ReadyLine | RefusedLine;
+
+/**
+ * Parses the coordinator's line.
+ * @throws Error naming the field that is missing or malformed.
+ */
+export function parseHandshakeRequest(line: string): HandshakeRequest {
+  const raw = record(JSON.parse(line), 'handshake');
+  return {
+    contract: number(raw, 'contract'),
+    incarnation: string(raw, 'incarnation'),
+    workspace: string(raw, 'workspace'),
+    socket: string(raw, 'socket'),
+    secret: string(raw, 'secret'),
+    agent: string(raw, 'agent'),
+    stateDir: string(raw, 'stateDir'),
+    logLevel: string(raw, 'logLevel'),
+    limits: limitsFrom(record(raw['limits'], 'limits')),
+  };
+}
+
+/**
+ * Parses the daemon's line.
+ * @throws Error naming the field that is missing or malformed.
+ */
+export function parseHandshakeAnswer(line: string): HandshakeAnswer {
+  const raw = record(JSON.parse(line), 'handshake answer');
+  if (raw['ready'] !== true) return { ready: false, error: string(raw, 'error') };
+  return {
+    ready: true,
+    contract: number(raw, 'contract'),
+    pid: number(raw, 'pid'),
+    startTime: number(raw, 'startTime'),
+    socket: string(raw, 'socket'),
+    incarnation: string(raw, 'incarnation'),
+    version: string(raw, 'version'),
+  };
+}
+
+function record(value: unknown, name: string): Record<string, unknown> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw new Error(`${name} is not an object`);
+  return value as Record<string, unknown>;
+}
+
+function string(raw: Record<string, unknown>, name: string): string {
+  const value = raw[name];
+  if (typeof value !== 'string' || value === '') throw new Error(`handshake field "${name}" is not a string`);
+  return value;
+}
+
+function number(raw: Record<string, unknown>, name: string): number {
+  const value = raw[name];
+  if (typeof value !== 'number' || !Number.isFinite(value))
+    throw new Error(`handshake field "${name}" is not a number`);
+  return value;
+}

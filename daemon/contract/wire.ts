@@ -1,0 +1,55 @@
+// Wire types that both processes or their tests name. The wire itself is described in docs/api.md.
+
+export const CLIENT_ID_HEADER = 'x-qwen-client-id';
+export const EPOCH_HEADER = 'x-qwen-event-epoch';
+export const STREAM_ID_HEADER = 'x-qwen-sse-stream-id';
+
+/** Query or body values that select one of the session scopes. */
+export const SESSION_SCOPES = ['single', 'thread'] as const;
+export type SessionScope = (typeof SESSION_SCOPES)[number];
+
+export const APPROVAL_MODES = ['plan', 'default', 'auto-edit', 'auto', 'yolo'] as const;
+export type ApprovalMode = (typeof APPROVAL_MODES)[number];
+
+export const PERMISSION_POLICIES = ['first-responder', 'designated', 'consensus', 'local-only'] as const;
+export type PermissionPolicy = (typeof PERMISSION_POLICIES)[number];
+
+/** Whether a peer is on this machine. `local-only` permissions and the strict gate judge by it. */
+export type Peer = 'loopback' | 'remote';
+
+/** An event on a session's bus; `id` is absent on synthetic frames. */
+export interface EventEnvelope {
+  readonly id?: number;
+  readonly v: 1;
+  readonly type: string;
+  readonly data: unknown;
+  readonly promptId?: string;
+  readonly originatorClientId?: string;
+  readonly _meta: { readonly serverTimestamp: number };
+}
+
+const CLIENT_ID_PATTERN = /^[A-Za-z0-9._:-]{1,128}$/;
+
+/** Whether a non-empty client id header is well-formed. */
+export function isClientId(value: string): boolean {
+  return CLIENT_ID_PATTERN.test(value);
+}
+
+const UUID_PATTERN = /^[0-9a-f]{8}-[0-9a-f]{4}-[1-5][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/i;
+
+/** Whether `value` is an RFC 4122 UUID of version 1 to 5. */
+export function isUuid(value: string): boolean {
+  return UUID_PATTERN.test(value);
+}
+
+/** The form in which a session id is looked up: UUIDs are lower-cased, other ids are kept. */
+export function sessionKey(id: string): string {
+  return isUuid(id) ? id.toLowerCase() : id;
+}
+
+const REQUEST_ID_PATTERN = /^[A-Za-z0-9._-]{1,64}$/;
+
+/** A client's own request id, or undefined where it may not be kept. */
+export function acceptedRequestId(value: string | readonly string[] | undefined): string | undefined {
+  return typeof value === 'string' && REQUEST_ID_PATTERN.test(value) ? value : undefined;
+}
