@@ -22,7 +22,9 @@ await build({
   external: ['better-sqlite3'],
   define: { 'process.env.QWEN_COORDINATOR_VERSION': JSON.stringify(version) },
   // Bundled CommonJS packages ask for node's builtins with require.
-  banner: { js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);" },
+  banner: {
+    js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);",
+  },
   logLevel: 'warning',
 });
 for (const bin of ['dist/coordinator/main.js', 'dist/daemon/main.js']) chmodSync(`${root}/${bin}`, 0o755);

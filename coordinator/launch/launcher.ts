@@ -1,7 +1,8 @@
 // The seam between "a daemon should run" and how it comes to run. `process.ts` is the embedded implementation;
 // another one may hand daemons to a service manager. Nothing outside launch/ knows about processes or signals.
-import type { Limits } from '../../daemon/contract/limits.ts';
+
 import type { ReadyLine } from '../../daemon/contract/handshake.ts';
+import type { Limits } from '../../daemon/contract/limits.ts';
 
 export interface LaunchSpec {
   readonly workspaceId: string;

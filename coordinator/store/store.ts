@@ -92,13 +92,24 @@ export interface Workspaces {
 export interface Daemons {
   /** Commits the row before the process is made. `incarnation` = `<workspaceId>-<n>`, n counting up for ever. */
   nextIncarnation(workspaceId: string): string;
-  insertStarting(row: Omit<DaemonRow, 'state' | 'pid' | 'startTime' | 'version' | 'endedAtMs' | 'exitCode' | 'exitSignal' | 'endReason'>): void;
+  insertStarting(
+    row: Omit<
+      DaemonRow,
+      'state' | 'pid' | 'startTime' | 'version' | 'endedAtMs' | 'exitCode' | 'exitSignal' | 'endReason'
+    >,
+  ): void;
   setPid(incarnation: string, pid: number, startTime: number): void;
   setReady(incarnation: string, version: string): void;
   /** Also closes every live session of the incarnation with `sessionReason`; returns their ids. */
   setEnded(
     incarnation: string,
-    end: { readonly atMs: number; readonly code: number | null; readonly signal: string | null; readonly reason: string; readonly sessionReason: string },
+    end: {
+      readonly atMs: number;
+      readonly code: number | null;
+      readonly signal: string | null;
+      readonly reason: string;
+      readonly sessionReason: string;
+    },
   ): readonly string[];
   /** Rows whose state is not `ended`. */
   unended(): readonly DaemonRow[];
@@ -113,7 +124,9 @@ export interface Sessions {
   close(sessionId: string, atMs: number, reason: string): void;
   get(sessionId: string): SessionRow | undefined;
   /** Registered client ids with counts and last-seen times. */
-  clients(sessionId: string): readonly { readonly clientId: string; readonly count: number; readonly lastSeenAtMs: number }[];
+  clients(
+    sessionId: string,
+  ): readonly { readonly clientId: string; readonly count: number; readonly lastSeenAtMs: number }[];
   live(workspaceId?: string): readonly SessionRow[];
   countLive(workspaceId?: string): number;
 }

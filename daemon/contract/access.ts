@@ -35,7 +35,10 @@ export function isLoopbackBind(policy: AccessPolicy): boolean {
 }
 
 function ownHosts(policy: AccessPolicy): string[] {
-  const bound = policy.boundHost.includes(':') && !policy.boundHost.startsWith('[') ? `[${policy.boundHost}]` : policy.boundHost;
+  const bound =
+    policy.boundHost.includes(':') && !policy.boundHost.startsWith('[')
+      ? `[${policy.boundHost}]`
+      : policy.boundHost;
   return ['localhost', '127.0.0.1', '[::1]', 'host.docker.internal', bound.toLowerCase()];
 }
 
@@ -71,7 +74,9 @@ function isOwnOrigin(policy: AccessPolicy, origin: string): boolean {
   return ownHosts(policy).some((host) =>
     ['http', 'https'].some((scheme) => {
       const isDefaultPort = policy.port === (scheme === 'http' ? 80 : 443);
-      return origin === `${scheme}://${host}:${policy.port}` || (isDefaultPort && origin === `${scheme}://${host}`);
+      return (
+        origin === `${scheme}://${host}:${policy.port}` || (isDefaultPort && origin === `${scheme}://${host}`)
+      );
     }),
   );
 }

@@ -106,12 +106,20 @@ export type FeedBody =
   /** Heartbeats since the last record of this type, coalesced per client; `clientId` null is the anonymous watermark. */
   | {
       readonly type: 'seen';
-      readonly seen: readonly { readonly sessionId: string; readonly clientId: string | null; readonly atMs: number }[];
+      readonly seen: readonly {
+        readonly sessionId: string;
+        readonly clientId: string | null;
+        readonly atMs: number;
+      }[];
     }
   | {
       readonly type: 'agent';
       readonly agent: FeedAgent | null;
-      readonly exit?: { readonly code: number | null; readonly signal: string | null; readonly sessions: number };
+      readonly exit?: {
+        readonly code: number | null;
+        readonly signal: string | null;
+        readonly sessions: number;
+      };
     }
   | { readonly type: 'beat'; readonly beat: FeedBeat };
 

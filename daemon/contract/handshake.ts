@@ -64,7 +64,7 @@ export function parseHandshakeRequest(line: string): HandshakeRequest {
     agent: string(raw, 'agent'),
     stateDir: string(raw, 'stateDir'),
     logLevel: string(raw, 'logLevel'),
-    limits: limitsFrom(record(raw['limits'], 'limits')),
+    limits: limitsFrom(record(raw.limits, 'limits')),
   };
 }
 
@@ -74,7 +74,7 @@ export function parseHandshakeRequest(line: string): HandshakeRequest {
  */
 export function parseHandshakeAnswer(line: string): HandshakeAnswer {
   const raw = record(JSON.parse(line), 'handshake answer');
-  if (raw['ready'] !== true) return { ready: false, error: string(raw, 'error') };
+  if (raw.ready !== true) return { ready: false, error: string(raw, 'error') };
   return {
     ready: true,
     contract: number(raw, 'contract'),

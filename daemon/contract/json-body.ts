@@ -1,6 +1,6 @@
 // Reads a JSON request body under a byte cap, the way the reference server does: what is no JSON object counts as {}.
 import type { IncomingMessage } from 'node:http';
-import { ApiError, failPlain } from './errors.ts';
+import { type ApiError, failPlain } from './errors.ts';
 
 /** Top-level keys that are dropped silently, so that no body can reach a prototype. */
 const RESERVED_KEYS = new Set(['__proto__', 'constructor', 'prototype']);

@@ -33,31 +33,117 @@ export const LIMITS = {
   ),
   maxConnections: spec('max-connections', 'count', 256, 'open sockets of the listener; 0 = unlimited'),
   maxSubscribersPerSession: spec('max-subscribers-per-session', 'count', 64, 'event streams of a session', 1),
-  eventRingSize: spec('event-ring-size', 'count', 8000, 'events that a session keeps for replay', 1, 1_000_000),
-  eventRingBytes: spec('event-ring-bytes', 'bytes', 32 * MiB, 'bytes that a session keeps for replay', 64 * 1024),
+  eventRingSize: spec(
+    'event-ring-size',
+    'count',
+    8000,
+    'events that a session keeps for replay',
+    1,
+    1_000_000,
+  ),
+  eventRingBytes: spec(
+    'event-ring-bytes',
+    'bytes',
+    32 * MiB,
+    'bytes that a session keeps for replay',
+    64 * 1024,
+  ),
   replayBudgetBytes: spec('replay-budget-bytes', 'bytes', 8 * MiB, 'bytes replayed to one cursor', 64 * 1024),
-  subscriberQueueFrames: spec('subscriber-queue-frames', 'count', 256, 'backlog that counts as slow, in frames', 16, 2048),
-  subscriberQueueBytes: spec('subscriber-queue-bytes', 'bytes', 2 * MiB, 'backlog that counts as slow, in bytes', 1024),
-  heartbeatCommentMs: spec('sse-heartbeat-ms', 'ms', 15_000, 'period of the comment line on event streams', 10),
+  subscriberQueueFrames: spec(
+    'subscriber-queue-frames',
+    'count',
+    256,
+    'backlog that counts as slow, in frames',
+    16,
+    2048,
+  ),
+  subscriberQueueBytes: spec(
+    'subscriber-queue-bytes',
+    'bytes',
+    2 * MiB,
+    'backlog that counts as slow, in bytes',
+    1024,
+  ),
+  heartbeatCommentMs: spec(
+    'sse-heartbeat-ms',
+    'ms',
+    15_000,
+    'period of the comment line on event streams',
+    10,
+  ),
   retryHintMs: spec('sse-retry-ms', 'ms', 3000, 'reconnect hint on event streams', 1),
-  writerIdleTimeoutMs: spec('writer-idle-timeout-ms', 'ms', 0, 'event stream without a completed write for this long is evicted; 0 = never'),
+  writerIdleTimeoutMs: spec(
+    'writer-idle-timeout-ms',
+    'ms',
+    0,
+    'event stream without a completed write for this long is evicted; 0 = never',
+  ),
   promptDeadlineMs: spec('prompt-deadline-ms', 'ms', 0, 'longest turn; 0 = none'),
   initializeTimeoutMs: spec('initialize-timeout-ms', 'ms', 10_000, 'agent start and ordinary agent calls', 1),
   sessionRestoreTimeoutMs: spec('session-restore-timeout-ms', 'ms', 60_000, 'agent load and resume calls', 1),
   agentKillGraceMs: spec('agent-kill-grace-ms', 'ms', 10_000, 'agent: from SIGTERM to SIGKILL'),
   agentStdinGraceMs: spec('agent-stdin-grace-ms', 'ms', 500, 'agent: from closed stdin to SIGTERM'),
-  channelIdleTimeoutMs: spec('channel-idle-timeout-ms', 'ms', 0, 'agent child without sessions is kept for this long'),
-  sessionReapIntervalMs: spec('session-reap-interval-ms', 'ms', 60_000, 'period of the idle scan; 0 = never', 0),
-  sessionIdleTimeoutMs: spec('session-idle-timeout-ms', 'ms', 30 * 60_000, 'idle session is closed after this; 0 = never'),
-  sessionPromptSettledCloseGraceMs: spec('session-prompt-settled-close-grace-ms', 'ms', 0, 'wait before a session without clients is closed after a turn'),
-  permissionResponseTimeoutMs: spec('permission-response-timeout-ms', 'ms', 0, 'unanswered permission is cancelled after this; 0 = never'),
-  maxPendingPermissions: spec('max-pending-permissions', 'count', 64, 'open permission questions of a session', 1),
+  channelIdleTimeoutMs: spec(
+    'channel-idle-timeout-ms',
+    'ms',
+    0,
+    'agent child without sessions is kept for this long',
+  ),
+  sessionReapIntervalMs: spec(
+    'session-reap-interval-ms',
+    'ms',
+    60_000,
+    'period of the idle scan; 0 = never',
+    0,
+  ),
+  sessionIdleTimeoutMs: spec(
+    'session-idle-timeout-ms',
+    'ms',
+    30 * 60_000,
+    'idle session is closed after this; 0 = never',
+  ),
+  sessionPromptSettledCloseGraceMs: spec(
+    'session-prompt-settled-close-grace-ms',
+    'ms',
+    0,
+    'wait before a session without clients is closed after a turn',
+  ),
+  permissionResponseTimeoutMs: spec(
+    'permission-response-timeout-ms',
+    'ms',
+    0,
+    'unanswered permission is cancelled after this; 0 = never',
+  ),
+  maxPendingPermissions: spec(
+    'max-pending-permissions',
+    'count',
+    64,
+    'open permission questions of a session',
+    1,
+  ),
   maxBodyBytes: spec('max-body-bytes', 'bytes', 10 * MiB, 'JSON request body', 1024),
-  requestHeadTimeoutMs: spec('request-head-timeout-ms', 'ms', 30_000, 'time for a request to arrive in full', 10),
+  requestHeadTimeoutMs: spec(
+    'request-head-timeout-ms',
+    'ms',
+    30_000,
+    'time for a request to arrive in full',
+    10,
+  ),
   keepAliveTimeoutMs: spec('keep-alive-timeout-ms', 'ms', 75_000, 'idle keep-alive connection', 10),
   feedBeatMs: spec('feed-beat-ms', 'ms', 5000, "period of the beat on the coordinator's feed", 10),
-  feedMaxUnreadBytes: spec('feed-max-unread-bytes', 'bytes', 4 * MiB, 'feed bytes that a reader may leave unread', 1024),
-  orphanLimitMs: spec('orphan-limit', 'ms', 30 * 60_000, 'daemon without a coordinator ends itself after this; 0 = never'),
+  feedMaxUnreadBytes: spec(
+    'feed-max-unread-bytes',
+    'bytes',
+    4 * MiB,
+    'feed bytes that a reader may leave unread',
+    1024,
+  ),
+  orphanLimitMs: spec(
+    'orphan-limit',
+    'ms',
+    30 * 60_000,
+    'daemon without a coordinator ends itself after this; 0 = never',
+  ),
   shutdownGraceMs: spec('shutdown-grace-ms', 'ms', 10_000, 'time for an orderly end', 1),
 } as const satisfies Record<string, LimitSpec>;
 
@@ -87,7 +173,8 @@ export function limitsFrom(values: Readonly<Record<string, unknown>>): Limits {
   const merged: Record<LimitName, number> = { ...DEFAULT_LIMITS };
   for (const name of LIMIT_NAMES) {
     const value = values[name];
-    if (typeof value === 'number' && value >= LIMITS[name].min && value <= LIMITS[name].max) merged[name] = value;
+    if (typeof value === 'number' && value >= LIMITS[name].min && value <= LIMITS[name].max)
+      merged[name] = value;
   }
   return Object.freeze(merged);
 }
