@@ -1,0 +1,228 @@
+// One agent process: spawns it as the leader of a group of its own, drains its stderr, and ends it with everything that
+// it started. Knows nothing of ACP.
+import { type ChildProcessByStdio, spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import type { Readable, Writable } from 'node:stream';
+import type { Clock } from '../contract/clock.ts';
+import type { FeedAgent } from '../contract/feed.ts';
+import { type Log, truncated } from '../contract/log.ts';
+import { readProcStat } from '../contract/proc.ts';
+import { type AgentExit, AgentMissing } from './agent.ts';
+import { LineSplitter } from './lines.ts';
+import { CHILD_MARK_ENV, ProcessTree } from './process-tree.ts';
+
+export interface ChildOptions {
+  /** Absolute program path and its arguments. */
+  readonly command: readonly string[];
+  /** Canonical workspace path. */
+  readonly cwd: string;
+  /** The whole environment, already stripped of what the agent must not see. */
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly stdinGraceMs: number;
+  readonly killGraceMs: number;
+  /** How long the output of an ended process may take to arrive when somebody else holds its pipes open. */
+  readonly drainMs: number;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+const STDERR_LINE_BYTES = 8 * 1024;
+const STDERR_LINE_CHARS = 2048;
+const LAST_LINES = 20;
+/** Time for the kernel to finish what SIGKILL began. Only a process in uninterruptible sleep takes longer. */
+const KILL_SETTLE_MS = 2000;
+const FIRST_POLL_MS = 4;
+const LONGEST_POLL_MS = 128;
+
+type Process = ChildProcessByStdio<Writable, Readable, Readable>;
+
+/**
+ * Starts an agent process. What the system refuses later shows in `started`.
+ * @throws AgentMissing for what it refuses at once (an argument list that is too long, no memory, no descriptors).
+ */
+export function startChild(options: ChildOptions): AgentChild {
+  try {
+    return new AgentChild(options);
+  } catch (error) {
+    throw missing(options, error as NodeJS.ErrnoException);
+  }
+}
+
+function missing(options: ChildOptions, error: NodeJS.ErrnoException): AgentMissing {
+  const program = options.command[0] ?? '';
+  const why = error.code ?? error.message;
+  return new AgentMissing(
+    program,
+    `cannot start the agent: ${program}: ${why} (working directory ${options.cwd})`,
+  );
+}
+
+export class AgentChild {
+  readonly #options: ChildOptions;
+  readonly #process: Process;
+  readonly #tree: ProcessTree | undefined;
+  readonly #lastLines: string[] = [];
+  /** Resolves when the process was made. Rejects with AgentMissing when the system refused. */
+  readonly started: Promise<void>;
+  /** Settles once, after the process ended and what it had written was handed over. Never rejects. */
+  readonly exited: Promise<AgentExit>;
+  /** Pid 0 when the process was never made. */
+  readonly mark: FeedAgent;
+  #hasExited = false;
+  #isPlanned = false;
+  #ending: Promise<void> | undefined;
+
+  constructor(options: ChildOptions) {
+    this.#options = options;
+    const [program = '', ...args] = options.command;
+    const mark = randomUUID();
+    this.#process = spawn(program, args, {
+      cwd: options.cwd,
+      env: { ...options.env, [CHILD_MARK_ENV]: mark },
+      stdio: ['pipe', 'pipe', 'pipe'],
+      // Its own session and group: a terminal's Ctrl-C does not reach it, and one signal reaches its children.
+      detached: true,
+    });
+    const pid = this.#process.pid ?? 0;
+    const startTime = readProcStat(pid)?.startTime ?? 0;
+    this.mark = { pid, pgid: pid, startTime };
+    this.#tree = pid === 0 ? undefined : new ProcessTree(pid, startTime, mark);
+    this.started = this.#watchStart();
+    this.exited = this.#watchExit();
+    this.#drainStderr();
+    this.#process.stdin.on('error', () => undefined);
+  }
+
+  get stdin(): Writable {
+    return this.#process.stdin;
+  }
+
+  get stdout(): Readable {
+    return this.#process.stdout;
+  }
+
+  /** False from the moment that the exit was seen, before `exited` settles. */
+  get isAlive(): boolean {
+    return !this.#hasExited;
+  }
+
+  /**
+   * Ends the process and everything that it started: closed stdin, SIGTERM, SIGKILL, each after its grace. Resolves when
+   * all of it is gone. Idempotent; `isPlanned` of a first call before the exit is what `exited` reports.
+   */
+  end(isPlanned: boolean): Promise<void> {
+    if (!this.#hasExited) this.#isPlanned ||= isPlanned;
+    this.#ending ??= this.#end();
+    return this.#ending;
+  }
+
+  /** Kills all of it now. Synchronous, for exit handlers. */
+  killNow(isPlanned: boolean): void {
+    if (!this.#hasExited) this.#isPlanned ||= isPlanned;
+    this.#tree?.signal('SIGKILL');
+  }
+
+  async #end(): Promise<void> {
+    const tree = this.#tree;
+    if (tree === undefined) return;
+    // The clock's timers let the process go; an ending that was begun must be finished first.
+    const keepAlive = setInterval(() => undefined, 2 ** 30);
+    try {
+      tree.observe();
+      this.#process.stdin.end();
+      await this.#exitWithin(this.#options.stdinGraceMs);
+      if (tree.isGone()) return;
+      tree.signal('SIGTERM');
+      if (await this.#goneWithin(tree, this.#options.killGraceMs)) return;
+      tree.signal('SIGKILL');
+      if (await this.#goneWithin(tree, KILL_SETTLE_MS, () => tree.signal('SIGKILL'))) return;
+      this.#options.log.error({ agentPid: this.mark.pid }, 'processes of the agent survived SIGKILL');
+    } finally {
+      clearInterval(keepAlive);
+      // What the process wrote last is handed over before its pipes are closed under whoever else holds them.
+      if (this.#hasExited) await this.exited;
+      this.#process.stdout.destroy();
+      this.#process.stderr.destroy();
+    }
+  }
+
+  #watchStart(): Promise<void> {
+    const started = new Promise<void>((resolve, reject) => {
+      this.#process.once('spawn', resolve);
+      this.#process.once('error', (error) => reject(missing(this.#options, error)));
+    });
+    // Whoever started the child awaits this; a child that is ended before must not leave an unhandled rejection.
+    started.catch(() => undefined);
+    return started;
+  }
+
+  #watchExit(): Promise<AgentExit> {
+    return new Promise((resolve) => {
+      const settle = (code: number | null, signal: string | null) => {
+        if (this.#hasExited) return;
+        this.#hasExited = true;
+        this.#tree?.leaderExited();
+        void this.#drained().then(() => {
+          resolve({ code, signal, isPlanned: this.#isPlanned, lastLines: [...this.#lastLines] });
+          return this.end(false);
+        });
+      };
+      // Not `close`, which waits for the pipes: a grandchild that holds stdout would hide the exit.
+      this.#process.once('exit', settle);
+      this.#process.once('error', () => settle(null, null));
+    });
+  }
+
+  /** Waits for the end of both outputs, at most `drainMs`. */
+  async #drained(): Promise<void> {
+    if (this.#tree === undefined) return;
+    const { stdout, stderr } = this.#process;
+    // A reader that paused would never see what was written last; it is at most a pipe's worth.
+    stdout.resume();
+    await Promise.race([Promise.all([ended(stdout), ended(stderr)]), this.#pause(this.#options.drainMs)]);
+    // Timers run before reads: where the loop was blocked for the whole drain time, one more round of reads is due.
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+
+  #drainStderr(): void {
+    const take = (line: string) => {
+      if (line.trim() === '') return;
+      const short = truncated(line, STDERR_LINE_CHARS);
+      this.#lastLines.push(short);
+      if (this.#lastLines.length > LAST_LINES) this.#lastLines.shift();
+      this.#options.log.info({ agentPid: this.mark.pid, line: short }, 'agent stderr');
+    };
+    const splitter = new LineSplitter({ maxBytes: STDERR_LINE_BYTES, onLine: take, onOverflow: take });
+    this.#process.stderr.on('data', (chunk: Buffer) => splitter.push(chunk));
+    this.#process.stderr.on('end', () => splitter.end());
+    this.#process.stderr.on('error', () => undefined);
+  }
+
+  async #exitWithin(graceMs: number): Promise<void> {
+    if (this.#hasExited) return;
+    const exit = new Promise<void>((resolve) => this.#process.once('exit', () => resolve()));
+    await Promise.race([exit, this.#pause(graceMs)]);
+  }
+
+  async #goneWithin(tree: ProcessTree, graceMs: number, again?: () => void): Promise<boolean> {
+    const deadline = this.#options.clock.monotonicMs() + graceMs;
+    for (let waitMs = FIRST_POLL_MS; !tree.isGone(); waitMs = Math.min(waitMs * 2, LONGEST_POLL_MS)) {
+      const leftMs = deadline - this.#options.clock.monotonicMs();
+      if (leftMs <= 0) return false;
+      again?.();
+      await this.#pause(Math.min(waitMs, leftMs));
+    }
+    return true;
+  }
+
+  #pause(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      this.#options.clock.after(ms, resolve);
+    });
+  }
+}
+
+function ended(stream: Readable): Promise<void> {
+  if (stream.readableEnded || stream.destroyed) return Promise.resolve();
+  return new Promise((resolve) => stream.once('close', resolve));
+}

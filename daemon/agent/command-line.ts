@@ -1,0 +1,35 @@
+// Splits a command line into words the way a shell quotes, without being one: no variables, globs or pipes.
+
+/**
+ * Single quotes keep everything, double quotes know backslash before `"` and `\`, outside of quotes a backslash keeps the
+ * next character.
+ * @throws Error when a quote is not closed or the line ends in a backslash.
+ */
+export function splitCommandLine(line: string): string[] {
+  const words: string[] = [];
+  let rest = line.trimStart();
+  while (rest !== '') {
+    const { word, length } = takeWord(rest);
+    words.push(word);
+    rest = rest.slice(length).trimStart();
+  }
+  return words;
+}
+
+/** A quoted part, an escaped character, or a run of plain ones, from where the last ended. */
+const PART = /'([^']*)'|"((?:[^"\\]|\\[\s\S])*)"|\\([\s\S])|([^\s'"\\]+)/y;
+
+function takeWord(text: string): { readonly word: string; readonly length: number } {
+  let word = '';
+  PART.lastIndex = 0;
+  let end = 0;
+  for (let part = PART.exec(text); part !== null; part = PART.exec(text)) {
+    const [, single, double, escaped, plain] = part;
+    word += single ?? double?.replace(/\\(["\\])/g, '$1') ?? escaped ?? plain;
+    end = PART.lastIndex;
+  }
+  const next = text[end];
+  if (next !== undefined && !/\s/.test(next))
+    throw new Error(next === '\\' ? 'it ends in a backslash' : `the quote ${next} is not closed`);
+  return { word, length: end };
+}

@@ -1,0 +1,162 @@
+// One child's channel: our calls, correlated by the ACP SDK, each settled by its answer, its deadline or the child's end.
+import type { ClientConnection } from '@agentclientprotocol/sdk';
+import type { Clock, Timer } from '../contract/clock.ts';
+import type { FeedAgent } from '../contract/feed.ts';
+import type { Log } from '../contract/log.ts';
+import {
+  AgentCallError,
+  type AgentChannel,
+  type AgentExit,
+  AgentGone,
+  AgentMissing,
+  AgentTimeout,
+  type Params,
+} from './agent.ts';
+import type { AgentChild } from './child.ts';
+import { AgentStream, type Incoming } from './stream.ts';
+
+const PROTOCOL_VERSION = 1;
+
+export interface LinkOptions {
+  readonly child: AgentChild;
+  readonly generation: number;
+  readonly incoming: Incoming;
+  readonly maxLineBytes: number;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** Connects to a child. The SDK is loaded here, so that a daemon listens before it is and the child starts meanwhile. */
+export async function openLink(options: LinkOptions): Promise<AgentLink> {
+  const sdk = await import('@agentclientprotocol/sdk');
+  return new AgentLink(options, (stream) => sdk.client({ name: 'qwen-coordinator' }).connect(stream));
+}
+
+export class AgentLink implements AgentChannel {
+  readonly generation: number;
+  readonly process: FeedAgent;
+  /** Settles once, after every call in flight was rejected with AgentGone. Never rejects. */
+  readonly gone: Promise<AgentExit>;
+  readonly #child: AgentChild;
+  readonly #stream: AgentStream;
+  readonly #connection: ClientConnection;
+  readonly #options: LinkOptions;
+  #initialized: Params = {};
+  #isEndDecided = false;
+  #pauses = 0;
+
+  constructor(options: LinkOptions, connect: (stream: AgentStream['acp']) => ClientConnection) {
+    this.#options = options;
+    this.#child = options.child;
+    this.generation = options.generation;
+    this.process = options.child.mark;
+    this.#stream = new AgentStream({
+      stdin: options.child.stdin,
+      stdout: options.child.stdout,
+      incoming: options.incoming,
+      maxLineBytes: options.maxLineBytes,
+      log: options.log,
+      onBroken: (reason) => this.#broken(reason),
+    });
+    this.#connection = connect(this.#stream.acp);
+    this.gone = this.#settleAtExit();
+  }
+
+  get initialized(): Params {
+    return this.#initialized;
+  }
+
+  get isDying(): boolean {
+    return this.#isEndDecided || !this.#child.isAlive;
+  }
+
+  /**
+   * Ends the child with everything that it started; resolves when all is gone. The channel is dying at once, before that
+   * end is awaited, so that a fresh one can start beside it. Idempotent.
+   */
+  async end(isPlanned: boolean): Promise<AgentExit> {
+    this.#isEndDecided = true;
+    await this.#child.end(isPlanned);
+    return this.gone;
+  }
+
+  /**
+   * The handshake. To be called once, before anything else.
+   * @throws AgentMissing when the agent speaks another version of the protocol; else as `request`.
+   */
+  async initialize(clientVersion: string, timeoutMs: number): Promise<void> {
+    const answer = await this.request(
+      'initialize',
+      {
+        protocolVersion: PROTOCOL_VERSION,
+        clientInfo: { name: 'qwen-coordinator', version: clientVersion },
+        clientCapabilities: { fs: { readTextFile: false, writeTextFile: true } },
+      },
+      timeoutMs,
+    );
+    const initialized: Params = typeof answer === 'object' && answer !== null ? { ...answer } : {};
+    const version = initialized.protocolVersion ?? PROTOCOL_VERSION;
+    if (version !== PROTOCOL_VERSION)
+      throw new AgentMissing(
+        'initialize',
+        `the agent speaks version ${String(version)} of ACP, this daemon version ${PROTOCOL_VERSION}: use another release of the agent`,
+      );
+    this.#initialized = initialized;
+  }
+
+  async request(method: string, params: Params, timeoutMs: number | undefined): Promise<unknown> {
+    const answer = this.#connection.agent.request(method, params);
+    try {
+      return await (timeoutMs === undefined ? answer : this.#within(answer, method, timeoutMs));
+    } catch (error) {
+      throw asCallError(error);
+    }
+  }
+
+  notify(method: string, params: Params): void {
+    // Rejected only after the connection was closed, that is, when there is nobody to tell.
+    this.#connection.agent.notify(method, params).catch(() => undefined);
+  }
+
+  pause(): void {
+    this.#pauses += 1;
+    // What an ended child left in its pipe is read to its end, whoever is slow.
+    if (this.#pauses === 1 && this.#child.isAlive) this.#child.stdout.pause();
+  }
+
+  resume(): void {
+    if (this.#pauses === 0) return;
+    this.#pauses -= 1;
+    if (this.#pauses === 0) this.#child.stdout.resume();
+  }
+
+  #within(answer: Promise<unknown>, method: string, timeoutMs: number): Promise<unknown> {
+    let timer: Timer | undefined;
+    const late = new Promise<never>((_, reject) => {
+      timer = this.#options.clock.after(timeoutMs, () => reject(new AgentTimeout(method, timeoutMs)));
+    });
+    return Promise.race([answer, late]).finally(() => timer?.cancel());
+  }
+
+  async #settleAtExit(): Promise<AgentExit> {
+    const exit = await this.#child.exited;
+    await this.#stream.finish();
+    this.#connection.close(new AgentGone(exit));
+    // The rejections reach their callers first: a failed turn is told before the session's death.
+    await new Promise((resolve) => setImmediate(resolve));
+    return exit;
+  }
+
+  #broken(reason: string): void {
+    // An agent that is ending also closes its stdin: the exit that follows says more.
+    if (!this.isDying)
+      this.#options.log.error({ reason, ...this.process }, 'agent channel broken, ending the agent');
+    void this.end(false);
+  }
+}
+
+function asCallError(error: unknown): unknown {
+  if (error instanceof AgentGone || error instanceof AgentTimeout) return error;
+  const { code, message, data } = error as { code?: unknown; message?: unknown; data?: unknown };
+  return typeof code === 'number' ? new AgentCallError(code, String(message), data) : error;
+}

@@ -1,0 +1,212 @@
+// The Stream under the ACP SDK. What the agent says on its own is handed over synchronously, in the order of its output
+// and unparsed beyond JSON; the SDK only gets the answers to our calls. (The SDK would check every `session/update`
+// against its schema, 10 us each, refuse kinds it does not know, and start handlers without keeping their order.)
+import type { Readable, Writable } from 'node:stream';
+import type { AnyMessage, Stream } from '@agentclientprotocol/sdk';
+import { type Log, truncated } from '../contract/log.ts';
+import { AgentCallError, type AgentSink, type Params } from './agent.ts';
+import { LineSplitter } from './lines.ts';
+
+/** Where the agent's own messages go. Called synchronously, one after the other. */
+export type Incoming = Pick<AgentSink, 'update' | 'notification' | 'request'>;
+
+export interface AgentStreamOptions {
+  readonly stdin: Writable;
+  readonly stdout: Readable;
+  readonly incoming: Incoming;
+  /** A longer line breaks the channel. */
+  readonly maxLineBytes: number;
+  readonly log: Log;
+  /** The two cannot talk any more though the process may live: a line too long, or stdin closed by the agent. */
+  onBroken(reason: string): void;
+}
+
+const INTERNAL_ERROR = -32603;
+/** Lines that are no message are logged up to this many; all are counted. */
+const LOGGED_JUNK_LINES = 20;
+
+export class AgentStream {
+  /** What the SDK connects to. */
+  readonly acp: Stream;
+  readonly #options: AgentStreamOptions;
+  readonly #splitter: LineSplitter;
+  #answers: ReadableStreamDefaultController<AnyMessage> | undefined;
+  /** Ids of our calls that have no answer yet. */
+  readonly #awaited = new Set<unknown>();
+  #lines: string[] = [];
+  #isYielding = false;
+  #isBroken = false;
+  #onIdle: (() => void) | undefined;
+  #junkLines = 0;
+
+  /** Starts reading at once. */
+  constructor(options: AgentStreamOptions) {
+    this.#options = options;
+    this.#splitter = new LineSplitter({
+      maxBytes: options.maxLineBytes,
+      onLine: (line) => this.#lines.push(line),
+      onOverflow: (start) =>
+        this.#break(`a line of the agent is longer than ${options.maxLineBytes} bytes`, start),
+    });
+    this.acp = {
+      readable: new ReadableStream<AnyMessage>({
+        start: (controller) => {
+          this.#answers = controller;
+        },
+      }),
+      writable: new WritableStream<AnyMessage>({ write: (message) => this.#write(message) }),
+    };
+    options.stdin.on('error', (error: NodeJS.ErrnoException) =>
+      this.#break(`the agent closed its stdin (${error.code ?? error.message})`),
+    );
+    options.stdout.on('error', () => undefined);
+    options.stdout.on('data', (chunk: Buffer) => {
+      if (this.#isBroken) return;
+      this.#splitter.push(chunk);
+      this.#handOver();
+    });
+  }
+
+  /** Hands over everything that has been read, an unfinished last line included. Call it once, when no more will come. */
+  async finish(): Promise<void> {
+    this.#splitter.end();
+    this.#handOver();
+    if (this.#isYielding)
+      await new Promise<void>((resolve) => {
+        this.#onIdle = resolve;
+      });
+  }
+
+  #handOver(): void {
+    if (this.#isYielding) return;
+    const lines = this.#lines;
+    this.#lines = [];
+    for (const [index, line] of lines.entries()) {
+      if (!this.#take(line)) continue;
+      this.#lines = [...lines.slice(index + 1), ...this.#lines];
+      this.#yield();
+      return;
+    }
+    this.#onIdle?.();
+  }
+
+  /**
+   * An answer reaches its caller some microtasks from now. The lines behind it wait until those have run, so that a
+   * caller sees its answer before what the agent said later.
+   */
+  #yield(): void {
+    this.#isYielding = true;
+    setImmediate(() => {
+      this.#isYielding = false;
+      this.#handOver();
+    });
+  }
+
+  /** Returns whether the line was an answer. */
+  #take(line: string): boolean {
+    const message = parse(line);
+    if (message === undefined) {
+      if (line.trim() !== '') this.#junk(line);
+      return false;
+    }
+    const { id, method } = message;
+    if (typeof method === 'string') {
+      if (id === undefined) this.#notified(method, message.params, line);
+      else this.#called(id, method, message.params);
+      return false;
+    }
+    if (this.#awaited.delete(id)) {
+      this.#answers?.enqueue(message as AnyMessage);
+      return true;
+    }
+    this.#junk(line);
+    return false;
+  }
+
+  #notified(method: string, raw: unknown, line: string): void {
+    const params = asParams(raw);
+    const { incoming, log } = this.#options;
+    try {
+      if (method !== 'session/update') incoming.notification(method, params);
+      else if (typeof params.sessionId === 'string') incoming.update(params.sessionId, params);
+      else this.#junk(line);
+    } catch (error) {
+      log.error({ err: error, method }, 'a message of the agent could not be handled');
+    }
+  }
+
+  #called(id: unknown, method: string, raw: unknown): void {
+    const { incoming, log } = this.#options;
+    // An async function runs up to its first await at once: the sink sees the call in the order of the output.
+    const call = async () => incoming.request(method, asParams(raw));
+    call()
+      .then((result) => this.#send({ jsonrpc: '2.0', id, result: result ?? null }))
+      .catch((error: unknown) => {
+        if (!(error instanceof AgentCallError))
+          log.error({ err: error, method }, 'a call of the agent failed');
+        this.#send({ jsonrpc: '2.0', id, error: errorBody(error) });
+      });
+  }
+
+  async #write(message: AnyMessage): Promise<void> {
+    if ('method' in message && 'id' in message) this.#awaited.add(message.id);
+    const { stdin } = this.#options;
+    // Never rejects: the SDK would close the connection with the raw error, before the exit is known.
+    if (!this.#send(message) && stdin.writable) await drained(stdin);
+  }
+
+  #send(message: object): boolean {
+    const { stdin } = this.#options;
+    return stdin.writable && stdin.write(`${JSON.stringify(message)}\n`);
+  }
+
+  #break(reason: string, start = ''): void {
+    if (this.#isBroken) return;
+    this.#isBroken = true;
+    this.#options.log.debug({ reason, start: truncated(start) }, 'agent channel broken');
+    this.#options.onBroken(reason);
+  }
+
+  #junk(line: string): void {
+    this.#junkLines += 1;
+    if (this.#junkLines > LOGGED_JUNK_LINES) return;
+    const fields = { line: truncated(line), count: this.#junkLines };
+    this.#options.log.warn(fields, 'the agent wrote a line to stdout that is no message for us');
+  }
+}
+
+function parse(line: string): Record<string, unknown> | undefined {
+  try {
+    const value: unknown = JSON.parse(line);
+    return isRecord(value) ? value : undefined;
+  } catch {
+    // A stray print of the agent or of a library in it: counted by the caller.
+    return undefined;
+  }
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function asParams(raw: unknown): Params {
+  return isRecord(raw) ? raw : {};
+}
+
+function errorBody(error: unknown): object {
+  if (!(error instanceof AgentCallError)) return { code: INTERNAL_ERROR, message: 'Internal error' };
+  const { code, message, data } = error;
+  return data === undefined ? { code, message } : { code, message, data };
+}
+
+function drained(stream: Writable): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      stream.off('drain', done);
+      stream.off('close', done);
+      resolve();
+    };
+    stream.on('drain', done);
+    stream.on('close', done);
+  });
+}
