@@ -1,0 +1,42 @@
+// One conversation of the demo agent: its settings and the turn that is running, if any.
+export const MODELS = [
+  { modelId: 'demo-small', name: 'Demo Small', description: 'Answers from a script' },
+  { modelId: 'demo-large', name: 'Demo Large', description: 'Answers from the same script' },
+] as const;
+
+export const MODES = [
+  { id: 'plan', name: 'Plan', description: 'Talks about edits, makes none' },
+  { id: 'default', name: 'Default', description: 'Asks before an edit' },
+  { id: 'auto-edit', name: 'Auto Edit', description: 'Edits without asking' },
+  { id: 'yolo', name: 'YOLO', description: 'Does everything without asking' },
+] as const;
+
+export interface DemoSession {
+  readonly id: string;
+  readonly cwd: string;
+  modelId: string;
+  modeId: string;
+  /** "Allow always" was answered. */
+  editsAllowed: boolean;
+  /** Aborting it cancels the running turn; undefined between turns. */
+  turn: AbortController | undefined;
+}
+
+export function newSession(id: string, cwd: string): DemoSession {
+  return {
+    id,
+    cwd,
+    modelId: MODELS[0].modelId,
+    modeId: 'default',
+    editsAllowed: false,
+    turn: undefined,
+  };
+}
+
+/** The settings as `session/new`, load and resume answer them. */
+export function settingsOf(session: DemoSession) {
+  return {
+    models: { availableModels: [...MODELS], currentModelId: session.modelId },
+    modes: { availableModes: [...MODES], currentModeId: session.modeId },
+  };
+}
