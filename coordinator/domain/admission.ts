@@ -1,0 +1,27 @@
+// May another daemon start? Pure; the views are the caller's.
+import type { State } from './daemon-state.ts';
+import type { Refusal } from './refusal.ts';
+
+/** What admission needs to know of each workspace. */
+export interface Occupancy {
+  readonly state: State;
+  /** Null when no process is known. A process that cannot be verified has its pid here: it takes its place all the same. */
+  readonly pid: number | null;
+}
+
+const WITH_PROCESS: readonly State[] = ['starting', 'ready', 'draining', 'stopping'];
+
+/** Undefined when one more daemon may start. `maxDaemons` 0 means unlimited. */
+export function admitDaemon(
+  maxDaemons: number,
+  workspaces: readonly Occupancy[],
+  retryAfterMs: number,
+): Refusal | undefined {
+  const used = workspaces.filter(({ state, pid }) => pid !== null || WITH_PROCESS.includes(state)).length;
+  if (maxDaemons === 0 || used < maxDaemons) return undefined;
+  return {
+    code: 'daemon_limit_exceeded',
+    message: `${used} of at most ${maxDaemons} daemons run; stop one or raise the limit`,
+    context: { limit: maxDaemons, used, requested: 1, retryAfterMs },
+  };
+}

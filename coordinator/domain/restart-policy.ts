@@ -1,0 +1,64 @@
+// What follows a daemon's death: nothing, another try after a while, or no more tries until a cool-off is over.
+// Pure: the caller keeps the history and passes the time and the randomness.
+
+export interface RestartPolicy {
+  /** Deaths within `periodMs` that are still followed by a retry; one more and the daemon counts as failed. */
+  readonly intensity: number;
+  readonly periodMs: number;
+  /** Wait after the first death of a period; doubles with every further one. */
+  readonly firstBackoffMs: number;
+  readonly maxBackoffMs: number;
+  /** Share of the wait that is random, 0 to 1, so that daemons that died together do not return together. */
+  readonly jitter: number;
+  /** How long a failed daemon refuses demands. */
+  readonly coolOffMs: number;
+}
+
+export type Verdict =
+  /** The end was wanted: the next demand starts afresh. */
+  | { readonly kind: 'clean' }
+  | { readonly kind: 'retry'; readonly afterMs: number }
+  /** `untilMs` is on the clock of `nowMs`. */
+  | { readonly kind: 'failed'; readonly untilMs: number };
+
+export interface Death {
+  /** `asked`: the coordinator wanted it (stop, idle). `given_up`: it ended what did not work. `own`: it ended by itself. */
+  readonly end: 'asked' | 'given_up' | 'own';
+  /** It had served: an exit with code 0 before that is a failed start all the same. */
+  readonly wasReady: boolean;
+  readonly code: number | null;
+}
+
+export interface Judgement {
+  readonly verdict: Verdict;
+  /** Times of the deaths that still count, newest last; pass it to the next call. */
+  readonly history: readonly number[];
+}
+
+/**
+ * Judges a death at `nowMs` (any monotonic scale, the same for every call).
+ * `random` is in [0, 1). A clean end leaves the history as it is.
+ */
+export function judgeDeath(
+  death: Death,
+  history: readonly number[],
+  nowMs: number,
+  policy: RestartPolicy,
+  random: number,
+): Judgement {
+  const recent = history.filter((atMs) => nowMs - atMs < policy.periodMs);
+  if (isClean(death)) return { verdict: { kind: 'clean' }, history: recent };
+  const deaths = [...recent, nowMs];
+  if (deaths.length > policy.intensity)
+    return { verdict: { kind: 'failed', untilMs: nowMs + policy.coolOffMs }, history: deaths };
+  return { verdict: { kind: 'retry', afterMs: backoffMs(deaths.length, policy, random) }, history: deaths };
+}
+
+function isClean({ end, wasReady, code }: Death): boolean {
+  return end === 'asked' || (end === 'own' && wasReady && code === 0);
+}
+
+function backoffMs(deaths: number, policy: RestartPolicy, random: number): number {
+  const full = Math.min(policy.maxBackoffMs, policy.firstBackoffMs * 2 ** (deaths - 1));
+  return Math.round(full * (1 - policy.jitter * random));
+}

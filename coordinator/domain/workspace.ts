@@ -1,0 +1,91 @@
+// The registry's rules: which workspace a canonical path belongs to, and which paths may be registered.
+// Every path here is canonical already, so belonging is a comparison of strings.
+import type { Refusal } from './refusal.ts';
+
+export interface RegisteredWorkspace {
+  readonly id: string;
+  /** Canonical. */
+  readonly path: string;
+}
+
+/** Registered workspaces, the primary one included. */
+export const MAX_WORKSPACES = 256;
+
+export type Placement<W extends RegisteredWorkspace> =
+  | { readonly kind: 'registered'; readonly workspace: W }
+  /** Under a root: the first demand registers it. */
+  | { readonly kind: 'first_demand'; readonly path: string }
+  | { readonly kind: 'refused'; readonly refusal: Refusal };
+
+/** Whether `path` is `parent` or lies under it. */
+export function isWithin(path: string, parent: string): boolean {
+  return path === parent || path.startsWith(parent.endsWith('/') ? parent : `${parent}/`);
+}
+
+/** The registry's order: the primary workspace, then the others as they came. */
+export function primaryFirst<W extends RegisteredWorkspace>(
+  workspaces: readonly W[],
+  primaryId: string | undefined,
+): readonly W[] {
+  const isPrimary = (workspace: W) => workspace.id === primaryId;
+  return [...workspaces.filter(isPrimary), ...workspaces.filter((workspace) => !isPrimary(workspace))];
+}
+
+/**
+ * Where a request's canonical `cwd` belongs: a registered workspace exactly (a sub-directory is none), else a new one when
+ * it lies within one of `roots`. `registered` is in the registry's order.
+ */
+export function placeOf<W extends RegisteredWorkspace>(
+  cwd: string,
+  registered: readonly W[],
+  roots: readonly string[],
+): Placement<W> {
+  const workspace = registered.find(({ path }) => path === cwd);
+  if (workspace !== undefined) return { kind: 'registered', workspace };
+  if (!roots.some((root) => isWithin(cwd, root)))
+    return { kind: 'refused', refusal: mismatch(cwd, registered) };
+  if (registered.length >= MAX_WORKSPACES)
+    return { kind: 'refused', refusal: limitReached(registered.length) };
+  return { kind: 'first_demand', path: cwd };
+}
+
+/** Why `path` may not be registered by an explicit call; undefined when it may. */
+export function registrationRefusal(
+  path: string,
+  registered: readonly RegisteredWorkspace[],
+): Refusal | undefined {
+  const same = registered.find((workspace) => workspace.path === path);
+  if (same !== undefined)
+    return {
+      code: 'workspace_exists',
+      message: `${path} is registered already`,
+      context: { workspaceId: same.id, workspaceCwd: path },
+    };
+  const nested = registered.find((other) => isWithin(path, other.path) || isWithin(other.path, path));
+  if (nested !== undefined)
+    return {
+      code: 'workspace_nested',
+      message: `${path} and the registered workspace ${nested.path} lie one inside the other`,
+      context: { workspaceCwd: path, conflictingWorkspaceCwd: nested.path },
+    };
+  return registered.length >= MAX_WORKSPACES ? limitReached(registered.length) : undefined;
+}
+
+/** The refusal of a path that is no workspace here. `workspaceCount` appears only when there are several. */
+export function mismatch(requested: string, registered: readonly RegisteredWorkspace[]): Refusal {
+  const boundWorkspace = registered[0]?.path ?? null;
+  const count = registered.length > 1 ? { workspaceCount: registered.length } : {};
+  return {
+    code: 'workspace_mismatch',
+    message: `${requested} is no workspace of this server; register it or use one that GET /capabilities lists`,
+    context: { boundWorkspace, requestedWorkspace: requested, ...count },
+  };
+}
+
+function limitReached(used: number): Refusal {
+  return {
+    code: 'workspace_limit_reached',
+    message: `${used} workspaces are registered, the most there may be; remove one first`,
+    context: { limit: MAX_WORKSPACES, used },
+  };
+}
