@@ -1,0 +1,102 @@
+// One row per daemon process that was ever meant to run. The row is there before the process and stays after it.
+import type { StoreDatabase } from './database.ts';
+import type { EventTable } from './events.ts';
+import type { SessionTable } from './sessions.ts';
+import type { DaemonRow, Daemons } from './store.ts';
+
+type Starting = Parameters<Daemons['insertStarting']>[0];
+type End = Parameters<Daemons['setEnded']>[1];
+
+const COLUMNS = `incarnation, workspace_id AS workspaceId, state, socket_path AS socketPath, secret,
+  boot_id AS bootId, pid, start_time AS startTime, version, log_path AS logPath, created_at_ms AS createdAtMs,
+  start_deadline_at_ms AS startDeadlineAtMs, ended_at_ms AS endedAtMs, exit_code AS exitCode,
+  exit_signal AS exitSignal, end_reason AS endReason`;
+
+/**
+ * The setters do nothing to an incarnation that is unknown or already ended: a late report cannot revive it.
+ * The secret of an ended row is empty: nobody can be asked with it any more.
+ */
+export function createDaemons(database: StoreDatabase, events: EventTable, sessions: SessionTable): Daemons {
+  const rows = daemonRows(database);
+
+  function insertStarting(row: Starting): void {
+    const { workspaceId, incarnation } = row;
+    rows.insert.run(row);
+    rows.countStart.run({ workspaceId });
+    events.add({ kind: 'daemon_starting', workspaceId, incarnation });
+  }
+
+  function setEnded(incarnation: string, end: End): readonly string[] {
+    const row = rows.find.get({ incarnation });
+    if (row === undefined || row.state === 'ended') return [];
+    const closed = sessions.closeAllOf(incarnation, end.atMs, end.sessionReason);
+    const { atMs, code, signal, reason } = end;
+    rows.end.run({ incarnation, atMs, code, signal, reason });
+    const detail = { code, signal, reason, sessions: closed.length };
+    events.add({ kind: 'daemon_ended', workspaceId: row.workspaceId, incarnation, detail });
+    return closed;
+  }
+
+  /** Runs `change` on an unended row and adds its event. */
+  function advance(incarnation: string, kind: string, change: object, detail: Record<string, unknown>): void {
+    const row = rows.find.get({ incarnation });
+    if (row === undefined || row.state === 'ended') return;
+    rows.advance.run({ incarnation, state: null, pid: null, startTime: null, version: null, ...change });
+    events.add({ kind, workspaceId: row.workspaceId, incarnation, detail });
+  }
+
+  return {
+    nextIncarnation: (workspaceId) =>
+      database.write(() => `${workspaceId}-${rows.issue.get({ workspaceId })?.issued}`),
+    insertStarting: (row) => database.write(() => insertStarting(row)),
+    setPid: (incarnation, pid, startTime) =>
+      database.write(() => advance(incarnation, 'daemon_spawned', { pid, startTime }, { pid })),
+    setReady: (incarnation, version) =>
+      database.write(() => advance(incarnation, 'daemon_ready', { state: 'ready', version }, { version })),
+    setEnded: (incarnation, end) => database.write(() => setEnded(incarnation, end)),
+    unended: () => rows.unended.all({}),
+    latest: (workspaceId) => rows.latest.get({ workspaceId }),
+    countStarts: (workspaceId) => rows.starts.get({ workspaceId })?.starts ?? 0,
+  };
+}
+
+function daemonRows(database: StoreDatabase) {
+  return {
+    find: database.prepare<{ incarnation: string }, DaemonRow>(
+      `SELECT ${COLUMNS} FROM daemons WHERE incarnation = @incarnation`,
+    ),
+    issue: database.prepare<{ workspaceId: string }, { issued: number }>(
+      `INSERT INTO workspace_starts (workspace_id, issued) VALUES (@workspaceId, 1)
+       ON CONFLICT (workspace_id) DO UPDATE SET issued = issued + 1 RETURNING issued`,
+    ),
+    insert: database.prepare<Starting>(
+      `INSERT INTO daemons (incarnation, workspace_id, state, socket_path, secret, boot_id, log_path,
+         created_at_ms, start_deadline_at_ms)
+       VALUES (@incarnation, @workspaceId, 'starting', @socketPath, @secret, @bootId, @logPath,
+         @createdAtMs, @startDeadlineAtMs)`,
+    ),
+    countStart: database.prepare<{ workspaceId: string }>(
+      `INSERT INTO workspace_starts (workspace_id, starts) VALUES (@workspaceId, 1)
+       ON CONFLICT (workspace_id) DO UPDATE SET starts = starts + 1`,
+    ),
+    advance: database.prepare<object>(
+      `UPDATE daemons SET state = coalesce(@state, state), pid = coalesce(@pid, pid),
+         start_time = coalesce(@startTime, start_time), version = coalesce(@version, version)
+       WHERE incarnation = @incarnation`,
+    ),
+    end: database.prepare<Record<string, unknown>>(
+      `UPDATE daemons SET state = 'ended', secret = '', ended_at_ms = @atMs, exit_code = @code,
+         exit_signal = @signal, end_reason = @reason
+       WHERE incarnation = @incarnation`,
+    ),
+    unended: database.prepare<object, DaemonRow>(
+      `SELECT ${COLUMNS} FROM daemons WHERE state <> 'ended' ORDER BY id`,
+    ),
+    latest: database.prepare<{ workspaceId: string }, DaemonRow>(
+      `SELECT ${COLUMNS} FROM daemons WHERE workspace_id = @workspaceId ORDER BY id DESC LIMIT 1`,
+    ),
+    starts: database.prepare<{ workspaceId: string }, { starts: number }>(
+      'SELECT starts FROM workspace_starts WHERE workspace_id = @workspaceId',
+    ),
+  };
+}

@@ -1,0 +1,58 @@
+// The record of what happened, newest kept. Other nouns add their row inside the transaction of the change itself.
+import type { Clock } from '../../daemon/contract/clock.ts';
+import type { StoreDatabase } from './database.ts';
+import type { EventRow, Events, NewEvent } from './store.ts';
+
+/** Rows between two prunings: deleting 256 at once costs under a millisecond, a delete at every insert doubles its cost. */
+const PRUNE_EVERY = 256;
+
+export interface EventTable extends Events {
+  /** Adds the row to the transaction that the caller has open. */
+  add(event: NewEvent): void;
+  count(): number;
+}
+
+type StoredEvent = Omit<EventRow, 'detail'> & { readonly detail: string };
+
+/** Keeps the newest `keep` events, and up to 255 more until the next pruning. */
+export function createEvents(database: StoreDatabase, clock: Clock, keep: number): EventTable {
+  const insert = database.prepare<Record<string, unknown>>(
+    `INSERT INTO events (at_ms, kind, workspace_id, incarnation, session_id, detail)
+     VALUES (@atMs, @kind, @workspaceId, @incarnation, @sessionId, @detail)`,
+  );
+  const columns = `SELECT id, at_ms AS atMs, kind, workspace_id AS workspaceId, incarnation,
+     session_id AS sessionId, detail FROM events`;
+  const newest = database.prepare<{ limit: number }, StoredEvent>(`${columns} ORDER BY id DESC LIMIT @limit`);
+  const newestOf = database.prepare<{ limit: number; workspaceId: string }, StoredEvent>(
+    `${columns} WHERE workspace_id = @workspaceId ORDER BY id DESC LIMIT @limit`,
+  );
+  const count = database.prepare<object, { total: number }>('SELECT count(*) AS total FROM events');
+  // Ids have no gaps (a rolled-back one is given again), so the newest `keep` are a range of the primary key.
+  const prune = database.prepare<{ keep: number }>(
+    'DELETE FROM events WHERE id <= (SELECT max(id) FROM events) - @keep',
+  );
+
+  function add(event: NewEvent): void {
+    const { lastInsertRowid } = insert.run({
+      atMs: clock.nowMs(),
+      kind: event.kind,
+      workspaceId: event.workspaceId ?? null,
+      incarnation: event.incarnation ?? null,
+      sessionId: event.sessionId ?? null,
+      detail: JSON.stringify(event.detail ?? {}),
+    });
+    if (Number(lastInsertRowid) % PRUNE_EVERY === 0) prune.run({ keep });
+  }
+
+  // The limit may have been lowered since the last run.
+  database.write(() => prune.run({ keep }));
+  return {
+    add,
+    append: (event) => database.write(() => add(event)),
+    recent({ workspaceId, limit }) {
+      const rows = workspaceId === undefined ? newest.all({ limit }) : newestOf.all({ workspaceId, limit });
+      return rows.map((row) => ({ ...row, detail: JSON.parse(row.detail) as EventRow['detail'] }));
+    },
+    count: () => count.get({})?.total ?? 0,
+  };
+}

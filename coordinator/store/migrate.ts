@@ -1,0 +1,59 @@
+// Brings a database to the schema that this code knows. The version lives in `PRAGMA user_version`.
+import type { Database as Sqlite } from 'better-sqlite3';
+import type { Log } from '../../daemon/contract/log.ts';
+import { initial } from './migrations/0001-initial.ts';
+
+export interface Migration {
+  /** Counts up by one from 1. */
+  readonly version: number;
+  readonly name: string;
+  readonly sql: string;
+}
+
+/** In order. TypeScript and not .sql files, so that the bundle carries them. */
+export const MIGRATIONS: readonly Migration[] = [initial];
+
+/** The database was written by a newer version of this program. Nothing in it has been touched. */
+export class SchemaTooNew extends Error {
+  readonly found: number;
+  readonly known: number;
+  constructor(path: string, found: number, known: number) {
+    super(
+      `${path} has schema version ${found}, but this qwen-coordinator knows only up to version ${known}: ` +
+        'a newer release wrote it. Start that release again, or point --state-dir at another directory',
+    );
+    this.name = 'SchemaTooNew';
+    this.found = found;
+    this.known = known;
+  }
+}
+
+/**
+ * Applies what is missing, each migration in a transaction of its own together with its version number, so that a kill
+ * at any moment leaves a whole version. Foreign keys must still be off: a migration may rebuild a table that others refer to.
+ * @returns the schema version afterwards.
+ * @throws SchemaTooNew; Error when a migration leaves a dangling reference (it is rolled back).
+ */
+export function migrate(
+  sqlite: Sqlite,
+  path: string,
+  log: Log,
+  migrations: readonly Migration[] = MIGRATIONS,
+): number {
+  const known = migrations.at(-1)?.version ?? 0;
+  const found = Number(sqlite.pragma('user_version', { simple: true }));
+  if (found > known) throw new SchemaTooNew(path, found, known);
+  for (const migration of migrations.filter(({ version }) => version > found)) {
+    sqlite.transaction(() => apply(sqlite, migration)).immediate();
+    log.info({ version: migration.version, migration: migration.name }, 'database schema migrated');
+  }
+  return known;
+}
+
+function apply(sqlite: Sqlite, { version, name, sql }: Migration): void {
+  sqlite.exec(sql);
+  const dangling = sqlite.pragma('foreign_key_check') as readonly unknown[];
+  if (dangling.length > 0)
+    throw new Error(`migration ${version} (${name}) leaves ${dangling.length} dangling references`);
+  sqlite.pragma(`user_version = ${version}`);
+}

@@ -1,0 +1,73 @@
+// Prompts that a daemon admitted, each settled exactly once. Their text is not here.
+import type { FeedPrompt } from '../../daemon/contract/feed.ts';
+import type { StoreDatabase } from './database.ts';
+import type { EventTable } from './events.ts';
+import type { PromptRow, Prompts } from './store.ts';
+
+export interface PromptTable extends Prompts {
+  /** Settles what is queued or running as failed, in the transaction that the caller has open. */
+  failUnsettled(sessionId: string, atMs: number, outcome: string): void;
+}
+
+interface Owner {
+  readonly workspaceId: string;
+  readonly incarnation: string;
+  readonly state: 'live' | 'closed';
+  readonly endReason: string | null;
+}
+
+const COLUMNS = `prompt_id AS promptId, session_id AS sessionId, state, admitted_at_ms AS admittedAtMs,
+  settled_at_ms AS settledAtMs, outcome`;
+
+export function createPrompts(database: StoreDatabase, events: EventTable): PromptTable {
+  const find = database.prepare<{ promptId: string }, PromptRow>(
+    `SELECT ${COLUMNS} FROM prompts WHERE prompt_id = @promptId`,
+  );
+  const unsettled = database.prepare<{ sessionId: string }, PromptRow>(
+    `SELECT ${COLUMNS} FROM prompts WHERE session_id = @sessionId AND settled_at_ms IS NULL
+     ORDER BY admitted_at_ms, prompt_id`,
+  );
+  const findOwner = database.prepare<{ sessionId: string }, Owner>(
+    `SELECT workspace_id AS workspaceId, incarnation, state, end_reason AS endReason
+     FROM sessions WHERE session_id = @sessionId`,
+  );
+  // `queued` never overwrites: the row is queued already, or it runs and a late record arrived twice.
+  const moveOn = database.prepare<Record<string, unknown>>(
+    `INSERT INTO prompts (prompt_id, session_id, state, admitted_at_ms, settled_at_ms, outcome)
+     VALUES (@promptId, @sessionId, @state, @atMs, @settledAtMs, @outcome)
+     ON CONFLICT (prompt_id) DO UPDATE
+       SET state = excluded.state, settled_at_ms = excluded.settled_at_ms, outcome = excluded.outcome
+       WHERE prompts.settled_at_ms IS NULL AND prompts.state <> excluded.state AND excluded.state <> 'queued'`,
+  );
+
+  function store(prompt: FeedPrompt, owner: Owner | undefined): void {
+    const { promptId, sessionId, state, atMs, outcome = null } = prompt;
+    const settledAtMs = isSettled(prompt) ? atMs : null;
+    if (moveOn.run({ promptId, sessionId, state, atMs, settledAtMs, outcome }).changes === 0) return;
+    const place =
+      owner === undefined ? {} : { workspaceId: owner.workspaceId, incarnation: owner.incarnation };
+    events.add({ kind: `prompt_${state}`, ...place, sessionId, detail: { promptId, outcome } });
+  }
+
+  return {
+    record: (prompt) =>
+      database.write(() => {
+        const owner = findOwner.get({ sessionId: prompt.sessionId });
+        // A record that arrives after its session was closed must not stay unsettled for ever.
+        const isTooLate = owner?.state === 'closed' && !isSettled(prompt);
+        const outcome = owner?.endReason ?? 'session_closed';
+        store(isTooLate ? { ...prompt, state: 'failed', outcome } : prompt, owner);
+      }),
+    get: (promptId) => find.get({ promptId }),
+    unsettled: (sessionId) => unsettled.all({ sessionId }),
+    failUnsettled(sessionId, atMs, outcome) {
+      const owner = findOwner.get({ sessionId });
+      for (const { promptId } of unsettled.all({ sessionId }))
+        store({ promptId, sessionId, state: 'failed', atMs, outcome }, owner);
+    },
+  };
+}
+
+function isSettled({ state }: FeedPrompt): boolean {
+  return state === 'completed' || state === 'failed';
+}

@@ -1,0 +1,192 @@
+// Sessions and their registered clients, as the daemon that holds them last told. A closed session keeps its row.
+import type { FeedClient, FeedSession } from '../../daemon/contract/feed.ts';
+import type { StoreDatabase } from './database.ts';
+import type { EventTable } from './events.ts';
+import type { PromptTable } from './prompts.ts';
+import type { SessionRow, Sessions } from './store.ts';
+
+export interface SessionTable extends Sessions {
+  /** Closes every live session of the incarnation in the transaction that the caller has open; returns their ids. */
+  closeAllOf(incarnation: string, atMs: number, reason: string): readonly string[];
+}
+
+type StoredSession = Omit<SessionRow, 'isDefault'> & { readonly isDefault: 0 | 1 };
+
+// Heartbeats live in a table of their own, so "last seen" is the later of the two.
+const COLUMNS = `s.session_id AS sessionId, s.workspace_id AS workspaceId, s.incarnation, s.state,
+  s.created_at_ms AS createdAtMs,
+  max(s.last_seen_at_ms, coalesce(
+    (SELECT max(at_ms) FROM heartbeats h WHERE h.session_id = s.session_id), 0)) AS lastSeenAtMs,
+  s.display_name AS displayName, s.source_type AS sourceType, s.source_id AS sourceId, s.is_default AS isDefault,
+  s.ended_at_ms AS endedAtMs, s.end_reason AS endReason`;
+
+export function createSessions(
+  database: StoreDatabase,
+  events: EventTable,
+  prompts: PromptTable,
+): SessionTable {
+  const rows = sessionRows(database);
+  const replaceClients = clientWriter(database);
+
+  function recordLive(workspaceId: string, incarnation: string, session: FeedSession): void {
+    const { sessionId } = session;
+    const before = rows.find(sessionId);
+    rows.upsert.run(columnsOf(workspaceId, incarnation, session));
+    replaceClients(sessionId, session.clients);
+    const kind = changeKind(before, incarnation);
+    if (kind !== undefined) events.add({ kind, workspaceId, incarnation, sessionId });
+  }
+
+  /**
+   * The daemon ended before its session could be recorded. The answer may be out, so the row must exist, but closed;
+   * an existing row was closed with the daemon, or belongs to a newer one by now, and stays as it is.
+   */
+  function recordLate(workspaceId: string, incarnation: string, session: FeedSession): void {
+    if (rows.find(session.sessionId) !== undefined) return;
+    recordLive(workspaceId, incarnation, session);
+    closeOne(session.sessionId, session.lastSeenAtMs, 'daemon_ended');
+  }
+
+  function closeOne(sessionId: string, atMs: number, reason: string): void {
+    const outcome = reason === '' ? 'session_closed' : reason;
+    prompts.failUnsettled(sessionId, atMs, outcome);
+    const row = rows.find(sessionId);
+    if (row?.state !== 'live') return;
+    rows.close.run({ sessionId, atMs, reason: outcome });
+    const { workspaceId, incarnation } = row;
+    events.add({
+      kind: 'session_closed',
+      workspaceId,
+      incarnation,
+      sessionId,
+      detail: { reason: outcome, atMs },
+    });
+  }
+
+  return {
+    record: (workspaceId, incarnation, session) =>
+      database.write(() => {
+        const isLate = rows.daemonState.get({ incarnation })?.state === 'ended';
+        (isLate ? recordLate : recordLive)(workspaceId, incarnation, session);
+      }),
+    close: (sessionId, atMs, reason) => database.write(() => closeOne(sessionId, atMs, reason)),
+    closeAllOf(incarnation, atMs, reason) {
+      const ids = rows.liveOf.all({ incarnation }).map(({ sessionId }) => sessionId);
+      for (const sessionId of ids) closeOne(sessionId, atMs, reason);
+      return ids;
+    },
+    get: rows.find,
+    ...sessionQueries(database),
+  };
+}
+
+function sessionRows(database: StoreDatabase) {
+  const find = database.prepare<{ sessionId: string }, StoredSession>(
+    `SELECT ${COLUMNS} FROM sessions s WHERE s.session_id = @sessionId`,
+  );
+  return {
+    find(sessionId: string): SessionRow | undefined {
+      const row = find.get({ sessionId });
+      return row === undefined ? undefined : toRow(row);
+    },
+    daemonState: database.prepare<{ incarnation: string }, { state: string }>(
+      'SELECT state FROM daemons WHERE incarnation = @incarnation',
+    ),
+    liveOf: database.prepare<{ incarnation: string }, { sessionId: string }>(
+      `SELECT session_id AS sessionId FROM sessions WHERE incarnation = @incarnation AND state = 'live'`,
+    ),
+    // A session that a later daemon loads again keeps the time of its first creation.
+    upsert: database.prepare<Record<string, unknown>>(
+      `INSERT INTO sessions (session_id, workspace_id, incarnation, state, created_at_ms, last_seen_at_ms,
+         display_name, source_type, source_id, is_default)
+       VALUES (@sessionId, @workspaceId, @incarnation, 'live', @createdAtMs, @lastSeenAtMs,
+         @displayName, @sourceType, @sourceId, @isDefault)
+       ON CONFLICT (session_id) DO UPDATE SET
+         workspace_id = excluded.workspace_id, incarnation = excluded.incarnation, state = 'live',
+         created_at_ms = min(created_at_ms, excluded.created_at_ms),
+         last_seen_at_ms = max(last_seen_at_ms, excluded.last_seen_at_ms),
+         display_name = excluded.display_name, source_type = excluded.source_type,
+         source_id = excluded.source_id, is_default = excluded.is_default,
+         ended_at_ms = NULL, end_reason = NULL`,
+    ),
+    close: database.prepare<{ sessionId: string; atMs: number; reason: string }>(
+      `UPDATE sessions SET state = 'closed', ended_at_ms = @atMs, end_reason = @reason
+       WHERE session_id = @sessionId`,
+    ),
+  };
+}
+
+/** Replaces a session's clients as a whole: the feed always sends all of them. */
+function clientWriter(database: StoreDatabase) {
+  const forget = database.prepare<{ sessionId: string }>(
+    'DELETE FROM session_clients WHERE session_id = @sessionId',
+  );
+  const insert = database.prepare<FeedClient & { sessionId: string }>(
+    `INSERT INTO session_clients (session_id, client_id, count, last_seen_at_ms)
+     VALUES (@sessionId, @clientId, @count, @lastSeenAtMs)`,
+  );
+  // Every attach may mint a new client id; without this a long session would collect the heartbeats of all of them.
+  const forgetHeartbeats = database.prepare<{ sessionId: string }>(
+    `DELETE FROM heartbeats WHERE session_id = @sessionId AND client_id <> ''
+       AND client_id NOT IN (SELECT client_id FROM session_clients WHERE session_id = @sessionId)`,
+  );
+  return (sessionId: string, clients: readonly FeedClient[]): void => {
+    forget.run({ sessionId });
+    for (const { clientId, count, lastSeenAtMs } of clients)
+      insert.run({ sessionId, clientId, count, lastSeenAtMs });
+    forgetHeartbeats.run({ sessionId });
+  };
+}
+
+function sessionQueries(database: StoreDatabase): Pick<Sessions, 'clients' | 'live' | 'countLive'> {
+  const clients = database.prepare<{ sessionId: string }, FeedClient>(
+    `SELECT c.client_id AS clientId, c.count, max(c.last_seen_at_ms, coalesce(h.at_ms, 0)) AS lastSeenAtMs
+     FROM session_clients c LEFT JOIN heartbeats h USING (session_id, client_id)
+     WHERE c.session_id = @sessionId ORDER BY c.client_id`,
+  );
+  const live = database.prepare<object, StoredSession>(
+    `SELECT ${COLUMNS} FROM sessions s WHERE s.state = 'live' ORDER BY s.created_at_ms, s.session_id`,
+  );
+  const liveIn = database.prepare<{ workspaceId: string }, StoredSession>(
+    `SELECT ${COLUMNS} FROM sessions s WHERE s.workspace_id = @workspaceId AND s.state = 'live'
+     ORDER BY s.created_at_ms, s.session_id`,
+  );
+  const countAll = database.prepare<object, { total: number }>(
+    `SELECT count(*) AS total FROM sessions WHERE state = 'live'`,
+  );
+  const countIn = database.prepare<{ workspaceId: string }, { total: number }>(
+    `SELECT count(*) AS total FROM sessions WHERE workspace_id = @workspaceId AND state = 'live'`,
+  );
+  return {
+    clients: (sessionId) => clients.all({ sessionId }),
+    live: (workspaceId) =>
+      (workspaceId === undefined ? live.all({}) : liveIn.all({ workspaceId })).map(toRow),
+    countLive: (workspaceId) =>
+      (workspaceId === undefined ? countAll.get({}) : countIn.get({ workspaceId }))?.total ?? 0,
+  };
+}
+
+/** A record that only refreshes a live session is no event. */
+function changeKind(before: SessionRow | undefined, incarnation: string): string | undefined {
+  if (before === undefined) return 'session_opened';
+  if (before.state === 'closed') return 'session_reopened';
+  return before.incarnation === incarnation ? undefined : 'session_moved';
+}
+
+function columnsOf(workspaceId: string, incarnation: string, session: FeedSession): Record<string, unknown> {
+  return {
+    sessionId: session.sessionId,
+    workspaceId,
+    incarnation,
+    createdAtMs: session.createdAtMs,
+    lastSeenAtMs: session.lastSeenAtMs,
+    displayName: session.displayName ?? null,
+    sourceType: session.sourceType ?? null,
+    sourceId: session.sourceId ?? null,
+    isDefault: session.isDefault ? 1 : 0,
+  };
+}
+
+function toRow(stored: StoredSession): SessionRow {
+  return { ...stored, isDefault: stored.isDefault === 1 };
+}

@@ -1,0 +1,38 @@
+// The registered workspaces. Removal forgets the registration only: daemons and sessions keep their history.
+import type { StoreDatabase } from './database.ts';
+import type { EventTable } from './events.ts';
+import type { WorkspaceRow, Workspaces } from './store.ts';
+
+const COLUMNS = 'id, path, display_name AS displayName, origin, created_at_ms AS createdAtMs';
+
+export function createWorkspaces(database: StoreDatabase, events: EventTable): Workspaces {
+  const find = database.prepare<{ id: string }, WorkspaceRow>(
+    `SELECT ${COLUMNS} FROM workspaces WHERE id = @id`,
+  );
+  const upsert = database.prepare<WorkspaceRow>(
+    `INSERT INTO workspaces (id, path, display_name, origin, created_at_ms)
+     VALUES (@id, @path, @displayName, @origin, @createdAtMs)
+     ON CONFLICT (id) DO UPDATE SET display_name = excluded.display_name, origin = excluded.origin`,
+  );
+  const list = database.prepare<object, WorkspaceRow>(
+    `SELECT ${COLUMNS} FROM workspaces ORDER BY created_at_ms, id`,
+  );
+  const remove = database.prepare<{ id: string }>('DELETE FROM workspaces WHERE id = @id');
+
+  return {
+    upsert: (row) =>
+      database.write(() => {
+        const known = find.get({ id: row.id });
+        if (known?.origin === row.origin && known.displayName === row.displayName) return;
+        upsert.run(row);
+        const { id: workspaceId, path, origin, displayName } = row;
+        const kind = known === undefined ? 'workspace_added' : 'workspace_changed';
+        events.add({ kind, workspaceId, detail: { path, origin, displayName } });
+      }),
+    list: () => list.all({}),
+    remove: (id) =>
+      database.write(() => {
+        if (remove.run({ id }).changes > 0) events.add({ kind: 'workspace_removed', workspaceId: id });
+      }),
+  };
+}
