@@ -26,18 +26,33 @@ export async function readJsonBody(req: IncomingMessage, maxBytes: number): Prom
   return parseJsonObject(await readBody(req, maxBytes));
 }
 
-/** Reads the whole body. @throws ApiError 413 over `maxBytes`; the rest of the body is then left unread. */
-export async function readBody(req: IncomingMessage, maxBytes: number): Promise<Buffer> {
-  const declared = Number(req.headers['content-length'] ?? 0);
-  if (declared > maxBytes) throw bodyTooLarge(maxBytes);
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of req as AsyncIterable<Buffer>) {
-    size += chunk.length;
-    if (size > maxBytes) throw bodyTooLarge(maxBytes);
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks);
+/**
+ * Reads the whole body. Over the cap the rest is read and thrown away, so that the client gets to see the answer; the
+ * listener's request timeout bounds that.
+ * @throws ApiError 413 over `maxBytes`. Rejects when the client goes away before the end.
+ */
+export function readBody(req: IncomingMessage, maxBytes: number): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    let size = Number(req.headers['content-length'] ?? 0) > maxBytes ? maxBytes + 1 : 0;
+    const refuse = () => {
+      chunks.length = 0;
+      req.removeAllListeners('data').resume();
+      reject(bodyTooLarge(maxBytes));
+    };
+    req.once('error', reject);
+    req.once('close', () => reject(new Error('the client left before its request was complete')));
+    if (size > maxBytes) {
+      refuse();
+      return;
+    }
+    req.on('data', (chunk: Buffer) => {
+      size += chunk.length;
+      if (size > maxBytes) refuse();
+      else chunks.push(chunk);
+    });
+    req.once('end', () => resolve(Buffer.concat(chunks)));
+  });
 }
 
 /** @throws ApiError 400 for malformed JSON. */

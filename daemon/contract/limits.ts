@@ -78,6 +78,13 @@ export const LIMITS = {
     0,
     'event stream without a completed write for this long is evicted; 0 = never',
   ),
+  evictedDrainMs: spec(
+    'evicted-drain-ms',
+    'ms',
+    60_000,
+    'time for an evicted reader to take its last frame',
+    1,
+  ),
   promptDeadlineMs: spec('prompt-deadline-ms', 'ms', 0, 'longest turn; 0 = none'),
   initializeTimeoutMs: spec('initialize-timeout-ms', 'ms', 10_000, 'agent start and ordinary agent calls', 1),
   sessionRestoreTimeoutMs: spec('session-restore-timeout-ms', 'ms', 60_000, 'agent load and resume calls', 1),

@@ -1,0 +1,263 @@
+// Composition root of the daemon: makes the parts, starts them in order, stops them in reverse.
+import type { ServerResponse } from 'node:http';
+import type { AgentHost } from './agent/agent.ts';
+import { createAgentHost } from './agent/host.ts';
+import { type AgentProfile, resolveAgent } from './agent/profiles.ts';
+import { SessionSink } from './agent-sink.ts';
+import type { DaemonConfig } from './config.ts';
+import { workspaceIdOf } from './contract/canonical-path.ts';
+import { type Clock, systemClock, type Timer } from './contract/clock.ts';
+import type { FeedBeat, FeedBody } from './contract/feed.ts';
+import { CONTRACT_VERSION } from './contract/handshake.ts';
+import type { Log } from './contract/log.ts';
+import { readProcStat, rssBytesOfGroup } from './contract/proc.ts';
+import { Feed } from './feed.ts';
+import type { GuardPolicy } from './http/guard.ts';
+import { Listener } from './http/listen.ts';
+import { clientRoutes, controlRoutes, type RouteContext } from './http/routes.ts';
+import { createDaemonServer } from './http/server.ts';
+import type { PermissionSettings } from './permissions.ts';
+import { Sessions } from './sessions.ts';
+import { lockWorkspace, type WorkspaceLock } from './workspace-lock.ts';
+
+export interface DaemonFiles {
+  /** Directory of the installed package. */
+  readonly packageRoot: string;
+  readonly demoAgent: string;
+  readonly version: string;
+  /** PATH of the environment. */
+  readonly path: string | undefined;
+}
+
+export class Daemon {
+  readonly #config: DaemonConfig;
+  readonly #files: DaemonFiles;
+  readonly #log: Log;
+  readonly #clock: Clock = systemClock;
+  readonly #sessions: Sessions;
+  readonly #sink: SessionSink;
+  readonly #agent: AgentHost;
+  readonly #feed: Feed;
+  readonly #listener: Listener;
+  readonly #streams = new Set<ServerResponse>();
+  readonly #timers: Timer[] = [];
+  readonly startTime = readProcStat(process.pid)?.startTime ?? 0;
+  #lock: WorkspaceLock | undefined;
+  #lastActivityAtMs: number | null = null;
+  #stopping: Promise<void> | undefined;
+
+  constructor(config: DaemonConfig, files: DaemonFiles, log: Log, onOrphaned: () => void) {
+    this.#config = config;
+    this.#files = files;
+    this.#log = log;
+    const { limits, workspace } = config;
+    const clock = this.#clock;
+    const permissionSettings = this.#permissionSettings();
+    this.#feed = new Feed({
+      clock,
+      log,
+      limits,
+      snapshot: () => this.#snapshot(),
+      beat: () => this.#beat(),
+      onOrphaned,
+    });
+    this.#sessions = new Sessions({
+      workspace,
+      clock,
+      log,
+      limits,
+      permissionSettings,
+      agent: () => this.#agent,
+      tell: (body) => this.#tell(body),
+      noteSeen: (sessionId, clientId, atMs) => {
+        this.#lastActivityAtMs = atMs;
+        this.#feed.seen(sessionId, clientId, atMs);
+      },
+      onRegistered: (session) => this.#sink.adopt(session),
+    });
+    this.#sink = new SessionSink(this.#sessions, clock, log);
+    this.#agent = createAgentHost({
+      profile: () => this.#profile(),
+      workspace,
+      env: config.agentEnv,
+      version: files.version,
+      limits,
+      clock,
+      log,
+      sink: this.#sink,
+      sessionsOn: (channel) => this.#sessions.all().filter((session) => session.channel === channel).length,
+    });
+    const context = this.#routeContext(permissionSettings);
+    const routes = [
+      ...clientRoutes(context),
+      ...(config.coordinated === undefined ? [] : controlRoutes(context)),
+    ];
+    this.#listener = new Listener(config.listen, () =>
+      createDaemonServer({ routes, guard: this.#guard(), limits, log }),
+    );
+  }
+
+  get port(): number {
+    return this.#listener.port;
+  }
+
+  /** @throws WorkspaceLocked, ListenError */
+  async start(): Promise<void> {
+    const { workspace, coordinated, limits } = this.#config;
+    this.#lock = await lockWorkspace(workspaceIdOf(workspace), {
+      pid: process.pid,
+      workspace,
+      incarnation: coordinated?.incarnation,
+    });
+    await this.#listener.open();
+    this.#feed.start();
+    this.#timers.push(this.#clock.every(limits.feedBeatMs, () => this.#verifySocket()));
+    if (limits.sessionReapIntervalMs > 0)
+      this.#timers.push(this.#clock.every(limits.sessionReapIntervalMs, () => this.#sessions.closeIdle()));
+    const { problem } = this.#agent.diagnose();
+    if (problem !== undefined) this.#log.warn({ agent: this.#config.agent }, problem);
+  }
+
+  /** Ends sessions, agent, streams and listener, in this order, within `shutdownGraceMs`. Idempotent. */
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stop();
+    return this.#stopping;
+  }
+
+  /** Kills the agent's process tree at once. Synchronous. */
+  killNow(): void {
+    this.#agent.killNow();
+  }
+
+  async #stop(): Promise<void> {
+    for (const timer of this.#timers) timer.cancel();
+    this.#listener.closeListeners();
+    const cut = this.#clock.after(this.#config.limits.shutdownGraceMs, () =>
+      this.#listener.closeConnections(true),
+    );
+    this.#sessions.stop();
+    await this.#agent.stop();
+    this.#feed.stop();
+    await this.#streamsEnded();
+    this.#listener.closeConnections(true);
+    cut.cancel();
+    this.#lock?.release();
+  }
+
+  /** Streams end by themselves once their last frame is written; the cut above bounds the wait. */
+  async #streamsEnded(): Promise<void> {
+    const open = [...this.#streams].filter((res) => !res.closed && !res.writableFinished);
+    await Promise.all(open.map((res) => new Promise((resolve) => res.once('close', resolve))));
+  }
+
+  #tell(body: FeedBody): number {
+    if (body.type === 'session' || body.type === 'prompt') this.#lastActivityAtMs = this.#clock.nowMs();
+    return this.#feed.publish(body);
+  }
+
+  #profile(): AgentProfile {
+    const { agent, workspace, stateDir } = this.#config;
+    const { path, packageRoot, demoAgent } = this.#files;
+    return resolveAgent(agent, { path, workspace, packageRoot, demoAgent, demoStateDir: stateDir });
+  }
+
+  #permissionSettings(): PermissionSettings {
+    const { permissionPolicy: policy, consensusQuorum, coordinated, workspace } = this.#config;
+    const requestIdPrefix = coordinated === undefined ? '' : `${workspaceIdOf(workspace)}.`;
+    return { policy, consensusQuorum, requestIdPrefix };
+  }
+
+  #guard(): GuardPolicy {
+    const { coordinated, listen, token, requireAuth, allowedOrigins } = this.#config;
+    if (coordinated !== undefined) return { kind: 'coordinated', secret: coordinated.secret };
+    const boundHost = listen.kind === 'tcp' ? listen.host : '';
+    return {
+      kind: 'standalone',
+      access: () => ({
+        listener: listen.kind,
+        boundHost,
+        port: this.#listener.port,
+        token,
+        requireAuth,
+        allowedOrigins,
+      }),
+    };
+  }
+
+  #routeContext(permissionSettings: PermissionSettings): RouteContext {
+    const { workspace, limits, coordinated } = this.#config;
+    return {
+      workspace,
+      version: this.#files.version,
+      limits,
+      clock: this.#clock,
+      log: this.#log,
+      sessions: this.#sessions,
+      permissionSettings,
+      features: this.#conditionalFeatures(),
+      feed: this.#feed,
+      streams: this.#streams,
+      activity: {
+        lastAtMs: () => this.#lastActivityAtMs,
+        isAgentAlive: () => this.#agent.current() !== undefined,
+      },
+      self: {
+        incarnation: coordinated?.incarnation ?? '',
+        pid: process.pid,
+        startTime: this.startTime,
+        isEnding: () => this.#stopping !== undefined,
+      },
+    };
+  }
+
+  #conditionalFeatures(): readonly string[] {
+    const { requireAuth, coordinated, allowedOrigins, limits } = this.#config;
+    return [
+      ...(requireAuth && coordinated === undefined ? ['require_auth'] : []),
+      ...(allowedOrigins.length > 0 ? ['allow_origin'] : []),
+      ...(limits.promptDeadlineMs > 0 ? ['prompt_absolute_deadline'] : []),
+      ...(limits.writerIdleTimeoutMs > 0 ? ['writer_idle_timeout'] : []),
+    ];
+  }
+
+  #snapshot() {
+    const sessions = this.#sessions.all();
+    return {
+      contract: CONTRACT_VERSION,
+      incarnation: this.#config.coordinated?.incarnation ?? '',
+      version: this.#files.version,
+      sessions: sessions.map((session) => session.feedSession(this.#sessions.isDefault(session))),
+      prompts: sessions.flatMap((session) => session.turns.feedPrompts()),
+      eventHeads: Object.fromEntries(sessions.map(({ sessionId, bus }) => [sessionId, bus.ring.head])),
+      openPermissions: sessions.flatMap(({ permissions }) => permissions.open().map((q) => q.requestId)),
+      agent: this.#agent.current()?.process ?? null,
+    };
+  }
+
+  #beat(): FeedBeat {
+    const sessions = this.#sessions.all();
+    const sum = (count: (session: (typeof sessions)[number]) => number) =>
+      sessions.reduce((total, session) => total + count(session), 0);
+    const agent = this.#agent.current()?.process;
+    return {
+      atMs: this.#clock.nowMs(),
+      rssBytes: process.memoryUsage.rss(),
+      agentRssBytes: agent === undefined ? 0 : rssBytesOfGroup(agent.pgid),
+      sessions: sessions.length,
+      activePrompts: sum(({ turns }) => (turns.running === undefined ? 0 : 1)),
+      queuedPrompts: sum(({ turns }) => turns.waiting.length),
+      pendingPermissions: sum(({ permissions }) => permissions.openCount),
+      subscribers: sum(({ bus }) => bus.readerCount),
+      lastActivityAtMs: this.#lastActivityAtMs,
+    };
+  }
+
+  #verifySocket(): void {
+    this.#listener.verify().then(
+      (wasMissing) => {
+        if (wasMissing) this.#log.warn('the socket file was missing: listening again');
+      },
+      (error: unknown) => this.#log.error({ err: error }, 'cannot listen again'),
+    );
+  }
+}

@@ -1,0 +1,119 @@
+// One session's event bus: publishes into the ring and pumps the readers. It never copies an event per reader and
+// never throws at a publisher.
+import { randomUUID } from 'node:crypto';
+import type { Clock, Timer } from './contract/clock.ts';
+import type { Log } from './contract/log.ts';
+import { EventRing, type RingBounds } from './domain/event-ring.ts';
+import { type EventTags, prepareFrame } from './domain/frame.ts';
+
+/** A stream that follows the bus by a cursor of its own. */
+export interface Reader {
+  /** Writes what it can. Called once per batch of events. */
+  pump(): void;
+  /** Whether its socket takes nothing more and it lags by over half of the ring, for the first time in this spell. */
+  claimsPause(): boolean;
+}
+
+export interface BusOptions {
+  readonly bounds: RingBounds;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Ids start above it. */
+  readonly idFloor?: number;
+  /** Stops the agent's output; the returned function lets it go on. Called at most once until then. */
+  readonly pauseAgent: () => () => void;
+}
+
+/**
+ * How long a blocked reader may hold the agent back before it risks eviction: measured, ten healthy readers of a
+ * 60,000 event burst all complete with 50 ms, and a reader that really stopped costs the turn no more than that.
+ */
+const PAUSE_MS = 50;
+
+export class Bus {
+  readonly epoch = randomUUID();
+  readonly ring: EventRing;
+  readonly #options: BusOptions;
+  readonly #readers = new Set<Reader>();
+  #isFlushing = false;
+  #hasEnded = false;
+  #pause: { readonly release: () => void; readonly timer: Timer } | undefined;
+
+  constructor(options: BusOptions) {
+    this.#options = options;
+    this.ring = new EventRing(options.bounds, options.idFloor);
+  }
+
+  get readerCount(): number {
+    return this.#readers.size;
+  }
+
+  /** True after `end()`: a reader that reached the head is done. */
+  get hasEnded(): boolean {
+    return this.#hasEnded;
+  }
+
+  /** Publishes an event. @returns its id, or undefined when it was dropped (unserialisable, or the bus has ended). */
+  publish(type: string, data: unknown, tags: EventTags = {}): number | undefined {
+    if (this.#hasEnded) return undefined;
+    const encode = prepareFrame(type, data, tags, this.#options.clock.nowMs());
+    if (encode === undefined) {
+      this.#options.log.error({ type }, 'event dropped: its data cannot be serialised');
+      return undefined;
+    }
+    const id = this.ring.push(encode);
+    this.#scheduleFlush();
+    return id;
+  }
+
+  attach(reader: Reader): void {
+    this.#readers.add(reader);
+    reader.pump();
+  }
+
+  detach(reader: Reader): void {
+    this.#readers.delete(reader);
+    if (this.#readers.size === 0) this.#releasePause();
+  }
+
+  /** A blocked reader can write again: nobody needs the agent to wait any more. */
+  readerDrained(): void {
+    this.#releasePause();
+  }
+
+  /** No further event; readers end once they have written everything. Idempotent. */
+  end(): void {
+    if (this.#hasEnded) return;
+    this.#hasEnded = true;
+    this.#flush();
+    this.#releasePause();
+  }
+
+  /** One flush per batch: the agent's output arrives in reads of many events, and a microtask runs after each read. */
+  #scheduleFlush(): void {
+    if (this.#isFlushing || this.#readers.size === 0) return;
+    this.#isFlushing = true;
+    queueMicrotask(() => {
+      this.#isFlushing = false;
+      this.#flush();
+    });
+  }
+
+  #flush(): void {
+    for (const reader of [...this.#readers]) reader.pump();
+    if (this.#pause === undefined && [...this.#readers].some((reader) => reader.claimsPause()))
+      this.#holdAgent();
+  }
+
+  #holdAgent(): void {
+    const release = this.#options.pauseAgent();
+    this.#pause = { release, timer: this.#options.clock.after(PAUSE_MS, () => this.#releasePause()) };
+  }
+
+  #releasePause(): void {
+    const pause = this.#pause;
+    this.#pause = undefined;
+    pause?.timer.cancel();
+    pause?.release();
+  }
+}

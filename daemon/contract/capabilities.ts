@@ -1,0 +1,31 @@
+// The capability tags of this build. A tag is listed only while every route and behaviour behind it works.
+
+/** Tags that hold for one workspace as for many. */
+export const CORE_FEATURES: readonly string[] = [
+  'health',
+  'capabilities',
+  'session_create',
+  'session_id_override',
+  'session_scope_override',
+  'session_source_metadata',
+  'session_list',
+  'session_prompt',
+  'non_blocking_prompt',
+  'session_cancel',
+  'session_events',
+  'slow_client_warning',
+  'typed_event_schema',
+  'client_identity',
+  'client_heartbeat',
+  'session_permission_vote',
+  'permission_vote',
+  'permission_mediation',
+  'session_status',
+  'session_close',
+];
+
+/** Ranges of the wire that this build speaks. */
+export const PROTOCOL_VERSIONS = { current: 'v1', supported: ['v1'] } as const;
+
+/** Bound of the workspace registry, as the reference server publishes it. */
+export const MAX_REGISTERED_WORKSPACES = 256;

@@ -1,0 +1,107 @@
+// The body of POST /session, checked field by field. The order of the checks decides which error a client sees.
+import { type ApiError, fail } from '../contract/errors.ts';
+import type { JsonObject } from '../contract/json-body.ts';
+import { truncated } from '../contract/log.ts';
+import {
+  APPROVAL_MODES,
+  type ApprovalMode,
+  isUuid,
+  SESSION_SCOPES,
+  type SessionScope,
+} from '../contract/wire.ts';
+
+export interface SessionSource {
+  readonly sourceType?: string;
+  readonly sourceId?: string;
+}
+
+export interface CreateRequest {
+  /** As asked for, or the daemon's default; a chosen session id forces `thread`. */
+  readonly scope: SessionScope;
+  /** Chosen by the caller, lower-cased. */
+  readonly sessionId: string | undefined;
+  readonly modelId: string | undefined;
+  readonly approvalMode: ApprovalMode | undefined;
+  readonly source: SessionSource;
+}
+
+const DEFAULT_SCOPE: SessionScope = 'single';
+const SOURCE_TYPE = /^[a-z][a-z0-9_-]{0,63}$/;
+/** Reserved for the reference server's own sessions. */
+const RESERVED_SOURCE_TYPES = new Set(['standalone']);
+
+/** `cwd` is checked elsewhere. @throws ApiError 400, or 501 for the git isolation that this daemon does not offer. */
+export function parseCreateRequest(body: JsonObject): CreateRequest {
+  const scope = parseScope(body.sessionScope);
+  const sessionId = parseSessionId(body.sessionId);
+  refuseGitIsolation(body);
+  return {
+    scope: sessionId === undefined ? scope : 'thread',
+    sessionId,
+    modelId:
+      typeof body.modelServiceId === 'string' && body.modelServiceId !== '' ? body.modelServiceId : undefined,
+    approvalMode: parseApprovalMode(body.approvalMode),
+    source: parseSource(body),
+  };
+}
+
+function parseScope(value: unknown): SessionScope {
+  if (value === undefined || value === null) return DEFAULT_SCOPE;
+  const scope = SESSION_SCOPES.find((candidate) => candidate === value);
+  if (scope !== undefined) return scope;
+  throw fail('invalid_session_scope', `\`sessionScope\` must be one of: ${SESSION_SCOPES.join(', ')}`);
+}
+
+function parseSessionId(value: unknown): string | undefined {
+  if (value === undefined || value === null) return undefined;
+  if (typeof value !== 'string' || !isUuid(value))
+    throw fail('invalid_session_id', '`sessionId` must be an RFC 4122 UUID of version 1 to 5');
+  return value.toLowerCase();
+}
+
+function parseApprovalMode(value: unknown): ApprovalMode | undefined {
+  if (value === undefined || value === null) return undefined;
+  const mode = APPROVAL_MODES.find((candidate) => candidate === value);
+  if (mode !== undefined) return mode;
+  throw fail('invalid_approval_mode', `\`approvalMode\` must be one of: ${APPROVAL_MODES.join(', ')}`, {
+    allowed: APPROVAL_MODES,
+  });
+}
+
+function parseSource({ sourceType, sourceId }: JsonObject): SessionSource {
+  if (sourceType !== undefined && (typeof sourceType !== 'string' || !SOURCE_TYPE.test(sourceType)))
+    throw fail('invalid_session_source', `\`sourceType\` must match ${SOURCE_TYPE.source}`);
+  if (typeof sourceType === 'string' && RESERVED_SOURCE_TYPES.has(sourceType))
+    throw fail('invalid_session_source', `\`sourceType\` "${sourceType}" is reserved`);
+  if (sourceId !== undefined && !isPlainText(sourceId))
+    throw fail('invalid_session_source', '`sourceId` must be a non-empty string without control characters');
+  return {
+    ...(typeof sourceType === 'string' ? { sourceType } : {}),
+    ...(typeof sourceId === 'string' ? { sourceId } : {}),
+  };
+}
+
+function isPlainText(value: unknown): boolean {
+  return typeof value === 'string' && value !== '' && !/\p{Cc}/u.test(value);
+}
+
+function refuseGitIsolation(body: JsonObject): void {
+  const { worktree, branch } = body;
+  if (worktree !== undefined && branch !== undefined)
+    throw fail('branch_and_worktree_conflict', '`worktree` and `branch` exclude each other');
+  const field = worktree !== undefined ? 'worktree' : branch !== undefined ? 'branch' : undefined;
+  if (field !== undefined)
+    throw fail(
+      'not_implemented',
+      `\`${field}\` is not offered by this daemon: create the git ${field} yourself and register its directory as a workspace`,
+    );
+}
+
+/** Refuses a `cwd` other than the bound workspace. The requested path is cut: it is repeated in bodies and logs. */
+export function workspaceMismatch(boundWorkspace: string, requested: string): ApiError {
+  const requestedWorkspace = truncated(requested);
+  return fail('workspace_mismatch', `This daemon serves ${boundWorkspace}, not ${requestedWorkspace}`, {
+    boundWorkspace,
+    requestedWorkspace,
+  });
+}

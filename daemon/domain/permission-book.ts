@@ -1,0 +1,64 @@
+// The permission questions of one session: the open ones, and the newest resolved ones for late votes.
+import type { Ballot, Outcome } from './permission-policy.ts';
+
+/** Resolved ids that are remembered; a vote on an older one is an unknown request (the protocol's bound). */
+const REMEMBERED = 512;
+
+/** Option id that the protocol reserves for its own use: no client may vote for it. */
+export const CANCEL_SENTINEL = '__cancelled__';
+
+export interface PermissionOption {
+  readonly optionId: string;
+  readonly name?: string;
+  readonly kind?: string;
+}
+
+export interface Question {
+  readonly requestId: string;
+  readonly toolCall: Readonly<Record<string, unknown>>;
+  readonly options: readonly PermissionOption[];
+  readonly promptId: string | undefined;
+  readonly createdAtMs: number;
+  readonly ballot: Ballot;
+}
+
+export class PermissionBook {
+  readonly #open = new Map<string, Question & { readonly ballot: { votes: Map<string, string> } }>();
+  readonly #resolved = new Map<string, Outcome>();
+
+  get openCount(): number {
+    return this.#open.size;
+  }
+
+  open(): readonly Question[] {
+    return [...this.#open.values()];
+  }
+
+  find(requestId: string): Question | undefined {
+    return this.#open.get(requestId);
+  }
+
+  /** The outcome of a question that is already resolved and still remembered. */
+  resolvedOutcome(requestId: string): Outcome | undefined {
+    return this.#resolved.get(requestId);
+  }
+
+  add(question: Question): void {
+    const ballot = { ...question.ballot, votes: new Map(question.ballot.votes) };
+    this.#open.set(question.requestId, { ...question, ballot });
+  }
+
+  recordVote(requestId: string, clientId: string, optionId: string): void {
+    this.#open.get(requestId)?.ballot.votes.set(clientId, optionId);
+  }
+
+  /** Moves a question to the remembered ones. @returns it, or undefined when it is not open: it resolves only once. */
+  resolve(requestId: string, outcome: Outcome): Question | undefined {
+    const question = this.#open.get(requestId);
+    if (question === undefined) return undefined;
+    this.#open.delete(requestId);
+    this.#resolved.set(requestId, outcome);
+    if (this.#resolved.size > REMEMBERED) this.#resolved.delete(this.#resolved.keys().next().value as string);
+    return question;
+  }
+}

@@ -1,0 +1,83 @@
+// Who may decide an agent's permission question, policy by policy. Pure: a vote and the request's state in, a verdict out.
+import type { Peer, PermissionPolicy } from '../contract/wire.ts';
+
+export type Outcome =
+  | { readonly outcome: 'selected'; readonly optionId: string }
+  | { readonly outcome: 'cancelled' };
+
+export interface Vote {
+  readonly clientId: string | undefined;
+  readonly peer: Peer;
+  readonly optionId: string;
+}
+
+export interface Ballot {
+  /** Client of the prompt that led to the question; undefined when it was anonymous. */
+  readonly originator: string | undefined;
+  /** Client ids registered when the question was asked. */
+  readonly voters: ReadonlySet<string>;
+  /** Client id -> option, of votes that were recorded. */
+  readonly votes: ReadonlyMap<string, string>;
+}
+
+export type Verdict =
+  | { readonly kind: 'decide' }
+  /** Counted, the question stays open. */
+  | { readonly kind: 'record'; readonly standing: Standing }
+  /** The client has voted before: acknowledged, not counted. */
+  | { readonly kind: 'repeat' }
+  | { readonly kind: 'refuse'; readonly reason: 'designated_mismatch' | 'remote_not_allowed' };
+
+export interface Standing {
+  readonly votesReceived: number;
+  readonly votesNeeded: number;
+  readonly quorum: number;
+  readonly optionTallies: Readonly<Record<string, number>>;
+}
+
+const DECIDE: Verdict = { kind: 'decide' };
+
+/** Judges a vote for an offered option. `quorumOverride` counts only under `consensus`. */
+export function judgeVote(
+  policy: PermissionPolicy,
+  ballot: Ballot,
+  vote: Vote,
+  quorumOverride: number | undefined,
+): Verdict {
+  switch (policy) {
+    case 'first-responder':
+      return DECIDE;
+    case 'local-only':
+      return vote.peer === 'loopback' ? DECIDE : { kind: 'refuse', reason: 'remote_not_allowed' };
+    case 'designated':
+      return ballot.originator === undefined || ballot.originator === vote.clientId
+        ? DECIDE
+        : { kind: 'refuse', reason: 'designated_mismatch' };
+    case 'consensus':
+      return judgeConsensus(ballot, vote, quorumOf(ballot.voters.size, quorumOverride));
+  }
+}
+
+/** min(override, M) or a majority of M, where M is the number of voters, at least one. */
+export function quorumOf(voters: number, override: number | undefined): number {
+  const size = Math.max(1, voters);
+  return override === undefined ? Math.floor(size / 2) + 1 : Math.min(override, size);
+}
+
+function judgeConsensus(ballot: Ballot, vote: Vote, quorum: number): Verdict {
+  if (vote.clientId === undefined || !ballot.voters.has(vote.clientId))
+    return { kind: 'refuse', reason: 'designated_mismatch' };
+  if (ballot.votes.has(vote.clientId)) return { kind: 'repeat' };
+  const optionTallies: Record<string, number> = {};
+  for (const option of [...ballot.votes.values(), vote.optionId])
+    optionTallies[option] = (optionTallies[option] ?? 0) + 1;
+  const best = Math.max(...Object.values(optionTallies));
+  if ((optionTallies[vote.optionId] ?? 0) >= quorum) return DECIDE;
+  const standing = {
+    votesReceived: ballot.votes.size + 1,
+    votesNeeded: Math.max(1, quorum - best),
+    quorum,
+    optionTallies,
+  };
+  return { kind: 'record', standing };
+}

@@ -1,0 +1,68 @@
+// The body of a prompt, checked: what the bridge itself reads, and what goes on to the agent untouched.
+import { fail, failPlain } from '../contract/errors.ts';
+import type { JsonObject } from '../contract/json-body.ts';
+
+export interface PromptRequest {
+  readonly content: readonly Record<string, unknown>[];
+  readonly deadlineMs: number | undefined;
+  /** Everything for the agent's `session/prompt` except `sessionId` and `prompt`. */
+  readonly extras: Readonly<Record<string, unknown>>;
+}
+
+/** Most blocks of a prompt that are no text (the protocol's bound). */
+const MAX_NON_TEXT_BLOCKS = 256;
+/** `_meta` keys that only the daemon itself may set. */
+const PRIVATE_META = /^qwen\.daemon\.|^qwen-code\/(?:private-|invocation-context)/;
+/** Fields that the bridge consumes. */
+const OWN_FIELDS = new Set(['prompt', 'sessionId', 'deadlineMs', 'delivery', 'eventDetailMode', '_meta']);
+
+/** @throws ApiError 400, with a code only for a bad deadline. */
+export function parsePromptRequest(body: JsonObject): PromptRequest {
+  const content = parseContent(body.prompt);
+  const extras = Object.fromEntries(Object.entries(body).filter(([key]) => !OWN_FIELDS.has(key)));
+  const meta = publicMeta(body._meta);
+  return {
+    content,
+    deadlineMs: parseDeadline(body.deadlineMs),
+    extras: meta === undefined ? extras : { ...extras, _meta: meta },
+  };
+}
+
+function parseContent(value: unknown): readonly Record<string, unknown>[] {
+  if (!Array.isArray(value) || value.length === 0)
+    throw failPlain(400, '`prompt` must be a non-empty array of content blocks');
+  for (const block of value) {
+    if (typeof block !== 'object' || block === null || Array.isArray(block))
+      throw failPlain(400, '`prompt` must hold objects only: ACP content blocks');
+    if (block.type === 'image') checkImage(block);
+  }
+  if (value.filter((block) => block.type !== 'text').length > MAX_NON_TEXT_BLOCKS)
+    throw failPlain(400, `\`prompt\` holds more than ${MAX_NON_TEXT_BLOCKS} blocks that are no text`);
+  return value;
+}
+
+function checkImage(block: Record<string, unknown>): void {
+  const isInline = typeof block.data === 'string' && typeof block.mimeType === 'string';
+  if (!isInline) throw failPlain(400, 'an image block needs `data` (base64) and `mimeType`');
+}
+
+function parseDeadline(value: unknown): number | undefined {
+  if (value === undefined || value === null) return undefined;
+  if (typeof value !== 'number' || !Number.isSafeInteger(value) || value <= 0)
+    throw fail('invalid_deadline_ms', '`deadlineMs` must be a positive whole number of milliseconds');
+  return value;
+}
+
+function publicMeta(value: unknown): Record<string, unknown> | undefined {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined;
+  return Object.fromEntries(Object.entries(value).filter(([key]) => !PRIVATE_META.test(key)));
+}
+
+/** The deadline in force: a request can only shorten the configured one, and has no effect without it. */
+export function effectiveDeadlineMs(
+  configuredMs: number,
+  requestedMs: number | undefined,
+): number | undefined {
+  if (configuredMs === 0) return undefined;
+  return requestedMs === undefined ? configuredMs : Math.min(configuredMs, requestedMs);
+}

@@ -1,0 +1,230 @@
+// One SSE stream: a cursor over the session's ring, written with socket backpressure. It ends with the session, with the
+// client, or by eviction, and only the ring's overtaking evicts for slowness.
+import type { ServerResponse } from 'node:http';
+import type { Bus, Reader } from '../bus.ts';
+import type { Clock, Timer } from '../contract/clock.ts';
+import type { Limits } from '../contract/limits.ts';
+import type { ReplayPlan } from '../domain/cursor.ts';
+import { HEARTBEAT_COMMENT, syntheticFrame } from '../domain/frame.ts';
+
+/** Most bytes handed to the socket at once: what a slow reader can hold outside the ring. */
+const CHUNK_BYTES = 64 * 1024;
+/** Shares of the backlog bounds at which a slow reader is warned, and at which the warning is armed again. */
+const WARN_SHARE = 0.75;
+const REARM_SHARE = 0.375;
+/** Share of the ring by which a blocked reader must lag before the agent is held back for it. */
+const PAUSE_SHARE = 0.5;
+
+export interface EventStreamOptions {
+  readonly res: ServerResponse;
+  readonly bus: Bus;
+  readonly clock: Clock;
+  readonly limits: Limits;
+  /** Backlog in frames that counts as slow. */
+  readonly maxQueued: number;
+  /** Undefined: live events only. */
+  readonly replay: { readonly cursor: number; readonly plan: ReplayPlan } | undefined;
+  /** Makes the `session_snapshot` frame's data when the client asked for it. */
+  readonly snapshot: (() => Record<string, unknown>) | undefined;
+  readonly onEnd: () => void;
+}
+
+type Phase = 'replay' | 'live' | 'ended';
+
+export class EventStream implements Reader {
+  readonly #o: EventStreamOptions;
+  #phase: Phase;
+  #cursor: number;
+  /** Last id of the replay, and the head when it began: live starts there, whatever the replay's budget left out. */
+  readonly #replayUntil: number;
+  readonly #liveFrom: number;
+  #isBlocked = false;
+  #hasClaimedPause = false;
+  #isWarned = false;
+  #lastWriteMs: number;
+  #timers: Timer[] = [];
+
+  constructor(options: EventStreamOptions) {
+    this.#o = options;
+    const { ring } = options.bus;
+    const from = options.replay?.plan.from ?? ring.head;
+    this.#phase = options.replay === undefined ? 'live' : 'replay';
+    this.#cursor = from;
+    this.#liveFrom = ring.head;
+    this.#replayUntil = ring.reachWithin(from, options.limits.replayBudgetBytes);
+    this.#lastWriteMs = options.clock.monotonicMs();
+  }
+
+  /** Writes the preface and follows the bus until the stream ends. The head has been written by the caller. */
+  start(): void {
+    const { res, limits, clock, replay, bus } = this.#o;
+    res.on('drain', () => this.#drained());
+    res.on('close', () => this.#finish());
+    this.#write(Buffer.from(`retry: ${limits.retryHintMs}\n\n`));
+    if (replay?.plan.resync !== undefined) this.#writeResync(replay.plan.resync);
+    if (replay === undefined) this.#writeSnapshot();
+    this.#timers.push(clock.every(limits.heartbeatCommentMs, () => this.#heartbeat()));
+    if (limits.writerIdleTimeoutMs > 0)
+      this.#timers.push(clock.every(Math.max(10, limits.writerIdleTimeoutMs / 4), () => this.#checkIdle()));
+    bus.attach(this);
+  }
+
+  pump(): void {
+    while (this.#phase !== 'ended' && !this.#isBlocked) {
+      if (this.#phase === 'replay' && this.#cursor >= this.#replayUntil) this.#endReplay();
+      else if (!this.#writeChunk()) break;
+    }
+    if (this.#phase === 'ended') return;
+    if (this.#o.bus.hasEnded && this.#cursor >= this.#o.bus.ring.head && !this.#isBlocked) this.#close();
+    else this.#judgeBacklog();
+  }
+
+  claimsPause(): boolean {
+    if (!this.#isBlocked || this.#hasClaimedPause || this.#phase === 'ended') return false;
+    const { ring } = this.#o.bus;
+    const { eventRingSize, eventRingBytes } = this.#o.limits;
+    const isFarBehind =
+      ring.head - this.#cursor > eventRingSize * PAUSE_SHARE ||
+      ring.bytesAfter(this.#cursor) > eventRingBytes * PAUSE_SHARE;
+    this.#hasClaimedPause = isFarBehind;
+    return isFarBehind;
+  }
+
+  /** @returns false when there is nothing to write now. */
+  #writeChunk(): boolean {
+    const { ring } = this.#o.bus;
+    if (ring.hasOvertaken(this.#cursor)) {
+      this.#evictOvertaken();
+      return false;
+    }
+    const until = this.#phase === 'replay' ? this.#replayUntil : ring.head;
+    const chunk = ring.chunkAfter(this.#cursor, CHUNK_BYTES, until);
+    if (chunk === undefined) return false;
+    this.#cursor = chunk.to;
+    this.#write(chunk.bytes);
+    return true;
+  }
+
+  #write(bytes: Buffer): void {
+    const isTaken = this.#o.res.write(bytes, () => {
+      this.#lastWriteMs = this.#o.clock.monotonicMs();
+    });
+    if (!isTaken) this.#isBlocked = true;
+  }
+
+  #drained(): void {
+    this.#isBlocked = false;
+    this.#hasClaimedPause = false;
+    this.#o.bus.readerDrained();
+    this.pump();
+  }
+
+  #writeSynthetic(type: string, data: Record<string, unknown>): void {
+    this.#write(syntheticFrame(type, data, this.#o.clock.nowMs()));
+  }
+
+  #writeResync(resync: { readonly reason: string; readonly detail?: string }): void {
+    this.#writeSynthetic('state_resync_required', {
+      ...resync,
+      lastDeliveredId: this.#o.replay?.cursor ?? this.#cursor,
+      earliestAvailableId: this.#o.bus.ring.oldest,
+    });
+  }
+
+  #writeSnapshot(): void {
+    if (this.#o.snapshot !== undefined) this.#writeSynthetic('session_snapshot', this.#o.snapshot());
+  }
+
+  #endReplay(): void {
+    const from = this.#o.replay?.plan.from ?? 0;
+    if (this.#replayUntil < this.#liveFrom) this.#writeResync({ reason: 'replay_budget_exceeded' });
+    const replayedCount = this.#replayUntil - from;
+    this.#writeSynthetic('replay_complete', {
+      replayedCount,
+      ...(replayedCount > 0 ? { lastReplayedEventId: this.#replayUntil } : {}),
+      lastEventId: this.#liveFrom,
+    });
+    this.#writeSnapshot();
+    this.#phase = 'live';
+    this.#cursor = Math.max(this.#cursor, this.#liveFrom);
+  }
+
+  /** Judged after the write attempt: a fast agent is far ahead of every reader between two writes. */
+  #judgeBacklog(): void {
+    const { bus, limits, maxQueued } = this.#o;
+    if (!this.#isBlocked) {
+      this.#isWarned = false;
+      return;
+    }
+    if (bus.ring.hasOvertaken(this.#cursor)) {
+      this.#evictOvertaken();
+      return;
+    }
+    const base = Math.max(this.#cursor, this.#liveFrom);
+    const frames = bus.ring.head - base;
+    const bytes = bus.ring.bytesAfter(base);
+    const level = Math.max(frames / maxQueued, bytes / limits.subscriberQueueBytes);
+    if (level < REARM_SHARE) this.#isWarned = false;
+    if (level < WARN_SHARE || this.#isWarned) return;
+    this.#isWarned = true;
+    this.#writeSynthetic('slow_client_warning', {
+      queueSize: frames,
+      maxQueued,
+      lastEventId: bus.ring.head,
+      queuedBytes: bytes,
+      maxQueuedBytes: limits.subscriberQueueBytes,
+      threshold: warningThreshold(frames / maxQueued, bytes / limits.subscriberQueueBytes),
+    });
+  }
+
+  #evictOvertaken(): void {
+    const { bus, limits, maxQueued } = this.#o;
+    const isByCount = bus.ring.size >= limits.eventRingSize;
+    this.#evict({
+      reason: isByCount ? 'queue_overflow' : 'queue_bytes_overflow',
+      droppedAfter: this.#cursor,
+      queueSize: bus.ring.head - this.#cursor,
+      maxQueued,
+      queuedBytes: bus.ring.bytes,
+      maxQueuedBytes: limits.subscriberQueueBytes,
+    });
+  }
+
+  #checkIdle(): void {
+    const idleForMs = Math.round(this.#o.clock.monotonicMs() - this.#lastWriteMs);
+    const timeoutMs = this.#o.limits.writerIdleTimeoutMs;
+    if (idleForMs < timeoutMs || this.#phase === 'ended') return;
+    this.#evict({ reason: 'writer_idle_timeout', errorKind: 'writer_idle_timeout', idleForMs, timeoutMs });
+  }
+
+  /** The terminal frame goes behind what the socket still holds; a reader that never reads is cut after a grace. */
+  #evict(data: Record<string, unknown>): void {
+    const { res, clock, limits } = this.#o;
+    res.end(syntheticFrame('client_evicted', data, clock.nowMs()));
+    const cut = clock.after(limits.evictedDrainMs, () => res.destroy());
+    res.once('close', () => cut.cancel());
+    this.#finish();
+  }
+
+  #heartbeat(): void {
+    if (!this.#isBlocked && this.#phase !== 'ended') this.#write(HEARTBEAT_COMMENT);
+  }
+
+  #close(): void {
+    this.#o.res.end();
+    this.#finish();
+  }
+
+  #finish(): void {
+    if (this.#phase === 'ended') return;
+    this.#phase = 'ended';
+    for (const timer of this.#timers) timer.cancel();
+    this.#o.bus.detach(this);
+    this.#o.onEnd();
+  }
+}
+
+function warningThreshold(frames: number, bytes: number): 'frames' | 'bytes' | 'frames_and_bytes' {
+  if (frames >= WARN_SHARE && bytes >= WARN_SHARE) return 'frames_and_bytes';
+  return frames >= WARN_SHARE ? 'frames' : 'bytes';
+}

@@ -1,0 +1,65 @@
+// Who may talk to this daemon: the protocol's checks in their order. Behind a coordinator only the secret counts, and only
+// with it are the coordinator's headers believed.
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import {
+  type AccessPolicy,
+  checkBearer,
+  checkHost,
+  checkOrigin,
+  isHealthExempt,
+  isLoopbackAddress,
+  isPreflight,
+} from '../contract/access.ts';
+import { ApiError } from '../contract/errors.ts';
+import { PEER_HEADER } from '../contract/feed.ts';
+import type { Peer } from '../contract/wire.ts';
+import { headerOf } from './call.ts';
+
+export type GuardPolicy =
+  | { readonly kind: 'standalone'; readonly access: () => AccessPolicy }
+  | { readonly kind: 'coordinated'; readonly secret: string };
+
+export type Admission =
+  | { readonly kind: 'admitted'; readonly peer: Peer; readonly headers: Readonly<Record<string, string>> }
+  /** Answered here: a CORS preflight. */
+  | { readonly kind: 'answered' };
+
+/**
+ * Checks a request before anything else reads it. Sets no status itself except for a preflight.
+ * @throws ApiError 401, 403.
+ */
+export function admit(policy: GuardPolicy, req: IncomingMessage, res: ServerResponse): Admission {
+  if (policy.kind === 'coordinated') {
+    checkBearer(policy.secret, req.headers.authorization);
+    const peer = headerOf(req, PEER_HEADER) === 'remote' ? 'remote' : 'loopback';
+    return { kind: 'admitted', peer, headers: {} };
+  }
+  return admitStandalone(policy.access(), req, res);
+}
+
+function admitStandalone(access: AccessPolicy, req: IncomingMessage, res: ServerResponse): Admission {
+  const { corsHeaders, isOwn } = checkedOrigin(access, req, res);
+  if (isOwn) delete req.headers.origin;
+  for (const [name, value] of Object.entries(corsHeaders)) res.setHeader(name, value);
+  if (Object.keys(corsHeaders).length > 0 && isPreflight(req.method, req.headers)) {
+    res.writeHead(204).end();
+    return { kind: 'answered' };
+  }
+  if (!(isHealthExempt(access) && isHealthRequest(req))) checkBearer(access.token, req.headers.authorization);
+  const peer = isLoopbackAddress(req.socket.remoteAddress) ? 'loopback' : 'remote';
+  return { kind: 'admitted', peer, headers: corsHeaders };
+}
+
+function checkedOrigin(access: AccessPolicy, req: IncomingMessage, res: ServerResponse) {
+  checkHost(access, req.headers.host);
+  try {
+    return checkOrigin(access, req.headers.origin);
+  } catch (error) {
+    if (error instanceof ApiError) res.setHeader('Vary', 'Origin');
+    throw error;
+  }
+}
+
+function isHealthRequest(req: IncomingMessage): boolean {
+  return req.method === 'GET' && /^\/health(?:\?|$)/.test(req.url ?? '');
+}

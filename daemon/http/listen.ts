@@ -1,0 +1,120 @@
+// Where the daemon listens, and that it goes on doing so: a socket file that somebody removed is made again.
+import { lstatSync, rmSync, statSync } from 'node:fs';
+import type { Server } from 'node:http';
+import { connect } from 'node:net';
+import type { Listen } from '../config.ts';
+
+/** Node 20 truncates a longer unix socket path silently and listens elsewhere. */
+const MAX_SOCKET_PATH_BYTES = 100;
+
+/** The address is taken or unusable. The message names it and says what to do. */
+export class ListenError extends Error {}
+
+export class Listener {
+  readonly #makeServer: () => Server;
+  readonly #listen: Listen;
+  #servers: Server[] = [];
+  #inode: number | undefined;
+
+  constructor(listen: Listen, makeServer: () => Server) {
+    this.#listen = listen;
+    this.#makeServer = makeServer;
+  }
+
+  /** The bound port; 0 on a unix socket or before `open`. */
+  get port(): number {
+    const address = this.#servers.at(-1)?.address();
+    return typeof address === 'object' && address !== null ? address.port : 0;
+  }
+
+  /** @throws ListenError */
+  async open(): Promise<void> {
+    if (this.#listen.kind === 'unix') await clearStaleSocket(this.#listen.path);
+    await this.#bind();
+  }
+
+  /** Makes the socket file again when it is gone or not ours any more. @returns whether it had to. */
+  async verify(): Promise<boolean> {
+    if (this.#listen.kind !== 'unix' || this.#servers.length === 0) return false;
+    if (inodeOf(this.#listen.path) === this.#inode) return false;
+    rmSync(this.#listen.path, { force: true });
+    await this.#bind();
+    return true;
+  }
+
+  /** Takes no new connection. */
+  closeListeners(): void {
+    for (const server of this.#servers) server.close();
+  }
+
+  /** Ends idle connections now and the others when `cutAll` is set. */
+  closeConnections(cutAll: boolean): void {
+    for (const server of this.#servers) {
+      if (cutAll) server.closeAllConnections();
+      else server.closeIdleConnections();
+    }
+  }
+
+  async #bind(): Promise<void> {
+    const server = this.#makeServer();
+    const listen = this.#listen;
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', (error: NodeJS.ErrnoException) =>
+        reject(new ListenError(bindProblem(listen, error))),
+      );
+      if (listen.kind === 'tcp') server.listen(listen.port, listen.host, resolve);
+      else listenPrivately(server, listen.path, resolve);
+    });
+    this.#servers.push(server);
+    if (listen.kind === 'unix') this.#inode = inodeOf(listen.path);
+  }
+}
+
+/** The bind happens within `listen`, so the mask makes the file 0600 from its first moment. */
+function listenPrivately(server: Server, path: string, listening: () => void): void {
+  const before = process.umask(0o177);
+  try {
+    server.listen(path, listening);
+  } finally {
+    process.umask(before);
+  }
+}
+
+function inodeOf(path: string): number | undefined {
+  try {
+    return statSync(path).ino;
+  } catch {
+    // Whatever hides the file, clients cannot reach it: the caller makes it again.
+    return undefined;
+  }
+}
+
+/** @throws ListenError when the path is too long, is no socket, or somebody answers on it. */
+async function clearStaleSocket(path: string): Promise<void> {
+  const bytes = Buffer.byteLength(path);
+  if (bytes > MAX_SOCKET_PATH_BYTES)
+    throw new ListenError(
+      `the socket path has ${bytes} bytes, the limit is ${MAX_SOCKET_PATH_BYTES}: choose a shorter one than ${path}`,
+    );
+  const stat = lstatSync(path, { throwIfNoEntry: false });
+  if (stat === undefined) return;
+  if (!stat.isSocket()) throw new ListenError(`${path} is in the way: it exists and is no socket`);
+  if (await answers(path)) throw new ListenError(`another process listens on ${path}`);
+  rmSync(path, { force: true });
+}
+
+function answers(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(path, () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.on('error', () => resolve(false));
+  });
+}
+
+function bindProblem(listen: Listen, { code, message }: NodeJS.ErrnoException): string {
+  const where = listen.kind === 'unix' ? listen.path : `${listen.host}:${listen.port}`;
+  if (code === 'EADDRINUSE') return `${where} is in use: stop what listens there, or choose another address`;
+  return `cannot listen on ${where}: ${message}`;
+}

@@ -1,0 +1,81 @@
+// The route table of the daemon, whole.
+import type { ServerResponse } from 'node:http';
+import type { Clock } from '../contract/clock.ts';
+import { FEED_PATH, IDENTITY_PATH } from '../contract/feed.ts';
+import type { Limits } from '../contract/limits.ts';
+import type { Log } from '../contract/log.ts';
+import type { Feed } from '../feed.ts';
+import type { PermissionSettings } from '../permissions.ts';
+import type { Sessions } from '../sessions.ts';
+import { feed, identity } from './routes/control.ts';
+import { events } from './routes/events.ts';
+import { capabilities, health } from './routes/meta.ts';
+import {
+  closeSession,
+  createSession,
+  detach,
+  heartbeat,
+  listByPath,
+  listBySelector,
+  status,
+} from './routes/sessions.ts';
+import { cancel, pendingPrompts, removePrompt, submitPrompt, vote, voteInSession } from './routes/turns.ts';
+import type { Route } from './server.ts';
+
+/** What the handlers work with. */
+export interface RouteContext {
+  /** Canonical path. */
+  readonly workspace: string;
+  readonly version: string;
+  readonly limits: Limits;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly sessions: Sessions;
+  readonly permissionSettings: PermissionSettings;
+  /** Capability tags that depend on the configuration. */
+  readonly features: readonly string[];
+  readonly feed: Feed;
+  /** Open event streams, for an orderly end. */
+  readonly streams: Set<ServerResponse>;
+  readonly activity: {
+    /** Epoch ms of the newest activity of any session, ended ones included; null before the first. */
+    readonly lastAtMs: () => number | null;
+    readonly isAgentAlive: () => boolean;
+  };
+  readonly self: {
+    /** Empty for a stand-alone daemon. */
+    readonly incarnation: string;
+    readonly pid: number;
+    readonly startTime: number;
+    readonly isEnding: () => boolean;
+  };
+}
+
+export function clientRoutes(context: RouteContext): readonly Route[] {
+  return [
+    { method: 'get', path: '/health', handler: health(context) },
+    { method: 'get', path: '/capabilities', handler: capabilities(context) },
+    { method: 'post', path: '/session', handler: createSession(context) },
+    { method: 'get', path: '/workspace/:id/sessions', handler: listByPath(context) },
+    { method: 'get', path: '/workspaces/:workspace/sessions', handler: listBySelector(context) },
+    { method: 'get', path: '/session/:id/status', handler: status(context) },
+    { method: 'get', path: '/session/:id/events', handler: events(context) },
+    { method: 'post', path: '/session/:id/prompt', handler: submitPrompt(context) },
+    { method: 'post', path: '/session/:id/cancel', handler: cancel(context) },
+    { method: 'get', path: '/session/:id/pending-prompts', handler: pendingPrompts(context) },
+    { method: 'delete', path: '/session/:id/pending-prompts/:promptId', handler: removePrompt(context) },
+    { method: 'post', path: '/session/:id/permission/:requestId', handler: voteInSession(context) },
+    { method: 'post', path: '/permission/:requestId', handler: vote(context) },
+    { method: 'post', path: '/session/:id/heartbeat', handler: heartbeat(context) },
+    { method: 'post', path: '/session/:id/detach', handler: detach(context) },
+    { method: 'delete', path: '/session/:id', handler: closeSession(context) },
+  ];
+}
+
+/** Only for a daemon that belongs to a coordinator. */
+export function controlRoutes(context: RouteContext): readonly Route[] {
+  return [
+    { method: 'get', path: IDENTITY_PATH, handler: identity(context) },
+    { method: 'get', path: FEED_PATH, handler: feed(context) },
+  ];
+}

@@ -1,0 +1,78 @@
+// The event stream of a session: its head, its cursor, and the stream itself.
+import { randomUUID } from 'node:crypto';
+import { fail } from '../../contract/errors.ts';
+import { EPOCH_HEADER } from '../../contract/wire.ts';
+import { parseCursor, planReplay } from '../../domain/cursor.ts';
+import type { Session } from '../../session.ts';
+import { type Call, type Handler, headerOf } from '../call.ts';
+import { EventStream } from '../event-stream.ts';
+import type { RouteContext } from '../routes.ts';
+
+const MIN_QUEUED = 16;
+const MAX_QUEUED = 2048;
+
+export function events({ sessions, limits, clock, streams }: RouteContext): Handler {
+  return (call) => {
+    const maxQueued = parseMaxQueued(call.query.get('maxQueued')) ?? limits.subscriberQueueFrames;
+    const session = sessions.get(call.params.id ?? '');
+    const limit = limits.maxSubscribersPerSession;
+    if (session.bus.readerCount >= limit)
+      throw fail('subscriber_limit_exceeded', `The session has ${limit} event streams, its limit`, { limit });
+    writeHead(call, session);
+    const stream = new EventStream({
+      res: call.res,
+      bus: session.bus,
+      clock,
+      limits,
+      maxQueued,
+      replay: replayOf(call, session),
+      snapshot: call.query.get('snapshot') === '1' ? () => snapshotOf(session) : undefined,
+      onEnd: () => streams.delete(call.res),
+    });
+    streams.add(call.res);
+    stream.start();
+    return 'streaming';
+  };
+}
+
+function writeHead({ req, res }: Call, { bus }: Session): void {
+  // A client that vanished without a word is found by the kernel; the heartbeat comment alone may sit in its buffer.
+  req.socket.setKeepAlive(true, 30_000);
+  req.socket.setNoDelay(true);
+  res.writeHead(200, {
+    'Content-Type': 'text/event-stream',
+    'Cache-Control': 'no-cache, no-transform',
+    Connection: 'keep-alive',
+    'X-Accel-Buffering': 'no',
+    'X-Qwen-Event-Epoch': bus.epoch,
+    'X-Qwen-SSE-Stream-Id': randomUUID(),
+  });
+  res.flushHeaders();
+}
+
+function replayOf({ req }: Call, { bus }: Session) {
+  const cursor = parseCursor(headerOf(req, 'last-event-id'));
+  if (cursor === undefined) return undefined;
+  const { head, oldest } = bus.ring;
+  const epoch = { given: headerOf(req, EPOCH_HEADER), current: bus.epoch };
+  return { cursor, plan: planReplay({ head, oldest }, cursor, epoch) };
+}
+
+function snapshotOf(session: Session): Record<string, unknown> {
+  return {
+    sessionId: session.sessionId,
+    currentModelId: null,
+    currentApprovalMode: null,
+    recordingDegraded: false,
+  };
+}
+
+function parseMaxQueued(text: string | null): number | undefined {
+  if (text === null) return undefined;
+  const value = /^\d{1,5}$/.test(text) ? Number(text) : Number.NaN;
+  if (value >= MIN_QUEUED && value <= MAX_QUEUED) return value;
+  throw fail(
+    'invalid_max_queued',
+    `\`maxQueued\` must be a whole number from ${MIN_QUEUED} to ${MAX_QUEUED}`,
+  );
+}

@@ -1,0 +1,66 @@
+// What the daemon says of itself: health and capabilities.
+
+import { workspaceIdOf } from '../../contract/canonical-path.ts';
+import { CORE_FEATURES, MAX_REGISTERED_WORKSPACES, PROTOCOL_VERSIONS } from '../../contract/capabilities.ts';
+import type { Handler } from '../call.ts';
+import { ok } from '../call.ts';
+import type { RouteContext } from '../routes.ts';
+
+export function health({ sessions, clock, activity }: RouteContext): Handler {
+  return ({ query }) => {
+    const deep = query.get('deep');
+    if (deep === null || !['1', 'true', ''].includes(deep)) return ok({ status: 'ok' });
+    const all = sessions.all();
+    const sum = (count: (session: (typeof all)[number]) => number) =>
+      all.reduce((total, session) => total + count(session), 0);
+    const activePrompts = sum((session) => (session.turns.running === undefined ? 0 : 1));
+    const lastActivityAtMs = activity.lastAtMs();
+    return ok({
+      status: 'ok',
+      workspaceCount: 1,
+      sessions: all.length,
+      pendingPermissions: sum((session) => session.permissions.openCount),
+      activePrompts,
+      activeWork: activePrompts > 0,
+      activeWorkReporting: 'none',
+      activeWorkStaleMs: 0,
+      connectedClients: sum((session) => session.bus.readerCount),
+      channelAlive: activity.isAgentAlive(),
+      lastActivityAt: lastActivityAtMs === null ? null : new Date(lastActivityAtMs).toISOString(),
+      idleSinceMs: lastActivityAtMs === null ? null : Math.max(0, clock.nowMs() - lastActivityAtMs),
+    });
+  };
+}
+
+export function capabilities(context: RouteContext): Handler {
+  const { workspace, limits, permissionSettings, features } = context;
+  return () =>
+    ok({
+      v: 1,
+      protocolVersions: PROTOCOL_VERSIONS,
+      qwenCodeVersion: context.version,
+      mode: 'http-bridge',
+      features: [...CORE_FEATURES, ...features],
+      modelServices: [],
+      workspaceCwd: workspace,
+      transports: ['rest'],
+      policy: { permission: permissionSettings.policy },
+      limits: {
+        maxRegisteredWorkspaces: MAX_REGISTERED_WORKSPACES,
+        maxPendingPromptsPerSession: limits.maxPendingPromptsPerSession || null,
+        sessionRestoreTimeoutMs: limits.sessionRestoreTimeoutMs,
+      },
+      workspaces: [
+        {
+          id: workspaceIdOf(workspace),
+          cwd: workspace,
+          primary: true,
+          trusted: true,
+          workflowsEnabled: false,
+          kind: 'live',
+        },
+      ],
+      sessionLiveStatePollIntervalMs: 5000,
+      supportedLanguages: [],
+    });
+}

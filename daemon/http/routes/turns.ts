@@ -1,0 +1,77 @@
+// Prompts, their queue, cancel, and permission votes.
+
+import { type PromptEntry, promptText } from '../../domain/prompt-queue.ts';
+import { unknownRequest } from '../../permissions.ts';
+import { clientIdOf, type Handler, NO_CONTENT, ok } from '../call.ts';
+import type { RouteContext } from '../routes.ts';
+
+export function submitPrompt({ sessions }: RouteContext): Handler {
+  return (call) => {
+    const clientId = clientIdOf(call);
+    const session = sessions.get(call.params.id ?? '');
+    session.checkClient(clientId);
+    const admission = session.turns.submit(call.body, clientId);
+    return { status: 202, body: admission };
+  };
+}
+
+export function cancel({ sessions }: RouteContext): Handler {
+  return async (call) => {
+    const clientId = clientIdOf(call);
+    const session = sessions.get(call.params.id ?? '');
+    session.checkClient(clientId);
+    await session.turns.cancel();
+    return NO_CONTENT;
+  };
+}
+
+export function pendingPrompts({ sessions }: RouteContext): Handler {
+  return ({ params }) => {
+    const { turns } = sessions.get(params.id ?? '');
+    const running = turns.running === undefined ? [] : [pendingPrompt(turns.running, 'running')];
+    const waiting = turns.waiting.map((entry) => pendingPrompt(entry, 'queued'));
+    return ok({ pendingPrompts: [...running, ...waiting] });
+  };
+}
+
+function pendingPrompt(entry: PromptEntry, state: 'running' | 'queued') {
+  return {
+    promptId: entry.promptId,
+    text: promptText(entry.content),
+    content: entry.content,
+    queuedAt: entry.queuedAtMs,
+    state,
+    ...(entry.clientId === undefined ? {} : { originatorClientId: entry.clientId }),
+  };
+}
+
+export function removePrompt({ sessions }: RouteContext): Handler {
+  return async (call) => {
+    const clientId = clientIdOf(call);
+    const session = sessions.get(call.params.id ?? '');
+    session.checkClient(clientId);
+    return ok({ removed: await session.turns.remove(call.params.promptId ?? '') });
+  };
+}
+
+/** `POST /session/:id/permission/:requestId`. */
+export function voteInSession({ sessions }: RouteContext): Handler {
+  return (call) => {
+    const voter = { clientId: clientIdOf(call), peer: call.peer };
+    const session = sessions.get(call.params.id ?? '');
+    session.permissions.vote(call.params.requestId ?? '', call.body, voter);
+    return ok({});
+  };
+}
+
+/** `POST /permission/:requestId`: the session is found by the question. */
+export function vote({ sessions }: RouteContext): Handler {
+  return (call) => {
+    const voter = { clientId: clientIdOf(call), peer: call.peer };
+    const requestId = call.params.requestId ?? '';
+    const session = sessions.all().find((candidate) => candidate.permissions.knows(requestId));
+    if (session === undefined) throw unknownRequest(requestId);
+    session.permissions.vote(requestId, call.body, voter);
+    return ok({});
+  };
+}

@@ -1,0 +1,139 @@
+// The daemon's listener: guard, request id, body, then the route table through koa. One place where errors become answers.
+import { randomUUID } from 'node:crypto';
+import { createServer, type Server } from 'node:http';
+import Router from '@koa/router';
+import Koa from 'koa';
+import { answerFor, logError, sendError, unknownRouteHtml } from '../contract/envelope.ts';
+import { fail } from '../contract/errors.ts';
+import { REQUEST_ID_HEADER } from '../contract/feed.ts';
+import { type JsonObject, readJsonBody } from '../contract/json-body.ts';
+import type { Limits } from '../contract/limits.ts';
+import { type Log, truncated } from '../contract/log.ts';
+import { acceptedRequestId, type Peer } from '../contract/wire.ts';
+import type { Answer, Handler } from './call.ts';
+import { admit, type GuardPolicy } from './guard.ts';
+
+export interface Route {
+  readonly method: 'get' | 'post' | 'patch' | 'delete';
+  readonly path: string;
+  readonly handler: Handler;
+}
+
+export interface ServerOptions {
+  readonly routes: readonly Route[];
+  readonly guard: GuardPolicy;
+  readonly limits: Limits;
+  readonly log: Log;
+}
+
+interface State {
+  peer: Peer;
+  requestId: string;
+}
+
+/** An HTTP server that does not listen yet. */
+export function createDaemonServer(options: ServerOptions): Server {
+  const { limits, log, guard } = options;
+  const handle = createApp(options).callback();
+  const server = createServer(
+    {
+      requestTimeout: limits.requestHeadTimeoutMs,
+      headersTimeout: limits.requestHeadTimeoutMs,
+      keepAliveTimeout: limits.keepAliveTimeoutMs,
+      connectionsCheckingInterval: Math.min(limits.requestHeadTimeoutMs, 5000),
+    },
+    (req, res) => {
+      const requestId = acceptedRequestId(req.headers[REQUEST_ID_HEADER]) ?? randomUUID();
+      res.setHeader('X-Request-Id', requestId);
+      try {
+        const admission = admit(guard, req, res);
+        if (admission.kind === 'answered') return;
+        admitted.set(req, { peer: admission.peer, requestId });
+        void handle(req, res);
+      } catch (error) {
+        req.resume();
+        sendError(res, error, log, { requestId });
+      }
+    },
+  );
+  if (limits.maxConnections > 0) server.maxConnections = limits.maxConnections;
+  return server;
+}
+
+/** What the guard found, kept beside the request and gone with it. */
+const admitted = new WeakMap<object, State>();
+
+function createApp({ routes, limits, log }: ServerOptions): Koa {
+  const app = new Koa();
+  const router = new Router();
+  for (const { method, path, handler } of routes)
+    router[method](path, async (ctx) => {
+      const body = (ctx.state.body ?? {}) as JsonObject;
+      const answer = await handler({
+        req: ctx.req,
+        res: ctx.res,
+        params: ctx.params,
+        query: ctx.URL.searchParams,
+        body,
+        peer: admitted.get(ctx.req)?.peer ?? 'remote',
+        hasLeft: () => ctx.res.destroyed || ctx.req.socket.destroyed,
+      });
+      writeAnswer(ctx, answer);
+    });
+  // koa reports streams whose client left as errors of the application.
+  app.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ERR_STREAM_PREMATURE_CLOSE') logError(log, error);
+  });
+  app.use(async (ctx, next) => {
+    try {
+      checkEncoding(ctx.path);
+      ctx.state.body = hasBody(ctx.method) ? await readJsonBody(ctx.req, limits.maxBodyBytes) : {};
+      await next();
+      if (ctx.status === 404 && ctx.body === undefined && ctx.respond !== false) writeUnknownRoute(ctx);
+    } catch (error) {
+      writeError(ctx, error, log);
+    }
+  });
+  app.use(router.routes());
+  return app;
+}
+
+function writeAnswer(ctx: Koa.Context, answer: Answer): void {
+  if (answer === 'streaming') {
+    ctx.respond = false;
+    return;
+  }
+  ctx.status = answer.status;
+  if (answer.headers !== undefined) ctx.set(answer.headers);
+  ctx.body = answer.body === undefined ? null : answer.body;
+  if (answer.body === undefined) ctx.status = answer.status;
+}
+
+function writeUnknownRoute(ctx: Koa.Context): void {
+  ctx.status = 404;
+  ctx.type = 'text/html; charset=utf-8';
+  ctx.set('X-Content-Type-Options', 'nosniff');
+  ctx.body = unknownRouteHtml(ctx.method, truncated(ctx.path));
+}
+
+function writeError(ctx: Koa.Context, error: unknown, log: Log): void {
+  const requestId = admitted.get(ctx.req)?.requestId;
+  logError(log, error, { requestId, method: ctx.method, path: truncated(ctx.path) });
+  const answer = answerFor(error);
+  ctx.status = answer.status;
+  ctx.set(answer.headers);
+  ctx.body = answer.body;
+}
+
+function hasBody(method: string): boolean {
+  return method !== 'GET' && method !== 'HEAD' && method !== 'OPTIONS';
+}
+
+/** @throws ApiError 400 for a path that cannot be decoded. */
+function checkEncoding(path: string): void {
+  try {
+    decodeURIComponent(path);
+  } catch {
+    throw fail('invalid_request', 'Malformed URL encoding');
+  }
+}

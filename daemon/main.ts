@@ -1,0 +1,124 @@
+#!/usr/bin/env node
+// Entry point of qwen-daemon: argv in, exit code out. 0 ended in order, 1 unexpected, 2 bad settings, 3 workspace or
+// address taken.
+import { writeSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { Daemon, type DaemonFiles } from './app.ts';
+import {
+  ConfigError,
+  coordinatedConfig,
+  type DaemonConfig,
+  parseArguments,
+  standaloneConfig,
+} from './config.ts';
+import { CONTRACT_VERSION } from './contract/handshake.ts';
+import { createLog, type Log } from './contract/log.ts';
+import { type Handshake, readHandshake } from './handshake.ts';
+import { ListenError } from './http/listen.ts';
+import { usage } from './usage.ts';
+import { WorkspaceLocked } from './workspace-lock.ts';
+
+const FILES: DaemonFiles = {
+  packageRoot: fileURLToPath(new URL('../..', import.meta.url)),
+  demoAgent: fileURLToPath(new URL('./demo-agent/main.js', import.meta.url)),
+  version: process.env.QWEN_COORDINATOR_VERSION ?? 'dev',
+  path: process.env.PATH,
+};
+
+async function main(): Promise<void> {
+  const args = parseArguments(process.argv.slice(2));
+  if (args.values.help === true) return say(1, usage());
+  if (args.values.version === true) return say(1, `${FILES.version}\n`);
+  if (args.incarnation === undefined) await runStandalone(standaloneConfig(args, process.env));
+  else await runCoordinated(await readHandshake());
+}
+
+async function runStandalone(config: DaemonConfig): Promise<void> {
+  const daemon = await run(config);
+  const { listen, workspace } = config;
+  const where = listen.kind === 'unix' ? listen.path : `http://${listen.host}:${daemon.port}`;
+  say(2, `qwen-daemon bound to workspace ${workspace}, listening on ${where}\n`);
+}
+
+async function runCoordinated(handshake: Handshake): Promise<void> {
+  const { incarnation, socket } = handshake.request;
+  try {
+    const config = coordinatedConfig(handshake.request, process.env);
+    const daemon = await run(config);
+    say(2, `qwen-daemon bound to workspace ${config.workspace}, incarnation ${incarnation}\n`);
+    const { pid } = process;
+    const { version } = FILES;
+    const { startTime } = daemon;
+    await handshake.answer({
+      ready: true,
+      contract: CONTRACT_VERSION,
+      pid,
+      startTime,
+      socket,
+      incarnation,
+      version,
+    });
+  } catch (error) {
+    await handshake.answer({ ready: false, error: (error as Error).message });
+    throw error;
+  }
+}
+
+async function run(config: DaemonConfig): Promise<Daemon> {
+  const log = createLog('daemon', config.logLevel);
+  const end = (code: number, why: string) => endWith(daemon, code, why, log);
+  const daemon = new Daemon(config, FILES, log, () =>
+    end(0, 'no coordinator has read the feed for too long'),
+  );
+  listenToSignals(daemon, end, log);
+  await daemon.start();
+  return daemon;
+}
+
+let isEnding = false;
+
+/** Ends in order; a second reason to end kills at once. */
+function endWith(daemon: Daemon, code: number, why: string, log: Log): void {
+  if (isEnding) return;
+  isEnding = true;
+  log.info({ why }, 'ending');
+  daemon.stop().then(
+    () => process.exit(code),
+    (error: unknown) => {
+      log.fatal({ err: error }, 'could not end in order');
+      daemon.killNow();
+      process.exit(1);
+    },
+  );
+}
+
+function listenToSignals(daemon: Daemon, end: (code: number, why: string) => void, log: Log): void {
+  for (const signal of ['SIGTERM', 'SIGINT'] as const)
+    process.on(signal, () => {
+      if (isEnding) {
+        daemon.killNow();
+        process.exit(1);
+      }
+      end(0, signal);
+    });
+  // A daemon is its own session; a stand-alone one outlives its terminal like any server.
+  process.on('SIGHUP', () => undefined);
+  process.on('uncaughtException', (error) => {
+    log.fatal({ err: error }, 'unexpected failure');
+    daemon.killNow();
+    process.exit(1);
+  });
+}
+
+/** Written synchronously, so that it is out before an exit. */
+function say(fd: 1 | 2, text: string): void {
+  writeSync(fd, text);
+}
+
+main().catch((error: unknown) => {
+  const isExpected =
+    error instanceof ConfigError || error instanceof ListenError || error instanceof WorkspaceLocked;
+  const text = isExpected ? error.message : ((error as Error).stack ?? String(error));
+  say(2, `qwen-daemon: ${text}\n`);
+  process.exit(error instanceof ConfigError ? 2 : isExpected ? 3 : 1);
+});

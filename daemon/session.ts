@@ -1,0 +1,224 @@
+// One live session: its bus, clients, turns and permission questions, and what a status request shows of it.
+import type { AgentChannel, AgentExit } from './agent/agent.ts';
+import { Bus } from './bus.ts';
+import type { Clock } from './contract/clock.ts';
+import { fail } from './contract/errors.ts';
+import type { FeedPrompt, FeedSession } from './contract/feed.ts';
+import type { Limits } from './contract/limits.ts';
+import type { Log } from './contract/log.ts';
+import { ClientRegistry } from './domain/clients.ts';
+import { type PermissionSettings, Permissions } from './permissions.ts';
+import { Turns } from './turns.ts';
+
+export interface SessionOptions {
+  readonly sessionId: string;
+  readonly workspaceCwd: string;
+  readonly channel: AgentChannel;
+  readonly source: { readonly sourceType?: string; readonly sourceId?: string };
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly limits: Limits;
+  readonly permissionSettings: PermissionSettings;
+  readonly onPrompt: (prompt: FeedPrompt) => void;
+  /** Something that may keep the session open has ended: the last turn, stream or client. */
+  readonly onMaybeIdle: (session: Session) => void;
+}
+
+/** `open`, then once and for ever `ended`. */
+type State = 'open' | 'ended';
+
+export class Session {
+  readonly sessionId: string;
+  readonly channel: AgentChannel;
+  readonly bus: Bus;
+  readonly clients = new ClientRegistry();
+  readonly turns: Turns;
+  readonly permissions: Permissions;
+  readonly createdAtMs: number;
+  readonly #o: SessionOptions;
+  #state: State = 'open';
+  #lastSeenAtMs: number;
+  #lastActivityAtMs: number;
+
+  constructor(options: SessionOptions) {
+    const { sessionId, channel, clock, limits, log } = options;
+    this.#o = options;
+    this.sessionId = sessionId;
+    this.channel = channel;
+    this.createdAtMs = clock.nowMs();
+    this.#lastSeenAtMs = this.createdAtMs;
+    this.#lastActivityAtMs = this.createdAtMs;
+    this.bus = new Bus({
+      bounds: { maxEvents: limits.eventRingSize, maxBytes: limits.eventRingBytes },
+      clock,
+      log,
+      pauseAgent: () => {
+        channel.pause();
+        return () => channel.resume();
+      },
+    });
+    this.turns = new Turns({
+      sessionId,
+      bus: this.bus,
+      channel,
+      clock,
+      log,
+      limits,
+      permissions: () => this.permissions,
+      onPrompt: (prompt) => {
+        this.#lastActivityAtMs = prompt.atMs;
+        options.onPrompt(prompt);
+      },
+      onIdle: () => options.onMaybeIdle(this),
+    });
+    this.permissions = new Permissions({
+      sessionId,
+      bus: this.bus,
+      clients: this.clients,
+      clock,
+      limits,
+      settings: options.permissionSettings,
+      runningPrompt: () => this.turns.running,
+    });
+  }
+
+  get hasEnded(): boolean {
+    return this.#state === 'ended';
+  }
+
+  /** Newest of creation, heartbeat, and prompt step. */
+  get lastActivityAtMs(): number {
+    return Math.max(this.#lastSeenAtMs, this.#lastActivityAtMs);
+  }
+
+  /** Whether a turn, a stream, a question or a client holds the session open. */
+  get isHeld(): boolean {
+    return (
+      !this.turns.isIdle ||
+      this.bus.readerCount > 0 ||
+      this.permissions.openCount > 0 ||
+      this.clients.size > 0
+    );
+  }
+
+  /** @throws ApiError 400 for an id that is not registered here; an absent id is anonymous. */
+  checkClient(clientId: string | undefined): void {
+    if (clientId === undefined || this.clients.has(clientId)) return;
+    throw fail('invalid_client_id', 'Client id is not registered on this session', {
+      sessionId: this.sessionId,
+      clientId,
+    });
+  }
+
+  /** Moves the watermarks. The client id has been checked. @returns the time that was recorded. */
+  touch(clientId: string | undefined): number {
+    const nowMs = this.#o.clock.nowMs();
+    this.#lastSeenAtMs = nowMs;
+    if (clientId !== undefined) this.clients.touch(clientId, nowMs);
+    return nowMs;
+  }
+
+  /** A `session/update` of the agent: goes out verbatim, as part of the running turn if there is one. */
+  agentUpdate(params: Readonly<Record<string, unknown>>): void {
+    const running = this.turns.running;
+    this.bus.publish(
+      'session_update',
+      params,
+      running === undefined ? {} : { promptId: running.promptId, originatorClientId: running.clientId },
+    );
+  }
+
+  /** Ends in order on behalf of somebody: prompts, questions, `session_closed`, streams. Only the first call counts. */
+  close(reason: string, extras: Readonly<Record<string, unknown>> = {}): boolean {
+    const error = { message: 'The session was closed', code: 'session_closed' };
+    return this.#end({ running: error, waiting: error, isAgentGone: false }, 'session_closed', {
+      reason,
+      ...extras,
+    });
+  }
+
+  /** The agent child is gone: the protocol's crash sequence. Only the first call counts. */
+  agentDied(exit: AgentExit): boolean {
+    const message = 'agent channel closed mid-request: the agent process ended';
+    return this.#end(
+      { running: { message }, waiting: { message, code: 'channel_closed' }, isAgentGone: true },
+      'session_died',
+      {
+        reason: 'channel_closed',
+        ...(exit.code === null ? {} : { exitCode: exit.code }),
+        ...(exit.signal === null ? {} : { signalCode: exit.signal }),
+      },
+    );
+  }
+
+  /** The daemon is stopping. Only the first call counts. */
+  daemonStops(): boolean {
+    const error = { message: 'The daemon is shutting down', code: 'daemon_shutdown' };
+    return this.#end({ running: error, waiting: error, isAgentGone: false }, 'session_died', {
+      reason: 'daemon_shutdown',
+    });
+  }
+
+  /** The session as the coordinator stores it. */
+  feedSession(isDefault: boolean): FeedSession {
+    return {
+      sessionId: this.sessionId,
+      workspaceCwd: this.#o.workspaceCwd,
+      createdAtMs: this.createdAtMs,
+      lastSeenAtMs: this.#lastSeenAtMs,
+      clients: this.clients.snapshot(),
+      ...this.#o.source,
+      isDefault,
+    };
+  }
+
+  /** Answer of the status route, and an item of listings. */
+  summary(): Record<string, unknown> {
+    const { turns } = this;
+    const questions = this.permissions.open();
+    return {
+      sessionId: this.sessionId,
+      workspaceCwd: this.#o.workspaceCwd,
+      createdAt: new Date(this.createdAtMs).toISOString(),
+      updatedAt: new Date(this.lastActivityAtMs).toISOString(),
+      ...this.#o.source,
+      clientCount: this.clients.size,
+      hasActivePrompt: turns.running !== undefined,
+      activeWorkState: turns.isIdle ? 'idle' : 'active',
+      hasRunningBackgroundTasks: false,
+      isWaitingForPermission: questions.length > 0,
+      isWaitingForUserQuestion: false,
+      pendingInteractionCount: questions.length,
+      hasTurnError: turns.lastError !== undefined,
+      ...(turns.lastError === undefined ? {} : { turnError: turns.lastError }),
+      pendingInteractions: questions.map((question) => ({
+        requestId: question.requestId,
+        kind: 'permission',
+        createdAt: new Date(question.createdAtMs).toISOString(),
+        action: actionOf(question.toolCall),
+        options: question.options.map(({ optionId, name, kind }) => ({ optionId, label: name, kind })),
+      })),
+    };
+  }
+
+  #end(
+    prompts: Parameters<Turns['abortAll']>[0],
+    type: 'session_closed' | 'session_died',
+    data: Readonly<Record<string, unknown>>,
+  ): boolean {
+    if (this.#state === 'ended') return false;
+    this.#state = 'ended';
+    this.turns.abortAll(prompts);
+    this.permissions.cancelAll('session_closed');
+    this.bus.publish(type, { sessionId: this.sessionId, ...data });
+    this.bus.end();
+    return true;
+  }
+}
+
+/** The part of a tool call that tells a person what is asked. */
+function actionOf(toolCall: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const { kind: type, title, content, locations, rawInput: input } = toolCall;
+  const entries = Object.entries({ type, title, content, locations, input });
+  return Object.fromEntries(entries.filter(([, value]) => value !== undefined));
+}

@@ -1,0 +1,295 @@
+// The only stateful service: id -> session. Who attaches, what is spawned, when a session ends, and what is told of it.
+import { randomUUID } from 'node:crypto';
+import type { AgentChannel, AgentExit, AgentHost } from './agent/agent.ts';
+import { closeSession } from './agent/extensions.ts';
+import type { Clock, Timer } from './contract/clock.ts';
+import { fail } from './contract/errors.ts';
+import type { FeedBody } from './contract/feed.ts';
+import type { Limits } from './contract/limits.ts';
+import type { Log } from './contract/log.ts';
+import { sessionKey } from './contract/wire.ts';
+import type { CreateRequest } from './domain/create-request.ts';
+import type { PermissionSettings } from './permissions.ts';
+import type { Session } from './session.ts';
+import { type SpawnedSession, spawnOnAgent } from './spawn.ts';
+
+export interface SessionsOptions {
+  /** Canonical path. */
+  readonly workspace: string;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly limits: Limits;
+  readonly permissionSettings: PermissionSettings;
+  readonly agent: () => AgentHost;
+  /** Tells the coordinator; returns the record's seq. */
+  readonly tell: (body: FeedBody) => number;
+  readonly noteSeen: (sessionId: string, clientId: string | undefined, atMs: number) => void;
+  /** Called in the tick in which a session becomes reachable, to hand over what the agent said before. */
+  readonly onRegistered: (session: Session) => void;
+}
+
+export interface Created {
+  readonly session: Session;
+  readonly clientId: string;
+  readonly isAttached: boolean;
+  readonly isModelApplied: boolean | undefined;
+  /** Feed record after which the session is known to the coordinator. */
+  readonly feedSeq: number;
+}
+
+type Obtained = SpawnedSession & { readonly isAttached: boolean };
+
+export class Sessions {
+  readonly #o: SessionsOptions;
+  readonly #byId = new Map<string, Session>();
+  /** Ids of spawns under way; chosen ids are taken from the first moment. */
+  readonly #spawning = new Set<string>();
+  #defaultId: string | undefined;
+  /** The one spawn that fills the single slot, shared by every `single` request that comes meanwhile. */
+  #defaultSpawn: Promise<Session> | undefined;
+  #retirement: Timer | undefined;
+  #isStopping = false;
+
+  constructor(options: SessionsOptions) {
+    this.#o = options;
+  }
+
+  all(): readonly Session[] {
+    return [...this.#byId.values()];
+  }
+
+  get liveCount(): number {
+    return this.#byId.size;
+  }
+
+  isDefault(session: Session): boolean {
+    return session.sessionId === this.#defaultId;
+  }
+
+  find(id: string): Session | undefined {
+    return this.#byId.get(sessionKey(id));
+  }
+
+  /** @throws ApiError 404. */
+  get(id: string): Session {
+    const session = this.find(id);
+    if (session === undefined)
+      throw fail('session_not_found', 'No such session', { sessionId: sessionKey(id) });
+    return session;
+  }
+
+  /** Whether any live session of the workspace knows the client id. */
+  knowsClient(clientId: string): boolean {
+    return this.all().some((session) => session.clients.has(clientId));
+  }
+
+  /**
+   * Attaches to the default session or spawns one, by the scope's rules.
+   * @param hasLeft whether the caller is gone: then a fresh session that nobody else holds is closed, an attach undone.
+   * @throws ApiError 409, 500, 503, 504; see the protocol's session creation.
+   */
+  async create(
+    request: CreateRequest,
+    offeredId: string | undefined,
+    hasLeft: () => boolean,
+  ): Promise<Created> {
+    if (this.#isStopping) throw fail('daemon_draining', 'The daemon is stopping');
+    this.#o.log.info({ scope: request.scope, sessionId: request.sessionId }, 'session asked for');
+    const { session, isAttached, isModelApplied } = await this.#obtain(request);
+    const clientId = session.clients.register(offeredId, `client_${randomUUID()}`, this.#o.clock.nowMs());
+    if (hasLeft()) this.#undo(session, clientId);
+    const feedSeq = this.#tellSession(session);
+    return { session, clientId, isAttached, isModelApplied, feedSeq };
+  }
+
+  /** Records a sign of life. The client id is checked before any timestamp moves. */
+  heartbeat(session: Session, clientId: string | undefined): number {
+    session.checkClient(clientId);
+    const atMs = session.touch(clientId);
+    this.#o.noteSeen(session.sessionId, clientId, atMs);
+    return atMs;
+  }
+
+  /** Releases one registration; unknown ids are ignored. May close the session. */
+  detach(session: Session, clientId: string | undefined): void {
+    if (clientId === undefined || !session.clients.release(clientId)) return;
+    this.#tellSession(session);
+    this.closeIfUnheld(session);
+  }
+
+  /** Closes for a client. */
+  close(session: Session, closedBy: string | undefined): void {
+    this.#close(session, 'client_close', closedBy === undefined ? {} : { closedBy });
+  }
+
+  /** The auto-close rule: nobody is registered and nothing holds the session. */
+  closeIfUnheld(session: Session): void {
+    if (!session.hasEnded && !session.isHeld) this.#close(session, 'last_client_detached');
+  }
+
+  /** Closes sessions without readers, work and signs of life for the configured time. */
+  closeIdle(): void {
+    const { limits, clock } = this.#o;
+    if (limits.sessionIdleTimeoutMs === 0) return;
+    for (const session of this.all()) {
+      const idleMs = clock.nowMs() - session.lastActivityAtMs;
+      const isQuiet =
+        session.bus.readerCount === 0 && session.turns.isIdle && session.permissions.openCount === 0;
+      if (isQuiet && idleMs >= limits.sessionIdleTimeoutMs) this.#close(session, 'idle_timeout');
+    }
+  }
+
+  /** The agent child is gone: every session on it dies with the protocol's crash sequence. */
+  agentExited(channel: AgentChannel, exit: AgentExit): void {
+    const dead = this.all().filter((session) => session.channel === channel);
+    for (const session of dead) {
+      this.#forget(session, 'channel_closed');
+      session.agentDied(exit);
+    }
+    const { code, signal } = exit;
+    this.#o.tell({ type: 'agent', agent: null, exit: { code, signal, sessions: dead.length } });
+  }
+
+  /** Ends every session because the daemon ends. */
+  stop(): void {
+    this.#isStopping = true;
+    this.#retirement?.cancel();
+    for (const session of this.all()) {
+      this.#forget(session, 'daemon_shutdown');
+      session.daemonStops();
+    }
+  }
+
+  /** A shared session may have ended again before a waiting request came to attach: then the request starts over. */
+  async #obtain(request: CreateRequest): Promise<Obtained> {
+    for (;;) {
+      const obtained = request.scope === 'single' ? await this.#single(request) : await this.#fresh(request);
+      if (!obtained.session.hasEnded || !obtained.isAttached) return obtained;
+    }
+  }
+
+  async #single(request: CreateRequest): Promise<Obtained> {
+    const live = this.#defaultId === undefined ? undefined : this.#byId.get(this.#defaultId);
+    if (live !== undefined) return { session: live, isAttached: true, isModelApplied: undefined };
+    if (this.#defaultSpawn !== undefined)
+      return { session: await this.#defaultSpawn, isAttached: true, isModelApplied: undefined };
+    const spawn = this.#spawn(request);
+    this.#defaultSpawn = spawn.then(({ session }) => session);
+    // The others that wait see the same rejection; this guard only keeps a lone one from being unhandled.
+    this.#defaultSpawn.catch(() => undefined);
+    try {
+      const spawned = await spawn;
+      this.#defaultId = spawned.session.sessionId;
+      return { ...spawned, isAttached: false };
+    } finally {
+      this.#defaultSpawn = undefined;
+    }
+  }
+
+  async #fresh(request: CreateRequest): Promise<Obtained> {
+    return { ...(await this.#spawn(request)), isAttached: false };
+  }
+
+  /** The place is taken before the first await, so that racing spawns see each other. */
+  async #spawn(request: CreateRequest): Promise<SpawnedSession> {
+    const { limits } = this.#o;
+    const place = request.sessionId ?? randomUUID();
+    this.#checkFree(request.sessionId);
+    if (limits.maxSessions > 0 && this.#byId.size + this.#spawning.size >= limits.maxSessions)
+      throw fail('session_limit_exceeded', `The workspace has ${limits.maxSessions} sessions, its limit`, {
+        limit: limits.maxSessions,
+        scope: 'workspace',
+      });
+    this.#spawning.add(place);
+    this.#retirement?.cancel();
+    try {
+      return await spawnOnAgent(request, {
+        ...this.#o,
+        agent: this.#o.agent(),
+        isOtherwiseEmpty: (channel) =>
+          this.#spawning.size === 1 && !this.all().some((session) => session.channel === channel),
+        register: (session) => this.#register(session),
+        onMaybeIdle: (session) => this.#afterTurn(session),
+      });
+    } finally {
+      this.#spawning.delete(place);
+      this.#retireIfEmpty();
+    }
+  }
+
+  #checkFree(chosenId: string | undefined): void {
+    if (chosenId === undefined) return;
+    const isLive = this.#byId.has(chosenId);
+    if (!isLive && !this.#spawning.has(chosenId)) return;
+    throw fail('session_id_conflict', 'The session id is in use', {
+      sessionId: chosenId,
+      conflict: isLive ? 'live' : 'starting',
+      ...(isLive ? { liveWorkspaceCwd: this.#o.workspace } : {}),
+    });
+  }
+
+  #register(session: Session): void {
+    if (this.#isStopping) throw fail('daemon_draining', 'The daemon is stopping');
+    if (this.#byId.has(session.sessionId))
+      throw fail('session_id_conflict', 'The agent gave out a session id twice', {
+        sessionId: session.sessionId,
+        conflict: 'live',
+      });
+    this.#byId.set(session.sessionId, session);
+    this.#o.onRegistered(session);
+  }
+
+  #afterTurn(session: Session): void {
+    const graceMs = this.#o.limits.sessionPromptSettledCloseGraceMs;
+    if (graceMs === 0) this.closeIfUnheld(session);
+    else this.#o.clock.after(graceMs, () => this.closeIfUnheld(session));
+  }
+
+  #undo(session: Session, clientId: string): void {
+    session.clients.release(clientId);
+    this.closeIfUnheld(session);
+  }
+
+  #close(session: Session, reason: string, extras: Readonly<Record<string, unknown>> = {}): void {
+    if (session.hasEnded) return;
+    const wasRunning = session.turns.running !== undefined;
+    this.#forget(session, reason);
+    session.close(reason, extras);
+    void this.#releaseOnAgent(session, wasRunning);
+  }
+
+  /** Lets the agent drop the session. Its failure is nobody's concern any more, but it is logged. */
+  async #releaseOnAgent(session: Session, wasRunning: boolean): Promise<void> {
+    const { sessionId, channel } = session;
+    if (channel.isDying) return;
+    try {
+      if (wasRunning) channel.notify('session/cancel', { sessionId });
+      await closeSession(channel, sessionId, this.#o.limits.initializeTimeoutMs);
+    } catch (error) {
+      this.#o.log.debug({ err: error, sessionId }, 'the agent did not close its session');
+    }
+  }
+
+  #forget(session: Session, reason: string): void {
+    this.#byId.delete(session.sessionId);
+    if (this.#defaultId === session.sessionId) this.#defaultId = undefined;
+    const ended = { sessionId: session.sessionId, reason, atMs: this.#o.clock.nowMs() };
+    this.#o.tell({ type: 'session_ended', ended });
+    this.#retireIfEmpty();
+  }
+
+  /** An agent child without sessions is let go after the idle time. */
+  #retireIfEmpty(): void {
+    if (this.#byId.size + this.#spawning.size > 0 || this.#isStopping) return;
+    this.#retirement?.cancel();
+    this.#retirement = this.#o.clock.after(this.#o.limits.channelIdleTimeoutMs, () => {
+      const channel = this.#o.agent().current();
+      if (this.#byId.size + this.#spawning.size > 0 || channel === undefined) return;
+      void this.#o.agent().retire(channel);
+    });
+  }
+
+  #tellSession(session: Session): number {
+    return this.#o.tell({ type: 'session', session: session.feedSession(this.isDefault(session)) });
+  }
+}

@@ -1,0 +1,151 @@
+// From a create request to a session on the agent: start the child if need be, `session/new`, first settings.
+import {
+  AgentCallError,
+  type AgentChannel,
+  AgentGone,
+  type AgentHost,
+  AgentMissing,
+  AgentTimeout,
+} from './agent/agent.ts';
+import type { Clock } from './contract/clock.ts';
+import { type ApiError, fail, failAgent } from './contract/errors.ts';
+import type { FeedBody } from './contract/feed.ts';
+import type { Limits } from './contract/limits.ts';
+import type { Log } from './contract/log.ts';
+import type { CreateRequest } from './domain/create-request.ts';
+import type { PermissionSettings } from './permissions.ts';
+import { Session } from './session.ts';
+
+export interface SpawnContext {
+  readonly workspace: string;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly limits: Limits;
+  readonly permissionSettings: PermissionSettings;
+  readonly agent: AgentHost;
+  readonly tell: (body: FeedBody) => number;
+  /** Whether the child has no session and no other spawn: then a failed `session/new` ends it. */
+  readonly isOtherwiseEmpty: (channel: AgentChannel) => boolean;
+  /** Makes the session reachable; called in the same tick in which it is known. */
+  readonly register: (session: Session) => void;
+  readonly onMaybeIdle: (session: Session) => void;
+}
+
+export interface SpawnedSession {
+  readonly session: Session;
+  /** Whether the asked-for model was taken; undefined when none was asked for. */
+  readonly isModelApplied: boolean | undefined;
+}
+
+/** @throws ApiError: the agent's failures in the protocol's terms. */
+export async function spawnOnAgent(request: CreateRequest, context: SpawnContext): Promise<SpawnedSession> {
+  const channel = await startedChannel(context);
+  const sessionId = await newSession(request, channel, context);
+  const { workspace, clock, log, limits, permissionSettings, tell } = context;
+  const session = new Session({
+    sessionId,
+    workspaceCwd: workspace,
+    channel,
+    source: request.source,
+    clock,
+    log,
+    limits,
+    permissionSettings,
+    onPrompt: (prompt) => tell({ type: 'prompt', prompt }),
+    onMaybeIdle: context.onMaybeIdle,
+  });
+  context.register(session);
+  if (request.approvalMode !== undefined) await applyMode(session, request.approvalMode, context);
+  const isModelApplied =
+    request.modelId === undefined ? undefined : await applyModel(session, request.modelId, context);
+  return { session, isModelApplied };
+}
+
+async function startedChannel(context: SpawnContext): Promise<AgentChannel> {
+  try {
+    const channel = await context.agent.channel();
+    context.tell({ type: 'agent', agent: channel.process });
+    return channel;
+  } catch (error) {
+    throw channelFailure(error, 'channel.initialize');
+  }
+}
+
+async function newSession(
+  request: CreateRequest,
+  channel: AgentChannel,
+  context: SpawnContext,
+): Promise<string> {
+  const { sourceType, sourceId } = request.source;
+  const meta = {
+    ...(request.sessionId === undefined ? {} : { 'qwen-code/sessionId': request.sessionId }),
+    ...(sourceType === undefined ? {} : { 'qwen.session.source': { sourceType, sourceId } }),
+  };
+  try {
+    const params = {
+      cwd: context.workspace,
+      mcpServers: [],
+      ...(Object.keys(meta).length === 0 ? {} : { _meta: meta }),
+    };
+    const answer = (await channel.request('session/new', params, context.limits.initializeTimeoutMs)) as {
+      readonly sessionId?: unknown;
+    } | null;
+    const id = answer?.sessionId;
+    if (typeof id !== 'string' || id === '')
+      throw fail('acp_channel_unavailable', 'The agent answered session/new without a session id');
+    if (request.sessionId !== undefined && id !== request.sessionId)
+      throw fail('session_id_not_honored', 'The agent did not take the chosen session id', {
+        sessionId: request.sessionId,
+      });
+    return id;
+  } catch (error) {
+    if (context.isOtherwiseEmpty(channel)) void context.agent.retire(channel);
+    throw channelFailure(error, 'session/new');
+  }
+}
+
+async function applyModel(session: Session, modelId: string, context: SpawnContext): Promise<boolean> {
+  const { sessionId, channel, bus } = session;
+  try {
+    await channel.request('session/set_model', { sessionId, modelId }, context.limits.initializeTimeoutMs);
+    bus.publish('model_switched', { sessionId, modelId });
+    return true;
+  } catch (error) {
+    bus.publish('model_switch_failed', { sessionId, requestedModelId: modelId, error: String(error) });
+    return false;
+  }
+}
+
+async function applyMode(session: Session, modeId: string, context: SpawnContext): Promise<void> {
+  const { sessionId, channel } = session;
+  try {
+    await channel.request('session/set_mode', { sessionId, modeId }, context.limits.initializeTimeoutMs);
+  } catch (error) {
+    context.log.warn({ err: error, sessionId, modeId }, 'the agent did not take the approval mode');
+  }
+}
+
+/** The agent's failure as the client reads it. Errors that are already in the protocol's terms pass. */
+export function channelFailure(error: unknown, phase: string): ApiError | unknown {
+  if (error instanceof AgentMissing)
+    return fail('acp_channel_unavailable', error.message, { errorKind: 'missing_binary' });
+  if (error instanceof AgentTimeout)
+    return fail('init_timeout', error.message, {
+      errorKind: 'init_timeout',
+      retryable: true,
+      phase,
+      timeoutMs: error.timeoutMs,
+    });
+  if (error instanceof AgentCallError) return failAgent(error.code, error.message, error.data);
+  if (error instanceof AgentGone) {
+    const { code, signal, lastLines } = error.exit;
+    const how = signal === null ? `with code ${code}` : `by ${signal}`;
+    return fail('acp_channel_unavailable', `The agent ended ${how} during ${phase}`, {
+      errorKind: 'protocol_error',
+      exitCode: code,
+      signalCode: signal,
+      lastLines: lastLines.slice(-5),
+    });
+  }
+  return error;
+}

@@ -1,0 +1,31 @@
+// The help text of qwen-daemon; the limits come from their table.
+import { LIMIT_NAMES, LIMITS } from './contract/limits.ts';
+
+/** Text for `--help`, ending in a line break. */
+export function usage(): string {
+  const limits = LIMIT_NAMES.map((name) => {
+    const { flag, fallback, help } = LIMITS[name];
+    return `  --${flag.padEnd(40)} ${help} (${fallback})`;
+  });
+  return `qwen-daemon --workspace DIR [flags]
+
+Serves one workspace over HTTP and server-sent events, with one ACP agent behind it.
+
+  --workspace DIR        absolute path of the workspace (required)
+  --port N               TCP port (4170); 0 picks a free one
+  --hostname HOST        address to bind (127.0.0.1)
+  --socket PATH          listen on a unix socket instead
+  --token TOKEN          bearer that clients must send (or QWEN_SERVER_TOKEN)
+  --require-auth         bearer on loopback too, also for /health
+  --allow-origin ORIGIN  browser origin that may call; repeatable, "*" for any
+  --agent AGENT          "qwen" (default), "demo", or a command line
+  --state-dir DIR        where the daemon may keep files
+  --permission-policy P  first-responder (default), designated, consensus, local-only
+  --consensus-quorum N   votes that decide under the consensus policy
+  --log-level LEVEL      trace, debug, info (default), warn, error, fatal, silent
+  --help, --version
+
+Limits, with their defaults (times in ms, sizes in bytes):
+${limits.join('\n')}
+`;
+}

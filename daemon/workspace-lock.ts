@@ -1,0 +1,90 @@
+// One daemon per user and workspace, whoever started it: a lock held for the life of the process. It is a socket in
+// Linux's abstract namespace, so the kernel frees it with the process, and a connection to it names the holder.
+import { rmSync } from 'node:fs';
+import { connect, createServer, type Server } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+export interface WorkspaceLock {
+  /** Idempotent; the end of the process does the same. */
+  release(): void;
+}
+
+/** The workspace belongs to another daemon. The message names it. */
+export class WorkspaceLocked extends Error {}
+
+const HOLDER_ANSWER_MS = 1000;
+
+/**
+ * Takes the lock.
+ * @param about what a refused daemon is told of this one.
+ * @throws WorkspaceLocked
+ */
+export async function lockWorkspace(
+  workspaceId: string,
+  about: { readonly pid: number; readonly workspace: string; readonly incarnation: string | undefined },
+): Promise<WorkspaceLock> {
+  const name = lockName(workspaceId);
+  const server = createServer((socket) => {
+    socket.on('error', () => socket.destroy());
+    socket.end(JSON.stringify(about));
+  });
+  server.unref();
+  if (!(await listens(server, name))) {
+    const holder = await askHolder(name);
+    if (holder !== undefined)
+      throw new WorkspaceLocked(`the workspace is served by another daemon: ${holder}`);
+    // Only a file can be left over by a dead holder; an abstract name cannot.
+    if (!name.startsWith('\0')) rmSync(name, { force: true });
+    if (!(await listens(server, name)))
+      throw new WorkspaceLocked('the workspace is served by another daemon, which does not answer');
+  }
+  return { release: () => server.close() };
+}
+
+function lockName(workspaceId: string): string {
+  const uid = process.getuid?.() ?? 0;
+  const name = `qwen-daemon-${uid}-${workspaceId}`;
+  return process.platform === 'linux' ? `\0${name}` : join(tmpdir(), `${name}.lock`);
+}
+
+function listens(server: Server, name: string): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) => {
+      server.removeAllListeners('listening');
+      if (error.code === 'EADDRINUSE') resolve(false);
+      else reject(error);
+    });
+    server.listen(name, () => {
+      server.removeAllListeners('error');
+      resolve(true);
+    });
+  });
+}
+
+/** The holder in words; undefined when nobody listens. */
+function askHolder(name: string): Promise<string | undefined> {
+  return new Promise((resolve) => {
+    let text = '';
+    const socket = connect(name);
+    socket.setTimeout(HOLDER_ANSWER_MS, () => socket.destroy());
+    socket.on('data', (chunk) => {
+      text += chunk.toString('utf8');
+    });
+    socket.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code === 'ECONNREFUSED' || error.code === 'ENOENT') resolve(undefined);
+    });
+    socket.on('close', () => resolve(describeHolder(text)));
+  });
+}
+
+function describeHolder(text: string): string {
+  try {
+    const { pid, workspace, incarnation } = JSON.parse(text) as Record<string, unknown>;
+    const owner = incarnation === undefined ? 'stand-alone' : `started by a coordinator as ${incarnation}`;
+    return `pid ${pid} on ${workspace}, ${owner}`;
+  } catch {
+    // The holder is there but too busy to answer: that is all that can be said.
+    return 'its process does not answer';
+  }
+}
