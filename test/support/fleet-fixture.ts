@@ -1,0 +1,144 @@
+// A supervisor over fakes, and feeds that a test drives by hand.
+
+import type { Feed, FeedSink } from '../../coordinator/supervise/feed.ts';
+import type { Endpoint, WorkspaceKey } from '../../coordinator/supervise/fleet.ts';
+import { createRecorder } from '../../coordinator/supervise/recorder.ts';
+import { DEFAULT_SUPERVISE_SETTINGS, type SuperviseSettings } from '../../coordinator/supervise/settings.ts';
+import { createSupervisor } from '../../coordinator/supervise/supervisor.ts';
+import type { SupervisorDeps } from '../../coordinator/supervise/supervisor-deps.ts';
+import type { FeedBeat, FeedBody, FeedSession } from '../../daemon/contract/feed.ts';
+import { DEFAULT_LIMITS } from '../../daemon/contract/limits.ts';
+import { createLog } from '../../daemon/contract/log.ts';
+import { FakeLauncher } from './fake-launcher.ts';
+import { FakeStore } from './fake-store.ts';
+import { ManualClock } from './manual-clock.ts';
+
+export const silentLog = createLog('test', 'silent');
+
+export const WORKSPACE: WorkspaceKey = { id: '00000000000000aa', path: '/projects/a' };
+export const OTHER_WORKSPACE: WorkspaceKey = { id: '00000000000000bb', path: '/projects/b' };
+
+export const BEAT: FeedBeat = {
+  atMs: 5,
+  rssBytes: 1,
+  agentRssBytes: 1,
+  sessions: 0,
+  activePrompts: 0,
+  queuedPrompts: 0,
+  pendingPermissions: 0,
+  subscribers: 0,
+  lastActivityAtMs: null,
+};
+
+export function sessionOf(sessionId: string): FeedSession {
+  const clients = [{ clientId: 'c1', count: 1, lastSeenAtMs: 2 }];
+  return {
+    sessionId,
+    workspaceCwd: '/projects/a',
+    createdAtMs: 1,
+    lastSeenAtMs: 2,
+    clients,
+    isDefault: false,
+  };
+}
+
+type Snapshot = Extract<FeedBody, { type: 'snapshot' }>;
+
+export function snapshotOf(incarnation: string, parts: Partial<Snapshot> = {}): Snapshot {
+  return {
+    type: 'snapshot',
+    contract: 1,
+    incarnation,
+    version: '1.0.0',
+    sessions: [],
+    prompts: [],
+    eventHeads: {},
+    openPermissions: [],
+    agent: null,
+    ended: [],
+    beat: BEAT,
+    ...parts,
+  };
+}
+
+export class FakeFeed implements Feed {
+  isUp = false;
+  isClosed = false;
+  readonly reconnects: string[] = [];
+  readonly target: Endpoint;
+  readonly #sink: FeedSink;
+  #seq = 0;
+
+  constructor(target: Endpoint, sink: FeedSink) {
+    this.target = target;
+    this.#sink = sink;
+  }
+
+  sync(parts: Partial<Snapshot> = {}): void {
+    this.say(snapshotOf(this.target.incarnation, parts));
+    this.isUp = true;
+    this.#sink.up();
+  }
+
+  say(body: FeedBody): void {
+    this.#seq += 1;
+    this.#sink.record({ ...body, seq: this.#seq });
+  }
+
+  stored(seq: number): Promise<boolean> {
+    return Promise.resolve(!this.isClosed && seq <= this.#seq);
+  }
+
+  reconnect(why: string): void {
+    this.reconnects.push(why);
+  }
+
+  close(): void {
+    this.isClosed = true;
+    this.isUp = false;
+  }
+}
+
+export function fleetFixture(
+  settings: Partial<SuperviseSettings> = {},
+  parts: Partial<SupervisorDeps> = {},
+  store = new FakeStore(),
+) {
+  const clock = new ManualClock();
+  const launcher = new FakeLauncher();
+  const feeds: FakeFeed[] = [];
+  const all = { ...DEFAULT_SUPERVISE_SETTINGS, ...settings };
+  const recorder = createRecorder({ store, log: silentLog, settings: all });
+  for (const { id, path } of [WORKSPACE, OTHER_WORKSPACE])
+    store.workspaces.upsert({ id, path, displayName: null, origin: 'static', createdAtMs: 0 });
+  const supervisor = createSupervisor({
+    store,
+    launcher,
+    clock,
+    log: silentLog,
+    settings: all,
+    recorder,
+    followFeed: (target, sink) => {
+      const feed = new FakeFeed(target, sink);
+      feeds.push(feed);
+      return feed;
+    },
+    askIdentity: () => Promise.resolve(undefined),
+    bootId: 'boot',
+    layoutOf: ({ id }, incarnation) => ({
+      socketPath: `/run/${incarnation}.sock`,
+      logPath: `/log/${id}.log`,
+      daemonStateDir: `/state/${id}`,
+      agent: 'demo',
+      limits: DEFAULT_LIMITS,
+      logLevel: 'info',
+    }),
+    rotateLogs: () => {},
+    random: () => 0,
+    ...parts,
+  });
+  return { clock, launcher, feeds, recorder, store, supervisor, settings: all };
+}
+
+/** A signal that nobody aborts. */
+export const stays = new AbortController().signal;
