@@ -1,0 +1,148 @@
+// Passes a request to a daemon's socket and the answer back. The only file that knows the proxy library.
+// The library builds the upstream request and aborts it when the client goes; the answer is relayed by us (relay.ts),
+// because the library would end a cut answer as if it were whole, or not at all.
+import type { ClientRequest, IncomingMessage, ServerResponse } from 'node:http';
+import httpProxy from 'http-proxy';
+import type { Clock } from '../../daemon/contract/clock.ts';
+import { sendError } from '../../daemon/contract/envelope.ts';
+import { fail } from '../../daemon/contract/errors.ts';
+import type { Log } from '../../daemon/contract/log.ts';
+import type { Relay } from '../domain/routing.ts';
+import type { Endpoint } from '../supervise/fleet.ts';
+import { type Caller, upstreamHeaders } from './headers.ts';
+import { drainBody, refuseBody } from './refuse-body.ts';
+import { type EventRelaySpec, isEventStream, type OpenStream, relayEvents, relayPlain } from './relay.ts';
+import { generationErrorFrame, type StreamEndPolicy, streamErrorFrame } from './terminal-frame.ts';
+import type { UpstreamAgents } from './upstream-agents.ts';
+import { hasBody, UpstreamRequest } from './upstream-request.ts';
+
+export interface ForwardSpec extends Caller {
+  readonly endpoint: Endpoint;
+  /** Raw path and query for the daemon. */
+  readonly path: string;
+  readonly relay: Relay;
+  readonly bodyCapBytes: number;
+}
+
+export interface Forwarder {
+  /**
+   * Passes the request on; every outcome, refusals included, is written to `res`. A daemon that cannot be reached, or
+   * that goes before it answered, is 503 `workspace_runtime_unavailable`.
+   * @throws ApiError 413 or 400 for a body that is refused by its head alone; nothing has been written then.
+   */
+  forward(req: IncomingMessage, res: ServerResponse, spec: ForwardSpec): void;
+  /** Ends every open event stream in order, at a frame boundary. Returns how many there were. */
+  endStreams(reason: string): number;
+}
+
+export interface ForwardDeps {
+  readonly agents: UpstreamAgents;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Largest unfinished frame that is held back. */
+  readonly maxFrameBytes: number;
+  readonly streamEnd: StreamEndPolicy;
+}
+
+/** The stock client's own bound of an unread frame. */
+export const MAX_FRAME_BYTES = 16 * 1024 * 1024;
+
+/** One request on its way: what the library's events, which are per server, are matched back to. */
+interface Passage {
+  readonly req: IncomingMessage;
+  readonly res: ServerResponse;
+  readonly spec: ForwardSpec;
+  upstream: ClientRequest | undefined;
+  /** The daemon has answered: from here on the relay decides what a failure means. */
+  isAnswered: boolean;
+}
+
+export function createForwarder(deps: ForwardDeps): Forwarder {
+  const passages = new WeakMap<object, Passage>();
+  const streams = new Set<OpenStream>();
+  const proxy = httpProxy.createProxyServer({ toProxy: true, selfHandleResponse: true });
+  // Per-request callbacks answer every failure; without a listener the library would throw.
+  proxy.on('error', (error) => deps.log.debug({ err: error }, 'proxy error'));
+  proxy.on('proxyReq', (upstream, view) => {
+    const passage = passages.get(view);
+    if (passage === undefined) return;
+    passage.upstream = upstream;
+    // The library drops an empty query; a path is passed on as it came.
+    upstream.path = passage.spec.path;
+  });
+  proxy.on('proxyRes', (answer, view) => {
+    const passage = passages.get(view);
+    if (passage !== undefined) relay(deps, streams, passage, answer);
+  });
+  return {
+    forward(req, res, spec) {
+      if (res.destroyed || res.closed) return;
+      const passage: Passage = { req, res, spec, upstream: undefined, isAnswered: false };
+      const view = new UpstreamRequest(req, {
+        path: spec.path,
+        headers: upstreamHeaders(req, spec.endpoint.secret, spec),
+        bodyCapBytes: spec.bodyCapBytes,
+        onOverCap: () => {
+          passage.upstream?.destroy();
+          refuseBody(req, res, spec.bodyCapBytes, deps.log);
+        },
+      });
+      passages.set(view, passage);
+      // An aborted upload errors on the request; the library's hook on the response's close cleans up.
+      req.on('error', (error) => deps.log.debug({ err: error, requestId: spec.requestId }, 'client aborted'));
+      if (req.headers.expect !== undefined && hasBody(req)) res.writeContinue();
+      const options = {
+        // Not a URL: the library normalises the path of one.
+        target: { protocol: 'http:', host: 'qwen-daemon', port: 80, socketPath: spec.endpoint.socketPath },
+        agent: deps.agents.agentFor(spec.endpoint),
+        method: req.method ?? 'GET',
+      };
+      proxy.web(view as unknown as IncomingMessage, res, options, (error) =>
+        unreachable(deps, passage, error),
+      );
+      view.feedFrom(req);
+    },
+    endStreams(reason) {
+      const open = [...streams];
+      for (const stream of open) stream.endPlainly();
+      if (open.length > 0) deps.log.info({ streams: open.length, reason }, 'event streams ended');
+      return open.length;
+    },
+  };
+}
+
+function relay(deps: ForwardDeps, streams: Set<OpenStream>, passage: Passage, answer: IncomingMessage): void {
+  const { res, spec } = passage;
+  passage.isAnswered = true;
+  // A refusal (413) may have gone out while the daemon was answering.
+  if (res.headersSent || res.destroyed) {
+    answer.on('error', (error) => deps.log.debug({ err: error }, 'late answer dropped'));
+    answer.destroy();
+    return;
+  }
+  if (spec.relay === 'plain' || !isEventStream(answer)) {
+    relayPlain(answer, res);
+    return;
+  }
+  const relaySpec: EventRelaySpec = {
+    maxFrameBytes: deps.maxFrameBytes,
+    terminalFrame: (kind, head) =>
+      spec.relay === 'stream'
+        ? generationErrorFrame(kind, head)
+        : streamErrorFrame(kind, deps.streamEnd, deps.clock.nowMs()),
+    onEnd: () => streams.delete(stream),
+  };
+  const stream = relayEvents(answer, res, relaySpec);
+  streams.add(stream);
+}
+
+function unreachable(deps: ForwardDeps, passage: Passage, error: Error): void {
+  const { req, res, spec } = passage;
+  if (passage.isAnswered || res.destroyed || res.headersSent) return;
+  deps.agents.forget(spec.endpoint);
+  const { incarnation, workspaceId } = spec.endpoint;
+  const context = { requestId: spec.requestId, incarnation, err: error };
+  const message = 'The daemon of this workspace cannot be reached; it is being replaced.';
+  sendError(res, fail('workspace_runtime_unavailable', message, { workspaceId }), deps.log, context);
+  drainBody(req, spec.bodyCapBytes);
+}

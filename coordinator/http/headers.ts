@@ -1,0 +1,91 @@
+// Which headers cross from client to daemon and back. Everything that states trust is dropped and set anew.
+import type { IncomingMessage, OutgoingHttpHeaders } from 'node:http';
+import {
+  FEED_SEQ_HEADER,
+  INTERNAL_HEADER_PREFIX,
+  PEER_HEADER,
+  REQUEST_ID_HEADER,
+  TOKEN_NAME_HEADER,
+} from '../../daemon/contract/feed.ts';
+import type { Peer } from '../../daemon/contract/wire.ts';
+
+const HOP_BY_HOP = new Set([
+  'connection',
+  'keep-alive',
+  'proxy-authenticate',
+  'proxy-authorization',
+  'proxy-connection',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+]);
+
+/** A client's word on who it is or where it came from: the coordinator has judged it, the daemon must not see it. */
+const CLIENT_TRUST = new Set(['authorization', 'expect', 'forwarded', 'host', 'origin', REQUEST_ID_HEADER]);
+
+export interface Caller {
+  readonly peer: Peer;
+  readonly requestId: string;
+  /** Name of the token that the client showed, where tokens have names. */
+  readonly tokenName?: string;
+}
+
+/** Headers by which a daemon knows its coordinator and the true client. */
+export function trustHeaders(secret: string, caller: Caller): Record<string, string> {
+  return {
+    host: 'qwen-daemon',
+    authorization: `Bearer ${secret}`,
+    [PEER_HEADER]: caller.peer,
+    [REQUEST_ID_HEADER]: caller.requestId,
+    ...(caller.tokenName === undefined ? {} : { [TOKEN_NAME_HEADER]: caller.tokenName }),
+  };
+}
+
+/**
+ * The client's end-to-end headers with the trust headers on top. Body framing (Content-Length, Transfer-Encoding) is left
+ * out: a client's `Connection: content-length` must not be able to strip it, so the caller sets it.
+ */
+export function upstreamHeaders(req: IncomingMessage, secret: string, caller: Caller): OutgoingHttpHeaders {
+  const listed = connectionTokens(req.headers.connection);
+  const kept: OutgoingHttpHeaders = {};
+  for (const [name, value] of Object.entries(req.headers)) {
+    if (value !== undefined && isPassedUp(name) && !listed.has(name)) kept[name] = value;
+  }
+  return Object.assign(kept, trustHeaders(secret, caller));
+}
+
+function isPassedUp(name: string): boolean {
+  return !(
+    HOP_BY_HOP.has(name) ||
+    CLIENT_TRUST.has(name) ||
+    name === 'content-length' ||
+    name.startsWith('x-forwarded-') ||
+    name.startsWith(INTERNAL_HEADER_PREFIX)
+  );
+}
+
+function connectionTokens(value: string | undefined): ReadonlySet<string> {
+  return new Set((value ?? '').split(',').map((token) => token.trim().toLowerCase()));
+}
+
+/** The daemon's headers that the client gets, as [name, values] in the daemon's spelling and order. */
+export function downstreamHeaders(
+  answer: Pick<IncomingMessage, 'rawHeaders' | 'headers'>,
+): [string, string[]][] {
+  const listed = connectionTokens(answer.headers.connection);
+  const byName = new Map<string, [string, string[]]>();
+  for (let at = 0; at + 1 < answer.rawHeaders.length; at += 2) {
+    const spelled = answer.rawHeaders[at] as string;
+    const name = spelled.toLowerCase();
+    if (!isPassedDown(name) || listed.has(name)) continue;
+    const entry = byName.get(name) ?? [spelled, []];
+    entry[1].push(answer.rawHeaders[at + 1] as string);
+    byName.set(name, entry);
+  }
+  return [...byName.values()];
+}
+
+function isPassedDown(name: string): boolean {
+  return !HOP_BY_HOP.has(name) && name !== FEED_SEQ_HEADER && !name.startsWith(INTERNAL_HEADER_PREFIX);
+}

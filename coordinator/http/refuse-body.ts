@@ -1,0 +1,29 @@
+// The answer to a body that is over its cap, so that the client gets to read it.
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { sendError } from '../../daemon/contract/envelope.ts';
+import { bodyTooLarge } from '../../daemon/contract/json-body.ts';
+import type { Log } from '../../daemon/contract/log.ts';
+
+/** Answers 413 where no head was sent (else the connection is cut), and lets the client finish. */
+export function refuseBody(req: IncomingMessage, res: ServerResponse, capBytes: number, log: Log): void {
+  if (res.headersSent) {
+    res.destroy();
+    return;
+  }
+  sendError(res, bodyTooLarge(capBytes), log);
+  drainBody(req, capBytes);
+}
+
+/**
+ * Reads and drops the rest of a body whose answer is already written: a connection closed on unread data is reset, and
+ * the reset overtakes the answer. A client that sends more than `spareBytes` after its answer is cut off.
+ */
+export function drainBody(req: IncomingMessage, spareBytes: number): void {
+  let leftBytes = spareBytes;
+  req.unpipe();
+  req.on('data', (chunk: Buffer) => {
+    leftBytes -= chunk.length;
+    if (leftBytes < 0) req.socket.destroy();
+  });
+  req.resume();
+}

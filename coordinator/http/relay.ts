@@ -1,0 +1,122 @@
+// A daemon's answer on its way to the client, with backpressure. What a cut answer becomes is decided here:
+// event streams end with a terminal frame at a frame boundary, everything else is destroyed, never ended cleanly.
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { FrameGate } from './frame-gate.ts';
+import { downstreamHeaders } from './headers.ts';
+
+/** Why a stream ended before the daemon ended it. */
+export type CutKind = 'daemon_died' | 'frame_too_large';
+
+export interface EventRelaySpec {
+  /** The frame that tells the client of the cut; `head` is the first frame that passed, if any. */
+  readonly terminalFrame: (kind: CutKind, head: string) => string;
+  readonly maxFrameBytes: number;
+  readonly onEnd: () => void;
+}
+
+export interface OpenStream {
+  /** Ends the client's stream in order, at a frame boundary, and lets the daemon go. Idempotent. */
+  endPlainly(): void;
+}
+
+/** Writes the daemon's status and headers. What the coordinator has set before (request id, CORS) wins. */
+export function relayHead(upstream: IncomingMessage, res: ServerResponse): void {
+  res.statusCode = upstream.statusCode ?? 502;
+  if (upstream.statusMessage) res.statusMessage = upstream.statusMessage;
+  for (const [name, values] of downstreamHeaders(upstream)) {
+    if (!res.hasHeader(name)) res.setHeader(name, values.length === 1 ? (values[0] as string) : values);
+  }
+}
+
+export function isEventStream(upstream: IncomingMessage): boolean {
+  return /^text\/event-stream\b/i.test(upstream.headers['content-type'] ?? '');
+}
+
+/** Relays an answer byte for byte. Cut upstream: the client's connection is destroyed. */
+export function relayPlain(upstream: IncomingMessage, res: ServerResponse): void {
+  relayHead(upstream, res);
+  upstream.on('error', () => res.destroy());
+  upstream.on('close', () => {
+    if (!upstream.complete) res.destroy();
+  });
+  upstream.pipe(res);
+}
+
+/** Relays an event stream in whole frames. */
+export function relayEvents(
+  upstream: IncomingMessage,
+  res: ServerResponse,
+  spec: EventRelaySpec,
+): OpenStream {
+  const stream = new EventRelay(upstream, res, spec);
+  stream.start();
+  return stream;
+}
+
+/** A comment or retry hint carries no event; the first frame with data is the one that names the request. */
+const HEAD_CHARS = 2048;
+
+class EventRelay implements OpenStream {
+  readonly #upstream: IncomingMessage;
+  readonly #res: ServerResponse;
+  readonly #spec: EventRelaySpec;
+  readonly #gate = new FrameGate();
+  #head = '';
+  #isOpen = true;
+
+  constructor(upstream: IncomingMessage, res: ServerResponse, spec: EventRelaySpec) {
+    this.#upstream = upstream;
+    this.#res = res;
+    this.#spec = spec;
+  }
+
+  start(): void {
+    relayHead(this.#upstream, this.#res);
+    this.#res.flushHeaders();
+    this.#upstream.on('data', (chunk: Buffer) => this.#take(chunk));
+    this.#upstream.on('end', () => this.#over());
+    // A cut answer emits error and close, an orderly one end and close; each order must end in one verdict.
+    this.#upstream.on('error', () => this.#over());
+    this.#upstream.on('close', () => this.#over());
+    this.#res.on('close', () => this.#finish());
+  }
+
+  endPlainly(): void {
+    if (!this.#isOpen) return;
+    this.#finish();
+    this.#res.end();
+    this.#upstream.destroy();
+  }
+
+  #take(chunk: Buffer): void {
+    if (!this.#isOpen) return;
+    const whole = this.#gate.push(chunk);
+    if (this.#gate.heldBytes > this.#spec.maxFrameBytes) {
+      this.#cut('frame_too_large');
+      return;
+    }
+    if (whole === undefined) return;
+    if (this.#head.length < HEAD_CHARS) this.#head += whole.toString('utf8', 0, HEAD_CHARS);
+    if (this.#res.write(whole)) return;
+    this.#upstream.pause();
+    this.#res.once('drain', () => this.#upstream.resume());
+  }
+
+  #over(): void {
+    if (!this.#isOpen) return;
+    if (this.#upstream.complete) this.endPlainly();
+    else this.#cut('daemon_died');
+  }
+
+  #cut(kind: CutKind): void {
+    this.#finish();
+    this.#res.end(this.#spec.terminalFrame(kind, this.#head));
+    this.#upstream.destroy();
+  }
+
+  #finish(): void {
+    if (!this.#isOpen) return;
+    this.#isOpen = false;
+    this.#spec.onEnd();
+  }
+}

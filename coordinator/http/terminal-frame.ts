@@ -1,0 +1,37 @@
+// The last frame of an event stream that the coordinator has to end itself.
+import type { CutKind } from './relay.ts';
+
+export interface StreamEndPolicy {
+  /** Hint for the client, milliseconds. */
+  readonly retryAfterMs: number;
+  /** Whether the session can be taken up again under its id. */
+  readonly isResumable: boolean;
+}
+
+/** The stock client shows `error` as it is and knows no error kinds of ours, so the text must stand alone. */
+const WORDS: Readonly<Record<CutKind, string>> = {
+  daemon_died:
+    'The daemon of this workspace ended unexpectedly. Its sessions are gone; create or load a session to go on.',
+  frame_too_large: 'The daemon sent an event that is too large to pass on; the stream was ended.',
+};
+
+/** The id-less `stream_error` of a session's event stream. */
+export function streamErrorFrame(kind: CutKind, policy: StreamEndPolicy, nowMs: number): string {
+  const data = {
+    error: WORDS[kind],
+    errorKind: kind,
+    retryAfterMs: policy.retryAfterMs,
+    resumable: policy.isResumable,
+  };
+  return frame({ v: 1, type: 'stream_error', data, _meta: { serverTimestamp: nowMs } });
+}
+
+/** The `error` frame of a generation stream, for the request that the stream's earlier frames name. */
+export function generationErrorFrame(kind: CutKind, head: string): string {
+  const requestId = /"requestId":"([^"\\]{1,128})"/.exec(head)?.[1];
+  return frame({ v: 1, type: 'error', ...(requestId && { requestId }), code: kind, message: WORDS[kind] });
+}
+
+function frame(body: { readonly type: string } & Readonly<Record<string, unknown>>): string {
+  return `event: ${body.type}\ndata: ${JSON.stringify(body)}\n\n`;
+}

@@ -1,0 +1,82 @@
+// A client's request as the proxy library gets it: raw path, cleaned headers, explicit body framing, a byte cap.
+// The library's own passes rewrite paths and strip the framing of DELETE bodies, so it never sees the original.
+import type { IncomingMessage, OutgoingHttpHeaders } from 'node:http';
+import type { Socket } from 'node:net';
+import { Transform, type TransformCallback } from 'node:stream';
+import { failPlain } from '../../daemon/contract/errors.ts';
+import { bodyTooLarge } from '../../daemon/contract/json-body.ts';
+
+export interface UpstreamRequestSpec {
+  /** Raw request target for the daemon. */
+  readonly path: string;
+  readonly headers: OutgoingHttpHeaders;
+  readonly bodyCapBytes: number;
+  /** Called once when a body of undeclared length passes the cap. Nothing more is sent upstream then. */
+  readonly onOverCap: () => void;
+}
+
+/** The fields of IncomingMessage that the library reads, on the stream that carries the body. */
+export class UpstreamRequest extends Transform {
+  /** The library strips Transfer-Encoding by this method's name; the true method travels in its options. */
+  readonly method = 'POST';
+  readonly url: string;
+  readonly headers: OutgoingHttpHeaders;
+  readonly httpVersion: string;
+  readonly httpVersionMajor = 1;
+  readonly httpVersionMinor: number;
+  readonly socket: Socket;
+  readonly connection: Socket;
+  readonly #capBytes: number;
+  readonly #onOverCap: () => void;
+  #seenBytes = 0;
+
+  /** @throws ApiError 413 when the declared length is over the cap, 400 for a transfer coding other than chunked. */
+  constructor(client: IncomingMessage, spec: UpstreamRequestSpec) {
+    super();
+    this.url = spec.path;
+    this.headers = { ...spec.headers, ...framing(client, spec.bodyCapBytes) };
+    this.httpVersion = client.httpVersion;
+    this.httpVersionMinor = client.httpVersionMinor;
+    this.socket = client.socket;
+    this.connection = client.socket;
+    this.#capBytes = spec.bodyCapBytes;
+    this.#onOverCap = spec.onOverCap;
+  }
+
+  /** Starts the flow of the client's body. */
+  feedFrom(client: IncomingMessage): void {
+    if (hasBody(client)) client.pipe(this);
+    else this.end();
+  }
+
+  override _transform(chunk: Buffer, _encoding: BufferEncoding, done: TransformCallback): void {
+    const wasWithin = this.#seenBytes <= this.#capBytes;
+    this.#seenBytes += chunk.length;
+    if (this.#seenBytes <= this.#capBytes) {
+      done(null, chunk);
+      return;
+    }
+    // Swallowed, not failed: the client goes on sending until it has read the refusal.
+    if (wasWithin) this.#onOverCap();
+    done();
+  }
+}
+
+/** Whether a body follows the head. */
+export function hasBody(client: IncomingMessage): boolean {
+  return (
+    client.headers['transfer-encoding'] !== undefined || Number(client.headers['content-length'] ?? 0) > 0
+  );
+}
+
+function framing(client: IncomingMessage, capBytes: number): OutgoingHttpHeaders {
+  const coding = client.headers['transfer-encoding'];
+  if (coding !== undefined) {
+    if (coding.trim().toLowerCase() !== 'chunked') throw failPlain(400, 'Unsupported transfer coding');
+    return { 'transfer-encoding': 'chunked' };
+  }
+  const declared = client.headers['content-length'];
+  if (declared === undefined) return {};
+  if (Number(declared) > capBytes) throw bodyTooLarge(capBytes);
+  return { 'content-length': declared };
+}
