@@ -1,0 +1,85 @@
+// The coordinator's end of descriptor 3: one JSON line out, one back, then it closes.
+import type { Duplex } from 'node:stream';
+import {
+  CONTRACT_VERSION,
+  type HandshakeAnswer,
+  type HandshakeRequest,
+  parseHandshakeAnswer,
+  type ReadyLine,
+} from '../../daemon/contract/handshake.ts';
+import { truncated } from '../../daemon/contract/log.ts';
+
+/** A ready line has a few hundred bytes, a refusal a few lines of text. */
+const MAX_ANSWER_BYTES = 64 * 1024;
+
+/** The pipe closed without an answer; why is known to whoever sees the process exit. */
+export class HandshakeClosed extends Error {
+  constructor() {
+    super('the daemon closed its handshake without an answer');
+    this.name = 'HandshakeClosed';
+  }
+}
+
+/**
+ * Sends the request, reads the answer, closes the pipe. Waits for as long as the pipe is open: a deadline is the caller's.
+ * @throws HandshakeClosed; Error quoting an answer that is none, or with over 64 KiB of it.
+ */
+export function exchange(pipe: Duplex, request: HandshakeRequest): Promise<HandshakeAnswer> {
+  return new Promise((resolve, reject) => {
+    let received = Buffer.alloc(0);
+    // EPIPE and ECONNRESET say only that the other end is gone, and `close` follows them.
+    pipe.on('error', () => undefined);
+    pipe.once('close', () => reject(new HandshakeClosed()));
+    pipe.on('data', (chunk: Buffer) => {
+      received = Buffer.concat([received, chunk]);
+      const end = received.indexOf('\n');
+      if (end === -1 && received.length <= MAX_ANSWER_BYTES) return;
+      try {
+        resolve(parseAnswer(received, end));
+      } catch (error) {
+        reject(error);
+      }
+      pipe.destroy();
+    });
+    pipe.write(`${JSON.stringify(request)}\n`);
+  });
+}
+
+function parseAnswer(received: Buffer, end: number): HandshakeAnswer {
+  if (end === -1 || end > MAX_ANSWER_BYTES)
+    throw new Error(`the daemon answered its handshake with more than ${MAX_ANSWER_BYTES} bytes`);
+  const line = received.toString('utf8', 0, end);
+  try {
+    return parseHandshakeAnswer(line);
+  } catch (error) {
+    throw new Error(
+      `the daemon answered its handshake with ${JSON.stringify(truncated(line))}: ${(error as Error).message}`,
+    );
+  }
+}
+
+/**
+ * The ready line of exactly the process that was started for exactly this request.
+ * @throws Error with the daemon's own words when it refused, else naming what does not fit.
+ */
+export function acceptedReadyLine(
+  answer: HandshakeAnswer,
+  request: HandshakeRequest,
+  pid: number,
+): ReadyLine {
+  if (!answer.ready) throw new Error(answer.error);
+  const expected = {
+    contract: CONTRACT_VERSION,
+    incarnation: request.incarnation,
+    socket: request.socket,
+    pid,
+  };
+  for (const [name, value] of Object.entries(expected)) {
+    const given = answer[name as keyof typeof expected];
+    if (given !== value)
+      throw new Error(
+        `the daemon's ready line has ${name} ${given}, expected ${value}: check the daemon command`,
+      );
+  }
+  return answer;
+}

@@ -1,0 +1,63 @@
+// A daemon's log file, which the daemon itself only ever appends to: reading its end, and keeping it from growing.
+import {
+  closeSync,
+  copyFileSync,
+  existsSync,
+  fstatSync,
+  openSync,
+  readSync,
+  renameSync,
+  rmSync,
+  statSync,
+  truncateSync,
+} from 'node:fs';
+
+const TAIL_BYTES = 64 * 1024;
+
+/**
+ * Moves the log's content to `<path>.1` (older ones to .2, .3, up to `keep`) and empties it when it is larger than
+ * `maxBytes`. By copy and truncate: the daemon keeps its descriptor and need not know, and since it appends, it goes on at
+ * the new end. What it writes between the two calls is lost; that is some hundred microseconds a rotation.
+ * @returns whether it was rotated. A missing log is not.
+ */
+export function rotateIfLarge(path: string, maxBytes: number, keep: number): boolean {
+  const stats = statSync(path, { throwIfNoEntry: false });
+  if (stats === undefined || stats.size <= maxBytes) return false;
+  if (keep > 0) {
+    rmSync(`${path}.${keep}`, { force: true });
+    for (let n = keep - 1; n >= 1; n--) {
+      if (existsSync(`${path}.${n}`)) renameSync(`${path}.${n}`, `${path}.${n + 1}`);
+    }
+    copyFileSync(path, `${path}.1`);
+  }
+  truncateSync(path);
+  return true;
+}
+
+/** The last lines, oldest first, of at most the last 64 KiB; empty when there is no log. Never throws. */
+export function tail(path: string, maxLines: number): readonly string[] {
+  if (maxLines <= 0) return [];
+  try {
+    const { text, isFromStart } = readEnd(path);
+    const lines = text.replace(/\n$/, '').split('\n');
+    // The first line is cut where reading began in its middle; alone it is still better than nothing.
+    if (!isFromStart && lines.length > 1) lines.shift();
+    return text === '' ? [] : lines.slice(-maxLines);
+  } catch {
+    // No log yet, or not readable: for whoever asks why a daemon died that is "nothing said".
+    return [];
+  }
+}
+
+function readEnd(path: string): { readonly text: string; readonly isFromStart: boolean } {
+  const fd = openSync(path, 'r');
+  try {
+    const { size } = fstatSync(fd);
+    const start = Math.max(0, size - TAIL_BYTES);
+    const buffer = Buffer.alloc(size - start);
+    const read = readSync(fd, buffer, 0, buffer.length, start);
+    return { text: buffer.toString('utf8', 0, read), isFromStart: start === 0 };
+  } finally {
+    closeSync(fd);
+  }
+}

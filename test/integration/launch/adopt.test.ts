@@ -1,0 +1,158 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { startTimeOf } from '../../../coordinator/launch/identity.ts';
+import type { DaemonMark } from '../../../coordinator/launch/launcher.ts';
+import { bundleScript } from '../../support/bundle-script.ts';
+import { Bench, isRunning, type Script } from './harness.ts';
+
+let script: Awaited<ReturnType<typeof bundleScript>>;
+let bench: Bench;
+let children: ChildProcess[] = [];
+
+beforeAll(async () => {
+  script = await bundleScript('test/integration/launch/coordinator-child.ts');
+});
+afterAll(() => script.remove());
+beforeEach(() => {
+  bench = new Bench();
+});
+afterEach(async () => {
+  for (const child of children) child.kill('SIGKILL');
+  children = [];
+  await bench.close();
+});
+
+/** A daemon whose coordinator was killed with -9. */
+async function orphan(daemonScript: Script = {}): Promise<DaemonMark> {
+  const { clock, log, ...options } = bench.options(daemonScript);
+  const args = JSON.stringify({ options, spec: bench.spec() });
+  const coordinator = spawn(process.execPath, [script.path, args], { stdio: ['ignore', 'pipe', 'inherit'] });
+  children.push(coordinator);
+  const [line] = await once(coordinator.stdout, 'data');
+  const closed = once(coordinator, 'exit');
+  coordinator.kill('SIGKILL');
+  await closed;
+  const mark = JSON.parse(String(line)) as DaemonMark;
+  bench.endsToo(mark);
+  return mark;
+}
+
+/** Some process of ours that is no daemon. */
+function bystander(): number {
+  const child = spawn('sleep', ['600'], { stdio: 'ignore' });
+  children.push(child);
+  return child.pid ?? 0;
+}
+
+const aMark = (more: Partial<DaemonMark>): DaemonMark => ({
+  incarnation: bench.incarnation,
+  bootId: bench.options().bootId,
+  pid: 0,
+  startTime: 0,
+  socketPath: bench.spec().socketPath,
+  secret: 'only-between-us',
+  ...more,
+});
+
+/** Adopts what must be alive, for this test and for its clean-up. */
+async function adoptAlive(mark: DaemonMark) {
+  const adoption = await bench.launcher().adopt(mark);
+  if (adoption.verdict !== 'alive') throw new Error(JSON.stringify(adoption));
+  return adoption.process;
+}
+
+describe('kill -9 of the coordinator', () => {
+  test('leaves the daemon running, to be adopted and ended by the next one', async () => {
+    const mark = await orphan({ agent: true });
+    const agent = await bench.agentPids();
+    expect(isRunning(mark.pid)).toBe(true);
+    const daemon = await adoptAlive(mark);
+    expect(daemon.mark).toEqual(mark);
+    const exit = await daemon.terminate(5000);
+    expect(exit).toMatchObject({ code: null, signal: null, strays: 5 });
+    expect(exit.lastLines.at(-1)).toBe('got SIGTERM');
+    expect([mark.pid, ...agent].filter(isRunning)).toEqual([]);
+  });
+
+  test('before it noted the pid: the daemon is found by its incarnation', async () => {
+    const mark = await orphan();
+    const daemon = await adoptAlive({ ...mark, pid: 0, startTime: 0 });
+    expect(daemon.mark).toEqual(mark);
+    await daemon.terminate(5000);
+  });
+
+  test('the death of an adopted daemon is seen, and its agent goes with it', async () => {
+    const mark = await orphan({ agent: true });
+    const agent = await bench.agentPids();
+    const daemon = await adoptAlive(mark);
+    process.kill(mark.pid, 'SIGKILL');
+    expect(await daemon.exited).toMatchObject({ code: null, signal: null, strays: 5 });
+    expect(agent.filter(isRunning)).toEqual([]);
+  });
+});
+
+describe('a daemon that died unobserved', () => {
+  test('is gone, and what it left behind is ended', async () => {
+    const mark = await orphan({ agent: true });
+    const agent = await bench.agentPids();
+    process.kill(mark.pid, 'SIGKILL');
+    const adoption = await bench.launcher().adopt(mark);
+    expect(adoption).toEqual({ verdict: 'gone', strays: 5 });
+    expect(agent.filter(isRunning)).toEqual([]);
+    expect(existsSync(mark.socketPath)).toBe(false);
+  });
+
+  test('of another boot is gone without a look at any process', async () => {
+    const mark = await orphan();
+    expect(await bench.launcher().adopt({ ...mark, bootId: 'another' })).toEqual({
+      verdict: 'gone',
+      strays: 0,
+    });
+    expect(isRunning(mark.pid)).toBe(true);
+  });
+
+  test('leaves its pid to another process, which is never signalled', async () => {
+    const pid = bystander();
+    const mark = aMark({ pid, startTime: startTimeOf(pid) - 1 });
+    expect(await bench.launcher().adopt(mark)).toEqual({ verdict: 'gone', strays: 0 });
+    expect(isRunning(pid)).toBe(true);
+  });
+
+  test('spares a daemon that another state directory runs under the same name', async () => {
+    const theirs = bench.start({ agent: true });
+    await theirs.ready;
+    const agent = await bench.agentPids();
+    const pid = bystander();
+    const mark = aMark({ pid, startTime: 1, socketPath: `${bench.dir}/old.sock` });
+    expect(await bench.launcher().adopt(mark)).toEqual({ verdict: 'gone', strays: 0 });
+    expect([theirs.process.mark.pid, ...agent].filter(isRunning)).toHaveLength(6);
+  });
+});
+
+describe('a process that is not proven to be the daemon', () => {
+  test('with right pid and start time but nobody on the socket is left alone, and the reason names both', async () => {
+    const pid = bystander();
+    const adoption = await bench.launcher().adopt(aMark({ pid, startTime: startTimeOf(pid) }));
+    expect(adoption).toMatchObject({ verdict: 'unverifiable' });
+    expect(adoption).toMatchObject({ why: expect.stringMatching(new RegExp(`${pid}.*d\\.sock.*ENOENT`)) });
+    expect(isRunning(pid)).toBe(true);
+  });
+
+  test.each([
+    ['mute', /no answer within/],
+    ['other', /somebody-else/],
+  ] as const)('whose socket is %s is left alone', async (identity, why) => {
+    const mark = await orphan({ identity });
+    const adoption = await bench.launcher().adopt(mark);
+    expect(adoption).toMatchObject({ verdict: 'unverifiable', why: expect.stringMatching(why) });
+    expect(isRunning(mark.pid)).toBe(true);
+  });
+
+  test('a wrong secret proves nothing', async () => {
+    const mark = await orphan();
+    const adoption = await bench.launcher().adopt({ ...mark, secret: 'guessed' });
+    expect(adoption).toMatchObject({ verdict: 'unverifiable', why: expect.stringMatching(/status 401/) });
+  });
+});

@@ -1,0 +1,109 @@
+// Daemons for tests of the launcher: everything that a test started is ended after it, to the last descendant.
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { readBootId } from '../../../coordinator/launch/identity.ts';
+import type { DaemonMark, Launch, LaunchSpec } from '../../../coordinator/launch/launcher.ts';
+import { createProcessLauncher, type ProcessLauncherOptions } from '../../../coordinator/launch/process.ts';
+import { signalProcess } from '../../../coordinator/launch/process-tree.ts';
+import { systemClock } from '../../../daemon/contract/clock.ts';
+import { DEFAULT_LIMITS } from '../../../daemon/contract/limits.ts';
+import { createLog } from '../../../daemon/contract/log.ts';
+import { isAlive, readProcStat } from '../../../daemon/contract/proc.ts';
+
+const FAKE_DAEMON = fileURLToPath(new URL('../../support/fake-daemon.mjs', import.meta.url));
+
+export interface Script {
+  readonly answer?: 'ready' | 'refuse' | 'garbage' | 'flood' | 'never' | 'exit' | 'other-incarnation';
+  readonly identity?: 'own' | 'other' | 'mute';
+  readonly ignoreTerm?: boolean;
+  readonly agent?: boolean;
+}
+
+export const silent = createLog('test', 'silent');
+
+/** Polls until `probe` gives a value. */
+export async function eventually<T>(probe: () => T | undefined | false, timeoutMs = 5000): Promise<T> {
+  const deadline = Date.now() + timeoutMs;
+  for (;;) {
+    const value = probe();
+    if (value !== undefined && value !== false) return value;
+    if (Date.now() > deadline) throw new Error(`not within ${timeoutMs} ms: ${probe}`);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
+export function isRunning(pid: number): boolean {
+  const stat = readProcStat(pid);
+  return stat !== undefined && isAlive(stat);
+}
+
+export class Bench {
+  readonly dir = mkdtempSync(join(tmpdir(), 'qc-launch-'));
+  readonly logPath = join(this.dir, 'logs', 'daemon.log');
+  // Unique over runs and benches: whatever carries it was started by this test.
+  readonly incarnation = `${Date.now().toString(16).padStart(16, '0')}-${process.pid}`;
+  #launches: Launch[] = [];
+  #orphans: DaemonMark[] = [];
+
+  options(script: Script = {}): ProcessLauncherOptions {
+    return {
+      daemonCommand: [process.execPath, FAKE_DAEMON, JSON.stringify(script)],
+      env: { PATH: process.env.PATH ?? '/usr/bin:/bin' },
+      clock: systemClock,
+      log: silent,
+      bootId: readBootId(),
+      pollMs: 20,
+      identityTimeoutMs: 300,
+      sweepTimeoutMs: 3000,
+    };
+  }
+
+  launcher(script: Script = {}) {
+    return createProcessLauncher(this.options(script));
+  }
+
+  spec(): LaunchSpec {
+    return {
+      workspaceId: this.incarnation.slice(0, 16),
+      workspacePath: '/',
+      incarnation: this.incarnation,
+      socketPath: join(this.dir, 'd.sock'),
+      secret: 'only-between-us',
+      agent: 'none',
+      limits: DEFAULT_LIMITS,
+      logPath: this.logPath,
+      daemonStateDir: this.dir,
+      logLevel: 'silent',
+    };
+  }
+
+  start(script: Script = {}): Launch {
+    const launch = this.launcher(script).start(this.spec());
+    this.#launches.push(launch);
+    return launch;
+  }
+
+  /** A daemon that somebody else started for this bench is ended with it. */
+  endsToo(mark: DaemonMark): void {
+    this.#orphans.push(mark);
+  }
+
+  /** The daemon's agent and everything below it, once all of them run: five processes. */
+  async agentPids(): Promise<number[]> {
+    const log = await eventually(() => {
+      const text = readFileSync(this.logPath, 'utf8');
+      return text.includes('agent is up') && text;
+    });
+    return [...log.matchAll(/^child (\d+)$/gm)].map((match) => Number(match[1]));
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#launches.map(({ process }) => process.terminate(0)));
+    for (const mark of this.#orphans) signalProcess(mark, 'SIGKILL');
+    // A dead daemon's adoption ends its strays.
+    await Promise.all(this.#orphans.map((mark) => this.launcher().adopt(mark)));
+    rmSync(this.dir, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,110 @@
+import { existsSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { createProcessLauncher } from '../../../coordinator/launch/process.ts';
+import { readEnvironValue, readProcStat } from '../../../daemon/contract/proc.ts';
+import { Bench, eventually, isRunning } from './harness.ts';
+
+let bench: Bench;
+beforeEach(() => {
+  bench = new Bench();
+});
+afterEach(() => bench.close());
+
+describe('a daemon that becomes ready', () => {
+  test('is told who it is, answers its ready line, and is marked by pid and start time', async () => {
+    const { process: daemon, ready } = bench.start();
+    const line = await ready;
+    expect(line).toMatchObject({ incarnation: bench.incarnation, socket: bench.spec().socketPath });
+    expect(line).toMatchObject({ pid: daemon.mark.pid, startTime: daemon.mark.startTime });
+    expect(existsSync(bench.spec().socketPath)).toBe(true);
+  });
+
+  test('leads a session of its own and carries its incarnation in its environment', async () => {
+    const { process: daemon, ready } = bench.start();
+    await ready;
+    const { pid } = daemon.mark;
+    expect(readProcStat(pid)).toMatchObject({ session: pid, pgid: pid });
+    expect(readEnvironValue(pid, 'QWEN_COORDINATOR_INCARNATION')).toBe(bench.incarnation);
+  });
+
+  test('writes a log that only its owner can read', async () => {
+    await bench.start().ready;
+    expect(bench.launcher().logs(bench.logPath, 5)).toEqual(['listening']);
+    expect(statSync(bench.logPath).mode & 0o777).toBe(0o600);
+  });
+});
+
+describe('a daemon that does not become ready', () => {
+  test('says why in its own words when it refuses', async () => {
+    const { ready, process: daemon } = bench.start({ answer: 'refuse' });
+    await expect(ready).rejects.toThrow(/^another daemon \(pid 7\) holds this workspace$/);
+    expect(await daemon.exited).toMatchObject({ code: 1, signal: null });
+  });
+
+  test('is reported with exit code and last lines when it exits first', async () => {
+    const { ready, process: daemon } = bench.start({ answer: 'exit' });
+    await expect(ready).rejects.toThrow(/exited with code 3 before it was ready.*cannot find my workspace/s);
+    expect(await daemon.exited).toEqual({
+      code: 3,
+      signal: null,
+      lastLines: ['cannot find my workspace'],
+      strays: 0,
+    });
+  });
+
+  test('is reported with its signal when it is killed first', async () => {
+    const { ready, process: daemon } = bench.start({ answer: 'never' });
+    process.kill(daemon.mark.pid, 'SIGKILL');
+    await expect(ready).rejects.toThrow(/was killed by SIGKILL before it was ready/);
+    expect(await daemon.exited).toMatchObject({ code: null, signal: 'SIGKILL' });
+  });
+
+  test('is quoted when it answers something else, and not believed when it answers for another', async () => {
+    await expect(bench.start({ answer: 'garbage' }).ready).rejects.toThrow(/"hello, is this the daemon\?"/);
+    await bench.close();
+    bench = new Bench();
+    await expect(bench.start({ answer: 'flood' }).ready).rejects.toThrow(/more than 65536 bytes/);
+    await bench.close();
+    bench = new Bench();
+    const { ready } = bench.start({ answer: 'other-incarnation' });
+    await expect(ready).rejects.toThrow(/incarnation not-what-was-asked-for, expected/);
+  });
+
+  test('can be ended while it still does not answer, and then says how it ended', async () => {
+    const { ready, process: daemon } = bench.start({ answer: 'never' });
+    const isSettled = await Promise.race([
+      ready.then(
+        () => true,
+        () => true,
+      ),
+      eventually(() => bench.launcher().logs(bench.logPath, 1).length === 0).then(() => false),
+    ]);
+    expect(isSettled).toBe(false);
+    await daemon.terminate(2000);
+    await expect(ready).rejects.toThrow(/before it was ready/);
+    expect(isRunning(daemon.mark.pid)).toBe(false);
+  });
+});
+
+describe('a daemon that cannot be made', () => {
+  test('a program that is missing or not executable is refused at once', () => {
+    const start = (program: string) =>
+      createProcessLauncher({ ...bench.options(), daemonCommand: [program] }).start(bench.spec());
+    expect(() => start('/does/not/exist')).toThrow(/ENOENT.*\/does\/not\/exist/);
+    const text = join(bench.dir, 'readme.txt');
+    writeFileSync(text, 'no program', { mode: 0o600 });
+    expect(() => start(text)).toThrow(/EACCES/);
+    expect(() => start('no-such-program-anywhere')).toThrow(
+      /cannot start a daemon.*no-such-program-anywhere/,
+    );
+  });
+
+  test('a socket path over 100 bytes is refused by its length, and nothing is started', () => {
+    const socketPath = `/tmp/${'x'.repeat(100)}.sock`;
+    expect(() => bench.launcher().start({ ...bench.spec(), socketPath })).toThrow(
+      /110 bytes.*XDG_RUNTIME_DIR/,
+    );
+    expect(existsSync(bench.logPath)).toBe(false);
+  });
+});
