@@ -35,7 +35,8 @@ export function isEventStream(upstream: IncomingMessage): boolean {
 /** Relays an answer byte for byte. Cut upstream: the client's connection is destroyed. */
 export function relayPlain(upstream: IncomingMessage, res: ServerResponse): void {
   relayHead(upstream, res);
-  upstream.on('error', () => res.destroy());
+  // An error is always followed by the close that is judged; without a listener it would end the process.
+  upstream.on('error', () => undefined);
   upstream.on('close', () => {
     if (!upstream.complete) res.destroy();
   });

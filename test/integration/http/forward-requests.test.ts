@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { renameSync } from 'node:fs';
 import type { IncomingMessage } from 'node:http';
 import { createServer, request } from 'node:http';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { Closers, eventually, fakeDaemon, front, listening, SECRET, send, sendRaw } from './fake-daemon.ts';
@@ -178,16 +179,20 @@ describe('bodies', () => {
   test('a client that ignores the refusal is cut off', async () => {
     const daemon = await fakeDaemon(closers, (req) => req.resume());
     const { port } = await front(closers, daemon.endpoint, { bodyCapBytes: 50_000 });
-    const isCut = await new Promise<boolean>((resolve) => {
-      const req = request({ port, host: '127.0.0.1', path: '/x', method: 'POST', agent: false });
+    const sentBytes = await new Promise<number>((resolve) => {
+      let sent = 0;
+      const socket = connect(port, '127.0.0.1');
       const push = () => {
-        if (!req.destroyed) req.write('x'.repeat(10_000), () => setTimeout(push, 1));
+        if (socket.destroyed || sent > 1_000_000) return;
+        sent += 10_000;
+        socket.write(`2710\r\n${'x'.repeat(10_000)}\r\n`, () => setTimeout(push, 2));
       };
-      req.on('error', () => resolve(true));
-      req.on('close', () => resolve(true));
-      push();
+      socket.write('POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n', push);
+      socket.resume();
+      socket.on('error', () => undefined);
+      socket.on('close', () => resolve(sent));
     });
-    expect(isCut).toBe(true);
+    expect(sentBytes).toBeLessThan(1_000_000);
   });
 
   test('Expect: 100-continue gets its go-ahead and the body arrives', async () => {
@@ -284,6 +289,15 @@ describe('a daemon that cannot answer', () => {
     const { port } = await front(closers, daemon.endpoint);
     expect(await send(port, '/x')).toMatchObject(unavailable);
     expect(await send(port, '/x', { method: 'POST', body: 'b'.repeat(200_000) })).toMatchObject(unavailable);
+  });
+
+  test('is answered for, and the connection goes on, although the body was not read', async () => {
+    const { daemon } = await recording();
+    const { port } = await front(closers, { ...daemon.endpoint, socketPath: `${daemon.socketPath}.gone` });
+    const head = 'POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 900000\r\n\r\n';
+    const next = 'GET /y HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n';
+    const answers = await sendRaw(port, head + 'x'.repeat(900_000) + next);
+    expect(answers.match(/HTTP\/1\.1 503 /g)).toHaveLength(2);
   });
 
   test.each([0, 5])(
