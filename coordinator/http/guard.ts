@@ -1,0 +1,107 @@
+// Who may come in, in the protocol's order of refusals: Host, Origin, /health exemption, bearer. Also decides the peer.
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import {
+  type AccessPolicy,
+  checkBearer,
+  checkHost,
+  checkOrigin,
+  isHealthExempt,
+  isLoopbackAddress,
+  isLoopbackBind,
+  isPreflight,
+} from '../../daemon/contract/access.ts';
+import { ApiError, fail } from '../../daemon/contract/errors.ts';
+import type { Peer } from '../../daemon/contract/wire.ts';
+
+export interface GuardPolicy extends AccessPolicy {
+  /** Addresses whose `Forwarded` and `X-Forwarded-For` are believed; `unix` stands for a peer on a unix socket. */
+  readonly trustedProxies: readonly string[];
+}
+
+/**
+ * Admits a request or refuses it. CORS headers of an allowed origin are set on `res`, for refusals that follow as well.
+ * @returns `answered` when a preflight was answered here.
+ * @throws ApiError 403 (host, origin), 401 (bearer).
+ */
+export function admit(
+  policy: GuardPolicy,
+  req: IncomingMessage,
+  res: ServerResponse,
+): 'admitted' | 'answered' {
+  checkHost(policy, req.headers.host);
+  applyOrigin(policy, req, res);
+  if (res.hasHeader('Access-Control-Allow-Origin') && isPreflight(req.method, req.headers)) {
+    res.writeHead(204).end();
+    return 'answered';
+  }
+  if (!(isHealth(req) && isHealthExempt(policy))) checkBearer(policy.token, req.headers.authorization);
+  return 'admitted';
+}
+
+function applyOrigin(policy: GuardPolicy, req: IncomingMessage, res: ServerResponse): void {
+  if (isAuthenticatedSelf(policy, req)) return;
+  try {
+    const verdict = checkOrigin(policy, req.headers.origin);
+    for (const [name, value] of Object.entries(verdict.corsHeaders)) res.setHeader(name, value);
+  } catch (error) {
+    res.setHeader('Vary', 'Origin');
+    throw error;
+  }
+}
+
+/** Behind a public name the listener cannot know its own origin; a page served from it shows the token instead. */
+function isAuthenticatedSelf(policy: GuardPolicy, req: IncomingMessage): boolean {
+  const { origin, host, authorization } = req.headers;
+  if (origin === undefined || host === undefined || policy.token === undefined) return false;
+  if (policy.listener === 'unix' || isLoopbackBind(policy)) return false;
+  if (!['http', 'https'].some((scheme) => origin.toLowerCase() === `${scheme}://${host.toLowerCase()}`))
+    return false;
+  try {
+    checkBearer(policy.token, authorization);
+    return true;
+  } catch (error) {
+    if (error instanceof ApiError) return false;
+    throw error;
+  }
+}
+
+function isHealth(req: IncomingMessage): boolean {
+  return (req.method === 'GET' || req.method === 'HEAD') && /^\/health\/?(?:\?|$)/.test(req.url ?? '');
+}
+
+/**
+ * Whether the client is on this machine. A request that was forwarded by a peer that nobody vouched for is remote,
+ * whatever its socket says: a local reverse proxy must not lend its loopback address to the world.
+ */
+export function peerOf(policy: GuardPolicy, req: IncomingMessage): Peer {
+  const address = req.socket.remoteAddress;
+  const isForwarded = req.headers.forwarded !== undefined || req.headers['x-forwarded-for'] !== undefined;
+  if (!isForwarded) return isLoopbackAddress(address) ? 'loopback' : 'remote';
+  if (!isTrustedProxy(policy, address)) return 'remote';
+  const client = forwardedFor(req).findLast((hop) => !isTrustedProxy(policy, hop));
+  return client !== undefined && isLoopbackAddress(client) ? 'loopback' : 'remote';
+}
+
+function isTrustedProxy(policy: GuardPolicy, address: string | undefined): boolean {
+  const plain = (address ?? '').replace(/^::ffff:/i, '');
+  return policy.trustedProxies.includes(plain === '' ? 'unix' : plain);
+}
+
+/** Hops of X-Forwarded-For, nearest last. RFC 7239's header alone names nobody here: its client counts as remote. */
+function forwardedFor(req: IncomingMessage): string[] {
+  const header = req.headers['x-forwarded-for'];
+  const text = Array.isArray(header) ? header.join(',') : (header ?? '');
+  return text
+    .split(',')
+    .map((hop) => hop.trim())
+    .filter((hop) => hop !== '');
+}
+
+/**
+ * The strict gate: without a token, only a client on this machine may change the fleet.
+ * @throws ApiError 401 `token_required`.
+ */
+export function requireTrusted(policy: GuardPolicy, peer: Peer): void {
+  if (policy.token === undefined && peer !== 'loopback')
+    throw fail('token_required', 'This route needs a token; start the coordinator with --token');
+}
