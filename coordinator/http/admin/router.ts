@@ -1,0 +1,55 @@
+// The operator's routes, the same under /admin on the listener and on the admin socket.
+import Router from '@koa/router';
+import type { Clock } from '../../../daemon/contract/clock.ts';
+import type { Log } from '../../../daemon/contract/log.ts';
+import type { Store } from '../../store/store.ts';
+import type { Fleet } from '../../supervise/fleet.ts';
+import type { WorkspaceBook } from '../workspace-book.ts';
+import { type AdminFacts, diagnostics, status } from './views.ts';
+
+export interface AdminDeps {
+  readonly version: string;
+  /** The configuration in effect; secrets are redacted by their names. */
+  readonly config: Readonly<Record<string, unknown>>;
+  readonly book: Pick<WorkspaceBook, 'list'>;
+  readonly fleet: Pick<Fleet, 'views'>;
+  readonly store: { readonly sessions: Pick<Store['sessions'], 'countLive'>; facts: Store['facts'] };
+  readonly clock: Clock;
+  readonly beatStaleMs: number;
+  /** Begins the orderly stop of the coordinator; returns at once. */
+  readonly requestStop: (reason: string) => void;
+  readonly log: Log;
+}
+
+export function createAdminRouter(deps: AdminDeps): Router {
+  const startedAtMs = deps.clock.monotonicMs();
+  const facts = (): AdminFacts => ({
+    version: deps.version,
+    pid: process.pid,
+    uptimeMs: Math.round(deps.clock.monotonicMs() - startedAtMs),
+    nowMs: deps.clock.nowMs(),
+    config: deps.config,
+    workspaces: deps.book.list(),
+    views: deps.fleet.views(),
+    liveSessions: (workspaceId) => deps.store.sessions.countLive(workspaceId),
+    store: deps.store.facts(),
+    beatStaleMs: deps.beatStaleMs,
+  });
+  const router = new Router({ prefix: '/admin' });
+  router.get('/diagnostics', (ctx) => {
+    ctx.set('Cache-Control', 'no-store');
+    ctx.body = diagnostics(facts());
+  });
+  router.get('/status', (ctx) => {
+    ctx.set('Cache-Control', 'no-store');
+    ctx.body = status(facts());
+  });
+  router.post('/stop', (ctx) => {
+    deps.log.info('stop requested by an operator');
+    ctx.status = 202;
+    ctx.body = { stopping: true };
+    // After the answer has left: the stop closes the connection that asked for it.
+    ctx.res.once('close', () => deps.requestStop('admin'));
+  });
+  return router;
+}

@@ -1,0 +1,49 @@
+// What is true of the whole fleet, added up from the daemons' last beats. Asks no daemon and wakes none.
+import type { DaemonView } from '../supervise/fleet.ts';
+
+export interface FleetFigures {
+  readonly sessions: number;
+  readonly pendingPermissions: number;
+  readonly activePrompts: number;
+  readonly activeWork: boolean;
+  /** Whether all, some or none of the running daemons have reported. No daemon running is `full`: nothing is unknown. */
+  readonly activeWorkReporting: 'full' | 'partial' | 'none';
+  /** Age of the oldest report. */
+  readonly activeWorkStaleMs: number;
+  readonly connectedClients: number;
+  readonly channelAlive: boolean;
+  readonly lastActivityAt: string | null;
+  /** How long nothing has happened; null while work is active or before anything happened. */
+  readonly idleSinceMs: number | null;
+}
+
+const RUNNING = new Set<DaemonView['state']>(['ready', 'draining']);
+
+/** @param nowMs epoch milliseconds, on the clock that the daemons' beats were stamped with. */
+export function fleetFigures(views: readonly DaemonView[], nowMs: number): FleetFigures {
+  const running = views.filter((view) => RUNNING.has(view.state));
+  const beats = running.flatMap((view) => (view.lastBeat === null ? [] : [view.lastBeat]));
+  const total = (pick: (beat: (typeof beats)[number]) => number) =>
+    beats.reduce((sum, beat) => sum + pick(beat), 0);
+  const activity = beats.flatMap((beat) => (beat.lastActivityAtMs === null ? [] : [beat.lastActivityAtMs]));
+  const lastActivityAtMs = activity.length === 0 ? null : Math.max(...activity);
+  const activePrompts = total((beat) => beat.activePrompts);
+  const activeWork = activePrompts > 0 || total((beat) => beat.queuedPrompts) > 0;
+  return {
+    sessions: total((beat) => beat.sessions),
+    pendingPermissions: total((beat) => beat.pendingPermissions),
+    activePrompts,
+    activeWork,
+    activeWorkReporting: reporting(running.length, beats.length),
+    activeWorkStaleMs: Math.max(0, ...beats.map((beat) => nowMs - beat.atMs)),
+    connectedClients: total((beat) => beat.subscribers),
+    channelAlive: running.some((view) => view.agent !== null),
+    lastActivityAt: lastActivityAtMs === null ? null : new Date(lastActivityAtMs).toISOString(),
+    idleSinceMs: activeWork || lastActivityAtMs === null ? null : Math.max(0, nowMs - lastActivityAtMs),
+  };
+}
+
+function reporting(running: number, reported: number): FleetFigures['activeWorkReporting'] {
+  if (reported === running) return 'full';
+  return reported === 0 ? 'none' : 'partial';
+}

@@ -1,0 +1,154 @@
+// The coordinator's own JSON answers: health, capabilities, and a session listing from the store. Pure.
+import {
+  CORE_FEATURES,
+  MAX_REGISTERED_WORKSPACES,
+  PROTOCOL_VERSIONS,
+} from '../../daemon/contract/capabilities.ts';
+import { fail } from '../../daemon/contract/errors.ts';
+import type { Limits } from '../../daemon/contract/limits.ts';
+import type { PermissionPolicy } from '../../daemon/contract/wire.ts';
+import type { SessionRow } from '../store/store.ts';
+import type { DaemonView } from '../supervise/fleet.ts';
+import { fleetFigures } from './aggregate.ts';
+import type { WorkspaceBook, WorkspaceEntry } from './workspace-book.ts';
+
+/** Whether a `deep` query value asks for the deep form; any other value is the plain one. */
+export function isDeep(value: string | null): boolean {
+  return value === '' || value === '1' || value === 'true';
+}
+
+export function deepHealth(views: readonly DaemonView[], workspaceCount: number, nowMs: number): object {
+  return { status: 'ok', workspaceCount, ...fleetFigures(views, nowMs) };
+}
+
+export interface CapabilityFacts {
+  readonly version: string;
+  readonly limits: Limits;
+  readonly permissionPolicy: PermissionPolicy;
+  /** Cap of live sessions over all workspaces; 0 = unlimited. */
+  readonly maxTotalSessions: number;
+  readonly isAuthRequired: boolean;
+  readonly hasAllowedOrigins: boolean;
+}
+
+/** The fleet as one multi-workspace server. */
+export function capabilities(facts: CapabilityFacts, book: WorkspaceBook): object {
+  const entries = book.list();
+  return {
+    v: 1,
+    protocolVersions: PROTOCOL_VERSIONS,
+    qwenCodeVersion: facts.version,
+    mode: 'http-bridge',
+    features: features(facts, entries.length),
+    modelServices: [],
+    ...(book.primary() && { workspaceCwd: book.primary()?.path }),
+    transports: ['rest'],
+    policy: { permission: facts.permissionPolicy },
+    limits: publishedLimits(facts, entries.length),
+    workspaces: entries.map(workspaceView),
+    sessionLiveStatePollIntervalMs: 5000,
+    supportedLanguages: [],
+  };
+}
+
+function features(facts: CapabilityFacts, workspaces: number): string[] {
+  const conditional: readonly (readonly [string, boolean])[] = [
+    ['require_auth', facts.isAuthRequired],
+    ['allow_origin', facts.hasAllowedOrigins],
+    ['prompt_absolute_deadline', facts.limits.promptDeadlineMs > 0],
+    ['writer_idle_timeout', facts.limits.writerIdleTimeoutMs > 0],
+    ['dynamic_workspace_registration', true],
+    ['multi_workspace_sessions', workspaces > 1],
+  ];
+  return [...CORE_FEATURES, ...conditional.filter(([, holds]) => holds).map(([tag]) => tag)];
+}
+
+function publishedLimits({ limits, maxTotalSessions }: CapabilityFacts, workspaces: number): object {
+  return {
+    maxRegisteredWorkspaces: MAX_REGISTERED_WORKSPACES,
+    maxPendingPromptsPerSession: orUnlimited(limits.maxPendingPromptsPerSession),
+    sessionRestoreTimeoutMs: limits.sessionRestoreTimeoutMs,
+    ...((workspaces > 1 || maxTotalSessions > 0) && {
+      maxSessionsPerWorkspace: orUnlimited(limits.maxSessions),
+      maxTotalSessions: orUnlimited(maxTotalSessions),
+    }),
+  };
+}
+
+function orUnlimited(limit: number): number | null {
+  return limit === 0 ? null : limit;
+}
+
+export function workspaceView(entry: WorkspaceEntry): object {
+  return {
+    id: entry.id,
+    cwd: entry.path,
+    ...(entry.displayName !== undefined && { displayName: entry.displayName }),
+    primary: entry.isPrimary,
+    trusted: true,
+    workflowsEnabled: false,
+    removable: !(entry.isPrimary || entry.isStatic),
+  };
+}
+
+/** A stored session as the protocol's summary; what only a running daemon knows is left out. */
+function sessionView(row: SessionRow, cwd: string, clientCount: number): object {
+  return {
+    sessionId: row.sessionId,
+    workspaceCwd: cwd,
+    createdAt: new Date(row.createdAtMs).toISOString(),
+    updatedAt: new Date(row.lastSeenAtMs).toISOString(),
+    ...(row.displayName !== null && { displayName: row.displayName }),
+    ...(row.sourceType !== null && { sourceType: row.sourceType }),
+    ...(row.sourceId !== null && { sourceId: row.sourceId }),
+    clientCount,
+    hasActivePrompt: false,
+    isArchived: false,
+  };
+}
+
+export interface ListingSource {
+  readonly cwd: string;
+  readonly rows: readonly SessionRow[];
+  readonly clientCount: (sessionId: string) => number;
+}
+
+/**
+ * One page of stored sessions, newest first.
+ * @throws ApiError 400 `invalid_cursor`, `invalid_archive_state`, `invalid_session_view`.
+ */
+export function sessionListing(query: URLSearchParams, source: ListingSource): object {
+  const archiveState = query.get('archiveState') ?? 'active';
+  if (archiveState !== 'active' && archiveState !== 'archived')
+    throw fail('invalid_archive_state', '`archiveState` must be "active" or "archived"');
+  const view = query.get('view');
+  if (view !== null && view !== 'organized')
+    throw fail('invalid_session_view', '`view` must be "organized" where it is given');
+  const from = cursorOf(query.get('cursor'));
+  const rows = archiveState === 'archived' ? [] : matching(query, source.rows);
+  const end = from + pageSize(query.get('size'));
+  const sessions = rows
+    .slice(from, end)
+    .map((row) => sessionView(row, source.cwd, source.clientCount(row.sessionId)));
+  return { sessions, ...(end < rows.length && { nextCursor: String(end) }) };
+}
+
+function matching(query: URLSearchParams, rows: readonly SessionRow[]): SessionRow[] {
+  const sourceType = query.get('sourceType');
+  const sourceId = query.get('sourceId');
+  return rows
+    .filter((row) => sourceType === null || row.sourceType === sourceType)
+    .filter((row) => sourceId === null || row.sourceId === sourceId)
+    .sort((a, b) => b.createdAtMs - a.createdAtMs || a.sessionId.localeCompare(b.sessionId));
+}
+
+function cursorOf(text: string | null): number {
+  if (text === null || text === '') return 0;
+  if (!/^\d{1,9}$/.test(text)) throw fail('invalid_cursor', '`cursor` is not one of this listing');
+  return Number(text);
+}
+
+function pageSize(text: string | null): number {
+  const size = text !== null && /^-?\d{1,9}$/.test(text) ? Number(text) : 20;
+  return Math.min(100, Math.max(1, size));
+}

@@ -1,0 +1,124 @@
+// POST /workspaces and DELETE /workspaces/:ws: what a client may register and forget.
+import { stat } from 'node:fs/promises';
+import { isAbsolute } from 'node:path';
+import { canonicalPath, MAX_CWD_CHARS } from '../../daemon/contract/canonical-path.ts';
+import { fail } from '../../daemon/contract/errors.ts';
+import type { JsonObject } from '../../daemon/contract/json-body.ts';
+import { truncated } from '../../daemon/contract/log.ts';
+import type { DaemonView, Fleet, WorkspaceKey } from '../supervise/fleet.ts';
+import type { WorkspaceBook } from './workspace-book.ts';
+
+const MAX_DISPLAY_NAME_CHARS = 256;
+
+/**
+ * Registers a directory for good.
+ * @throws ApiError 400 `invalid_path`, `invalid_display_name`, `invalid_persist_flag`; 501 for scratch workspaces; 409 as the book.
+ */
+export async function addWorkspace(book: WorkspaceBook, body: JsonObject): Promise<object> {
+  if (body.kind !== undefined) {
+    if (body.kind === 'scratch') throw fail('not_implemented', 'Scratch workspaces are not available');
+    throw fail('invalid_workspace_request', '`kind` must be left out');
+  }
+  if (body.persist !== undefined && typeof body.persist !== 'boolean')
+    throw fail('invalid_persist_flag', '`persist` must be true or false');
+  const displayName = displayNameOf(body.displayName);
+  const entry = book.add(await directory(body.cwd), displayName);
+  return {
+    id: entry.id,
+    cwd: entry.path,
+    ...(entry.displayName !== undefined && { displayName: entry.displayName }),
+    primary: entry.isPrimary,
+    trusted: true,
+    persisted: true,
+  };
+}
+
+async function directory(cwd: unknown): Promise<string> {
+  if (typeof cwd !== 'string' || !isAbsolute(cwd) || cwd.includes('\0') || cwd.length > MAX_CWD_CHARS)
+    throw fail('invalid_path', `\`cwd\` must be an absolute path of at most ${MAX_CWD_CHARS} characters`);
+  const path = canonicalPath(cwd);
+  const isDirectory = await stat(path).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
+  if (!isDirectory) throw fail('invalid_path', `Not a directory: "${truncated(cwd)}"`);
+  return path;
+}
+
+function displayNameOf(value: unknown): string | undefined {
+  if (value === undefined || value === null) return undefined;
+  const isValid =
+    typeof value === 'string' &&
+    value.trim() !== '' &&
+    value.length <= MAX_DISPLAY_NAME_CHARS &&
+    !/\p{Cc}/u.test(value);
+  if (!isValid)
+    throw fail(
+      'invalid_display_name',
+      `\`displayName\` must be 1 to ${MAX_DISPLAY_NAME_CHARS} printable characters`,
+    );
+  return value;
+}
+
+export interface RemovalDeps {
+  readonly book: WorkspaceBook;
+  readonly fleet: Pick<Fleet, 'stop' | 'view'>;
+  readonly countLive: (workspaceId: string) => number;
+}
+
+/**
+ * Forgets a workspace and ends its daemon. With `force` its sessions end with it; without, it must have none.
+ * @throws ApiError 400 `invalid_force_flag`; 409 `primary_workspace_removal_forbidden`, `static_workspace_removal_forbidden`,
+ *   `workspace_busy`.
+ */
+export async function removeWorkspace(
+  deps: RemovalDeps,
+  workspace: WorkspaceKey,
+  body: JsonObject,
+): Promise<object> {
+  if (body.force !== undefined && typeof body.force !== 'boolean')
+    throw fail('invalid_force_flag', '`force` must be true or false');
+  const entry = deps.book.byId(workspace.id);
+  if (entry?.isPrimary)
+    throw fail('primary_workspace_removal_forbidden', 'The primary workspace cannot be removed');
+  if (entry?.isStatic)
+    throw fail('static_workspace_removal_forbidden', 'A workspace of the configuration cannot be removed');
+  const isForced = body.force === true;
+  const activity = activityOf(deps.fleet.view(workspace.id), deps.countLive(workspace.id));
+  if (!isForced && isBusy(activity))
+    throw fail('workspace_busy', 'The workspace is in use; close its sessions or use force', { activity });
+  // Forgotten before it is stopped: a request in between must not wake it again.
+  deps.book.remove(workspace.id);
+  await deps.fleet.stop(workspace.id, 'workspace_removed');
+  return {
+    removed: true,
+    workspaceId: workspace.id,
+    workspaceCwd: workspace.path,
+    forced: isForced,
+    persistedRegistrationRemoved: true,
+    activity,
+  };
+}
+
+interface Activity {
+  readonly sessions: number;
+  readonly activePrompts: number;
+  readonly pendingSessionStarts: number;
+}
+
+function activityOf(view: DaemonView | undefined, sessions: number) {
+  return {
+    sessions: Math.max(sessions, view?.lastBeat?.sessions ?? 0),
+    activePrompts: view?.lastBeat?.activePrompts ?? 0,
+    pendingSessionStarts: view?.waiters ?? 0,
+    acpConnections: view?.agent ? 1 : 0,
+    channelWorkers: 0,
+    voiceSessions: 0,
+    memoryTasks: 0,
+    workspaceRuntime: view !== undefined && view.state !== 'stopped',
+  };
+}
+
+function isBusy(activity: Activity): boolean {
+  return activity.sessions + activity.activePrompts + activity.pendingSessionStarts > 0;
+}
