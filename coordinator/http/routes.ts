@@ -1,0 +1,90 @@
+// The coordinator's own route table. Handlers only translate between HTTP and the functions that know.
+import type { IncomingMessage } from 'node:http';
+import Router from '@koa/router';
+import type { Context } from 'koa';
+import type { Clock } from '../../daemon/contract/clock.ts';
+import { readJsonBody } from '../../daemon/contract/json-body.ts';
+import { CLIENT_ID_HEADER } from '../../daemon/contract/wire.ts';
+import type { SessionRow } from '../store/store.ts';
+import type { Fleet } from '../supervise/fleet.ts';
+import type { GuardPolicy } from './guard.ts';
+import { requireTrusted } from './guard.ts';
+import { downstreamHeaders } from './headers.ts';
+import { workspaceOf } from './locate.ts';
+import { createSession, type SessionDeps } from './sessions.ts';
+import { type CapabilityFacts, capabilities, deepHealth, isDeep, sessionListing } from './views.ts';
+import type { Visit, Visits } from './visit.ts';
+import { addWorkspace, removeWorkspace } from './workspaces.ts';
+
+/** What the listing needs of `Store.sessions`. */
+export interface SessionRows {
+  live(workspaceId?: string): readonly SessionRow[];
+  countLive(workspaceId?: string): number;
+  clients(sessionId: string): readonly unknown[];
+}
+
+export interface RouteDeps {
+  readonly visits: Visits;
+  readonly policy: () => GuardPolicy;
+  readonly sessions: SessionDeps;
+  readonly rows: SessionRows;
+  readonly fleet: Pick<Fleet, 'views' | 'view' | 'stop'>;
+  readonly facts: CapabilityFacts;
+  readonly clock: Clock;
+  readonly maxBodyBytes: number;
+}
+
+export function createRoutes(deps: RouteDeps): Router {
+  const router = new Router();
+  const { book } = deps.sessions.places;
+  router.get('/health', (ctx) => {
+    ctx.body = isDeep(queryOf(ctx).get('deep'))
+      ? deepHealth(deps.fleet.views(), book.list().length, deps.clock.nowMs())
+      : { status: 'ok' };
+  });
+  router.get('/capabilities', (ctx) => {
+    ctx.body = capabilities(deps.facts, book);
+  });
+  router.post('/session', (ctx) => postSession(deps, ctx));
+  router.post('/workspaces', async (ctx) => {
+    requireTrusted(deps.policy(), visitOf(deps, ctx.req).peer);
+    ctx.body = await addWorkspace(book, await readJsonBody(ctx.req, deps.maxBodyBytes));
+    ctx.status = 201;
+  });
+  router.delete('/workspaces/:workspace', async (ctx) => {
+    const visit = visitOf(deps, ctx.req);
+    requireTrusted(deps.policy(), visit.peer);
+    const body = await readJsonBody(ctx.req, deps.maxBodyBytes);
+    const removal = { book, fleet: deps.fleet, countLive: (id: string) => deps.rows.countLive(id) };
+    ctx.body = await removeWorkspace(removal, workspaceOf(deps.sessions.places, visit.route), body);
+  });
+  router.get(['/workspace/:workspace/sessions', '/workspaces/:workspace/sessions'], (ctx) => {
+    const workspace = workspaceOf(deps.sessions.places, visitOf(deps, ctx.req).route);
+    ctx.body = sessionListing(queryOf(ctx), {
+      cwd: workspace.path,
+      rows: deps.rows.live(workspace.id),
+      clientCount: (sessionId) => deps.rows.clients(sessionId).length,
+    });
+  });
+  return router;
+}
+
+async function postSession(deps: RouteDeps, ctx: Context): Promise<void> {
+  const body = await readJsonBody(ctx.req, deps.maxBodyBytes);
+  const clientId = ctx.req.headers[CLIENT_ID_HEADER];
+  const headers = clientId === undefined ? {} : { [CLIENT_ID_HEADER]: clientId };
+  const answer = await createSession(deps.sessions, visitOf(deps, ctx.req), body, headers);
+  ctx.status = answer.status;
+  for (const [name, values] of downstreamHeaders(answer)) if (!ctx.res.hasHeader(name)) ctx.set(name, values);
+  ctx.body = answer.body;
+}
+
+function visitOf(deps: RouteDeps, req: IncomingMessage): Visit {
+  const visit = deps.visits.get(req);
+  if (visit === undefined) throw new Error('a request reached the router without a visit');
+  return visit;
+}
+
+function queryOf(ctx: Context): URLSearchParams {
+  return new URLSearchParams(ctx.querystring);
+}

@@ -1,0 +1,164 @@
+// The listener: request id, guard, route, then either straight on to a daemon (hot) or to the coordinator's own routes.
+import { randomUUID } from 'node:crypto';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type Router from '@koa/router';
+import type { Clock } from '../../daemon/contract/clock.ts';
+import { sendError } from '../../daemon/contract/envelope.ts';
+import { fail } from '../../daemon/contract/errors.ts';
+import { REQUEST_ID_HEADER } from '../../daemon/contract/feed.ts';
+import type { Limits } from '../../daemon/contract/limits.ts';
+import { type Log, truncated } from '../../daemon/contract/log.ts';
+import { acceptedRequestId } from '../../daemon/contract/wire.ts';
+import { ROUTE_CLASSES, type Route, type Routing, routeOf } from '../domain/routing.ts';
+import type { Endpoint } from '../supervise/fleet.ts';
+import { closeServer } from './close-server.ts';
+import type { Forwarder } from './forward.ts';
+import { admit, type GuardPolicy, peerOf, requireTrusted } from './guard.ts';
+import { endpointFor, type Places, workspaceOf } from './locate.ts';
+import { createOwnApp, type RequestHandler, sendUnknownRoute } from './own-app.ts';
+import { ClientGone, signalOf, type Visit, type Visits } from './visit.ts';
+
+/** Selects the workspace of requests that name none; percent-encoded like a path segment. */
+export const WORKSPACE_HEADER = 'x-qwen-workspace';
+
+export interface ListenerDeps {
+  /** Asked for each request: the port is known only once the server listens. */
+  readonly policy: () => GuardPolicy;
+  readonly places: Places;
+  readonly forwarder: Forwarder;
+  readonly routes: Router;
+  readonly admin: Router;
+  /** Shared with `routes`. */
+  readonly visits: Visits;
+  readonly limits: Limits;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export interface Listener {
+  /** The composition root listens with it, on a TCP port or a unix socket. */
+  readonly server: Server;
+  /** Ends event streams in order, then the server within `graceMs`. Idempotent. */
+  close(graceMs: number): Promise<void>;
+}
+
+export function createListener(deps: ListenerDeps): Listener {
+  const own = createOwnApp([deps.admin, deps.routes], deps.limits.maxBodyBytes, deps.log);
+  const listen = (req: IncomingMessage, res: ServerResponse) => {
+    accept(deps, own, req, res).catch((error: unknown) => {
+      deps.log.error({ err: error }, 'request handling failed');
+      res.destroy();
+    });
+  };
+  const { limits } = deps;
+  const server = createServer(
+    {
+      requestTimeout: limits.requestHeadTimeoutMs,
+      headersTimeout: limits.requestHeadTimeoutMs,
+      keepAliveTimeout: limits.keepAliveTimeoutMs,
+      // Node checks for slow requests only this often; its default of 30 s would double the limit.
+      connectionsCheckingInterval: Math.max(10, Math.min(30_000, Math.ceil(limits.requestHeadTimeoutMs / 4))),
+    },
+    listen,
+  );
+  // Handled like any request; whoever reads the body says "100 Continue" (forward.ts, or the first read below).
+  server.on('checkContinue', listen);
+  if (limits.maxConnections > 0) server.maxConnections = limits.maxConnections;
+  return {
+    server,
+    close(graceMs) {
+      deps.forwarder.endStreams('coordinator stops');
+      return closeServer(server, graceMs, deps.clock);
+    },
+  };
+}
+
+async function accept(
+  deps: ListenerDeps,
+  own: RequestHandler,
+  req: IncomingMessage,
+  res: ServerResponse,
+): Promise<void> {
+  const requestId = acceptedRequestId(req.headers[REQUEST_ID_HEADER]) ?? randomUUID();
+  res.setHeader('X-Request-Id', requestId);
+  logWhenDone(deps, requestId, req, res);
+  try {
+    const policy = deps.policy();
+    if (admit(policy, req, res) === 'answered') return;
+    const route = known(routeOf(req.method ?? 'GET', req.url ?? '', workspaceHeader(req)));
+    if (route === undefined) {
+      sendUnknownRoute(res, req.method ?? 'GET', pathOf(req));
+      return;
+    }
+    const visit: Visit = { requestId, peer: peerOf(policy, req), route, signal: signalOf(res) };
+    if (route.class === 'admin') requireTrusted(policy, visit.peer);
+    await dispatch(deps, own, visit, req, res);
+  } catch (error) {
+    if (error instanceof ClientGone) return;
+    sendError(res, error, deps.log, { requestId });
+  }
+}
+
+async function dispatch(
+  deps: ListenerDeps,
+  own: RequestHandler,
+  visit: Visit,
+  req: IncomingMessage,
+  res: ServerResponse,
+): Promise<void> {
+  const endpoint = await daemonFor(deps.places, visit);
+  if (endpoint === undefined) {
+    deps.visits.set(req, visit);
+    if (req.headers.expect !== undefined) res.writeContinue();
+    // Less a /w prefix, so that one router serves both forms.
+    req.url = visit.route.path;
+    await own(req, res);
+    return;
+  }
+  deps.forwarder.forward(req, res, {
+    endpoint,
+    path: visit.route.path,
+    relay: visit.route.relay,
+    peer: visit.peer,
+    requestId: visit.requestId,
+    bodyCapBytes: deps.limits.maxBodyBytes,
+  });
+}
+
+/** The daemon that answers, or undefined where the coordinator does. */
+function daemonFor(places: Places, { route, signal }: Visit): Promise<Endpoint> | Endpoint | undefined {
+  switch (ROUTE_CLASSES[route.class].answeredBy) {
+    case 'coordinator':
+      return undefined;
+    case 'either':
+      return places.fleet.endpointOf(workspaceOf(places, route).id);
+    case 'daemon':
+      return endpointFor(places, route, signal);
+  }
+}
+
+/** @throws ApiError 400 for a malformed target. */
+function known(routing: Routing): Route | undefined {
+  if (routing === 'malformed') throw fail('invalid_request', 'Malformed URL encoding');
+  return routing === 'unknown' ? undefined : routing;
+}
+
+function workspaceHeader(req: IncomingMessage): string | undefined {
+  const value = req.headers[WORKSPACE_HEADER];
+  return Array.isArray(value) ? value[0] : value;
+}
+
+function pathOf(req: IncomingMessage): string {
+  return (req.url ?? '').split('?', 1)[0] ?? '';
+}
+
+function logWhenDone(deps: ListenerDeps, requestId: string, req: IncomingMessage, res: ServerResponse): void {
+  const startedAtMs = deps.clock.monotonicMs();
+  // The path alone: a query may hold what a client typed.
+  const path = truncated(pathOf(req));
+  res.once('close', () => {
+    const ms = Math.round(deps.clock.monotonicMs() - startedAtMs);
+    const isCut = !res.writableFinished;
+    deps.log.debug({ requestId, method: req.method, path, status: res.statusCode, ms, isCut }, 'request');
+  });
+}

@@ -1,0 +1,188 @@
+// POST /session: the one call whose answer waits until what it created is stored, so that nothing acknowledged is lost.
+import type { OutgoingHttpHeaders } from 'node:http';
+import { canonicalCwd } from '../../daemon/contract/canonical-path.ts';
+import type { Clock } from '../../daemon/contract/clock.ts';
+import { ApiError, fail } from '../../daemon/contract/errors.ts';
+import { FEED_SEQ_HEADER, type FeedSession } from '../../daemon/contract/feed.ts';
+import type { JsonObject } from '../../daemon/contract/json-body.ts';
+import type { Log } from '../../daemon/contract/log.ts';
+import { CLIENT_ID_HEADER } from '../../daemon/contract/wire.ts';
+import type { Endpoint, Fleet, WorkspaceKey } from '../supervise/fleet.ts';
+import type { DaemonAnswer, DaemonClient } from './daemon-client.ts';
+import { trustHeaders } from './headers.ts';
+import { type Places, workspaceOf } from './locate.ts';
+import { ClientGone, type Visit } from './visit.ts';
+import { mismatch } from './workspace-book.ts';
+
+/** What a create's answer shows of its session, for where the feed could not tell. */
+export interface ShownSession {
+  readonly workspaceId: string;
+  readonly incarnation: string;
+  /** An attach: the row exists, and the clients are to be added to those it has. */
+  readonly isAttached: boolean;
+  readonly session: FeedSession;
+}
+
+export interface AnswerRecorder {
+  /** Stores and indexes the session. @throws when the store refuses. */
+  recordAnswer(shown: ShownSession): void;
+}
+
+export interface SessionDeps {
+  readonly places: Places;
+  readonly fleet: Pick<Fleet, 'ensureReady' | 'stored'>;
+  readonly daemon: DaemonClient;
+  readonly recorder: AnswerRecorder;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Time for a daemon to take back what could not be kept. */
+  readonly undoTimeoutMs: number;
+}
+
+/** The fields of a successful answer that the coordinator reads. */
+interface Made {
+  readonly sessionId: string;
+  readonly clientId: string | undefined;
+  readonly isAttached: boolean;
+}
+
+/**
+ * Creates or attaches a session. A refusal of the daemon's is returned like a success: status and body are the client's.
+ * @throws ApiError 400 for `cwd`, 503 and 504 of the start, 507 when the session could not be stored (it is closed again).
+ *   ClientGone when the client left; what was made for it is then taken back.
+ */
+export async function createSession(
+  deps: SessionDeps,
+  visit: Visit,
+  body: JsonObject,
+  clientHeaders: OutgoingHttpHeaders,
+): Promise<DaemonAnswer> {
+  const workspace = chosenWorkspace(deps.places, visit, body);
+  const endpoint = await deps.fleet.ensureReady(workspace, visit.signal);
+  const answer = await deps.daemon.call(endpoint, {
+    method: 'POST',
+    path: '/session',
+    headers: {
+      ...clientHeaders,
+      ...trustHeaders(endpoint.secret, visit),
+      'content-type': 'application/json',
+    },
+    body: Buffer.from(JSON.stringify({ ...body, cwd: workspace.path })),
+    signal: visit.signal,
+  });
+  if (answer.status < 200 || answer.status > 299) return withFleetMismatch(deps.places, answer, body);
+  const shown = parsedObject(answer.body);
+  const made = madeBy(shown);
+  if (made === undefined) return answer;
+  await keep(deps, visit, endpoint, answer, shown, made);
+  return answer;
+}
+
+function chosenWorkspace(places: Places, visit: Visit, body: JsonObject): WorkspaceKey {
+  const { book } = places;
+  const cwd = canonicalCwd(body.cwd);
+  if (cwd === undefined) return workspaceOf(places, visit.route);
+  const forced = visit.route.within === undefined ? undefined : workspaceOf(places, visit.route);
+  const found = forced === undefined ? book.resolve(cwd) : forced.path === cwd ? forced : undefined;
+  if (found === undefined) throw mismatch(book, String(body.cwd));
+  return found;
+}
+
+/** Holds until the session is stored; on failure undoes it. */
+async function keep(
+  deps: SessionDeps,
+  visit: Visit,
+  endpoint: Endpoint,
+  answer: DaemonAnswer,
+  shown: JsonObject,
+  made: Made,
+): Promise<void> {
+  try {
+    const seq = Number(answer.headers[FEED_SEQ_HEADER]);
+    const isStored = Number.isSafeInteger(seq) && (await deps.fleet.stored(endpoint.incarnation, seq));
+    if (!isStored) deps.recorder.recordAnswer(shownSession(deps.clock, endpoint, shown, made));
+  } catch (error) {
+    await undo(deps, visit, endpoint, made, made.isAttached ? 'detach' : 'close');
+    if (error instanceof ApiError) throw error;
+    deps.log.error({ err: error, requestId: visit.requestId }, 'a session could not be stored');
+    throw fail('storage_unavailable', 'The session could not be stored, so it was closed again.');
+  }
+  if (!visit.signal.aborted) return;
+  // The daemon believes its answer delivered. Another client may have attached by now: detaching leaves it the session.
+  await undo(deps, visit, endpoint, made, made.clientId === undefined ? 'close' : 'detach');
+  throw new ClientGone();
+}
+
+async function undo(
+  deps: SessionDeps,
+  visit: Visit,
+  endpoint: Endpoint,
+  made: Made,
+  how: 'close' | 'detach',
+): Promise<void> {
+  const controller = new AbortController();
+  const deadline = deps.clock.after(deps.undoTimeoutMs, () =>
+    controller.abort(new Error('the daemon did not answer in time')),
+  );
+  const path = `/session/${encodeURIComponent(made.sessionId)}`;
+  try {
+    await deps.daemon.call(endpoint, {
+      method: how === 'close' ? 'DELETE' : 'POST',
+      path: how === 'close' ? path : `${path}/detach`,
+      headers: {
+        ...trustHeaders(endpoint.secret, visit),
+        ...(made.clientId !== undefined && { [CLIENT_ID_HEADER]: made.clientId }),
+      },
+      signal: controller.signal,
+    });
+  } catch (error) {
+    deps.log.warn({ err: error, sessionId: made.sessionId, how }, 'a session could not be taken back');
+  } finally {
+    deadline.cancel();
+  }
+}
+
+function madeBy(shown: JsonObject): Made | undefined {
+  if (typeof shown.sessionId !== 'string') return undefined;
+  const clientId = typeof shown.clientId === 'string' ? shown.clientId : undefined;
+  return { sessionId: shown.sessionId, clientId, isAttached: shown.attached === true };
+}
+
+function shownSession(clock: Clock, endpoint: Endpoint, shown: JsonObject, made: Made): ShownSession {
+  const nowMs = clock.nowMs();
+  const createdAtMs = Date.parse(String(shown.createdAt));
+  const clients =
+    made.clientId === undefined ? [] : [{ clientId: made.clientId, count: 1, lastSeenAtMs: nowMs }];
+  return {
+    workspaceId: endpoint.workspaceId,
+    incarnation: endpoint.incarnation,
+    isAttached: made.isAttached,
+    session: {
+      sessionId: made.sessionId,
+      workspaceCwd: String(shown.workspaceCwd),
+      createdAtMs: Number.isNaN(createdAtMs) ? nowMs : createdAtMs,
+      lastSeenAtMs: nowMs,
+      clients,
+      ...(typeof shown.sourceType === 'string' && { sourceType: shown.sourceType }),
+      ...(typeof shown.sourceId === 'string' && { sourceId: shown.sourceId }),
+      // The answer does not say; the feed's next snapshot does.
+      isDefault: false,
+    },
+  };
+}
+
+/** A daemon knows only itself: its mismatch is reworded for the fleet. Every other refusal passes as it is. */
+function withFleetMismatch(places: Places, answer: DaemonAnswer, body: JsonObject): DaemonAnswer {
+  if (answer.status !== 400 || parsedObject(answer.body).code !== 'workspace_mismatch') return answer;
+  throw mismatch(places.book, typeof body.cwd === 'string' ? body.cwd : '');
+}
+
+function parsedObject(bytes: Buffer): JsonObject {
+  try {
+    const parsed: unknown = JSON.parse(bytes.toString('utf8'));
+    return typeof parsed === 'object' && parsed !== null ? (parsed as JsonObject) : {};
+  } catch {
+    // Not JSON: nothing that the coordinator could keep; the client gets it as it is.
+    return {};
+  }
+}

@@ -1,0 +1,204 @@
+// A whole listener over fakes: daemons on real sockets, the supervisor, book, index and store as plain objects.
+import { mkdirSync, mkdtempSync, realpathSync, rmSync } from 'node:fs';
+import type { RequestListener } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createAdminRouter } from '../../../coordinator/http/admin/router.ts';
+import { createDaemonClient } from '../../../coordinator/http/daemon-client.ts';
+import { createForwarder } from '../../../coordinator/http/forward.ts';
+import type { GuardPolicy } from '../../../coordinator/http/guard.ts';
+import { createRoutes } from '../../../coordinator/http/routes.ts';
+import { createListener, type Listener } from '../../../coordinator/http/server.ts';
+import type { ShownSession } from '../../../coordinator/http/sessions.ts';
+import { UpstreamAgents } from '../../../coordinator/http/upstream-agents.ts';
+import type { Visits } from '../../../coordinator/http/visit.ts';
+import type { WorkspaceBook, WorkspaceEntry } from '../../../coordinator/http/workspace-book.ts';
+import type { DaemonView, Endpoint, WorkspaceKey } from '../../../coordinator/supervise/fleet.ts';
+import { workspaceIdOf } from '../../../daemon/contract/canonical-path.ts';
+import { systemClock } from '../../../daemon/contract/clock.ts';
+import { limitsFrom } from '../../../daemon/contract/limits.ts';
+import { type Closers, type FakeDaemon, fakeDaemon, listening, log } from './fake-daemon.ts';
+
+/** What a test may change while the listener runs. */
+export interface Stage {
+  readonly listener: Listener;
+  readonly port: number;
+  readonly a: WorkspaceEntry;
+  readonly b: WorkspaceEntry;
+  /** Where new workspaces may be made. */
+  readonly dir: string;
+  readonly daemon: FakeDaemon;
+  /** Endpoints of ready daemons by workspace id. */
+  readonly ready: Map<string, Endpoint>;
+  readonly index: Map<string, string>;
+  /** Workspaces that were woken, in order. */
+  readonly woken: string[];
+  readonly shown: ShownSession[];
+  readonly stopped: string[];
+  readonly stops: string[];
+  wake: (workspace: WorkspaceKey, signal: AbortSignal) => Promise<Endpoint>;
+  stored: (incarnation: string, seq: number) => Promise<boolean>;
+  record: (shown: ShownSession) => void;
+  views: DaemonView[];
+}
+
+function entry(path: string, isPrimary: boolean): WorkspaceEntry {
+  return { id: workspaceIdOf(path), path, isPrimary, isStatic: isPrimary };
+}
+
+function fakeBook(entries: WorkspaceEntry[]): WorkspaceBook {
+  return {
+    resolve: (cwd) => entries.find(({ path }) => path === cwd),
+    byId: (id) => entries.find((known) => known.id === id),
+    primary: () => entries.find(({ isPrimary }) => isPrimary),
+    list: () => entries,
+    add(cwd, displayName) {
+      const made = { ...entry(cwd, false), displayName };
+      entries.push(made);
+      return made;
+    },
+    remove: (id) => {
+      entries.splice(
+        entries.findIndex((known) => known.id === id),
+        1,
+      );
+    },
+  };
+}
+
+interface Choices {
+  readonly policy?: Partial<GuardPolicy>;
+  readonly limits?: Record<string, number>;
+  readonly at?: string;
+}
+
+/** Two workspaces, `a` (primary, its daemon runs) and `b` (stopped until woken); one fake daemon answers for both. */
+export async function stage(
+  closers: Closers,
+  daemonListener: RequestListener,
+  choices: Choices = {},
+): Promise<Stage> {
+  const dir = realpathSync(mkdtempSync(join(tmpdir(), 'qc-list-')));
+  closers.add(() => rmSync(dir, { recursive: true, force: true }));
+  for (const name of ['a', 'b', 'a/sub', 'new']) mkdirSync(join(dir, name));
+  const [a, b] = [entry(join(dir, 'a'), true), entry(join(dir, 'b'), false)];
+  const daemon = await fakeDaemon(closers, daemonListener);
+  const endpointOf = (id: string): Endpoint => ({
+    ...daemon.endpoint,
+    workspaceId: id,
+    incarnation: `${id}-1`,
+  });
+  const ready = new Map([[a.id, endpointOf(a.id)]]);
+  const limits = limitsFrom(choices.limits ?? {});
+  const agents = new UpstreamAgents(5000);
+  closers.add(() => agents.close());
+  const book = fakeBook([a, b]);
+  const mutable: Pick<Stage, 'wake' | 'stored' | 'record' | 'views'> = {
+    wake: (workspace) => {
+      made.woken.push(workspace.id);
+      const endpoint = endpointOf(workspace.id);
+      ready.set(workspace.id, endpoint);
+      return Promise.resolve(endpoint);
+    },
+    stored: () => Promise.resolve(true),
+    record: (shown) => void made.shown.push(shown),
+    views: [],
+  };
+  const fleet = {
+    ensureReady: (workspace: WorkspaceKey, signal: AbortSignal) => made.wake(workspace, signal),
+    endpointOf: (id: string) => ready.get(id),
+    stored: (incarnation: string, seq: number) => made.stored(incarnation, seq),
+    stop: (id: string) => {
+      made.stopped.push(id);
+      ready.delete(id);
+      return Promise.resolve();
+    },
+    view: (id: string) => made.views.find((view) => view.workspace.id === id),
+    views: () => made.views,
+  };
+  const index = new Map<string, string>();
+  const rows = {
+    live: () => [],
+    countLive: (id?: string) => [...index.values()].filter((owner) => owner === id).length,
+    clients: () => [],
+  };
+  const places = { book, index: { workspaceOf: (id: string) => index.get(id) }, fleet };
+  const visits: Visits = new WeakMap();
+  let port = 0;
+  const policy = (): GuardPolicy => ({
+    listener: choices.at === undefined ? 'tcp' : 'unix',
+    boundHost: '127.0.0.1',
+    port,
+    token: undefined,
+    requireAuth: false,
+    allowedOrigins: [],
+    trustedProxies: [],
+    ...choices.policy,
+  });
+  const clock = systemClock;
+  const routes = createRoutes({
+    visits,
+    policy,
+    fleet,
+    rows,
+    clock,
+    maxBodyBytes: limits.maxBodyBytes,
+    sessions: {
+      places,
+      fleet,
+      daemon: createDaemonClient(agents, 1024 * 1024),
+      recorder: { recordAnswer: (shown) => made.record(shown) },
+      clock,
+      log,
+      undoTimeoutMs: 1000,
+    },
+    facts: {
+      version: '0.0.1',
+      limits,
+      permissionPolicy: 'first-responder',
+      maxTotalSessions: 0,
+      isAuthRequired: false,
+      hasAllowedOrigins: false,
+    },
+  });
+  const store = {
+    sessions: rows,
+    facts: () => ({ path: '/db', bytes: 1, walBytes: 0, schemaVersion: 1, sessions: 0, events: 0 }),
+  };
+  const admin = createAdminRouter({
+    version: '0.0.1',
+    config: { token: 'hunter2' },
+    book,
+    fleet,
+    store,
+    clock,
+    beatStaleMs: 15_000,
+    requestStop: (reason) => made.stops.push(reason),
+    log,
+  });
+  const forwarder = createForwarder({
+    agents,
+    clock,
+    log,
+    maxFrameBytes: 1024 * 1024,
+    streamEnd: { retryAfterMs: 1000, isResumable: false },
+  });
+  const listener = createListener({ policy, places, forwarder, routes, admin, visits, limits, clock, log });
+  closers.add(() => listener.close(100));
+  port = await listening(listener.server, choices.at ?? 0);
+  const made: Stage = Object.assign(mutable, {
+    listener,
+    port,
+    a,
+    b,
+    dir,
+    daemon,
+    ready,
+    index,
+    woken: [],
+    shown: [],
+    stopped: [],
+    stops: [],
+  });
+  return made;
+}
