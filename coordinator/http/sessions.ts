@@ -83,7 +83,7 @@ function chosenWorkspace(places: Places, visit: Visit, body: JsonObject): Worksp
   const cwd = canonicalCwd(body.cwd);
   if (cwd === undefined) return workspaceOf(places, visit.route);
   const forced = visit.route.within === undefined ? undefined : workspaceOf(places, visit.route);
-  const found = forced === undefined ? book.resolve(cwd) : forced.path === cwd ? forced : undefined;
+  const found = forced === undefined ? book.open(cwd) : forced.path === cwd ? forced : undefined;
   if (found === undefined) throw mismatch(book, String(body.cwd));
   return found;
 }

@@ -14,8 +14,13 @@ export interface WorkspaceEntry extends WorkspaceKey {
 }
 
 export interface WorkspaceBook {
-  /** The workspace whose root the canonical path is, opening one under an allowed root; undefined otherwise. */
-  resolve(canonicalCwd: string): WorkspaceKey | undefined;
+  /** The workspace whose root the canonical path is. Opens nothing. */
+  find(canonicalCwd: string): WorkspaceKey | undefined;
+  /**
+   * The workspace for a new session: like `find`, but a directory under an allowed root is registered first.
+   * @throws ApiError 400 when that is no directory, 409 at the registry's limit.
+   */
+  open(canonicalCwd: string): WorkspaceKey | undefined;
   byId(id: string): WorkspaceEntry | undefined;
   primary(): WorkspaceEntry | undefined;
   /** Registration order, primary first. */
@@ -48,7 +53,7 @@ export function bySelector(book: WorkspaceBook, text: string, isSingular: boolea
       throw failPlain(400, `Not a workspace id or an absolute path: "${truncated(text)}"`);
     throw mismatch(book, text);
   }
-  const found = book.resolve(canonicalPath(text));
+  const found = book.find(canonicalPath(text));
   if (found === undefined) throw mismatch(book, text);
   return found;
 }

@@ -48,7 +48,8 @@ function entry(path: string, isPrimary: boolean): WorkspaceEntry {
 
 function fakeBook(entries: WorkspaceEntry[]): WorkspaceBook {
   return {
-    resolve: (cwd) => entries.find(({ path }) => path === cwd),
+    find: (cwd) => entries.find(({ path }) => path === cwd),
+    open: (cwd) => entries.find(({ path }) => path === cwd),
     byId: (id) => entries.find((known) => known.id === id),
     primary: () => entries.find(({ isPrimary }) => isPrimary),
     list: () => entries,

@@ -94,7 +94,8 @@ function book(entries: readonly WorkspaceEntry[]): WorkspaceBook {
     throw new Error('not used here');
   };
   return {
-    resolve: unused,
+    find: unused,
+    open: unused,
     byId: unused,
     primary: () => entries.find((entry) => entry.isPrimary),
     list: () => entries,

@@ -1,0 +1,326 @@
+// Composition root of the coordinator: makes the parts, starts them in order, stops them in reverse.
+import { chmodSync, lstatSync, mkdirSync, rmSync } from 'node:fs';
+import type { Server } from 'node:http';
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import type Router from '@koa/router';
+import { systemClock } from '../daemon/contract/clock.ts';
+import type { Log } from '../daemon/contract/log.ts';
+import type { Config } from './config.ts';
+import { createAdminRouter } from './http/admin/router.ts';
+import { type AdminServer, createAdminServer } from './http/admin/server.ts';
+import { createDaemonClient } from './http/daemon-client.ts';
+import { createForwarder, type Forwarder, MAX_FRAME_BYTES } from './http/forward.ts';
+import type { GuardPolicy } from './http/guard.ts';
+import type { Places } from './http/locate.ts';
+import { createRoutes } from './http/routes.ts';
+import { createListener, type Listener } from './http/server.ts';
+import { UpstreamAgents } from './http/upstream-agents.ts';
+import type { Visits } from './http/visit.ts';
+import { ensureRuntimeDir, ensureStateDir, socketPathFor } from './launch/directories.ts';
+import { askIdentity, readBootId } from './launch/identity.ts';
+import { rotateIfLarge } from './launch/log-files.ts';
+import { createProcessLauncher } from './launch/process.ts';
+import { acquireStateLock, type StateLock } from './store/lock.ts';
+import { openStore } from './store/open.ts';
+import type { Store } from './store/store.ts';
+import { recordAnswer } from './supervise/answer-recorder.ts';
+import { feedFollower } from './supervise/feed.ts';
+import { createRecorder, type Recorder } from './supervise/recorder.ts';
+import { createSupervisor, type Supervisor } from './supervise/supervisor.ts';
+import { WorkspaceRegistry } from './supervise/workspace-registry.ts';
+
+/** Name of the database in the state directory. */
+export const DATABASE_FILE = 'coordinator.db';
+const ADMIN_SOCKET = 'admin.sock';
+/** A load snapshot is the largest answer that is read whole: compacted replay and journal, 12 MiB at their bounds. */
+const MAX_ANSWER_BYTES = 24 * 1024 * 1024;
+/** Well under a daemon's keep-alive timeout, so that no request goes out on a connection about to close. */
+const UPSTREAM_IDLE_MS = 30_000;
+const UNDO_TIMEOUT_MS = 5000;
+const KEPT_LOGS = 2;
+/** Share of the stop's deadline that the daemons get; the rest is for streams, store and sockets. */
+const DAEMONS_SHARE = 0.8;
+
+export interface CoordinatorOptions {
+  readonly config: Config;
+  readonly version: string;
+  /** Program and first arguments of a daemon. */
+  readonly daemonCommand: readonly string[];
+  /** Environment for daemons, stripped of our secrets. */
+  readonly daemonEnv: Readonly<Record<string, string>>;
+  readonly runtimeBases: { readonly xdgRuntimeDir: string | undefined; readonly tmpDir: string };
+  readonly log: Log;
+  /** An operator asked for the stop over the admin plane. */
+  readonly requestStop: (reason: string) => void;
+}
+
+/** Where the admin socket of a state directory is; both sides compute it. @throws Error when a directory is not ours. */
+export function adminSocketPath(
+  stateDir: string,
+  bases: CoordinatorOptions['runtimeBases'],
+): { readonly stateDir: string; readonly runtimeDir: string; readonly path: string } {
+  const canonical = ensureStateDir(stateDir);
+  const uid = process.getuid?.() ?? 0;
+  const runtimeDir = ensureRuntimeDir({ ...bases, uid, stateDir: canonical });
+  return { stateDir: canonical, runtimeDir, path: join(runtimeDir, ADMIN_SOCKET) };
+}
+
+export class Coordinator {
+  readonly #o: CoordinatorOptions;
+  readonly #runtimeDir: string;
+  readonly #stateDir: string;
+  readonly #adminPath: string;
+  readonly #lock: StateLock;
+  readonly #store: Store;
+  readonly #recorder: Recorder;
+  readonly #supervisor: Supervisor;
+  readonly #agents = new UpstreamAgents(UPSTREAM_IDLE_MS);
+  readonly #forwarder: Forwarder;
+  readonly #listener: Listener;
+  readonly #admin: AdminServer;
+  #stopping: Promise<void> | undefined;
+
+  /** Takes the state directory. @throws StateDirLocked, SchemaTooNew, or Error when a directory is unusable. */
+  constructor(options: CoordinatorOptions) {
+    this.#o = options;
+    const { config, log, runtimeBases } = options;
+    const { stateDir, runtimeDir, path } = adminSocketPath(config.stateDir, runtimeBases);
+    this.#stateDir = stateDir;
+    this.#runtimeDir = runtimeDir;
+    this.#adminPath = path;
+    mkdirSync(join(stateDir, 'logs'), { recursive: true, mode: 0o700 });
+    this.#lock = acquireStateLock(stateDir, { pid: process.pid });
+    this.#store = openStore({ path: join(stateDir, DATABASE_FILE), clock: systemClock, log });
+    this.#recorder = createRecorder({ store: this.#store, log, settings: config.supervise });
+    this.#supervisor = this.#makeSupervisor();
+    this.#forwarder = createForwarder({
+      agents: this.#agents,
+      clock: systemClock,
+      log,
+      maxFrameBytes: MAX_FRAME_BYTES,
+      streamEnd: { retryAfterMs: config.limits.retryHintMs, isResumable: false },
+    });
+    const registry = new WorkspaceRegistry({
+      workspaces: config.workspaces,
+      roots: config.roots,
+      store: this.#store,
+      clock: systemClock,
+      log,
+    });
+    const admin = this.#adminRouter(registry);
+    this.#listener = this.#makeListener(registry, admin);
+    this.#admin = createAdminServer(this.#adminRouter(registry), systemClock, log);
+  }
+
+  /** The bound TCP port; 0 on a unix socket. */
+  get port(): number {
+    const address = this.#listener.server.address();
+    return typeof address === 'object' && address !== null ? address.port : 0;
+  }
+
+  get adminPath(): string {
+    return this.#adminPath;
+  }
+
+  get stateDir(): string {
+    return this.#stateDir;
+  }
+
+  /**
+   * Opens the listeners, then finds the daemons of an earlier coordinator; requests for their workspaces wait for that.
+   * @throws Error (EADDRINUSE and kin) when an address cannot be bound; nothing is left running then.
+   */
+  async start(): Promise<void> {
+    const adopted = this.#supervisor.adoptAll();
+    try {
+      await listenOnSocket(this.#admin.server, this.#adminPath);
+      const { listen } = this.#o.config;
+      if (listen.kind === 'unix') await listenOnSocket(this.#listener.server, listen.path);
+      else await listenOnPort(this.#listener.server, listen.host, listen.port);
+    } catch (error) {
+      await adopted;
+      await this.leave();
+      throw error;
+    }
+    await adopted;
+  }
+
+  /** Ends the daemons, then everything else, within the configured time. Idempotent. */
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stop();
+    return this.#stopping;
+  }
+
+  /** Kills every daemon's whole tree at once. Synchronous. */
+  killNow(): void {
+    this.#supervisor.killAllNow();
+  }
+
+  /** Closes this coordinator and leaves the daemons running for the next one. */
+  async leave(): Promise<void> {
+    await this.#listener.close(0);
+    await this.#supervisor.detach();
+    await this.#closeRest();
+  }
+
+  async #stop(): Promise<void> {
+    const { stopTimeoutMs } = this.#o.config;
+    // New work is refused first; running streams then hear of their sessions' end from the daemons themselves.
+    await this.#supervisor.stopAll(Math.round(stopTimeoutMs * DAEMONS_SHARE));
+    await this.#listener.close(Math.round(stopTimeoutMs * (1 - DAEMONS_SHARE)));
+    await this.#closeRest();
+  }
+
+  async #closeRest(): Promise<void> {
+    this.#agents.close();
+    await this.#admin.close(0);
+    await this.#recorder.flushSeen();
+    this.#store.close();
+    this.#lock.release();
+  }
+
+  #makeSupervisor(): Supervisor {
+    const { config, log, daemonCommand, daemonEnv } = this.#o;
+    const bootId = readBootId();
+    return createSupervisor({
+      store: this.#store,
+      launcher: createProcessLauncher({ daemonCommand, env: daemonEnv, clock: systemClock, log, bootId }),
+      clock: systemClock,
+      log,
+      settings: config.supervise,
+      recorder: this.#recorder,
+      followFeed: feedFollower({ clock: systemClock, log, settings: config.supervise }),
+      askIdentity: (at, timeoutMs) => askIdentity(at.socketPath, at.secret, timeoutMs).catch(() => undefined),
+      bootId,
+      layoutOf: (workspace, incarnation) => ({
+        socketPath: socketPathFor(this.#runtimeDir, incarnation),
+        logPath: join(this.#stateDir, 'logs', `${workspace.id}.log`),
+        daemonStateDir: this.#daemonStateDir(workspace.id),
+        agent: config.agent,
+        limits: config.limits,
+        logLevel: config.logLevel,
+      }),
+      rotateLogs: (paths) => {
+        for (const path of paths) rotateIfLarge(path, config.maxLogBytes, KEPT_LOGS);
+      },
+      random: Math.random,
+    });
+  }
+
+  #daemonStateDir(workspaceId: string): string {
+    const path = join(this.#stateDir, 'workspaces', workspaceId);
+    mkdirSync(path, { recursive: true, mode: 0o700 });
+    return path;
+  }
+
+  #adminRouter(registry: WorkspaceRegistry): Router {
+    const { version, config, log, requestStop } = this.#o;
+    return createAdminRouter({
+      version,
+      config: { ...config },
+      book: registry,
+      fleet: this.#supervisor,
+      store: this.#store,
+      clock: systemClock,
+      beatStaleMs: config.limits.feedBeatMs * config.supervise.beatTimeoutFactor,
+      requestStop,
+      log,
+    });
+  }
+
+  #makeListener(registry: WorkspaceRegistry, admin: Router): Listener {
+    const { config, log, version } = this.#o;
+    const { limits } = config;
+    const visits: Visits = new WeakMap();
+    const places: Places = { book: registry, index: this.#recorder, fleet: this.#supervisor };
+    const policy = () => this.#policy();
+    const routes = createRoutes({
+      visits,
+      policy,
+      sessions: {
+        places,
+        fleet: this.#supervisor,
+        daemon: createDaemonClient(this.#agents, MAX_ANSWER_BYTES),
+        recorder: {
+          recordAnswer: (shown) => recordAnswer({ store: this.#store, recorder: this.#recorder }, shown),
+        },
+        clock: systemClock,
+        log,
+        undoTimeoutMs: UNDO_TIMEOUT_MS,
+      },
+      rows: this.#store.sessions,
+      fleet: this.#supervisor,
+      facts: {
+        version,
+        limits,
+        permissionPolicy: 'first-responder',
+        maxTotalSessions: 0,
+        isAuthRequired: config.requireAuth,
+        hasAllowedOrigins: config.allowedOrigins.length > 0,
+      },
+      clock: systemClock,
+      maxBodyBytes: limits.maxBodyBytes,
+    });
+    return createListener({
+      policy,
+      places,
+      forwarder: this.#forwarder,
+      routes,
+      admin,
+      visits,
+      limits,
+      clock: systemClock,
+      log,
+    });
+  }
+
+  #policy(): GuardPolicy {
+    const { listen, token, requireAuth, allowedOrigins, trustedProxies } = this.#o.config;
+    return {
+      listener: listen.kind,
+      boundHost: listen.kind === 'tcp' ? listen.host : '',
+      port: this.port,
+      token,
+      requireAuth,
+      allowedOrigins,
+      trustedProxies,
+    };
+  }
+}
+
+function listenOnPort(server: Server, host: string, port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(port, host, () => {
+      server.off('error', reject);
+      resolve();
+    });
+  });
+}
+
+/** @throws Error when the path is something else than a socket, or somebody answers on it. */
+async function listenOnSocket(server: Server, path: string): Promise<void> {
+  const stat = lstatSync(path, { throwIfNoEntry: false });
+  if (stat !== undefined && !stat.isSocket()) throw new Error(`${path} is in the way: it is no socket`);
+  if (stat !== undefined && (await answers(path))) throw new Error(`another process listens on ${path}`);
+  rmSync(path, { force: true });
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(path, () => {
+      server.off('error', reject);
+      resolve();
+    });
+  });
+  chmodSync(path, 0o600);
+}
+
+function answers(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(path, () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.on('error', () => resolve(false));
+  });
+}

@@ -1,0 +1,27 @@
+// Exit codes of qwen-coordinator, as docs/operations.md lists them.
+
+export const EXIT = {
+  ok: 0,
+  /** Something that should not happen; stderr tells. */
+  unexpected: 1,
+  /** A flag, a variable or a directory of the configuration is wrong. */
+  usage: 2,
+  /** Another coordinator has the state directory, or another process the address. */
+  taken: 3,
+  /** `status` and `stop`: no coordinator runs on this state directory. */
+  notRunning: 4,
+  /** A second signal cut the orderly stop short. */
+  killed: 5,
+} as const;
+
+export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
+
+/** An end with a message for a person. */
+export class CommandError extends Error {
+  readonly exitCode: ExitCode;
+  constructor(exitCode: ExitCode, message: string) {
+    super(message);
+    this.name = 'CommandError';
+    this.exitCode = exitCode;
+  }
+}

@@ -1,0 +1,111 @@
+// `qwen-coordinator start`: runs a coordinator in the foreground until a signal or `stop` ends it.
+
+import { isLoopbackAddress } from '../../daemon/contract/access.ts';
+import type { Log } from '../../daemon/contract/log.ts';
+import { Coordinator } from '../app.ts';
+import type { Config } from '../config.ts';
+import { StateDirLocked } from '../store/lock.ts';
+import { CommandError, EXIT, type ExitCode } from './exit-codes.ts';
+import type { Runtime } from './runtime.ts';
+
+/** Resolves with the exit code once everything has ended. @throws CommandError when the start is refused. */
+export async function start(config: Config, runtime: Runtime): Promise<ExitCode> {
+  const log = runtime.createLog(config.logLevel);
+  const run = new Run(log);
+  const coordinator = makeCoordinator(config, runtime, log, (reason) => run.end(reason));
+  run.attach(coordinator);
+  try {
+    await coordinator.start();
+  } catch (error) {
+    throw startRefusal(error);
+  }
+  announce(config, coordinator, runtime, log);
+  return run.ended;
+}
+
+function makeCoordinator(
+  config: Config,
+  runtime: Runtime,
+  log: Log,
+  requestStop: (reason: string) => void,
+): Coordinator {
+  const { version, daemonCommand, daemonEnv, runtimeBases } = runtime;
+  try {
+    return new Coordinator({ config, version, daemonCommand, daemonEnv, runtimeBases, log, requestStop });
+  } catch (error) {
+    throw startRefusal(error);
+  }
+}
+
+function startRefusal(error: unknown): unknown {
+  if (error instanceof StateDirLocked) return new CommandError(EXIT.taken, error.message);
+  const { code, message } = error as NodeJS.ErrnoException;
+  if (code === 'EADDRINUSE')
+    return new CommandError(
+      EXIT.taken,
+      `${message}: stop what listens there, or choose another --port or --socket`,
+    );
+  if (code === 'EACCES' || code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND' || code === 'EROFS')
+    return new CommandError(EXIT.usage, message);
+  return error;
+}
+
+function announce(config: Config, coordinator: Coordinator, runtime: Runtime, log: Log): void {
+  const { listen, workspaces, roots, token } = config;
+  const where = listen.kind === 'unix' ? listen.path : `http://${listen.host}:${coordinator.port}`;
+  runtime.say(
+    `qwen-coordinator ${runtime.version} listening on ${where}, state in ${coordinator.stateDir}\n`,
+  );
+  for (const [index, path] of workspaces.entries())
+    runtime.say(`  workspace ${path}${index === 0 ? ' (primary)' : ''}\n`);
+  for (const path of roots) runtime.say(`  root ${path} (workspaces under it are opened on first demand)\n`);
+  const isOpenToLocalUsers = listen.kind === 'tcp' && isLoopbackAddress(listen.host) && token === undefined;
+  if (isOpenToLocalUsers)
+    log.warn(
+      'no token is set: every user of this machine can drive the agents. Set --token, or listen on --socket, which only you can open.',
+    );
+}
+
+/** One run from start to end: the signals, and which of them has come already. */
+class Run {
+  readonly #log: Log;
+  readonly ended: Promise<ExitCode>;
+  #finish: (code: ExitCode) => void = () => undefined;
+  #coordinator: Coordinator | undefined;
+  #isEnding = false;
+
+  constructor(log: Log) {
+    this.#log = log;
+    this.ended = new Promise((resolve) => {
+      this.#finish = resolve;
+    });
+  }
+
+  attach(coordinator: Coordinator): void {
+    this.#coordinator = coordinator;
+    for (const signal of ['SIGTERM', 'SIGINT'] as const)
+      process.on(signal, () => (this.#isEnding ? this.#kill(signal) : this.end(signal)));
+    // A terminal that closes must not end a service; `stop` and signals do.
+    process.on('SIGHUP', () => this.#log.info('SIGHUP ignored'));
+  }
+
+  end(reason: string): void {
+    if (this.#isEnding) return;
+    this.#isEnding = true;
+    this.#log.info({ reason }, 'stopping');
+    this.#coordinator?.stop().then(
+      () => this.#finish(EXIT.ok),
+      (error: unknown) => {
+        this.#log.fatal({ err: error }, 'could not stop in order: killing the daemons');
+        this.#coordinator?.killNow();
+        this.#finish(EXIT.unexpected);
+      },
+    );
+  }
+
+  #kill(signal: string): void {
+    this.#log.warn({ signal }, 'second signal: killing every daemon now');
+    this.#coordinator?.killNow();
+    this.#finish(EXIT.killed);
+  }
+}

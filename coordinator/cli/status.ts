@@ -1,0 +1,20 @@
+// `qwen-coordinator status`: is one running, and how are its workspaces. Also the container's health check.
+import { type AdminTarget, askCoordinator } from './admin-client.ts';
+import type { Runtime } from './runtime.ts';
+import { table } from './table.ts';
+
+/** Prints the status. @throws CommandError `notRunning`, which ends the process with that exit code. */
+export async function status(target: AdminTarget, isJson: boolean, runtime: Runtime): Promise<void> {
+  const answer = await askCoordinator(target, 'GET', '/admin/status');
+  runtime.print(isJson ? `${JSON.stringify(answer, null, 2)}\n` : readable(answer));
+}
+
+function readable(answer: Record<string, unknown>): string {
+  const { version, pid, uptimeMs, status: state } = answer;
+  const workspaces = answer.workspaces as readonly Record<string, unknown>[];
+  const rows = workspaces.map(({ id, state: daemon, sessions, cwd }) =>
+    [id, daemon, sessions, cwd].map(String),
+  );
+  const uptimeS = Math.round(Number(uptimeMs) / 1000);
+  return `qwen-coordinator ${version}, pid ${pid}, up ${uptimeS} s: ${state}\n${table(['ID', 'DAEMON', 'SESSIONS', 'WORKSPACE'], rows)}`;
+}

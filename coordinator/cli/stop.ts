@@ -1,0 +1,35 @@
+// `qwen-coordinator stop`: asks the running coordinator to end with its daemons, and waits until it has.
+import { existsSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { adminSocketPath } from '../app.ts';
+import { type AdminTarget, askCoordinator } from './admin-client.ts';
+import { CommandError, EXIT } from './exit-codes.ts';
+import type { Runtime } from './runtime.ts';
+
+const LOOK_EVERY_MS = 50;
+
+/** @throws CommandError `notRunning`, or `unexpected` when it still runs after `timeoutMs`. */
+export async function stop(target: AdminTarget, timeoutMs: number, runtime: Runtime): Promise<void> {
+  const { pid } = await askCoordinator(target, 'GET', '/admin/status');
+  await askCoordinator(target, 'POST', '/admin/stop');
+  const { path } = adminSocketPath(target.stateDir, target.runtimeBases);
+  const deadline = performance.now() + timeoutMs;
+  while (isAlive(Number(pid)) || existsSync(path)) {
+    if (performance.now() > deadline)
+      throw new CommandError(
+        EXIT.unexpected,
+        `the coordinator (pid ${pid}) still runs after ${timeoutMs} ms`,
+      );
+    await sleep(LOOK_EVERY_MS);
+  }
+  runtime.print('stopped\n');
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+}

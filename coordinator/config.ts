@@ -1,0 +1,225 @@
+// Flags and environment in, one frozen configuration out. A flag wins over its variable, a variable over the default.
+import { accessSync, constants, statSync } from 'node:fs';
+import { homedir, tmpdir } from 'node:os';
+import { delimiter, isAbsolute, join, resolve } from 'node:path';
+import { isLoopbackAddress, parseOrigin } from '../daemon/contract/access.ts';
+import { canonicalPath } from '../daemon/contract/canonical-path.ts';
+import {
+  LIMIT_NAMES,
+  LIMITS,
+  type LimitName,
+  type Limits,
+  limitsFrom,
+  parseLimit,
+} from '../daemon/contract/limits.ts';
+import { FLAGS, type FlagName, type FlagSpec, flagVariable, SUPERVISION_FLAGS } from './flags.ts';
+import { DEFAULT_SUPERVISE_SETTINGS, type SuperviseSettings } from './supervise/settings.ts';
+
+export type Listen =
+  | { readonly kind: 'unix'; readonly path: string }
+  | { readonly kind: 'tcp'; readonly host: string; readonly port: number };
+
+export interface Config {
+  readonly listen: Listen;
+  readonly token: string | undefined;
+  readonly requireAuth: boolean;
+  readonly allowedOrigins: readonly string[];
+  readonly trustedProxies: readonly string[];
+  /** Absolute; created when it is missing. */
+  readonly stateDir: string;
+  /** Canonical; the first is the primary workspace. */
+  readonly workspaces: readonly string[];
+  /** Canonical. */
+  readonly roots: readonly string[];
+  readonly agent: string;
+  readonly logLevel: string;
+  /** Time for an orderly stop of the whole fleet. */
+  readonly stopTimeoutMs: number;
+  readonly maxLogBytes: number;
+  readonly limits: Limits;
+  readonly supervise: SuperviseSettings;
+}
+
+/** A setting that refuses the start. The message names the flag. */
+export class ConfigError extends Error {}
+
+/** Values as the command line gave them, by flag name without dashes. */
+export type FlagValues = Readonly<Record<string, string | boolean | readonly string[] | undefined>>;
+
+const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'];
+const DEFAULT_MAX_LOG_BYTES = 16 * 1024 * 1024;
+const DEFAULT_STOP_TIMEOUT_MS = 30_000;
+const MAX_INT = 2 ** 31 - 1;
+
+/** @throws ConfigError naming the flag, what is wrong, and what to do. */
+export function parseConfig(flags: FlagValues, env: NodeJS.ProcessEnv, cwd: string): Config {
+  const source = new Source(flags, env);
+  const token = source.text('token') ?? nonEmpty(env.QWEN_SERVER_TOKEN);
+  const listen = parseListen(source);
+  const requireAuth = source.isSet('require-auth');
+  checkToken(listen, token, requireAuth);
+  const roots = source.list('root').map((path) => directory('--root', path, cwd));
+  const named = source.list('workspace').map((path) => directory('--workspace', path, cwd));
+  return Object.freeze({
+    listen,
+    token,
+    requireAuth,
+    allowedOrigins: parseOrigins(source.list('allow-origin'), token),
+    trustedProxies: source.list('trusted-proxy'),
+    stateDir: stateDirOf(source.text('state-dir'), env, cwd),
+    // Like the reference server, a start without any directory serves the current one.
+    workspaces: named.length + roots.length > 0 ? unique(named) : [directory('--workspace', cwd, cwd)],
+    roots: unique(roots),
+    agent: source.text('agent') ?? 'qwen',
+    logLevel: oneOf('log-level', source.text('log-level') ?? 'info', LOG_LEVELS),
+    stopTimeoutMs: source.integer('stop-timeout-ms', DEFAULT_STOP_TIMEOUT_MS, 1),
+    maxLogBytes: source.integer('max-log-bytes', DEFAULT_MAX_LOG_BYTES, 64 * 1024),
+    limits: parseLimits(source),
+    supervise: parseSupervision(source),
+  });
+}
+
+/** The state directory alone, for the commands that only look for a running coordinator. Absolute. */
+export function stateDirOf(given: string | undefined, env: NodeJS.ProcessEnv, cwd: string): string {
+  const named = given ?? nonEmpty(env[flagVariable('state-dir')]);
+  if (named !== undefined) return resolve(cwd, named);
+  const base = nonEmpty(env.XDG_STATE_HOME) ?? join(nonEmpty(env.HOME) ?? homedir(), '.local', 'state');
+  return join(base, 'qwen-coordinator');
+}
+
+/** Where sockets may go: what `ensureRuntimeDir` chooses from. */
+export function runtimeBases(env: NodeJS.ProcessEnv): { xdgRuntimeDir: string | undefined; tmpDir: string } {
+  return { xdgRuntimeDir: nonEmpty(env.XDG_RUNTIME_DIR), tmpDir: tmpdir() };
+}
+
+/** Reads a setting by its flag name from the command line, else from the environment. */
+class Source {
+  readonly #flags: FlagValues;
+  readonly #env: NodeJS.ProcessEnv;
+
+  constructor(flags: FlagValues, env: NodeJS.ProcessEnv) {
+    this.#flags = flags;
+    this.#env = env;
+  }
+
+  text(name: string): string | undefined {
+    const value = this.#flags[name];
+    return typeof value === 'string' ? value : nonEmpty(this.#env[flagVariable(name)]);
+  }
+
+  /** A repeatable flag; its variable holds a list separated like PATH. */
+  list(name: FlagName): readonly string[] {
+    const value = this.#flags[name];
+    if (Array.isArray(value) && value.length > 0) return value;
+    const spec: FlagSpec = FLAGS[name];
+    const separator = spec.separator ?? delimiter;
+    return (this.#env[flagVariable(name)] ?? '').split(separator).filter((item) => item !== '');
+  }
+
+  isSet(name: FlagName): boolean {
+    if (this.#flags[name] === true) return true;
+    return ['1', 'true', 'yes'].includes(this.#env[flagVariable(name)] ?? '');
+  }
+
+  integer(name: string, fallback: number, min = 0): number {
+    const text = this.text(name);
+    if (text === undefined) return fallback;
+    const value = /^\d+$/.test(text.trim()) ? Number(text) : Number.NaN;
+    if (!(value >= min && value <= MAX_INT))
+      throw new ConfigError(`--${name} must be a whole number from ${min} to ${MAX_INT}, got "${text}"`);
+    return value;
+  }
+}
+
+function parseListen(source: Source): Listen {
+  const socket = source.text('socket');
+  if (socket !== undefined) {
+    if (!isAbsolute(socket)) throw new ConfigError(`--socket must be an absolute path, got "${socket}"`);
+    return { kind: 'unix', path: socket };
+  }
+  const port = source.integer('port', 4170);
+  if (port > 65_535) throw new ConfigError(`--port must be a number from 0 to 65535, got "${port}"`);
+  return { kind: 'tcp', host: source.text('host') ?? '127.0.0.1', port };
+}
+
+function checkToken(listen: Listen, token: string | undefined, requireAuth: boolean): void {
+  if (token !== undefined) return;
+  const remedy = 'give --token, or set QWEN_COORDINATOR_TOKEN';
+  if (requireAuth) throw new ConfigError(`--require-auth needs a token: ${remedy}`);
+  if (listen.kind === 'tcp' && !isLoopbackAddress(listen.host.replace(/^\[|\]$/g, '')))
+    throw new ConfigError(
+      `--host ${listen.host} can be reached from other machines and needs a token: ${remedy}`,
+    );
+}
+
+function parseOrigins(given: readonly string[], token: string | undefined): readonly string[] {
+  const origins = given.map((text) => {
+    try {
+      return parseOrigin(text);
+    } catch (error) {
+      throw new ConfigError((error as Error).message);
+    }
+  });
+  const foreign = origins.find(
+    (origin) => origin === '*' || !isLoopbackAddress(new URL(origin).hostname.replace(/^\[|\]$/g, '')),
+  );
+  if (foreign !== undefined && token === undefined)
+    throw new ConfigError(
+      `--allow-origin ${foreign} needs a token: give --token, or set QWEN_COORDINATOR_TOKEN`,
+    );
+  return origins;
+}
+
+/** The canonical directory. A relative path is taken from the coordinator's own directory. */
+function directory(flag: string, given: string, cwd: string): string {
+  const path = resolve(cwd, given);
+  try {
+    const canonical = canonicalPath(path);
+    if (!statSync(canonical).isDirectory()) throw new ConfigError(`${flag} is not a directory: ${path}`);
+    accessSync(canonical, constants.R_OK | constants.X_OK);
+    return canonical;
+  } catch (error) {
+    if (error instanceof ConfigError) throw error;
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT') throw new ConfigError(`${flag} does not exist: ${path}`);
+    throw new ConfigError(`${flag} cannot be read: ${path} (${code ?? message})`);
+  }
+}
+
+function parseLimits(source: Source): Limits {
+  const given: Partial<Record<LimitName, number>> = {};
+  for (const name of LIMIT_NAMES) {
+    const text = source.text(LIMITS[name].flag);
+    if (text === undefined) continue;
+    try {
+      given[name] = parseLimit(name, text);
+    } catch (error) {
+      throw new ConfigError((error as Error).message);
+    }
+  }
+  return limitsFrom(given);
+}
+
+function parseSupervision(source: Source): SuperviseSettings {
+  const settings: Record<string, unknown> = { ...DEFAULT_SUPERVISE_SETTINGS };
+  const restart: Record<string, unknown> = { ...DEFAULT_SUPERVISE_SETTINGS.restart };
+  for (const { flag, key, isRestart, fallback } of SUPERVISION_FLAGS) {
+    if (!Number.isInteger(fallback)) continue;
+    (isRestart ? restart : settings)[key] = source.integer(flag, fallback);
+  }
+  return { ...settings, restart } as unknown as SuperviseSettings;
+}
+
+function oneOf(flag: string, value: string, allowed: readonly string[]): string {
+  if (allowed.includes(value)) return value;
+  throw new ConfigError(`--${flag} must be one of ${allowed.join(', ')}, got "${value}"`);
+}
+
+function nonEmpty(text: string | undefined): string | undefined {
+  const trimmed = text?.trim();
+  return trimmed === '' ? undefined : trimmed;
+}
+
+function unique(items: readonly string[]): readonly string[] {
+  return [...new Set(items)];
+}
