@@ -1,0 +1,137 @@
+import { describe, expect, test } from '@jest/globals';
+import { ApiError } from '../../../daemon/contract/errors.ts';
+import { parseCreateRequest } from '../../../daemon/domain/create-request.ts';
+import { effectiveDeadlineMs, parsePromptRequest } from '../../../daemon/domain/prompt-request.ts';
+import { listPage } from '../../../daemon/domain/session-page.ts';
+
+const codeOf = (run: () => unknown) => {
+  try {
+    run();
+  } catch (error) {
+    if (error instanceof ApiError) return [error.status, error.code];
+    throw error;
+  }
+  return 'accepted';
+};
+const text = { type: 'text', text: 'hi' };
+
+describe('create request', () => {
+  test('an empty body asks for the single scope', () => {
+    expect(parseCreateRequest({})).toEqual({
+      scope: 'single',
+      sessionId: undefined,
+      modelId: undefined,
+      approvalMode: undefined,
+      source: {},
+    });
+  });
+
+  test('a chosen session id forces a thread and is lower-cased', () => {
+    const { scope, sessionId } = parseCreateRequest({
+      sessionScope: 'single',
+      sessionId: 'AAAAAAAA-BBBB-4CCC-8DDD-EEEEEEEEEEEE',
+    });
+    expect([scope, sessionId]).toEqual(['thread', 'aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee']);
+  });
+
+  test.each([
+    [{ sessionScope: 'user' }, 400, 'invalid_session_scope'],
+    [{ sessionId: 'nope' }, 400, 'invalid_session_id'],
+    [{ sessionId: 'aaaaaaaa-bbbb-7ccc-8ddd-eeeeeeeeeeee' }, 400, 'invalid_session_id'],
+    [{ approvalMode: 'wild' }, 400, 'invalid_approval_mode'],
+    [{ sourceType: 'Upper' }, 400, 'invalid_session_source'],
+    [{ sourceType: 'standalone' }, 400, 'invalid_session_source'],
+    [{ sourceId: '' }, 400, 'invalid_session_source'],
+    [{ sourceId: 'a\nb' }, 400, 'invalid_session_source'],
+    [{ worktree: {}, branch: { name: 'x' } }, 400, 'branch_and_worktree_conflict'],
+    [{ worktree: {} }, 501, 'not_implemented'],
+  ])('%j is refused', (body, status, code) => {
+    expect(codeOf(() => parseCreateRequest(body))).toEqual([status, code]);
+  });
+
+  test('a model id that is no string is ignored', () => {
+    expect(parseCreateRequest({ modelServiceId: 7 }).modelId).toBeUndefined();
+  });
+});
+
+describe('prompt request', () => {
+  test.each([
+    [{}],
+    [{ prompt: [] }],
+    [{ prompt: 'hi' }],
+    [{ prompt: ['hi'] }],
+    [{ prompt: [null] }],
+    [{ prompt: [{ type: 'image' }] }],
+    [{ prompt: Array.from({ length: 257 }, () => ({ type: 'resource_link' })) }],
+  ])('%j is refused without a code', (body) => {
+    expect(codeOf(() => parsePromptRequest(body))).toEqual([400, undefined]);
+  });
+
+  test.each([0, -1, 1.5, '5'])('a deadline of %j is refused', (deadlineMs) => {
+    expect(codeOf(() => parsePromptRequest({ prompt: [text], deadlineMs }))).toEqual([
+      400,
+      'invalid_deadline_ms',
+    ]);
+  });
+
+  test('unknown fields go to the agent, private meta keys do not', () => {
+    const { extras } = parsePromptRequest({
+      prompt: [text],
+      sessionId: 'other',
+      custom: 1,
+      _meta: { 'qwen.daemon.secret': 1, kept: 2 },
+    });
+    expect(extras).toEqual({ custom: 1, _meta: { kept: 2 } });
+  });
+
+  test('a request can only shorten the configured deadline', () => {
+    expect(effectiveDeadlineMs(0, 5)).toBeUndefined();
+    expect(effectiveDeadlineMs(100, undefined)).toBe(100);
+    expect(effectiveDeadlineMs(100, 5)).toBe(5);
+    expect(effectiveDeadlineMs(100, 500)).toBe(100);
+  });
+});
+
+describe('session page', () => {
+  const all = Array.from({ length: 45 }, (_, i) => ({
+    createdAtMs: Math.floor(i / 2),
+    summary: { sessionId: `s${String(i).padStart(2, '0')}`, sourceType: i % 5 === 0 ? 'ci' : undefined },
+  }));
+  const ids = (query: string) =>
+    listPage(all, new URLSearchParams(query)).sessions.map(({ sessionId }) => sessionId);
+
+  test('pages are newest first, end without a cursor, and repeat nothing', () => {
+    const seen: unknown[] = [];
+    let query = 'size=20';
+    for (;;) {
+      const page = listPage(all, new URLSearchParams(query));
+      seen.push(...page.sessions.map(({ sessionId }) => sessionId));
+      if (page.nextCursor === undefined) break;
+      query = `size=20&cursor=${page.nextCursor}`;
+    }
+    expect(seen).toHaveLength(45);
+    expect(new Set(seen).size).toBe(45);
+    expect(seen[0]).toBe('s44');
+  });
+
+  test.each([
+    ['size=abc', 20],
+    ['', 20],
+    ['size=0', 1],
+    ['size=1000', 45],
+    ['size=-4', 1],
+  ])('"%s" lists %d', (query, count) => expect(ids(query)).toHaveLength(count));
+
+  test('filters by source', () => expect(ids('sourceType=ci&size=100')).toHaveLength(9));
+
+  test('archived sessions are none', () => expect(ids('archiveState=archived')).toEqual([]));
+
+  test.each([
+    ['cursor=xyz', 'invalid_cursor'],
+    ['archiveState=gone', 'invalid_archive_state'],
+    ['view=flat', 'invalid_session_view'],
+    ['group=a', 'invalid_session_group_filter'],
+    ['parentSessionId=x', 'invalid_parent_session_id'],
+    ['sourceType=', 'invalid_session_source'],
+  ])('"%s" is refused as %s', (query, code) => expect(codeOf(() => ids(query))).toEqual([400, code]));
+});
