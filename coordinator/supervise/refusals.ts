@@ -1,0 +1,147 @@
+// The words of every refusal that supervision gives: what happened, which limit, when to try again.
+import { ApiError, fail } from '../../daemon/contract/errors.ts';
+import type { Event } from '../domain/daemon-state.ts';
+import type { Refusal } from '../domain/refusal.ts';
+import type { Verdict } from '../domain/restart-policy.ts';
+import type { DaemonExit } from '../launch/launcher.ts';
+import type { DaemonView, WorkspaceKey } from './fleet.ts';
+
+/** Lines of a dead daemon's log that a client reads; the rest is in the event row. */
+const LINES_TOLD = 5;
+
+/** A pure rule's refusal as the error that a client reads. `retryAfterMs` of its context becomes the header. */
+export function refused(refusal: Refusal): ApiError {
+  const { retryAfterMs } = refusal.context;
+  const retryAfterS = typeof retryAfterMs === 'number' ? seconds(retryAfterMs) : undefined;
+  return fail(refusal.code, refusal.message, refusal.context, retryAfterS);
+}
+
+export function startTimedOut(workspace: WorkspaceKey, timeoutMs: number): ApiError {
+  return fail('init_timeout', `the daemon of ${workspace.path} was not ready within ${timeoutMs} ms`, {
+    errorKind: 'init_timeout',
+    retryable: true,
+    phase: 'daemon.start',
+    timeoutMs,
+  });
+}
+
+export function tooManyWaiters(workspace: WorkspaceKey, limit: number): ApiError {
+  return unavailable(workspace, `${limit} requests wait for this daemon already, the most that may`, 1000, {
+    limit,
+    used: limit,
+  });
+}
+
+/** 503 with the reason in words; `retryAfterMs` is when a retry makes sense. */
+export function unavailable(
+  workspace: WorkspaceKey,
+  why: string,
+  retryAfterMs: number,
+  context: Readonly<Record<string, unknown>> = {},
+): ApiError {
+  return fail(
+    'workspace_runtime_unavailable',
+    `the daemon of ${workspace.path} is not available: ${why}`,
+    { workspaceId: workspace.id, workspaceCwd: workspace.path, reason: why, retryAfterMs, ...context },
+    seconds(retryAfterMs),
+  );
+}
+
+export function stopped(workspace: WorkspaceKey, reason: string): ApiError {
+  return fail('workspace_draining', `the daemon of ${workspace.path} is being stopped: ${reason}`, {
+    workspaceId: workspace.id,
+    workspaceCwd: workspace.path,
+    reason,
+  });
+}
+
+export function shuttingDown(): ApiError {
+  return fail('daemon_draining', 'the coordinator is shutting down');
+}
+
+/** The refusal while a failed daemon cools off. `deaths` counts those of the policy's period. */
+export function failed(
+  workspace: WorkspaceKey,
+  deaths: number,
+  lastReason: string | undefined,
+  leftMs: number,
+): ApiError {
+  const why = `it failed ${deaths} times in a row, last: ${lastReason ?? 'unknown'}`;
+  return unavailable(workspace, why, leftMs, { deaths });
+}
+
+/** What those who waited hear after an event that ended their start. */
+export function refusalAfter(
+  event: Event,
+  workspace: WorkspaceKey,
+  retryAfterMs: number,
+  lastExit: DaemonView['lastExit'],
+): ApiError {
+  switch (event.type) {
+    case 'stop':
+      return stopped(workspace, event.reason);
+    case 'boot_timeout':
+    case 'beats_lost':
+      return unavailable(workspace, event.why, retryAfterMs);
+    case 'start_failed':
+    case 'spawn_failed':
+      return startFailed(workspace, event.error, retryAfterMs);
+    default:
+      return diedWhileAwaited(workspace, lastExit, retryAfterMs);
+  }
+}
+
+/** An ApiError (the store's 507) as it is, anything else as a 503. */
+function startFailed(workspace: WorkspaceKey, error: unknown, retryAfterMs: number): ApiError {
+  return error instanceof ApiError ? error : unavailable(workspace, wordsOf(error), retryAfterMs);
+}
+
+function diedWhileAwaited(
+  workspace: WorkspaceKey,
+  exit: DaemonView['lastExit'],
+  retryAfterMs: number,
+): ApiError {
+  return unavailable(workspace, `it ended: ${exit?.reason ?? 'unknown'}`, retryAfterMs, {
+    exitCode: exit?.code ?? null,
+    signal: exit?.signal ?? null,
+    lastLines: exit?.lastLines.slice(-LINES_TOLD) ?? [],
+  });
+}
+
+/** The refusal while a process of an earlier coordinator may still serve this workspace. */
+export function held(
+  workspace: WorkspaceKey,
+  pid: number | null,
+  why: string,
+  retryAfterMs: number,
+): ApiError {
+  const which = pid === null ? 'a daemon without known pid' : `process ${pid}`;
+  const advice = `${which} of an earlier coordinator may still serve it (${why}); it is looked at again by itself, or end it by hand`;
+  return unavailable(workspace, advice, retryAfterMs, { pid });
+}
+
+/** The error's message where it has one. */
+export function wordsOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+export function wordsOfExit(exit: Pick<DaemonExit, 'code' | 'signal'>): string {
+  if (exit.signal !== null) return `killed by ${exit.signal}`;
+  return exit.code === null ? 'exit code unknown' : `exit code ${exit.code}`;
+}
+
+/** How long a client should wait after this verdict at `nowMs`; one second where nothing is known. */
+export function retryAfterOf(verdict: Verdict, nowMs: number): number {
+  switch (verdict.kind) {
+    case 'clean':
+      return 1000;
+    case 'retry':
+      return verdict.afterMs;
+    case 'failed':
+      return verdict.untilMs - nowMs;
+  }
+}
+
+function seconds(ms: number): number {
+  return Math.max(1, Math.ceil(ms / 1000));
+}
