@@ -66,3 +66,11 @@ export class ManualClock implements Clock {
 export async function settled(): Promise<void> {
   for (let turn = 0; turn < 4; turn += 1) await new Promise((resolve) => setImmediate(resolve));
 }
+
+/** Moves the clock on in steps and lets the work that each has started finish, as it would in real time. */
+export async function pass(clock: ManualClock, byMs: number, stepMs = 1000): Promise<void> {
+  for (let leftMs = byMs; leftMs > 0; leftMs -= stepMs) {
+    clock.advance(Math.min(stepMs, leftMs));
+    await settled();
+  }
+}

@@ -1,0 +1,205 @@
+// Reconciles the rows of daemons that the database believes in with the processes that there are: at start and on a timer.
+// A process that is not proven ours is left alone; until it is gone its workspace is held, so that nothing is started twice.
+import type { DaemonIdentity } from '../../daemon/contract/feed.ts';
+import type { DaemonMark, DaemonProcess, Adoption as Found } from '../launch/launcher.ts';
+import type { DaemonRow } from '../store/store.ts';
+import type { Cell } from './cell.ts';
+import { recordDeath } from './death.ts';
+import type { WorkspaceKey } from './fleet.ts';
+import { wordsOf } from './refusals.ts';
+import type { SupervisorDeps } from './supervisor-deps.ts';
+
+/** A row whose process may be alive without being ours to use. */
+export interface Held {
+  readonly workspace: WorkspaceKey;
+  readonly row: DaemonRow;
+  readonly why: string;
+}
+
+export interface AdoptionDeps extends SupervisorDeps {
+  readonly cellOf: (workspace: WorkspaceKey) => Cell;
+  /** Whether a cell runs this incarnation already. */
+  readonly isOwned: (incarnation: string) => boolean;
+}
+
+export class Adoption {
+  readonly #deps: AdoptionDeps;
+  readonly #held = new Map<string, Held>();
+  /** First looks that are under way, by workspace. */
+  readonly #firstLooks = new Map<string, Promise<void>>();
+  /** Incarnations of removed workspaces whose end is under way. */
+  readonly #ending = new Set<string>();
+
+  constructor(deps: AdoptionDeps) {
+    this.#deps = deps;
+  }
+
+  /** What holds the workspace's start back; undefined when nothing does. */
+  heldIn(workspaceId: string): Held | undefined {
+    return this.#held.get(workspaceId);
+  }
+
+  /** Resolves when the first look at the workspace's daemon is over; undefined when none is under way. */
+  firstLookAt(workspaceId: string): Promise<void> | undefined {
+    return this.#firstLooks.get(workspaceId);
+  }
+
+  get held(): readonly Held[] {
+    return [...this.#held.values()];
+  }
+
+  /**
+   * Looks at every unended row that no cell runs, all at once, each step within its deadline. Calls must not overlap.
+   * Never rejects for a single row: what cannot be settled is held and looked at by the next call.
+   */
+  async reconcile(): Promise<void> {
+    const { store } = this.#deps;
+    const paths = new Map(store.workspaces.list().map(({ id, path }) => [id, path]));
+    const rows = store.daemons.unended().filter(({ incarnation }) => !this.#isCaredFor(incarnation));
+    const settling = rows.map((row) => {
+      const path = paths.get(row.workspaceId);
+      return path === undefined
+        ? this.#settle(row, undefined)
+        : this.#look(row, { id: row.workspaceId, path });
+    });
+    await Promise.all(settling);
+    this.#releaseEnded(rows);
+  }
+
+  async #look(row: DaemonRow, workspace: WorkspaceKey): Promise<void> {
+    if (this.#held.has(workspace.id)) return this.#settle(row, workspace);
+    // Held before the first await: no demand may start a second process while this one is being looked for.
+    this.#hold({ workspace, row, why: 'it is being looked for' });
+    const look = this.#settle(row, workspace).finally(() => this.#firstLooks.delete(workspace.id));
+    this.#firstLooks.set(workspace.id, look);
+    return look;
+  }
+
+  #isCaredFor(incarnation: string): boolean {
+    return this.#ending.has(incarnation) || this.#deps.isOwned(incarnation);
+  }
+
+  /** A hold whose row is no longer unended (ended by hand, workspace removed) holds nothing. */
+  #releaseEnded(rows: readonly DaemonRow[]): void {
+    for (const [workspaceId, { row }] of this.#held)
+      if (!rows.some(({ incarnation }) => incarnation === row.incarnation)) this.#held.delete(workspaceId);
+  }
+
+  async #settle(row: DaemonRow, workspace: WorkspaceKey | undefined): Promise<void> {
+    try {
+      const mark = await this.#markOf(row);
+      if (mark === undefined) this.#withoutProcess(row, workspace);
+      else await this.#act(row, workspace, await this.#find(mark));
+    } catch (error) {
+      this.#deps.log.error({ err: error, incarnation: row.incarnation }, 'a daemon could not be reconciled');
+      if (workspace !== undefined) this.#hold({ workspace, row, why: wordsOf(error) });
+    }
+  }
+
+  /** How to find the row's process. A coordinator that died between spawn and commit left no pid: then the socket tells it. */
+  async #markOf(row: DaemonRow): Promise<DaemonMark | undefined> {
+    const { incarnation, bootId, pid, startTime, socketPath, secret } = row;
+    const known = { incarnation, bootId, socketPath, secret };
+    if (pid !== null) return { ...known, pid, startTime: startTime ?? 0 };
+    const identity = await this.#identityOf(row);
+    if (identity === undefined) return undefined;
+    this.#deps.store.daemons.setPid(incarnation, identity.pid, identity.startTime);
+    return { ...known, pid: identity.pid, startTime: identity.startTime };
+  }
+
+  #withoutProcess(row: DaemonRow, workspace: WorkspaceKey | undefined): void {
+    if (this.#deps.clock.nowMs() >= row.startDeadlineAtMs)
+      this.#end(row, workspace, 'it never became a process', 0);
+    else if (workspace !== undefined)
+      this.#hold({ workspace, row, why: 'its start was interrupted and may still succeed' });
+  }
+
+  #find(mark: DaemonMark): Promise<Found> {
+    const { clock, launcher, settings } = this.#deps;
+    const { adoptTimeoutMs } = settings;
+    return new Promise((resolve, reject) => {
+      const why = `it could not be verified within ${adoptTimeoutMs} ms`;
+      const deadline = clock.after(adoptTimeoutMs, () => resolve({ verdict: 'unverifiable', why }));
+      launcher
+        .adopt(mark)
+        .then(resolve, reject)
+        .finally(() => deadline.cancel());
+    });
+  }
+
+  async #act(row: DaemonRow, workspace: WorkspaceKey | undefined, found: Found): Promise<void> {
+    switch (found.verdict) {
+      case 'gone':
+        return this.#end(row, workspace, 'it was gone when the coordinator looked for it', found.strays);
+      case 'alive':
+        return workspace === undefined
+          ? this.#endOrphan(row, found.process)
+          : this.#takeOver(row, workspace, found.process);
+      case 'unverifiable':
+        if (workspace !== undefined) this.#hold({ workspace, row, why: found.why });
+        return;
+    }
+  }
+
+  async #takeOver(row: DaemonRow, workspace: WorkspaceKey, process: DaemonProcess): Promise<void> {
+    const identity = await this.#identityOf(row);
+    const version = identity?.version ?? row.version;
+    if (row.state === 'starting') this.#deps.store.daemons.setReady(row.incarnation, version ?? 'unknown');
+    const isAdopted = this.#deps.cellOf(workspace).adopt(process, {
+      version,
+      wasReady: true,
+      isEnding: identity?.ending ?? false,
+    });
+    if (!isAdopted) {
+      this.#hold({ workspace, row, why: 'another daemon of this workspace runs' });
+      return;
+    }
+    this.#event('daemon_adopted', row, { pid: process.mark.pid });
+    this.#release(row);
+  }
+
+  /** Its workspace was removed while nobody could stop it. Not awaited: a slow end must not hold the start back. */
+  #endOrphan(row: DaemonRow, process: DaemonProcess): void {
+    this.#ending.add(row.incarnation);
+    void process.terminate(this.#deps.settings.stopGraceMs).then((exit) => {
+      this.#ending.delete(row.incarnation);
+      const reason = 'its workspace is registered no more';
+      recordDeath(this.#deps, { source: row, exit, reason, wasAskedFor: true, next: {} });
+    });
+  }
+
+  #end(row: DaemonRow, workspace: WorkspaceKey | undefined, reason: string, strays: number): void {
+    const exit = { code: null, signal: null, strays, lastLines: this.#deps.launcher.logs(row.logPath, 20) };
+    recordDeath(this.#deps, { source: row, exit, reason, wasAskedFor: false, next: {} });
+    if (workspace !== undefined) this.#release(row);
+  }
+
+  #identityOf(row: DaemonRow): Promise<DaemonIdentity | undefined> {
+    return this.#deps
+      .askIdentity(row, this.#deps.settings.probeTimeoutMs)
+      .then((identity) => (identity?.incarnation === row.incarnation ? identity : undefined));
+  }
+
+  #hold(held: Held): void {
+    const known = this.#held.get(held.workspace.id);
+    if (known?.why !== held.why)
+      this.#deps.log.info(
+        { incarnation: held.row.incarnation, pid: held.row.pid, why: held.why },
+        'workspace held',
+      );
+    this.#held.set(held.workspace.id, held);
+  }
+
+  #release(row: DaemonRow): void {
+    if (this.#held.get(row.workspaceId)?.row.incarnation === row.incarnation)
+      this.#held.delete(row.workspaceId);
+  }
+
+  #event(
+    kind: string,
+    { workspaceId, incarnation }: DaemonRow,
+    detail: Readonly<Record<string, unknown>>,
+  ): void {
+    this.#deps.store.events.append({ kind, workspaceId, incarnation, detail });
+  }
+}

@@ -1,0 +1,134 @@
+// One incarnation of a daemon and how it comes to be: the row is committed first, then the process is made.
+import { randomBytes } from 'node:crypto';
+import type { Event } from '../domain/daemon-state.ts';
+import type { Death } from '../domain/restart-policy.ts';
+import type { DaemonProcess, Launch, LaunchSpec } from '../launch/launcher.ts';
+import { DaemonFacts } from './daemon-facts.ts';
+import type { Feed } from './feed.ts';
+import type { Endpoint, WorkspaceKey } from './fleet.ts';
+import { wordsOf } from './refusals.ts';
+import type { SupervisorDeps } from './supervisor-deps.ts';
+
+/** Why an incarnation is ended, from the moment that it was decided. */
+export interface EndCause {
+  readonly reason: string;
+  /** Wanted (stop, idle), as opposed to given up on. */
+  readonly isAsked: boolean;
+}
+
+export interface Incarnation {
+  readonly id: string;
+  readonly process: DaemonProcess;
+  readonly endpoint: Endpoint;
+  readonly logPath: string;
+  /** Period in which beats are due. */
+  readonly beatMs: number;
+  readonly facts: DaemonFacts;
+  version: string | null;
+  feed: Feed | undefined;
+  wasReady: boolean;
+  cause: EndCause | undefined;
+  /** Monotonic time at which a drain ends whatever still runs. */
+  drainUntilMs: number;
+}
+
+/** What is known of a process before it says anything itself. */
+export interface KnownBefore {
+  readonly version: string | null;
+  readonly wasReady: boolean;
+}
+
+/** Why this event ends an incarnation; undefined for an event that ends none. */
+export function causeOf(event: Event): EndCause | undefined {
+  switch (event.type) {
+    case 'stop':
+    case 'idle':
+      return { reason: event.reason, isAsked: true };
+    case 'boot_timeout':
+    case 'beats_lost':
+      return { reason: event.why, isAsked: false };
+    case 'start_failed':
+      return { reason: wordsOf(event.error), isAsked: false };
+    case 'adopted':
+      return event.isEnding
+        ? { reason: 'it was ending already when it was found', isAsked: true }
+        : undefined;
+    default:
+      return undefined;
+  }
+}
+
+/** The same for the restart policy. */
+export function endOf(cause: EndCause | undefined): Death['end'] {
+  if (cause === undefined) return 'own';
+  return cause.isAsked ? 'asked' : 'given_up';
+}
+
+/** An incarnation around a process that runs already. */
+export function incarnationOf(
+  deps: SupervisorDeps,
+  workspace: WorkspaceKey,
+  process: DaemonProcess,
+  known: KnownBefore,
+): Incarnation {
+  const { incarnation, socketPath, secret } = process.mark;
+  const { logPath, limits } = deps.layoutOf(workspace, incarnation);
+  return {
+    id: incarnation,
+    process,
+    endpoint: { workspaceId: workspace.id, incarnation, socketPath, secret },
+    logPath,
+    beatMs: limits.feedBeatMs,
+    facts: new DaemonFacts(deps.clock.monotonicMs()),
+    version: known.version,
+    feed: undefined,
+    wasReady: known.wasReady,
+    cause: undefined,
+    drainUntilMs: Number.POSITIVE_INFINITY,
+  };
+}
+
+/**
+ * Starts the workspace's next incarnation.
+ * @throws the store's ApiError 507, or the launcher's Error; then there is no process, and the row, if any, is ended.
+ */
+export function spawnDaemon(deps: SupervisorDeps, workspace: WorkspaceKey): Launch {
+  const { store, clock, settings } = deps;
+  const incarnation = store.daemons.nextIncarnation(workspace.id);
+  const layout = deps.layoutOf(workspace, incarnation);
+  const secret = randomBytes(32).toString('base64url');
+  const nowMs = clock.nowMs();
+  store.daemons.insertStarting({
+    incarnation,
+    workspaceId: workspace.id,
+    socketPath: layout.socketPath,
+    secret,
+    bootId: deps.bootId,
+    logPath: layout.logPath,
+    createdAtMs: nowMs,
+    startDeadlineAtMs: nowMs + settings.startTimeoutMs,
+  });
+  return launchOrEnd(deps, {
+    ...layout,
+    workspaceId: workspace.id,
+    workspacePath: workspace.path,
+    incarnation,
+    secret,
+  });
+}
+
+function launchOrEnd(deps: SupervisorDeps, spec: LaunchSpec): Launch {
+  try {
+    return deps.launcher.start(spec);
+  } catch (error) {
+    const reason = `no process could be made: ${wordsOf(error)}`;
+    deps.store.daemons.setEnded(spec.incarnation, {
+      atMs: deps.clock.nowMs(),
+      code: null,
+      signal: null,
+      reason,
+      sessionReason: 'daemon_died',
+    });
+    throw new Error(reason, { cause: error });
+  }
+}

@@ -1,0 +1,205 @@
+// The fleet: one cell per workspace, adoption in front of them, and the periodic work. Owns everything that it starts.
+import { fail } from '../../daemon/contract/errors.ts';
+import { admitDaemon } from '../domain/admission.ts';
+import { Adoption } from './adoption.ts';
+import { Cell } from './cell.ts';
+import type { DaemonView, Endpoint, Fleet, WorkspaceKey } from './fleet.ts';
+import { checkHealth } from './health.ts';
+import { held as heldRefusal, shuttingDown } from './refusals.ts';
+import type { SupervisorDeps } from './supervisor-deps.ts';
+import { startTicker, type Ticker } from './ticker.ts';
+
+export interface Supervisor extends Fleet {
+  /**
+   * Finds the daemons of earlier coordinators again, then begins the periodic work. Call once, before the listener opens;
+   * it need not be awaited for that: demands for a workspace wait until its daemon has been looked for.
+   * Resolves when every one was adopted, recorded as ended, or held.
+   */
+  adoptAll(): Promise<void>;
+  /** Refuses every demand from now on, ends every daemon in order, kills what is left at the deadline, then detaches. */
+  stopAll(deadlineMs: number): Promise<void>;
+  /** Kills every daemon's whole tree. Synchronous: for the second signal and for exit handlers. */
+  killAllNow(): void;
+  /**
+   * Stops the supervision and leaves the daemons running: periodic work, feeds and timers end, heartbeats are written.
+   * Idempotent. The store must stay open until it resolves.
+   */
+  detach(): Promise<void>;
+  /** Drops a removed workspace. @throws ApiError 409 `workspace_busy` while its daemon has not ended (call `stop` first). */
+  forget(workspaceId: string): void;
+}
+
+export function createSupervisor(deps: SupervisorDeps): Supervisor {
+  return new CellSupervisor(deps);
+}
+
+class CellSupervisor implements Supervisor {
+  readonly #deps: SupervisorDeps;
+  readonly #cells = new Map<string, Cell>();
+  /** Endpoints of the ready daemons; the cells keep it. */
+  readonly #routes = new Map<string, Endpoint>();
+  readonly #adoption: Adoption;
+  /** The start's adoption; a stop that comes during it waits, so that nothing is adopted behind its back. */
+  #adopting: Promise<void> | undefined;
+  #ticker: Ticker | undefined;
+  #isClosing = false;
+
+  constructor(deps: SupervisorDeps) {
+    this.#deps = deps;
+    this.#adoption = new Adoption({
+      ...deps,
+      cellOf: (workspace) => this.#cellOf(workspace),
+      isOwned: (incarnation) => this.#byIncarnation(incarnation) !== undefined,
+    });
+  }
+
+  async ensureReady(workspace: WorkspaceKey, signal: AbortSignal): Promise<Endpoint> {
+    if (this.#isClosing) throw shuttingDown();
+    const endpoint = this.#routes.get(workspace.id);
+    if (endpoint !== undefined) return endpoint;
+    const look = this.#adoption.firstLookAt(workspace.id);
+    if (look !== undefined) {
+      await look;
+      signal.throwIfAborted();
+      if (this.#isClosing) throw shuttingDown();
+    }
+    this.#checkHeld(workspace.id);
+    return this.#cellOf(workspace).demand(signal);
+  }
+
+  endpointOf(workspaceId: string): Endpoint | undefined {
+    return this.#routes.get(workspaceId);
+  }
+
+  async stored(incarnation: string, seq: number): Promise<boolean> {
+    const feed = this.#byIncarnation(incarnation)?.current?.feed;
+    return feed === undefined ? false : feed.stored(seq);
+  }
+
+  /** @throws ApiError 503 while the workspace's process is not proven ours: it is not signalled. */
+  async stop(workspaceId: string, reason: string): Promise<void> {
+    const look = this.#adoption.firstLookAt(workspaceId);
+    if (look !== undefined) await look;
+    this.#checkHeld(workspaceId);
+    await this.#cells.get(workspaceId)?.stop(reason, this.#deps.settings.drainTimeoutMs);
+  }
+
+  view(workspaceId: string): DaemonView | undefined {
+    const view = this.#cells.get(workspaceId)?.view();
+    const held = this.#adoption.heldIn(workspaceId);
+    if (held === undefined || view?.pid != null) return view;
+    const { workspace, row, why } = held;
+    return {
+      workspace,
+      state: 'failed',
+      incarnation: row.incarnation,
+      pid: row.pid,
+      version: row.version,
+      agent: null,
+      lastBeat: null,
+      isFeedUp: false,
+      waiters: 0,
+      starts: this.#deps.store.daemons.countStarts(workspaceId),
+      lastExit: { atMs: row.createdAtMs, code: null, signal: null, reason: `held: ${why}`, lastLines: [] },
+    };
+  }
+
+  views(): readonly DaemonView[] {
+    const ids = new Set([...this.#cells.keys(), ...this.#adoption.held.map(({ workspace }) => workspace.id)]);
+    return [...ids].map((id) => this.view(id)).filter((view) => view !== undefined);
+  }
+
+  async adoptAll(): Promise<void> {
+    this.#adopting = this.#adoption.reconcile();
+    await this.#adopting;
+    if (!this.#isClosing) this.#ticker ??= this.#startTicker();
+  }
+
+  async stopAll(deadlineMs: number): Promise<void> {
+    this.#isClosing = true;
+    const { clock, settings } = this.#deps;
+    const drainMs = Math.max(0, Math.min(settings.drainTimeoutMs, deadlineMs - settings.stopGraceMs));
+    const deadline = clock.after(deadlineMs, () => this.killAllNow());
+    // Cancels the periods at once; what runs of them may end beside the daemons.
+    const isQuiet = this.#ticker?.stop();
+    await this.#adoptionOver();
+    const cells = [...this.#cells.values()];
+    await Promise.all(cells.map((cell) => cell.stop('the coordinator stops its daemons', drainMs)));
+    deadline.cancel();
+    await isQuiet;
+    await this.detach();
+  }
+
+  killAllNow(): void {
+    for (const cell of this.#cells.values()) cell.killNow();
+  }
+
+  async detach(): Promise<void> {
+    this.#isClosing = true;
+    await this.#adoptionOver();
+    await this.#ticker?.stop();
+    for (const cell of this.#cells.values()) cell.detach();
+    await this.#deps.recorder.flushSeen();
+  }
+
+  forget(workspaceId: string): void {
+    this.#checkHeld(workspaceId);
+    const cell = this.#cells.get(workspaceId);
+    if (cell?.isBusy)
+      throw fail('workspace_busy', `the daemon of ${cell.workspace.path} has not ended`, { workspaceId });
+    this.#cells.delete(workspaceId);
+  }
+
+  async #adoptionOver(): Promise<void> {
+    try {
+      await this.#adopting;
+    } catch {
+      // The caller of adoptAll hears of it.
+    }
+  }
+
+  #cellOf(workspace: WorkspaceKey): Cell {
+    const known = this.#cells.get(workspace.id);
+    if (known !== undefined) return known;
+    const cell = new Cell(workspace, { ...this.#deps, routes: this.#routes, admit: () => this.#admit() });
+    this.#cells.set(workspace.id, cell);
+    return cell;
+  }
+
+  #admit() {
+    const { maxDaemons, stopGraceMs } = this.#deps.settings;
+    const held = this.#adoption.held.map(({ row }) => ({ state: 'failed' as const, pid: row.pid }));
+    const occupied = [...this.#cells.values()].map((cell) => cell.occupancy);
+    return admitDaemon(maxDaemons, [...occupied, ...held], stopGraceMs);
+  }
+
+  #checkHeld(workspaceId: string): void {
+    const held = this.#adoption.heldIn(workspaceId);
+    if (held !== undefined)
+      throw heldRefusal(held.workspace, held.row.pid, held.why, this.#deps.settings.reconcilePeriodMs);
+  }
+
+  #byIncarnation(incarnation: string): Cell | undefined {
+    // The incarnation begins with the workspace's id, but that is the store's affair.
+    return [...this.#cells.values()].find((cell) => cell.current?.id === incarnation);
+  }
+
+  #startTicker(): Ticker {
+    const { clock, log, settings, recorder } = this.#deps;
+    return startTicker(clock, log, [
+      { name: 'flush heartbeats', periodMs: settings.seenFlushMs, run: () => recorder.flushSeen() },
+      { name: 'check liveness', periodMs: settings.livenessPeriodMs, run: () => this.#checkHealth() },
+      { name: 'reconcile', periodMs: settings.reconcilePeriodMs, run: () => this.#adoption.reconcile() },
+      { name: 'rotate logs', periodMs: settings.logRotatePeriodMs, run: () => this.#rotateLogs() },
+    ]);
+  }
+
+  async #checkHealth(): Promise<void> {
+    await Promise.all([...this.#cells.values()].map((cell) => checkHealth(this.#deps, cell)));
+  }
+
+  #rotateLogs(): Promise<void> | void {
+    const running = [...this.#cells.values()].map((cell) => cell.current?.logPath);
+    return this.#deps.rotateLogs(running.filter((path) => path !== undefined));
+  }
+}
