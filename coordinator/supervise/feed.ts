@@ -170,7 +170,7 @@ class SocketFeed implements Feed {
     const { feedReconnectMs } = this.#deps.settings;
     const delayMs = feedReconnectMs * Math.min(MAX_BACKOFF_FACTOR, 2 ** this.#attempts);
     this.#attempts += 1;
-    this.#log.warn({ why, delayMs }, 'feed lost, connecting again');
+    this.#log.info({ why, delayMs }, 'feed lost, connecting again');
     this.#retry = this.#deps.clock.after(delayMs, () => this.#connect());
   }
 }
