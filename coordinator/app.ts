@@ -27,6 +27,7 @@ import type { Store } from './store/store.ts';
 import { recordAnswer } from './supervise/answer-recorder.ts';
 import { feedFollower } from './supervise/feed.ts';
 import { createRecorder, type Recorder } from './supervise/recorder.ts';
+import { SessionAdmission } from './supervise/session-admission.ts';
 import { createSupervisor, type Supervisor } from './supervise/supervisor.ts';
 import { WorkspaceRegistry } from './supervise/workspace-registry.ts';
 
@@ -39,6 +40,8 @@ const MAX_ANSWER_BYTES = 24 * 1024 * 1024;
 const UPSTREAM_IDLE_MS = 30_000;
 const UNDO_TIMEOUT_MS = 5000;
 const KEPT_LOGS = 2;
+/** For the last bytes of streams that end when the daemons are left running. */
+const LEAVE_GRACE_MS = 500;
 /** Share of the stop's deadline that the daemons get; the rest is for streams, store and sockets. */
 const DAEMONS_SHARE = 0.8;
 
@@ -159,7 +162,7 @@ export class Coordinator {
 
   /** Closes this coordinator and leaves the daemons running for the next one. */
   async leave(): Promise<void> {
-    await this.#listener.close(0);
+    await this.#listener.close(LEAVE_GRACE_MS);
     await this.#supervisor.detach();
     await this.#closeRest();
   }
@@ -197,9 +200,15 @@ export class Coordinator {
         socketPath: socketPathFor(this.#runtimeDir, incarnation),
         logPath: join(this.#stateDir, 'logs', `${workspace.id}.log`),
         daemonStateDir: this.#daemonStateDir(workspace.id),
-        agent: config.agent,
-        limits: config.limits,
-        logLevel: config.logLevel,
+        bridge: {
+          agent: config.agent,
+          permissionPolicy: config.permissionPolicy,
+          consensusQuorum: config.consensusQuorum ?? null,
+          rateLimit: config.isRateLimited,
+          // The total is counted over the fleet, here.
+          limits: { ...config.limits, maxTotalSessions: 0 },
+          logLevel: config.logLevel,
+        },
       }),
       rotateLogs: (paths) => {
         for (const path of paths) rotateIfLarge(path, config.maxLogBytes, KEPT_LOGS);
@@ -248,14 +257,19 @@ export class Coordinator {
         clock: systemClock,
         log,
         undoTimeoutMs: UNDO_TIMEOUT_MS,
+        admission: new SessionAdmission({
+          maxTotalSessions: limits.maxTotalSessions,
+          countLive: () => this.#store.sessions.countLive(),
+          hasDefault: (id) => this.#store.sessions.live(id).some(({ isDefault }) => isDefault),
+        }),
       },
       rows: this.#store.sessions,
       fleet: this.#supervisor,
       facts: {
         version,
         limits,
-        permissionPolicy: 'first-responder',
-        maxTotalSessions: 0,
+        permissionPolicy: config.permissionPolicy,
+        maxTotalSessions: limits.maxTotalSessions,
         isAuthRequired: config.requireAuth,
         hasAllowedOrigins: config.allowedOrigins.length > 0,
       },

@@ -12,6 +12,7 @@ import {
   limitsFrom,
   parseLimit,
 } from '../daemon/contract/limits.ts';
+import { PERMISSION_POLICIES, type PermissionPolicy } from '../daemon/contract/wire.ts';
 import { FLAGS, type FlagName, type FlagSpec, flagVariable, SUPERVISION_FLAGS } from './flags.ts';
 import { DEFAULT_SUPERVISE_SETTINGS, type SuperviseSettings } from './supervise/settings.ts';
 
@@ -32,6 +33,9 @@ export interface Config {
   /** Canonical. */
   readonly roots: readonly string[];
   readonly agent: string;
+  readonly permissionPolicy: PermissionPolicy;
+  readonly consensusQuorum: number | undefined;
+  readonly isRateLimited: boolean;
   readonly logLevel: string;
   /** Time for an orderly stop of the whole fleet. */
   readonly stopTimeoutMs: number;
@@ -71,6 +75,8 @@ export function parseConfig(flags: FlagValues, env: NodeJS.ProcessEnv, cwd: stri
     workspaces: named.length + roots.length > 0 ? unique(named) : [directory('--workspace', cwd, cwd)],
     roots: unique(roots),
     agent: source.text('agent') ?? 'qwen',
+    ...parsePolicy(source),
+    isRateLimited: source.isSet('rate-limit'),
     logLevel: oneOf('log-level', source.text('log-level') ?? 'info', LOG_LEVELS),
     stopTimeoutMs: source.integer('stop-timeout-ms', DEFAULT_STOP_TIMEOUT_MS, 1),
     maxLogBytes: source.integer('max-log-bytes', DEFAULT_MAX_LOG_BYTES, 64 * 1024),
@@ -210,8 +216,18 @@ function parseSupervision(source: Source): SuperviseSettings {
   return { ...settings, restart } as unknown as SuperviseSettings;
 }
 
-function oneOf(flag: string, value: string, allowed: readonly string[]): string {
-  if (allowed.includes(value)) return value;
+function parsePolicy(source: Source) {
+  const given = source.text('permission-policy') ?? 'first-responder';
+  const permissionPolicy = oneOf('permission-policy', given, PERMISSION_POLICIES);
+  if (source.text('consensus-quorum') === undefined) return { permissionPolicy, consensusQuorum: undefined };
+  if (permissionPolicy !== 'consensus')
+    throw new ConfigError('--consensus-quorum needs --permission-policy consensus');
+  return { permissionPolicy, consensusQuorum: source.integer('consensus-quorum', 1, 1) };
+}
+
+function oneOf<T extends string>(flag: string, value: string, allowed: readonly T[]): T {
+  const found = allowed.find((candidate) => candidate === value);
+  if (found !== undefined) return found;
   throw new ConfigError(`--${flag} must be one of ${allowed.join(', ')}, got "${value}"`);
 }
 

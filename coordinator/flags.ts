@@ -33,6 +33,12 @@ export const FLAGS = {
   workspace: { value: 'DIR', isRepeatable: true, help: 'workspace to serve; the first is the primary one' },
   root: { value: 'DIR', isRepeatable: true, help: 'workspaces under it are opened on first demand' },
   agent: { value: 'AGENT', help: '"qwen" (default), "demo", or a command line' },
+  'permission-policy': {
+    value: 'POLICY',
+    help: 'who decides permission questions: first-responder (default), designated, consensus, local-only',
+  },
+  'consensus-quorum': { value: 'N', help: 'votes that decide under the consensus policy (a majority)' },
+  'rate-limit': { help: 'limit requests per client; see the rate-limit-* numbers' },
   'log-level': { value: 'LEVEL', help: 'trace, debug, info (default), warn, error, fatal, silent' },
   'stop-timeout-ms': { value: 'MS', help: 'time for an orderly stop (30000)' },
   'max-log-bytes': { value: 'BYTES', help: 'size at which a daemon log is rotated (16 MiB)' },

@@ -8,7 +8,7 @@ import {
   type Params,
 } from './agent/agent.ts';
 import type { Clock } from './contract/clock.ts';
-import type { Log } from './contract/log.ts';
+import { type Log, truncated } from './contract/log.ts';
 import { EarlyEvents } from './domain/early-events.ts';
 import type { Session } from './session.ts';
 import type { Sessions } from './sessions.ts';
@@ -21,14 +21,22 @@ const CANCELLED = { outcome: { outcome: 'cancelled' } };
 const REQUESTS: Readonly<Record<string, RequestHandler>> = {
   'session/request_permission': async (session, params) =>
     session === undefined ? CANCELLED : session.permissions.ask(params),
+  'craft/drainMidTurnQueue': async (session) =>
+    session?.turns.drainMidTurn() ?? { messages: [], items: [], hasQueuedPrompt: false },
   '_qwencode/start_turn': async () => ({ accepted: false }),
 };
+
+/** Something said about a session; `session/update` when `method` is undefined. */
+interface EarlyEvent {
+  readonly method: string | undefined;
+  readonly params: Params;
+}
 
 export class SessionSink implements AgentSink {
   readonly #sessions: Sessions;
   readonly #clock: Clock;
   readonly #log: Log;
-  readonly #early = new EarlyEvents<Params>();
+  readonly #early = new EarlyEvents<EarlyEvent>();
 
   constructor(sessions: Sessions, clock: Clock, log: Log) {
     this.#sessions = sessions;
@@ -37,19 +45,30 @@ export class SessionSink implements AgentSink {
   }
 
   update(sessionId: string, params: Params): void {
-    const session = this.#sessions.find(sessionId);
-    if (session !== undefined) session.agentUpdate(params);
-    else if (!this.#early.keep(sessionId, params, this.#clock.nowMs()))
-      this.#log.warn({ sessionId }, 'update for an unknown session dropped');
+    this.#deliver(sessionId, { method: undefined, params });
   }
 
   /** Hands over what came before the session was known. */
   adopt(session: Session): void {
-    for (const params of this.#early.take(session.sessionId)) session.agentUpdate(params);
+    for (const event of this.#early.take(session.sessionId)) this.#apply(session, event);
   }
 
-  notification(method: string, _params: Params): void {
-    this.#log.debug({ method }, 'notification of the agent has no handler');
+  notification(method: string, params: Params): void {
+    if (typeof params.sessionId === 'string') this.#deliver(params.sessionId, { method, params });
+    else this.#log.debug({ method }, 'notification of the agent names no session');
+  }
+
+  #deliver(sessionId: string, event: EarlyEvent): void {
+    const session = this.#sessions.find(sessionId);
+    if (session !== undefined) this.#apply(session, event);
+    else if (!this.#early.keep(sessionId, event, this.#clock.nowMs()))
+      this.#log.warn({ sessionId: truncated(sessionId) }, 'event for an unknown session dropped');
+  }
+
+  #apply(session: Session, { method, params }: EarlyEvent): void {
+    if (method === undefined) session.agentUpdate(params);
+    else if (!session.agentNotification(method, params))
+      this.#log.debug({ method: truncated(method) }, 'notification of the agent means nothing here');
   }
 
   async request(method: string, params: Params): Promise<unknown> {

@@ -14,6 +14,7 @@ import { readProcStat, rssBytesOfGroup } from './contract/proc.ts';
 import { Feed } from './feed.ts';
 import type { GuardPolicy } from './http/guard.ts';
 import { Listener } from './http/listen.ts';
+import { RateGate } from './http/rate-gate.ts';
 import { clientRoutes, controlRoutes, type RouteContext } from './http/routes.ts';
 import { createDaemonServer } from './http/server.ts';
 import type { PermissionSettings } from './permissions.ts';
@@ -87,13 +88,14 @@ export class Daemon {
       sink: this.#sink,
       sessionsOn: (channel) => this.#sessions.all().filter((session) => session.channel === channel).length,
     });
+    const rateGate = config.isRateLimited ? new RateGate(limits, clock) : undefined;
     const context = this.#routeContext(permissionSettings);
     const routes = [
       ...clientRoutes(context),
       ...(config.coordinated === undefined ? [] : controlRoutes(context)),
     ];
     this.#listener = new Listener(config.listen, () =>
-      createDaemonServer({ routes, guard: this.#guard(), limits, log }),
+      createDaemonServer({ routes, guard: this.#guard(), limits, log, rateGate }),
     );
   }
 
@@ -211,10 +213,11 @@ export class Daemon {
   }
 
   #conditionalFeatures(): readonly string[] {
-    const { requireAuth, coordinated, allowedOrigins, limits } = this.#config;
+    const { requireAuth, coordinated, allowedOrigins, isRateLimited, limits } = this.#config;
     return [
       ...(requireAuth && coordinated === undefined ? ['require_auth'] : []),
       ...(allowedOrigins.length > 0 ? ['allow_origin'] : []),
+      ...(isRateLimited ? ['rate_limit'] : []),
       ...(limits.promptDeadlineMs > 0 ? ['prompt_absolute_deadline'] : []),
       ...(limits.writerIdleTimeoutMs > 0 ? ['writer_idle_timeout'] : []),
     ];

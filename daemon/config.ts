@@ -35,6 +35,7 @@ export interface DaemonConfig {
   readonly stateDir: string | undefined;
   readonly permissionPolicy: PermissionPolicy;
   readonly consensusQuorum: number | undefined;
+  readonly isRateLimited: boolean;
   readonly limits: Limits;
   readonly logLevel: string;
 }
@@ -54,6 +55,7 @@ const TEXT_FLAGS = {
   'state-dir': { type: 'string' },
   'permission-policy': { type: 'string' },
   'consensus-quorum': { type: 'string' },
+  'rate-limit': { type: 'boolean' },
   'log-level': { type: 'string' },
   incarnation: { type: 'string' },
   help: { type: 'boolean' },
@@ -95,12 +97,17 @@ export function standaloneConfig({ values }: Arguments, env: NodeJS.ProcessEnv):
   const requireAuth = values['require-auth'] === true;
   if (requireAuth && token === undefined)
     throw new ConfigError('--require-auth needs a token: give --token or set QWEN_SERVER_TOKEN');
+  const listen = parseListen(text('socket'), text('hostname'), text('port'));
+  if (listen.kind === 'tcp' && !isLoopbackAddress(unbracketed(listen.host)) && token === undefined)
+    throw new ConfigError(
+      `--hostname ${listen.host} can be reached from other machines and needs a token: give --token or set QWEN_SERVER_TOKEN`,
+    );
   const logLevel = text('log-level') ?? 'info';
   if (!LOG_LEVELS.includes(logLevel))
     throw new ConfigError(`--log-level must be one of ${LOG_LEVELS.join(', ')}, got "${logLevel}"`);
   return Object.freeze({
     workspace: boundWorkspace(text('workspace')),
-    listen: parseListen(text('socket'), text('hostname'), text('port')),
+    listen,
     token,
     requireAuth,
     allowedOrigins: parseOrigins((values['allow-origin'] as readonly string[] | undefined) ?? [], token),
@@ -109,6 +116,7 @@ export function standaloneConfig({ values }: Arguments, env: NodeJS.ProcessEnv):
     agentEnv: agentEnvironment(env),
     stateDir: text('state-dir'),
     ...parsePolicy(text('permission-policy'), text('consensus-quorum')),
+    isRateLimited: values['rate-limit'] === true,
     limits: parseLimits(text),
     logLevel,
   });
@@ -126,8 +134,8 @@ export function coordinatedConfig(request: HandshakeRequest, env: NodeJS.Process
     agent: request.agent,
     agentEnv: { ...agentEnvironment(env), [INCARNATION_ENV]: request.incarnation },
     stateDir: request.stateDir,
-    permissionPolicy: 'first-responder' as const,
-    consensusQuorum: undefined,
+    ...parsePolicy(request.permissionPolicy, request.consensusQuorum ?? undefined),
+    isRateLimited: request.rateLimit,
     limits: request.limits,
     logLevel: request.logLevel,
   });
@@ -169,14 +177,14 @@ function parseOrigins(given: readonly string[], token: string | undefined): read
     }
   });
   const foreign = origins.find(
-    (origin) => origin === '*' || !isLoopbackAddress(new URL(origin).hostname.replace(/^\[|\]$/g, '')),
+    (origin) => origin === '*' || !isLoopbackAddress(unbracketed(new URL(origin).hostname)),
   );
   if (foreign !== undefined && token === undefined)
     throw new ConfigError(`--allow-origin ${foreign} needs a token: give --token or set QWEN_SERVER_TOKEN`);
   return origins;
 }
 
-function parsePolicy(policy = 'first-responder', quorum: string | undefined) {
+function parsePolicy(policy = 'first-responder', quorum: string | number | undefined) {
   const permissionPolicy = PERMISSION_POLICIES.find((candidate) => candidate === policy);
   if (permissionPolicy === undefined)
     throw new ConfigError(
@@ -185,7 +193,7 @@ function parsePolicy(policy = 'first-responder', quorum: string | undefined) {
   if (quorum === undefined) return { permissionPolicy, consensusQuorum: undefined };
   if (permissionPolicy !== 'consensus')
     throw new ConfigError('--consensus-quorum needs --permission-policy consensus');
-  if (!/^[1-9]\d{0,5}$/.test(quorum))
+  if (!/^[1-9]\d{0,5}$/.test(String(quorum)))
     throw new ConfigError(`--consensus-quorum must be a positive whole number, got "${quorum}"`);
   return { permissionPolicy, consensusQuorum: Number(quorum) };
 }
@@ -208,4 +216,9 @@ function parseLimits(text: (flag: string) => string | undefined): Limits {
 function agentEnvironment(env: NodeJS.ProcessEnv): Record<string, string | undefined> {
   const isOurs = (name: string) => name === 'QWEN_SERVER_TOKEN' || name.startsWith('QWEN_COORDINATOR_');
   return Object.fromEntries(Object.entries(env).filter(([name]) => !isOurs(name)));
+}
+
+/** An IPv6 address without its URL brackets. */
+function unbracketed(host: string): string {
+  return host.replace(/^\[|\]$/g, '');
 }

@@ -17,6 +17,7 @@ import {
 } from './domain/permission-book.ts';
 import { judgeVote, type Outcome } from './domain/permission-policy.ts';
 import type { PromptEntry } from './domain/prompt-queue.ts';
+import { asRecord } from './domain/records.ts';
 
 export interface PermissionSettings {
   readonly policy: PermissionPolicy;
@@ -73,7 +74,7 @@ export class Permissions {
     const prompt = this.#o.runningPrompt();
     const question: Question = {
       requestId: `${settings.requestIdPrefix}${randomUUID()}`,
-      toolCall: asObject(params.toolCall),
+      toolCall: asRecord(params.toolCall),
       options: parseOptions(params.options),
       promptId: prompt?.promptId,
       createdAtMs: clock.nowMs(),
@@ -207,7 +208,7 @@ function invalidOption(requestId: string, optionId: string) {
 }
 
 function parseOutcome(value: unknown): Outcome {
-  const raw = asObject(value);
+  const raw = asRecord(value);
   if (raw.outcome === 'cancelled') return { outcome: 'cancelled' };
   if (raw.outcome === 'selected' && typeof raw.optionId === 'string' && raw.optionId !== '')
     return { outcome: 'selected', optionId: raw.optionId };
@@ -216,12 +217,12 @@ function parseOutcome(value: unknown): Outcome {
 
 function parseOptions(value: unknown): readonly PermissionOption[] {
   if (!Array.isArray(value)) return [];
-  return value.filter((option): option is PermissionOption => typeof asObject(option).optionId === 'string');
+  return value.filter((option): option is PermissionOption => typeof asRecord(option).optionId === 'string');
 }
 
 /** What a vote may add to the agent's answer, next to the outcome. */
 function answerExtras(body: JsonObject): Params {
-  const answers = Object.entries(asObject(body.answers));
+  const answers = Object.entries(asRecord(body.answers));
   const areStrings = answers.length > 0 && answers.every(([, value]) => typeof value === 'string');
   const mode = body.expectedPlanExecutionMode;
   return {
@@ -233,10 +234,4 @@ function answerExtras(body: JsonObject): Params {
 function cancelledAnswer(reason?: CancelReason): Params {
   const meta = reason === undefined ? {} : { _meta: { 'qwen.daemon.permissionCancelReason': reason } };
   return { outcome: { outcome: 'cancelled' }, ...meta };
-}
-
-function asObject(value: unknown): Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-    ? (value as Record<string, unknown>)
-    : {};
 }

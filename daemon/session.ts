@@ -1,5 +1,5 @@
 // One live session: its bus, clients, turns and permission questions, and what a status request shows of it.
-import type { AgentChannel, AgentExit } from './agent/agent.ts';
+import type { AgentChannel, AgentExit, Params } from './agent/agent.ts';
 import { Bus } from './bus.ts';
 import type { Clock } from './contract/clock.ts';
 import { fail } from './contract/errors.ts';
@@ -7,8 +7,11 @@ import type { FeedPrompt, FeedSession } from './contract/feed.ts';
 import type { Limits } from './contract/limits.ts';
 import type { Log } from './contract/log.ts';
 import { ClientRegistry } from './domain/clients.ts';
+import { type MetadataPatch, type PullRequest, withPullRequest } from './domain/metadata.ts';
+import { translate } from './domain/translate.ts';
+import { Models } from './models.ts';
 import { type PermissionSettings, Permissions } from './permissions.ts';
-import { Turns } from './turns.ts';
+import { type Abort, Turns } from './turns.ts';
 
 export interface SessionOptions {
   readonly sessionId: string;
@@ -34,11 +37,14 @@ export class Session {
   readonly clients = new ClientRegistry();
   readonly turns: Turns;
   readonly permissions: Permissions;
+  readonly models: Models;
   readonly createdAtMs: number;
   readonly #o: SessionOptions;
   #state: State = 'open';
   #lastSeenAtMs: number;
   #lastActivityAtMs: number;
+  #displayName: string | undefined;
+  #prs: readonly PullRequest[] = [];
 
   constructor(options: SessionOptions) {
     const { sessionId, channel, clock, limits, log } = options;
@@ -80,6 +86,7 @@ export class Session {
       settings: options.permissionSettings,
       runningPrompt: () => this.turns.running,
     });
+    this.models = new Models({ sessionId, bus: this.bus, channel, limits });
   }
 
   get hasEnded(): boolean {
@@ -119,13 +126,31 @@ export class Session {
   }
 
   /** A `session/update` of the agent: goes out verbatim, as part of the running turn if there is one. */
-  agentUpdate(params: Readonly<Record<string, unknown>>): void {
-    const running = this.turns.running;
-    this.bus.publish(
-      'session_update',
-      params,
-      running === undefined ? {} : { promptId: running.promptId, originatorClientId: running.clientId },
-    );
+  agentUpdate(params: Params): void {
+    this.bus.publish('session_update', params, this.#turnTags());
+  }
+
+  /** Any other notification of the agent about this session. @returns false when it means nothing here. */
+  agentNotification(method: string, params: Params): boolean {
+    const events = translate(method, params);
+    for (const { type, data, isOfTurn } of events ?? []) {
+      if (type === 'session_metadata_updated') this.#displayName = String(data.displayName);
+      this.bus.publish(type, data, isOfTurn === true ? this.#turnTags() : {});
+    }
+    return events !== undefined;
+  }
+
+  /** Applies what a client says of the session. @returns the values that are now in force. */
+  patchMetadata(patch: MetadataPatch, clientId: string | undefined): Readonly<Record<string, unknown>> {
+    if (patch.displayName !== undefined) this.#displayName = patch.displayName;
+    if (patch.pr !== undefined) this.#prs = withPullRequest(this.#prs, patch.pr);
+    const current = { sessionId: this.sessionId, ...this.#metadata() };
+    if (patch.displayName !== undefined || patch.pr !== undefined) {
+      const source = patch.displayName === undefined ? {} : { titleSource: 'manual' };
+      const tags = { originatorClientId: clientId };
+      this.bus.publish('session_metadata_updated', { ...current, ...source }, tags);
+    }
+    return current;
   }
 
   /** Ends in order on behalf of somebody: prompts, questions, `session_closed`, streams. Only the first call counts. */
@@ -167,6 +192,7 @@ export class Session {
       createdAtMs: this.createdAtMs,
       lastSeenAtMs: this.#lastSeenAtMs,
       clients: this.clients.snapshot(),
+      ...(this.#displayName === undefined ? {} : { displayName: this.#displayName }),
       ...this.#o.source,
       isDefault,
     };
@@ -181,6 +207,7 @@ export class Session {
       workspaceCwd: this.#o.workspaceCwd,
       createdAt: new Date(this.createdAtMs).toISOString(),
       updatedAt: new Date(this.lastActivityAtMs).toISOString(),
+      ...this.#metadata(),
       ...this.#o.source,
       clientCount: this.clients.size,
       hasActivePrompt: turns.running !== undefined,
@@ -201,8 +228,20 @@ export class Session {
     };
   }
 
+  #turnTags() {
+    const running = this.turns.running;
+    return running === undefined ? {} : { promptId: running.promptId, originatorClientId: running.clientId };
+  }
+
+  #metadata() {
+    return {
+      ...(this.#displayName === undefined ? {} : { displayName: this.#displayName }),
+      ...(this.#prs.length === 0 ? {} : { prs: this.#prs }),
+    };
+  }
+
   #end(
-    prompts: Parameters<Turns['abortAll']>[0],
+    prompts: Abort,
     type: 'session_closed' | 'session_died',
     data: Readonly<Record<string, unknown>>,
   ): boolean {

@@ -1,7 +1,7 @@
 // The only stateful service: id -> session. Who attaches, what is spawned, when a session ends, and what is told of it.
 import { randomUUID } from 'node:crypto';
 import type { AgentChannel, AgentExit, AgentHost } from './agent/agent.ts';
-import { closeSession } from './agent/extensions.ts';
+import { closeSession, setTitle } from './agent/extensions.ts';
 import type { Clock, Timer } from './contract/clock.ts';
 import { fail } from './contract/errors.ts';
 import type { FeedBody } from './contract/feed.ts';
@@ -9,6 +9,7 @@ import type { Limits } from './contract/limits.ts';
 import type { Log } from './contract/log.ts';
 import { sessionKey } from './contract/wire.ts';
 import type { CreateRequest } from './domain/create-request.ts';
+import type { MetadataPatch } from './domain/metadata.ts';
 import type { PermissionSettings } from './permissions.ts';
 import type { Session } from './session.ts';
 import { type SpawnedSession, spawnOnAgent } from './spawn.ts';
@@ -110,6 +111,19 @@ export class Sessions {
     return atMs;
   }
 
+  /** Applies a client's metadata and tells the coordinator. The agent hears of a name too, where it can. */
+  patchMetadata(session: Session, patch: MetadataPatch, clientId: string | undefined) {
+    const current = session.patchMetadata(patch, clientId);
+    this.#tellSession(session);
+    if (patch.displayName !== undefined) void this.#titleOnAgent(session, patch.displayName);
+    return current;
+  }
+
+  /** Publishes a workspace event on every live session's bus, each with its own id. */
+  broadcast(type: string, data: Readonly<Record<string, unknown>>, clientId: string | undefined): void {
+    for (const session of this.all()) session.bus.publish(type, data, { originatorClientId: clientId });
+  }
+
   /** Releases one registration; unknown ids are ignored. May close the session. */
   detach(session: Session, clientId: string | undefined): void {
     if (clientId === undefined || !session.clients.release(clientId)) return;
@@ -195,11 +209,8 @@ export class Sessions {
     const { limits } = this.#o;
     const place = request.sessionId ?? randomUUID();
     this.#checkFree(request.sessionId);
-    if (limits.maxSessions > 0 && this.#byId.size + this.#spawning.size >= limits.maxSessions)
-      throw fail('session_limit_exceeded', `The workspace has ${limits.maxSessions} sessions, its limit`, {
-        limit: limits.maxSessions,
-        scope: 'workspace',
-      });
+    checkCap(this.#byId.size + this.#spawning.size, limits.maxSessions, 'workspace');
+    checkCap(this.#byId.size + this.#spawning.size, limits.maxTotalSessions, 'total');
     this.#spawning.add(place);
     this.#retirement?.cancel();
     try {
@@ -270,6 +281,14 @@ export class Sessions {
     }
   }
 
+  async #titleOnAgent({ sessionId, channel }: Session, displayName: string): Promise<void> {
+    try {
+      await setTitle(channel, sessionId, displayName, this.#o.limits.initializeTimeoutMs);
+    } catch (error) {
+      this.#o.log.warn({ err: error, sessionId }, 'the agent did not take the title');
+    }
+  }
+
   #forget(session: Session, reason: string): void {
     this.#byId.delete(session.sessionId);
     if (this.#defaultId === session.sessionId) this.#defaultId = undefined;
@@ -282,7 +301,8 @@ export class Sessions {
   #retireIfEmpty(): void {
     if (this.#byId.size + this.#spawning.size > 0 || this.#isStopping) return;
     this.#retirement?.cancel();
-    this.#retirement = this.#o.clock.after(this.#o.limits.channelIdleTimeoutMs, () => {
+    const { channelIdleTimeoutMs, channelReuseMs } = this.#o.limits;
+    this.#retirement = this.#o.clock.after(Math.max(channelIdleTimeoutMs, channelReuseMs), () => {
       const channel = this.#o.agent().current();
       if (this.#byId.size + this.#spawning.size > 0 || channel === undefined) return;
       void this.#o.agent().retire(channel);
@@ -292,4 +312,10 @@ export class Sessions {
   #tellSession(session: Session): number {
     return this.#o.tell({ type: 'session', session: session.feedSession(this.isDefault(session)) });
   }
+}
+
+/** @throws ApiError 503 when the cap (0 = none) is reached. */
+function checkCap(used: number, limit: number, scope: 'workspace' | 'total'): void {
+  if (limit === 0 || used < limit) return;
+  throw fail('session_limit_exceeded', `There are ${used} sessions; the limit is ${limit}`, { limit, scope });
 }

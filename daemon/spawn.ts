@@ -105,13 +105,12 @@ async function newSession(
 }
 
 async function applyModel(session: Session, modelId: string, context: SpawnContext): Promise<boolean> {
-  const { sessionId, channel, bus } = session;
   try {
-    await channel.request('session/set_model', { sessionId, modelId }, context.limits.initializeTimeoutMs);
-    bus.publish('model_switched', { sessionId, modelId });
+    await session.models.switchTo(modelId, undefined);
     return true;
   } catch (error) {
-    bus.publish('model_switch_failed', { sessionId, requestedModelId: modelId, error: String(error) });
+    // The bus has told it; the session is kept on its old model.
+    context.log.info({ err: error, sessionId: session.sessionId, modelId }, 'model refused at creation');
     return false;
   }
 }

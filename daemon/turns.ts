@@ -1,18 +1,21 @@
 // The turns of one session: prompts admitted, run one after the other on the agent, and settled exactly once each,
 // on every path (end, error, cancel, removal, deadline, close, crash, shutdown).
 import { randomUUID } from 'node:crypto';
-import { AgentCallError, type AgentChannel, AgentGone } from './agent/agent.ts';
+import { AgentCallError, type AgentChannel } from './agent/agent.ts';
 import { cancelTurn } from './agent/extensions.ts';
 import type { Bus } from './bus.ts';
 import type { Clock, Timer } from './contract/clock.ts';
-import { fail } from './contract/errors.ts';
+import { fail, failPlain } from './contract/errors.ts';
 import type { FeedPrompt } from './contract/feed.ts';
 import type { JsonObject } from './contract/json-body.ts';
 import type { Limits } from './contract/limits.ts';
 import type { Log } from './contract/log.ts';
-import { type PromptEntry, PromptQueue, promptText } from './domain/prompt-queue.ts';
+import { type MidTurnMessage, MidTurnQueue } from './domain/mid-turn.ts';
+import { type PromptEntry, PromptQueue } from './domain/prompt-queue.ts';
 import { effectiveDeadlineMs, parsePromptRequest } from './domain/prompt-request.ts';
+import { asRecord } from './domain/records.ts';
 import type { Permissions } from './permissions.ts';
+import { type TurnError, TurnEvents } from './turn-events.ts';
 
 export interface TurnsOptions {
   readonly sessionId: string;
@@ -28,17 +31,23 @@ export interface TurnsOptions {
   readonly onIdle: () => void;
 }
 
-export interface TurnError {
-  readonly message: string;
-  readonly code?: string;
-  readonly errorKind?: string;
-}
-
 export interface Admission {
   readonly promptId: string;
   /** Head of the bus before the prompt's first frame: a subscriber from here misses nothing. */
   readonly lastEventId: number;
   readonly eventEpoch: string;
+}
+
+export type MidTurnAnswer =
+  | { readonly accepted: true; readonly messageId: string }
+  | { readonly accepted: false; readonly reason: 'session_idle' };
+
+/** What every prompt ends with when the session ends under it. */
+export interface Abort {
+  readonly running: TurnError;
+  readonly waiting: TurnError;
+  /** The agent failed the running prompt, so clients hear `prompt_cancelled` first. */
+  readonly isAgentGone: boolean;
 }
 
 /** What became of the running prompt before the agent answered. */
@@ -52,14 +61,17 @@ interface Running {
 
 export class Turns {
   readonly #o: TurnsOptions;
+  readonly #events: TurnEvents;
   readonly #queue: PromptQueue;
+  readonly #midTurn = new MidTurnQueue();
   #running: Running | undefined;
   #lastError: TurnError | undefined;
-  /** Set while the agent has not answered a prompt that was settled without it (deadline). */
+  /** Runs while the agent has not let go of a prompt that was settled without it (deadline). */
   #busyAgent: Timer | undefined;
 
   constructor(options: TurnsOptions) {
     this.#o = options;
+    this.#events = new TurnEvents(options);
     this.#queue = new PromptQueue(options.limits.maxPendingPromptsPerSession);
   }
 
@@ -107,7 +119,7 @@ export class Turns {
         pendingCount: this.#queue.size,
       });
     const lastEventId = bus.ring.head;
-    const entry = this.#queue.admit({
+    const { promptId } = this.#admit({
       promptId: randomUUID(),
       clientId,
       content: request.content,
@@ -115,28 +127,53 @@ export class Turns {
       queuedAtMs: clock.nowMs(),
       deadlineMs: effectiveDeadlineMs(limits.promptDeadlineMs, request.deadlineMs),
     });
-    this.#tell(entry, 'queued');
-    if (entry.hadToQueue) this.#publishPending('pending_prompt_added', entry, { queuedAt: entry.queuedAtMs });
-    this.#startNext();
-    return { promptId: entry.promptId, lastEventId, eventEpoch: bus.epoch };
+    return { promptId, lastEventId, eventEpoch: bus.epoch };
+  }
+
+  /** Takes a message for the running turn. @throws ApiError 400 when it is no text. */
+  addMidTurn(message: unknown, clientId: string | undefined): MidTurnAnswer {
+    if (typeof message !== 'string' || message.trim() === '')
+      throw failPlain(400, '`message` must be a non-blank string');
+    if (this.#running === undefined) return { accepted: false, reason: 'session_idle' };
+    const queuedAtMs = this.#o.clock.nowMs();
+    const entry = { messageId: randomUUID(), text: message, clientId, queuedAtMs };
+    this.#midTurn.add(entry);
+    this.#events.midTurnAdded(entry);
+    return { accepted: true, messageId: entry.messageId };
+  }
+
+  /** The agent takes the waiting messages into its turn. */
+  drainMidTurn(): Readonly<Record<string, unknown>> {
+    const messages = this.#midTurn.drain();
+    if (messages.length > 0) this.#events.midTurnInjected(messages, this.running);
+    return {
+      messages: messages.map(({ text }) => text),
+      items: messages.map(({ messageId: id, text }) => ({ id, text })),
+      hasQueuedPrompt: this.waiting.length > 0,
+    };
   }
 
   /** Cancels the running prompt, if any; resolves when the agent has acknowledged. */
   async cancel(): Promise<void> {
     const running = this.#running;
     if (running === undefined) return;
-    this.#markCancelled(running);
+    if (running.cancelledAtMs === undefined) {
+      this.#markCancelled(running);
+      this.#o.permissions().cancelAll('agent_cancelled');
+    }
     await this.#cancelOnAgent();
   }
 
-  /** Takes a prompt out of the queue, or cancels it when it runs. @returns false when there is no such prompt. */
+  /** Takes a prompt or mid-turn message out, or cancels the running one. @returns false when there is none such. */
   async remove(promptId: string): Promise<boolean> {
+    const message = this.#midTurn.remove(promptId);
+    if (message !== undefined) this.#events.midTurnRemoved(message);
     const waiting = this.#queue.removeWaiting(promptId);
     if (waiting !== undefined) {
-      this.#publishPending('pending_prompt_completed', waiting, { state: 'removed' });
+      this.#events.left(waiting, 'removed');
       this.#complete(waiting, 'cancelled', {});
-      return true;
     }
+    if (message !== undefined || waiting !== undefined) return true;
     const running = this.#running;
     if (running?.entry.promptId !== promptId) return false;
     running.isRemoved = true;
@@ -144,29 +181,34 @@ export class Turns {
     return true;
   }
 
-  /** Ends every prompt with the same error: the session closes, or its agent or daemon goes away. */
-  abortAll(error: {
-    readonly running: TurnError;
-    readonly waiting: TurnError;
-    readonly isAgentGone: boolean;
-  }): void {
+  /** Ends every prompt, each with its terminal event. The session has ended: nothing starts any more. */
+  abortAll(abort: Abort): void {
     const waiting = this.#queue.clearWaiting();
+    const messages = this.#midTurn.drain();
     const running = this.#running;
     if (running !== undefined) {
-      if (error.isAgentGone) this.#publishForwardFailed(running);
-      this.#settle(running.entry, () => this.#failTurn(running.entry, error.running));
+      if (abort.isAgentGone) this.#markCancelled(running, 'forward_failed');
+      this.#settle(running.entry, () => this.#failTurn(running.entry, abort.running));
     }
     for (const entry of waiting) {
-      this.#failTurn(entry, error.waiting);
-      this.#publishPending('pending_prompt_completed', entry, { state: 'removed' });
+      this.#failTurn(entry, abort.waiting);
+      this.#events.left(entry, 'removed');
     }
+    for (const message of messages) this.#events.midTurnRemoved(message);
+  }
+
+  #admit(prompt: Omit<PromptEntry, 'hadToQueue'>): PromptEntry {
+    const entry = this.#queue.admit(prompt);
+    this.#events.admitted(entry);
+    this.#startNext();
+    return entry;
   }
 
   #startNext(): void {
     if (this.#busyAgent !== undefined) return;
     const entry = this.#queue.startNext();
     if (entry === undefined) return;
-    const { bus, clock, sessionId } = this.#o;
+    const { clock } = this.#o;
     const running: Running = {
       entry,
       startedAtMs: clock.monotonicMs(),
@@ -175,17 +217,7 @@ export class Turns {
       deadline: undefined,
     };
     this.#running = running;
-    this.#tell(entry, 'running');
-    if (entry.hadToQueue) this.#publishPending('pending_prompt_started', entry, {});
-    for (const content of entry.content)
-      bus.publish(
-        'session_update',
-        {
-          sessionId,
-          update: { sessionUpdate: 'user_message_chunk', content, _meta: { source: 'bridge-echo' } },
-        },
-        this.#tags(entry),
-      );
+    this.#events.started(entry);
     if (entry.deadlineMs !== undefined)
       running.deadline = clock.after(entry.deadlineMs, () => this.#deadlinePassed(running));
     void this.#runOnAgent(running);
@@ -197,18 +229,18 @@ export class Turns {
     const { entry } = running;
     try {
       const params = { ...entry.request, sessionId, prompt: entry.content };
-      const answer = (await channel.request('session/prompt', params, undefined)) as Record<string, unknown>;
-      this.#settle(entry, () => this.#agentEnded(running, answer ?? {}));
+      const answer = await channel.request('session/prompt', params, undefined);
+      this.#settle(entry, () => this.#agentEnded(running, asRecord(answer)));
     } catch (error) {
       this.#settle(entry, () => this.#agentFailed(running, describeFailure(error)));
     }
     this.#agentFree();
   }
 
-  #agentEnded(running: Running, answer: Record<string, unknown>): void {
+  #agentEnded(running: Running, answer: Readonly<Record<string, unknown>>): void {
     const stopReason = typeof answer.stopReason === 'string' ? answer.stopReason : 'end_turn';
-    const branchPoint = (answer._meta as Record<string, unknown> | undefined)?.['qwen.branchPoint'];
-    const cancelledAtMs = running.cancelledAtMs;
+    const branchPoint = asRecord(answer._meta)['qwen.branchPoint'];
+    const { cancelledAtMs } = running;
     // Questions that the agent did not wait for can have no answer any more.
     this.#o.permissions().cancelAll('agent_cancelled');
     this.#complete(running.entry, running.isRemoved ? 'cancelled' : stopReason, {
@@ -226,7 +258,7 @@ export class Turns {
 
   #agentFailed(running: Running, error: TurnError): void {
     this.#o.permissions().cancelAll('agent_cancelled');
-    this.#publishForwardFailed(running);
+    this.#markCancelled(running, 'forward_failed');
     this.#failTurn(running.entry, error);
   }
 
@@ -265,71 +297,59 @@ export class Turns {
   /** Runs `publishTerminal` if the prompt still runs; the one place where a running prompt ends. */
   #settle(entry: PromptEntry, publishTerminal: () => void): void {
     if (!this.#queue.settle(entry.promptId)) return;
-    const running = this.#running;
-    running?.deadline?.cancel();
+    const isRemoved = this.#running?.isRemoved === true;
+    this.#running?.deadline?.cancel();
     this.#running = undefined;
-    if (running?.isRemoved === true)
-      this.#publishPending('pending_prompt_completed', entry, { state: 'removed' });
+    if (isRemoved) this.#events.left(entry, 'removed');
     publishTerminal();
-    if (entry.hadToQueue && running?.isRemoved !== true)
-      this.#publishPending('pending_prompt_completed', entry, { state: 'completed' });
+    if (entry.hadToQueue && !isRemoved) this.#events.left(entry, 'completed');
+    this.#requeueMidTurn();
     this.#startNext();
     if (this.isIdle) this.#o.onIdle();
   }
 
-  #markCancelled(running: Running): void {
-    if (running.cancelledAtMs !== undefined) return;
-    running.cancelledAtMs = this.#o.clock.nowMs();
-    this.#o.bus.publish('prompt_cancelled', { sessionId: this.#o.sessionId }, this.#tags(running.entry));
-    this.#o.permissions().cancelAll('agent_cancelled');
+  /** Messages that the ended turn did not take run as prompts of their own, in order and under their own ids. */
+  #requeueMidTurn(): void {
+    for (const message of this.#midTurn.drain()) this.#queue.admit(asPrompt(message));
   }
 
-  #publishForwardFailed(running: Running): void {
+  /** Tells once per prompt that it is cancelled. */
+  #markCancelled(running: Running, reason?: 'forward_failed'): void {
     if (running.cancelledAtMs !== undefined) return;
     running.cancelledAtMs = this.#o.clock.nowMs();
-    const data = { sessionId: this.#o.sessionId, reason: 'forward_failed' };
-    this.#o.bus.publish('prompt_cancelled', data, this.#tags(running.entry));
+    this.#events.cancelled(running.entry, reason);
   }
 
-  #complete(entry: PromptEntry, stopReason: string, extras: Record<string, unknown>): void {
-    const { bus, sessionId } = this.#o;
+  #complete(entry: PromptEntry, stopReason: string, extras: Readonly<Record<string, unknown>>): void {
     this.#lastError = undefined;
-    this.#tell(entry, 'completed', stopReason);
-    const data = { sessionId, stopReason, promptId: entry.promptId, ...extras };
-    bus.publish('turn_complete', data, this.#tags(entry));
+    this.#events.completed(entry, stopReason, extras);
   }
 
   #failTurn(entry: PromptEntry, error: TurnError): void {
-    const { bus, sessionId } = this.#o;
     this.#lastError = error;
-    this.#tell(entry, 'failed', error.code ?? 'turn_error');
-    bus.publish('turn_error', { sessionId, ...error, promptId: entry.promptId }, this.#tags(entry));
+    this.#events.failed(entry, error);
   }
+}
 
-  #publishPending(type: string, entry: PromptEntry, extras: Record<string, unknown>): void {
-    const text = type === 'pending_prompt_completed' ? {} : { text: promptText(entry.content) };
-    const data = { sessionId: this.#o.sessionId, promptId: entry.promptId, ...text, ...extras };
-    this.#o.bus.publish(type, data, this.#tags(entry));
-  }
-
-  #tags(entry: PromptEntry) {
-    return { promptId: entry.promptId, originatorClientId: entry.clientId };
-  }
-
-  #tell(entry: PromptEntry, state: FeedPrompt['state'], outcome?: string): void {
-    const { sessionId, clock, onPrompt } = this.#o;
-    const end = outcome === undefined ? {} : { outcome };
-    onPrompt({ promptId: entry.promptId, sessionId, state, atMs: clock.nowMs(), ...end });
-  }
+/** The message has been announced as pending already, so it is framed like a prompt that had to queue. */
+function asPrompt({ messageId, clientId, text, queuedAtMs }: MidTurnMessage): PromptEntry {
+  return {
+    promptId: messageId,
+    clientId,
+    content: [{ type: 'text', text }],
+    request: {},
+    queuedAtMs,
+    deadlineMs: undefined,
+    hadToQueue: true,
+  };
 }
 
 function describeFailure(error: unknown): TurnError {
   if (error instanceof AgentCallError) {
-    const data = error.data as { readonly details?: unknown; readonly errorKind?: unknown } | undefined;
-    const details = typeof data?.details === 'string' ? `${error.message}: ${data.details}` : error.message;
-    const kind = typeof data?.errorKind === 'string' ? { errorKind: data.errorKind } : {};
-    return { message: details, code: String(error.code), ...kind };
+    const { details, errorKind } = asRecord(error.data);
+    const message = typeof details === 'string' ? `${error.message}: ${details}` : error.message;
+    const kind = typeof errorKind === 'string' ? { errorKind } : {};
+    return { message, code: String(error.code), ...kind };
   }
-  if (error instanceof AgentGone) return { message: error.message };
   return { message: error instanceof Error ? error.message : String(error) };
 }

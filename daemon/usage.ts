@@ -22,6 +22,7 @@ Serves one workspace over HTTP and server-sent events, with one ACP agent behind
   --state-dir DIR        where the daemon may keep files
   --permission-policy P  first-responder (default), designated, consensus, local-only
   --consensus-quorum N   votes that decide under the consensus policy
+  --rate-limit           limit requests per client
   --log-level LEVEL      trace, debug, info (default), warn, error, fatal, silent
   --help, --version
 

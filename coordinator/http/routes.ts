@@ -28,7 +28,7 @@ export interface RouteDeps {
   readonly policy: () => GuardPolicy;
   readonly sessions: SessionDeps;
   readonly rows: SessionRows;
-  readonly fleet: Pick<Fleet, 'views' | 'view' | 'stop'>;
+  readonly fleet: Pick<Fleet, 'views' | 'view' | 'stop' | 'forget'>;
   readonly facts: CapabilityFacts;
   readonly clock: Clock;
   readonly maxBodyBytes: number;

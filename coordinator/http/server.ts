@@ -21,6 +21,9 @@ import { ClientGone, signalOf, type Visit, type Visits } from './visit.ts';
 /** Selects the workspace of requests that name none; percent-encoded like a path segment. */
 export const WORKSPACE_HEADER = 'x-qwen-workspace';
 
+/** There is one token, and whoever was admitted has shown it. */
+const DEFAULT_TOKEN_NAME = 'default';
+
 export interface ListenerDeps {
   /** Asked for each request: the port is known only once the server listens. */
   readonly policy: () => GuardPolicy;
@@ -90,7 +93,13 @@ async function accept(
       sendUnknownRoute(res, req.method ?? 'GET', pathOf(req));
       return;
     }
-    const visit: Visit = { requestId, peer: peerOf(policy, req), route, signal: signalOf(res) };
+    const visit: Visit = {
+      requestId,
+      peer: peerOf(policy, req),
+      ...(policy.token === undefined ? {} : { tokenName: DEFAULT_TOKEN_NAME }),
+      route,
+      signal: signalOf(res),
+    };
     if (route.class === 'admin') requireTrusted(policy, visit.peer);
     await dispatch(deps, own, visit, req, res);
   } catch (error) {
@@ -116,11 +125,10 @@ async function dispatch(
     return;
   }
   deps.forwarder.forward(req, res, {
+    ...visit,
     endpoint,
     path: visit.route.path,
     relay: visit.route.relay,
-    peer: visit.peer,
-    requestId: visit.requestId,
     bodyCapBytes: deps.limits.maxBodyBytes,
   });
 }

@@ -8,6 +8,7 @@ import type { JsonObject } from '../../daemon/contract/json-body.ts';
 import type { Log } from '../../daemon/contract/log.ts';
 import { CLIENT_ID_HEADER } from '../../daemon/contract/wire.ts';
 import type { Endpoint, Fleet, WorkspaceKey } from '../supervise/fleet.ts';
+import type { SessionAdmission } from '../supervise/session-admission.ts';
 import type { DaemonAnswer, DaemonClient } from './daemon-client.ts';
 import { trustHeaders } from './headers.ts';
 import { type Places, workspaceOf } from './locate.ts';
@@ -32,6 +33,7 @@ export interface SessionDeps {
   readonly places: Places;
   readonly fleet: Pick<Fleet, 'ensureReady' | 'stored'>;
   readonly daemon: DaemonClient;
+  readonly admission: Pick<SessionAdmission, 'enter'>;
   readonly recorder: AnswerRecorder;
   readonly clock: Clock;
   readonly log: Log;
@@ -48,7 +50,7 @@ interface Made {
 
 /**
  * Creates or attaches a session. A refusal of the daemon's is returned like a success: status and body are the client's.
- * @throws ApiError 400 for `cwd`, 503 and 504 of the start, 507 when the session could not be stored (it is closed again).
+ * @throws ApiError 400 for `cwd`, 503 of the total cap, 503 and 504 of the start, 507 when the session could not be stored (it is closed again).
  *   ClientGone when the client left; what was made for it is then taken back.
  */
 export async function createSession(
@@ -58,6 +60,22 @@ export async function createSession(
   clientHeaders: OutgoingHttpHeaders,
 ): Promise<DaemonAnswer> {
   const workspace = chosenWorkspace(deps.places, visit, body);
+  const isSingle = body.sessionId === undefined && (body.sessionScope ?? 'single') === 'single';
+  const leave = deps.admission.enter(workspace.id, { isSingle });
+  try {
+    return await createIn(workspace, deps, visit, body, clientHeaders);
+  } finally {
+    leave();
+  }
+}
+
+async function createIn(
+  workspace: WorkspaceKey,
+  deps: SessionDeps,
+  visit: Visit,
+  body: JsonObject,
+  clientHeaders: OutgoingHttpHeaders,
+): Promise<DaemonAnswer> {
   const endpoint = await deps.fleet.ensureReady(workspace, visit.signal);
   const answer = await deps.daemon.call(endpoint, {
     method: 'POST',

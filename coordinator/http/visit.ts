@@ -1,11 +1,9 @@
 // One request's facts, settled before any handler runs: who asks, for what, and whether the client is still there.
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Peer } from '../../daemon/contract/wire.ts';
 import type { Route } from '../domain/routing.ts';
+import type { Caller } from './headers.ts';
 
-export interface Visit {
-  readonly requestId: string;
-  readonly peer: Peer;
+export interface Visit extends Caller {
   readonly route: Route;
   /** Aborted when the client goes before its answer was written in full. */
   readonly signal: AbortSignal;

@@ -62,7 +62,7 @@ function displayNameOf(value: unknown): string | undefined {
 
 export interface RemovalDeps {
   readonly book: WorkspaceBook;
-  readonly fleet: Pick<Fleet, 'stop' | 'view'>;
+  readonly fleet: Pick<Fleet, 'stop' | 'forget' | 'view'>;
   readonly countLive: (workspaceId: string) => number;
 }
 
@@ -90,6 +90,7 @@ export async function removeWorkspace(
   // Forgotten before it is stopped: a request in between must not wake it again.
   deps.book.remove(workspace.id);
   await deps.fleet.stop(workspace.id, 'workspace_removed');
+  deps.fleet.forget(workspace.id);
   return {
     removed: true,
     workspaceId: workspace.id,

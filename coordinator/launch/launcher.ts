@@ -1,8 +1,7 @@
 // The seam between "a daemon should run" and how it comes to run. `process.ts` is the embedded implementation;
 // another one may hand daemons to a service manager. Nothing outside launch/ knows about processes or signals.
 
-import type { ReadyLine } from '../../daemon/contract/handshake.ts';
-import type { Limits } from '../../daemon/contract/limits.ts';
+import type { BridgeSettings, ReadyLine } from '../../daemon/contract/handshake.ts';
 
 export interface LaunchSpec {
   readonly workspaceId: string;
@@ -11,13 +10,11 @@ export interface LaunchSpec {
   readonly incarnation: string;
   readonly socketPath: string;
   readonly secret: string;
-  readonly agent: string;
-  readonly limits: Limits;
+  readonly bridge: BridgeSettings;
   /** The daemon's stdout and stderr are appended here. */
   readonly logPath: string;
   /** What the daemon may keep on disk. */
   readonly daemonStateDir: string;
-  readonly logLevel: string;
 }
 
 /** What is needed to find a daemon again after a restart of the coordinator. */

@@ -130,14 +130,12 @@ function deathWords({ code, signal }: ChildExit, logPath: string): string {
 
 function handshakeRequest(spec: LaunchSpec): HandshakeRequest {
   return {
+    ...spec.bridge,
     contract: CONTRACT_VERSION,
     incarnation: spec.incarnation,
     workspace: spec.workspacePath,
     socket: spec.socketPath,
     secret: spec.secret,
-    agent: spec.agent,
     stateDir: spec.daemonStateDir,
-    logLevel: spec.logLevel,
-    limits: spec.limits,
   };
 }

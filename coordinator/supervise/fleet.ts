@@ -52,6 +52,8 @@ export interface Fleet {
   stored(incarnation: string, seq: number): Promise<boolean>;
   /** Ends the workspace's daemon; resolves when it is gone. Resolves at once when none runs. */
   stop(workspaceId: string, reason: string): Promise<void>;
+  /** Drops a removed workspace. @throws ApiError 409 `workspace_busy` while its daemon has not ended (`stop` first). */
+  forget(workspaceId: string): void;
   view(workspaceId: string): DaemonView | undefined;
   views(): readonly DaemonView[];
 }

@@ -72,13 +72,13 @@ export function incarnationOf(
   known: KnownBefore,
 ): Incarnation {
   const { incarnation, socketPath, secret } = process.mark;
-  const { logPath, limits } = deps.layoutOf(workspace, incarnation);
+  const { logPath, bridge } = deps.layoutOf(workspace, incarnation);
   return {
     id: incarnation,
     process,
     endpoint: { workspaceId: workspace.id, incarnation, socketPath, secret },
     logPath,
-    beatMs: limits.feedBeatMs,
+    beatMs: bridge.limits.feedBeatMs,
     facts: new DaemonFacts(deps.clock.monotonicMs()),
     version: known.version,
     feed: undefined,

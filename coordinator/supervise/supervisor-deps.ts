@@ -10,10 +10,7 @@ import type { Recorder } from './recorder.ts';
 import type { SuperviseSettings } from './settings.ts';
 
 /** What the composition root decides of each daemon. */
-export type DaemonLayout = Pick<
-  LaunchSpec,
-  'socketPath' | 'logPath' | 'daemonStateDir' | 'agent' | 'limits' | 'logLevel'
->;
+export type DaemonLayout = Pick<LaunchSpec, 'socketPath' | 'logPath' | 'daemonStateDir' | 'bridge'>;
 
 /**
  * Asks whoever listens on the socket for its identity (GET /control/identity with the secret as bearer).

@@ -25,8 +25,6 @@ export interface Supervisor extends Fleet {
    * Idempotent. The store must stay open until it resolves.
    */
   detach(): Promise<void>;
-  /** Drops a removed workspace. @throws ApiError 409 `workspace_busy` while its daemon has not ended (call `stop` first). */
-  forget(workspaceId: string): void;
 }
 
 export function createSupervisor(deps: SupervisorDeps): Supervisor {

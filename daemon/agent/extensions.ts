@@ -1,5 +1,5 @@
 // Calls that not every ACP agent knows, each with what to do where it does not.
-import { AgentCallError, type AgentChannel, METHOD_NOT_FOUND } from './agent.ts';
+import { AgentCallError, type AgentChannel, METHOD_NOT_FOUND, type Params } from './agent.ts';
 
 /** Channels whose agent does not know `craft/cancelPendingPrompt`: asked once, then told the standard way. */
 const withoutCancelCall = new WeakSet<AgentChannel>();
@@ -13,13 +13,25 @@ export async function closeSession(
   sessionId: string,
   timeoutMs: number,
 ): Promise<boolean> {
-  try {
-    await channel.request('qwen/control/session/close', { sessionId }, timeoutMs);
-    return true;
-  } catch (error) {
-    if (isUnknownMethod(error)) return false;
-    throw error;
-  }
+  return called(channel, 'qwen/control/session/close', { sessionId }, timeoutMs);
+}
+
+/**
+ * Gives a session its name in the agent. False where the agent has no such call.
+ * @throws AgentCallError (any other failure), AgentGone, AgentTimeout
+ */
+export async function setTitle(
+  channel: AgentChannel,
+  sessionId: string,
+  displayName: string,
+  timeoutMs: number,
+): Promise<boolean> {
+  return called(
+    channel,
+    'qwen/control/session/title',
+    { sessionId, displayName, titleSource: 'manual' },
+    timeoutMs,
+  );
 }
 
 /**
@@ -38,6 +50,21 @@ export async function cancelTurn(channel: AgentChannel, sessionId: string, timeo
     }
   }
   channel.notify('session/cancel', { sessionId });
+}
+
+async function called(
+  channel: AgentChannel,
+  method: string,
+  params: Params,
+  timeoutMs: number,
+): Promise<boolean> {
+  try {
+    await channel.request(method, params, timeoutMs);
+    return true;
+  } catch (error) {
+    if (isUnknownMethod(error)) return false;
+    throw error;
+  }
 }
 
 function isUnknownMethod(error: unknown): boolean {

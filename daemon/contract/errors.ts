@@ -16,6 +16,7 @@ export const ERRORS = {
   invalid_session_id: { status: 400 },
   invalid_session_source: { status: 400 },
   invalid_approval_mode: { status: 400 },
+  invalid_metadata: { status: 400 },
   invalid_deadline_ms: { status: 400 },
   invalid_max_queued: { status: 400 },
   invalid_option_id: { status: 400 },

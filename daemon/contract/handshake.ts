@@ -10,8 +10,20 @@ export const HANDSHAKE_FD = 3;
 /** Carries the incarnation id in the environment of daemon and agent, so that strays can be found in /proc. */
 export const INCARNATION_ENV = 'QWEN_COORDINATOR_INCARNATION';
 
+/** How a daemon bridges: what its own flags would say if it stood alone. */
+export interface BridgeSettings {
+  /** Agent profile name or command line, as the `--agent` flag takes it. */
+  readonly agent: string;
+  readonly logLevel: string;
+  readonly permissionPolicy: string;
+  /** Null: a majority. Only with the consensus policy. */
+  readonly consensusQuorum: number | null;
+  readonly rateLimit: boolean;
+  readonly limits: Limits;
+}
+
 /** Coordinator -> daemon. */
-export interface HandshakeRequest {
+export interface HandshakeRequest extends BridgeSettings {
   readonly contract: number;
   /** `<16-hex workspace id>-<n>`, unique for ever within a state directory. */
   readonly incarnation: string;
@@ -21,12 +33,8 @@ export interface HandshakeRequest {
   readonly socket: string;
   /** Bearer for this incarnation. */
   readonly secret: string;
-  /** Agent profile name or command line, as the `--agent` flag takes it. */
-  readonly agent: string;
   /** Directory for what the daemon keeps on disk (agent transcripts, recordings). */
   readonly stateDir: string;
-  readonly logLevel: string;
-  readonly limits: Limits;
 }
 
 /** Daemon -> coordinator, once it listens. */
@@ -64,6 +72,9 @@ export function parseHandshakeRequest(line: string): HandshakeRequest {
     agent: string(raw, 'agent'),
     stateDir: string(raw, 'stateDir'),
     logLevel: string(raw, 'logLevel'),
+    permissionPolicy: string(raw, 'permissionPolicy'),
+    consensusQuorum: raw.consensusQuorum === null ? null : number(raw, 'consensusQuorum'),
+    rateLimit: raw.rateLimit === true,
     limits: limitsFrom(record(raw.limits, 'limits')),
   };
 }

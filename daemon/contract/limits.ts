@@ -25,6 +25,12 @@ const MiB = 1024 * 1024;
 
 export const LIMITS = {
   maxSessions: spec('max-sessions', 'count', 32, 'live sessions of a workspace; 0 = unlimited'),
+  maxTotalSessions: spec(
+    'max-total-sessions',
+    'count',
+    800,
+    'live sessions of all workspaces; 0 = unlimited',
+  ),
   maxPendingPromptsPerSession: spec(
     'max-pending-prompts-per-session',
     'count',
@@ -96,6 +102,12 @@ export const LIMITS = {
     0,
     'agent child without sessions is kept for this long',
   ),
+  channelReuseMs: spec(
+    'channel-reuse-ms',
+    'ms',
+    1000,
+    'agent child that has just lost its last session still takes a new one for this long',
+  ),
   sessionReapIntervalMs: spec(
     'session-reap-interval-ms',
     'ms',
@@ -129,6 +141,10 @@ export const LIMITS = {
     1,
   ),
   maxBodyBytes: spec('max-body-bytes', 'bytes', 10 * MiB, 'JSON request body', 1024),
+  rateLimitPrompt: spec('rate-limit-prompt', 'count', 10, 'prompts of a client in a window', 1),
+  rateLimitMutation: spec('rate-limit-mutation', 'count', 30, 'other changes of a client in a window', 1),
+  rateLimitRead: spec('rate-limit-read', 'count', 120, 'reads of a client in a window', 1),
+  rateLimitWindowMs: spec('rate-limit-window-ms', 'ms', 60_000, 'window of the rate limits', 1),
   requestHeadTimeoutMs: spec(
     'request-head-timeout-ms',
     'ms',

@@ -42,10 +42,10 @@ export class PromptQueue {
 
   /**
    * Admits a prompt; the caller has checked `isFull`. It waits where another one runs or waits already.
-   * @returns the entry as admitted.
+   * @returns the entry as admitted; `hadToQueue` is judged here unless the caller knows it.
    */
-  admit(prompt: Omit<PromptEntry, 'hadToQueue'>): PromptEntry {
-    const entry = { ...prompt, hadToQueue: this.size > 0 };
+  admit(prompt: Omit<PromptEntry, 'hadToQueue'> & { readonly hadToQueue?: boolean }): PromptEntry {
+    const entry = { hadToQueue: this.size > 0, ...prompt };
     this.#waiting.push(entry);
     return entry;
   }

@@ -11,7 +11,7 @@ import {
   isPreflight,
 } from '../contract/access.ts';
 import { ApiError } from '../contract/errors.ts';
-import { PEER_HEADER } from '../contract/feed.ts';
+import { PEER_HEADER, TOKEN_NAME_HEADER } from '../contract/feed.ts';
 import type { Peer } from '../contract/wire.ts';
 import { headerOf } from './call.ts';
 
@@ -20,7 +20,11 @@ export type GuardPolicy =
   | { readonly kind: 'coordinated'; readonly secret: string };
 
 export type Admission =
-  | { readonly kind: 'admitted'; readonly peer: Peer; readonly headers: Readonly<Record<string, string>> }
+  | {
+      readonly kind: 'admitted';
+      readonly peer: Peer /** The client showed a token. */;
+      readonly hasToken: boolean;
+    }
   /** Answered here: a CORS preflight. */
   | { readonly kind: 'answered' };
 
@@ -32,7 +36,7 @@ export function admit(policy: GuardPolicy, req: IncomingMessage, res: ServerResp
   if (policy.kind === 'coordinated') {
     checkBearer(policy.secret, req.headers.authorization);
     const peer = headerOf(req, PEER_HEADER) === 'remote' ? 'remote' : 'loopback';
-    return { kind: 'admitted', peer, headers: {} };
+    return { kind: 'admitted', peer, hasToken: headerOf(req, TOKEN_NAME_HEADER) !== undefined };
   }
   return admitStandalone(policy.access(), req, res);
 }
@@ -47,7 +51,7 @@ function admitStandalone(access: AccessPolicy, req: IncomingMessage, res: Server
   }
   if (!(isHealthExempt(access) && isHealthRequest(req))) checkBearer(access.token, req.headers.authorization);
   const peer = isLoopbackAddress(req.socket.remoteAddress) ? 'loopback' : 'remote';
-  return { kind: 'admitted', peer, headers: corsHeaders };
+  return { kind: 'admitted', peer, hasToken: access.token !== undefined };
 }
 
 function checkedOrigin(access: AccessPolicy, req: IncomingMessage, res: ServerResponse) {

@@ -19,7 +19,16 @@ import {
   listBySelector,
   status,
 } from './routes/sessions.ts';
-import { cancel, pendingPrompts, removePrompt, submitPrompt, vote, voteInSession } from './routes/turns.ts';
+import { patchMetadata, switchModel } from './routes/settings.ts';
+import {
+  cancel,
+  midTurnMessage,
+  pendingPrompts,
+  removePrompt,
+  submitPrompt,
+  vote,
+  voteInSession,
+} from './routes/turns.ts';
 import type { Route } from './server.ts';
 
 /** What the handlers work with. */
@@ -61,11 +70,14 @@ export function clientRoutes(context: RouteContext): readonly Route[] {
     { method: 'get', path: '/session/:id/status', handler: status(context) },
     { method: 'get', path: '/session/:id/events', handler: events(context) },
     { method: 'post', path: '/session/:id/prompt', handler: submitPrompt(context) },
+    { method: 'post', path: '/session/:id/mid-turn-message', handler: midTurnMessage(context) },
     { method: 'post', path: '/session/:id/cancel', handler: cancel(context) },
     { method: 'get', path: '/session/:id/pending-prompts', handler: pendingPrompts(context) },
     { method: 'delete', path: '/session/:id/pending-prompts/:promptId', handler: removePrompt(context) },
     { method: 'post', path: '/session/:id/permission/:requestId', handler: voteInSession(context) },
     { method: 'post', path: '/permission/:requestId', handler: vote(context) },
+    { method: 'patch', path: '/session/:id/metadata', handler: patchMetadata(context), isStrict: true },
+    { method: 'post', path: '/session/:id/model', handler: switchModel(context) },
     { method: 'post', path: '/session/:id/heartbeat', handler: heartbeat(context) },
     { method: 'post', path: '/session/:id/detach', handler: detach(context) },
     { method: 'delete', path: '/session/:id', handler: closeSession(context) },

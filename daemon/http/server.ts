@@ -12,11 +12,14 @@ import { type Log, truncated } from '../contract/log.ts';
 import { acceptedRequestId, type Peer } from '../contract/wire.ts';
 import type { Answer, Handler } from './call.ts';
 import { admit, type GuardPolicy } from './guard.ts';
+import type { RateGate } from './rate-gate.ts';
 
 export interface Route {
   readonly method: 'get' | 'post' | 'patch' | 'delete';
   readonly path: string;
   readonly handler: Handler;
+  /** Changes more than a session's talk: without a token only peers on this machine may. */
+  readonly isStrict?: boolean;
 }
 
 export interface ServerOptions {
@@ -24,11 +27,14 @@ export interface ServerOptions {
   readonly guard: GuardPolicy;
   readonly limits: Limits;
   readonly log: Log;
+  /** Undefined: no rate limits. */
+  readonly rateGate: RateGate | undefined;
 }
 
 interface State {
-  peer: Peer;
-  requestId: string;
+  readonly peer: Peer;
+  readonly hasToken: boolean;
+  readonly requestId: string;
 }
 
 /** An HTTP server that does not listen yet. */
@@ -48,7 +54,9 @@ export function createDaemonServer(options: ServerOptions): Server {
       try {
         const admission = admit(guard, req, res);
         if (admission.kind === 'answered') return;
-        admitted.set(req, { peer: admission.peer, requestId });
+        const { peer, hasToken } = admission;
+        admitted.set(req, { peer, hasToken, requestId });
+        options.rateGate?.check(req, res);
         void handle(req, res);
       } catch (error) {
         req.resume();
@@ -65,21 +73,7 @@ const admitted = new WeakMap<object, State>();
 
 function createApp({ routes, limits, log }: ServerOptions): Koa {
   const app = new Koa();
-  const router = new Router();
-  for (const { method, path, handler } of routes)
-    router[method](path, async (ctx) => {
-      const body = (ctx.state.body ?? {}) as JsonObject;
-      const answer = await handler({
-        req: ctx.req,
-        res: ctx.res,
-        params: ctx.params,
-        query: ctx.URL.searchParams,
-        body,
-        peer: admitted.get(ctx.req)?.peer ?? 'remote',
-        hasLeft: () => ctx.res.destroyed || ctx.req.socket.destroyed,
-      });
-      writeAnswer(ctx, answer);
-    });
+  const router = createRouter(routes);
   // koa reports streams whose client left as errors of the application.
   app.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code !== 'ERR_STREAM_PREMATURE_CLOSE') logError(log, error);
@@ -96,6 +90,32 @@ function createApp({ routes, limits, log }: ServerOptions): Koa {
   });
   app.use(router.routes());
   return app;
+}
+
+function createRouter(routes: readonly Route[]): Router {
+  const router = new Router();
+  for (const { method, path, handler, isStrict } of routes)
+    router[method](path, async (ctx) => {
+      const state = admitted.get(ctx.req);
+      if (isStrict === true) checkStrict(state);
+      const answer = await handler({
+        req: ctx.req,
+        res: ctx.res,
+        params: ctx.params,
+        query: ctx.URL.searchParams,
+        body: (ctx.state.body ?? {}) as JsonObject,
+        peer: state?.peer ?? 'remote',
+        hasLeft: () => ctx.res.destroyed || ctx.req.socket.destroyed,
+      });
+      writeAnswer(ctx, answer);
+    });
+  return router;
+}
+
+/** @throws ApiError 401 `token_required`. */
+function checkStrict(state: State | undefined): void {
+  if (state?.hasToken === true || state?.peer === 'loopback') return;
+  throw fail('token_required', 'This route needs a token where the client is on another machine');
 }
 
 function writeAnswer(ctx: Koa.Context, answer: Answer): void {

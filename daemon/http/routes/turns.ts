@@ -75,3 +75,12 @@ export function vote({ sessions }: RouteContext): Handler {
     return ok({});
   };
 }
+
+export function midTurnMessage({ sessions }: RouteContext): Handler {
+  return (call) => {
+    const clientId = clientIdOf(call);
+    const session = sessions.get(call.params.id ?? '');
+    session.checkClient(clientId);
+    return ok(session.turns.addMidTurn(call.body.message, clientId));
+  };
+}

@@ -109,6 +109,7 @@ export async function stage(
     ensureReady: (workspace: WorkspaceKey, signal: AbortSignal) => made.wake(workspace, signal),
     endpointOf: (id: string) => ready.get(id),
     stored: (incarnation: string, seq: number) => made.stored(incarnation, seq),
+    forget: () => undefined,
     stop: (id: string) => {
       made.stopped.push(id);
       ready.delete(id);
@@ -152,6 +153,7 @@ export async function stage(
       clock,
       log,
       undoTimeoutMs: 1000,
+      admission: { enter: () => () => undefined },
     },
     facts: {
       version: '0.0.1',

@@ -71,11 +71,16 @@ export class Bench {
       incarnation: this.incarnation,
       socketPath: join(this.dir, 'd.sock'),
       secret: 'only-between-us',
-      agent: 'none',
-      limits: DEFAULT_LIMITS,
+      bridge: {
+        agent: 'none',
+        permissionPolicy: 'first-responder',
+        consensusQuorum: null,
+        rateLimit: false,
+        limits: DEFAULT_LIMITS,
+        logLevel: 'silent',
+      },
       logPath: this.logPath,
       daemonStateDir: this.dir,
-      logLevel: 'silent',
     };
   }
 

@@ -1,0 +1,75 @@
+// Requests per client and window, by tier. Off unless configured. Pure: time is an argument, memory is bounded.
+
+export type Tier = 'prompt' | 'mutation' | 'read';
+
+export interface RateLimits {
+  readonly windowMs: number;
+  readonly perWindow: Readonly<Record<Tier, number>>;
+}
+
+export interface RateVerdict {
+  readonly isAllowed: boolean;
+  readonly limit: number;
+  readonly remaining: number;
+  /** Until the window ends. */
+  readonly resetMs: number;
+}
+
+interface Window {
+  startMs: number;
+  count: number;
+}
+
+/** Clients that are remembered; beyond it the oldest windows go, in favour of those clients. */
+const MAX_WINDOWS = 10_000;
+
+export class RateLimiter {
+  readonly #limits: RateLimits;
+  readonly #windows = new Map<string, Window>();
+  #hits = 0;
+
+  constructor(limits: RateLimits) {
+    this.#limits = limits;
+  }
+
+  /** Requests refused so far. */
+  get hits(): number {
+    return this.#hits;
+  }
+
+  /** Counts one request of `client`. */
+  take(client: string, tier: Tier, nowMs: number): RateVerdict {
+    const limit = this.#limits.perWindow[tier];
+    const window = this.#windowOf(`${tier} ${client}`, nowMs);
+    const resetMs = window.startMs + this.#limits.windowMs - nowMs;
+    if (window.count >= limit) {
+      this.#hits += 1;
+      return { isAllowed: false, limit, remaining: 0, resetMs };
+    }
+    window.count += 1;
+    return { isAllowed: true, limit, remaining: limit - window.count, resetMs };
+  }
+
+  #windowOf(key: string, nowMs: number): Window {
+    const known = this.#windows.get(key);
+    if (known !== undefined && nowMs - known.startMs < this.#limits.windowMs) return known;
+    const fresh = { startMs: nowMs, count: 0 };
+    // Re-inserted, so that the map's order is the order of the windows' starts.
+    this.#windows.delete(key);
+    this.#windows.set(key, fresh);
+    if (this.#windows.size > MAX_WINDOWS) this.#windows.delete(this.#windows.keys().next().value as string);
+    return fresh;
+  }
+}
+
+/** The tier of a request, or undefined for what is never limited: health, heartbeats, event streams, control. */
+export function tierOf(method: string, path: string): Tier | undefined {
+  if (
+    path === '/health' ||
+    path.startsWith('/control/') ||
+    /^\/session\/[^/]+\/(?:heartbeat|events)$/.test(path)
+  )
+    return undefined;
+  if (method === 'POST' && /^\/session\/[^/]+\/prompt$/.test(path)) return 'prompt';
+  return method === 'GET' || method === 'HEAD' || method === 'OPTIONS' ? 'read' : 'mutation';
+}

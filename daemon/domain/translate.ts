@@ -1,0 +1,88 @@
+// From what the agent notifies to what the bus carries. One table: a method that is not in it means nothing here.
+import { isRecord } from './records.ts';
+
+export interface BusEvent {
+  readonly type: string;
+  readonly data: Readonly<Record<string, unknown>>;
+  /** Belongs to the running turn: tagged with its prompt and client. */
+  readonly isOfTurn?: boolean;
+}
+
+type Params = Readonly<Record<string, unknown>>;
+/** Undefined: a required field is missing or of the wrong type, and clients would drop the event. */
+type Translator = (params: Params) => readonly BusEvent[] | undefined;
+
+/** Longest suggestion that clients accept, in UTF-16 units. */
+const MAX_SUGGESTION_CHARS = 500;
+
+const TRANSLATORS: Readonly<Record<string, Translator>> = {
+  'qwen/notify/session/title-update': ({ sessionId, title, titleSource }) =>
+    isText(title)
+      ? [
+          {
+            type: 'session_metadata_updated',
+            data: { sessionId, displayName: title, ...optional({ titleSource }) },
+          },
+        ]
+      : undefined,
+  'qwen/notify/session/prompt-suggestion': ({ sessionId, suggestion, promptId }) =>
+    isText(suggestion) && isText(promptId)
+      ? [
+          {
+            type: 'followup_suggestion',
+            data: { sessionId, suggestion: suggestion.slice(0, MAX_SUGGESTION_CHARS), promptId },
+          },
+        ]
+      : undefined,
+  'qwen/notify/session/recording-degraded': ({ sessionId, reason }) =>
+    isText(reason) ? [{ type: 'session_recording_degraded', data: { sessionId, reason } }] : undefined,
+  'qwen/notify/session/mcp-budget-event': mcpBudget,
+  'qwen/notify/session/artifact-event': ({ sessionId, artifacts }) =>
+    Array.isArray(artifacts)
+      ? artifacts
+          .filter((change) => isRecord(change) && isText(change.artifactId))
+          .map((change) => ({ type: 'artifact_changed', data: { sessionId, change } }))
+      : undefined,
+  'qwen/notify/session/terminal-sequence': ({ v: _v, sessionId: _sessionId, ...payload }) => [
+    { type: 'terminal_sequence', data: payload },
+  ],
+  'qwen/notify/session/sources-changed': ({ sessionId, revision }) =>
+    revision === undefined ? undefined : [{ type: 'source_changed', data: { sessionId, revision } }],
+  'qwen/notify/session/model-update': ({ sessionId, currentModelId }) =>
+    isText(currentModelId)
+      ? [{ type: 'model_switched', data: { sessionId, modelId: currentModelId }, isOfTurn: true }]
+      : undefined,
+  '_qwencode/end_turn': ({ sessionId, reason, turnId }) =>
+    isText(reason)
+      ? [
+          {
+            type: 'background_notification_turn_complete',
+            data: { sessionId, reason, ...optional({ turnId }) },
+          },
+        ]
+      : undefined,
+};
+
+/**
+ * The events that a notification becomes, none when it is ours to ignore.
+ * @returns undefined when the method is unknown or its fields are unusable; the caller logs it.
+ */
+export function translate(method: string, params: Params): readonly BusEvent[] | undefined {
+  return Object.hasOwn(TRANSLATORS, method) ? TRANSLATORS[method]?.(params) : undefined;
+}
+
+function mcpBudget({ v: _v, sessionId: _sessionId, kind, ...data }: Params): readonly BusEvent[] | undefined {
+  if (kind === 'budget_warning') return [{ type: 'mcp_budget_warning', data }];
+  if (kind === 'refused_batch') return [{ type: 'mcp_child_refused_batch', data }];
+  return undefined;
+}
+
+function isText(value: unknown): value is string {
+  return typeof value === 'string' && value !== '';
+}
+
+function optional(fields: Record<string, unknown>): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(fields).filter(([, value]) => value !== undefined && value !== null),
+  );
+}

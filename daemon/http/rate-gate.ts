@@ -1,0 +1,55 @@
+// Applies the rate limits to a request, before anything reads it.
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Clock } from '../contract/clock.ts';
+import { fail } from '../contract/errors.ts';
+import type { Limits } from '../contract/limits.ts';
+import { CLIENT_ID_HEADER, isClientId } from '../contract/wire.ts';
+import { RateLimiter, tierOf } from '../domain/rate-limit.ts';
+import { headerOf } from './call.ts';
+
+export class RateGate {
+  readonly #limiter: RateLimiter;
+  readonly #clock: Clock;
+
+  constructor(limits: Limits, clock: Clock) {
+    this.#clock = clock;
+    this.#limiter = new RateLimiter({
+      windowMs: limits.rateLimitWindowMs,
+      perWindow: {
+        prompt: limits.rateLimitPrompt,
+        mutation: limits.rateLimitMutation,
+        read: limits.rateLimitRead,
+      },
+    });
+  }
+
+  /** Requests refused so far. */
+  get hits(): number {
+    return this.#limiter.hits;
+  }
+
+  /** Sets the X-RateLimit headers. @throws ApiError 429. */
+  check(req: IncomingMessage, res: ServerResponse): void {
+    const tier = tierOf(req.method ?? 'GET', (req.url ?? '').split('?', 1)[0] ?? '');
+    if (tier === undefined) return;
+    const verdict = this.#limiter.take(clientKey(req), tier, this.#clock.monotonicMs());
+    const resetMs = Math.max(1, Math.ceil(verdict.resetMs));
+    const retryAfterS = Math.ceil(resetMs / 1000);
+    res.setHeader('X-RateLimit-Limit', verdict.limit);
+    res.setHeader('X-RateLimit-Remaining', verdict.remaining);
+    res.setHeader('X-RateLimit-Reset', retryAfterS);
+    if (verdict.isAllowed) return;
+    throw fail(
+      'rate_limit_exceeded',
+      `Too many requests of this kind: ${verdict.limit} in the window`,
+      { tier, retryAfterMs: resetMs },
+      retryAfterS,
+    );
+  }
+}
+
+/** A client is its id; without one, its address. */
+function clientKey(req: IncomingMessage): string {
+  const id = headerOf(req, CLIENT_ID_HEADER);
+  return id !== undefined && isClientId(id) ? `id ${id}` : `at ${req.socket.remoteAddress ?? 'socket'}`;
+}
