@@ -2,6 +2,7 @@
 import type { ServerResponse } from 'node:http';
 import type { AgentHost } from './agent/agent.ts';
 import { createAgentHost } from './agent/host.ts';
+import { preloadLink } from './agent/link.ts';
 import { type AgentProfile, resolveAgent } from './agent/profiles.ts';
 import { SessionSink } from './agent-sink.ts';
 import type { DaemonConfig } from './config.ts';
@@ -116,6 +117,7 @@ export class Daemon {
     this.#timers.push(this.#clock.every(limits.feedBeatMs, () => this.#verifySocket()));
     if (limits.sessionReapIntervalMs > 0)
       this.#timers.push(this.#clock.every(limits.sessionReapIntervalMs, () => this.#sessions.closeIdle()));
+    this.#timers.push(this.#clock.after(limits.preloadAfterMs, () => this.#preload()));
     const { problem } = this.#agent.diagnose();
     if (problem !== undefined) this.#log.warn({ agent: this.#config.agent }, problem);
   }
@@ -253,6 +255,10 @@ export class Daemon {
       subscribers: sum(({ bus }) => bus.readerCount),
       lastActivityAtMs: this.#lastActivityAtMs,
     };
+  }
+
+  #preload(): void {
+    preloadLink().catch((error: unknown) => this.#log.error({ err: error }, 'cannot load the agent link'));
   }
 
   #verifySocket(): void {

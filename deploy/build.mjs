@@ -6,6 +6,24 @@ import { build } from 'esbuild';
 const root = fileURLToPath(new URL('..', import.meta.url));
 const { version } = JSON.parse(readFileSync(`${root}/package.json`, 'utf8'));
 
+/**
+ * The types that our answers use. The full database, which koa brings along in two versions, costs every daemon 3 MB of
+ * memory and 8 ms of its start.
+ */
+const MIME_TYPES = {
+  'application/json': { charset: 'UTF-8', extensions: ['json'] },
+  'application/octet-stream': { extensions: ['bin'] },
+  'application/x-ndjson': { extensions: ['ndjson'] },
+  'text/html': { charset: 'UTF-8', extensions: ['html'] },
+  'text/plain': { charset: 'UTF-8', extensions: ['txt', 'text'] },
+};
+const smallMimeDatabase = {
+  name: 'small-mime-database',
+  setup({ onLoad }) {
+    onLoad({ filter: /\/mime-db\/db\.json$/ }, () => ({ contents: JSON.stringify(MIME_TYPES), loader: 'json' }));
+  },
+};
+
 rmSync(`${root}/dist`, { recursive: true, force: true });
 await build({
   absWorkingDir: root,
@@ -25,6 +43,7 @@ await build({
   banner: {
     js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);",
   },
+  plugins: [smallMimeDatabase],
   logLevel: 'warning',
 });
 for (const bin of ['dist/coordinator/main.js', 'dist/daemon/main.js']) chmodSync(`${root}/${bin}`, 0o755);

@@ -26,6 +26,14 @@ export interface LinkOptions {
   readonly log: Log;
 }
 
+/**
+ * Loads what the first channel will need. A daemon outlives an upgrade of its package, which removes the files that it has
+ * not read yet.
+ */
+export async function preloadLink(): Promise<void> {
+  await import('@agentclientprotocol/sdk');
+}
+
 /** Connects to a child. The SDK is loaded here, so that a daemon listens before it is and the child starts meanwhile. */
 export async function openLink(options: LinkOptions): Promise<AgentLink> {
   const sdk = await import('@agentclientprotocol/sdk');

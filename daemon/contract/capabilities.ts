@@ -9,6 +9,8 @@ export const CORE_FEATURES: readonly string[] = [
   'session_scope_override',
   'session_source_metadata',
   'session_list',
+  'session_metadata',
+  'session_set_model',
   'session_prompt',
   'non_blocking_prompt',
   'session_cancel',

@@ -153,6 +153,12 @@ export const LIMITS = {
     10,
   ),
   keepAliveTimeoutMs: spec('keep-alive-timeout-ms', 'ms', 75_000, 'idle keep-alive connection', 10),
+  preloadAfterMs: spec(
+    'preload-after-ms',
+    'ms',
+    1000,
+    'wait before modules that no request has needed are loaded',
+  ),
   feedBeatMs: spec('feed-beat-ms', 'ms', 5000, "period of the beat on the coordinator's feed", 10),
   feedMaxUnreadBytes: spec(
     'feed-max-unread-bytes',
