@@ -271,6 +271,7 @@ export class Coordinator {
         permissionPolicy: config.permissionPolicy,
         maxTotalSessions: limits.maxTotalSessions,
         isAuthRequired: config.requireAuth,
+        isRateLimited: config.isRateLimited,
         hasAllowedOrigins: config.allowedOrigins.length > 0,
       },
       clock: systemClock,

@@ -4,8 +4,8 @@ import {
   MAX_REGISTERED_WORKSPACES,
   PROTOCOL_VERSIONS,
 } from '../../daemon/contract/capabilities.ts';
-import { fail } from '../../daemon/contract/errors.ts';
 import type { Limits } from '../../daemon/contract/limits.ts';
+import { listPage, type SessionPage } from '../../daemon/contract/session-page.ts';
 import type { PermissionPolicy } from '../../daemon/contract/wire.ts';
 import type { SessionRow } from '../store/store.ts';
 import type { DaemonView } from '../supervise/fleet.ts';
@@ -28,6 +28,7 @@ export interface CapabilityFacts {
   /** Cap of live sessions over all workspaces; 0 = unlimited. */
   readonly maxTotalSessions: number;
   readonly isAuthRequired: boolean;
+  readonly isRateLimited: boolean;
   readonly hasAllowedOrigins: boolean;
 }
 
@@ -57,6 +58,7 @@ function features(facts: CapabilityFacts, workspaces: number): string[] {
     ['allow_origin', facts.hasAllowedOrigins],
     ['prompt_absolute_deadline', facts.limits.promptDeadlineMs > 0],
     ['writer_idle_timeout', facts.limits.writerIdleTimeoutMs > 0],
+    ['rate_limit', facts.isRateLimited],
     ['dynamic_workspace_registration', true],
     ['multi_workspace_sessions', workspaces > 1],
   ];
@@ -92,7 +94,7 @@ export function workspaceView(entry: WorkspaceEntry): object {
 }
 
 /** A stored session as the protocol's summary; what only a running daemon knows is left out. */
-function sessionView(row: SessionRow, cwd: string, clientCount: number): object {
+function sessionView(row: SessionRow, cwd: string, clientCount: number): Readonly<Record<string, unknown>> {
   return {
     sessionId: row.sessionId,
     workspaceCwd: cwd,
@@ -115,40 +117,12 @@ export interface ListingSource {
 
 /**
  * One page of stored sessions, newest first.
- * @throws ApiError 400 `invalid_cursor`, `invalid_archive_state`, `invalid_session_view`.
+ * @throws ApiError 400 for a bad query, as `listPage`.
  */
-export function sessionListing(query: URLSearchParams, source: ListingSource): object {
-  const archiveState = query.get('archiveState') ?? 'active';
-  if (archiveState !== 'active' && archiveState !== 'archived')
-    throw fail('invalid_archive_state', '`archiveState` must be "active" or "archived"');
-  const view = query.get('view');
-  if (view !== null && view !== 'organized')
-    throw fail('invalid_session_view', '`view` must be "organized" where it is given');
-  const from = cursorOf(query.get('cursor'));
-  const rows = archiveState === 'archived' ? [] : matching(query, source.rows);
-  const end = from + pageSize(query.get('size'));
-  const sessions = rows
-    .slice(from, end)
-    .map((row) => sessionView(row, source.cwd, source.clientCount(row.sessionId)));
-  return { sessions, ...(end < rows.length && { nextCursor: String(end) }) };
-}
-
-function matching(query: URLSearchParams, rows: readonly SessionRow[]): SessionRow[] {
-  const sourceType = query.get('sourceType');
-  const sourceId = query.get('sourceId');
-  return rows
-    .filter((row) => sourceType === null || row.sourceType === sourceType)
-    .filter((row) => sourceId === null || row.sourceId === sourceId)
-    .sort((a, b) => b.createdAtMs - a.createdAtMs || a.sessionId.localeCompare(b.sessionId));
-}
-
-function cursorOf(text: string | null): number {
-  if (text === null || text === '') return 0;
-  if (!/^\d{1,9}$/.test(text)) throw fail('invalid_cursor', '`cursor` is not one of this listing');
-  return Number(text);
-}
-
-function pageSize(text: string | null): number {
-  const size = text !== null && /^-?\d{1,9}$/.test(text) ? Number(text) : 20;
-  return Math.min(100, Math.max(1, size));
+export function sessionListing(query: URLSearchParams, source: ListingSource): SessionPage {
+  const items = source.rows.map((row) => ({
+    createdAtMs: row.createdAtMs,
+    summary: sessionView(row, source.cwd, source.clientCount(row.sessionId)),
+  }));
+  return listPage(items, query);
 }

@@ -3,8 +3,8 @@ import { canonicalCwd, canonicalPath, isWorkspaceId, workspaceIdOf } from '../..
 import { failPlain } from '../../contract/errors.ts';
 import { FEED_SEQ_HEADER } from '../../contract/feed.ts';
 import { truncated } from '../../contract/log.ts';
+import { listPage } from '../../contract/session-page.ts';
 import { parseCreateRequest, workspaceMismatch } from '../../domain/create-request.ts';
-import { listPage } from '../../domain/session-page.ts';
 import type { Created } from '../../sessions.ts';
 import { clientIdOf, type Handler, NO_CONTENT, ok } from '../call.ts';
 import type { RouteContext } from '../routes.ts';

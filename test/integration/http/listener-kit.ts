@@ -161,6 +161,7 @@ export async function stage(
       permissionPolicy: 'first-responder',
       maxTotalSessions: 0,
       isAuthRequired: false,
+      isRateLimited: false,
       hasAllowedOrigins: false,
     },
   });

@@ -2,7 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import { ApiError } from '../../../daemon/contract/errors.ts';
 import { parseCreateRequest } from '../../../daemon/domain/create-request.ts';
 import { effectiveDeadlineMs, parsePromptRequest } from '../../../daemon/domain/prompt-request.ts';
-import { listPage } from '../../../daemon/domain/session-page.ts';
+import { listPage } from '../../../daemon/contract/session-page.ts';
 
 const codeOf = (run: () => unknown) => {
   try {

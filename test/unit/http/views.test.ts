@@ -120,6 +120,7 @@ describe('capabilities', () => {
     permissionPolicy: 'first-responder',
     maxTotalSessions: 0,
     isAuthRequired: false,
+    isRateLimited: false,
     hasAllowedOrigins: false,
   } as const;
 
@@ -171,7 +172,7 @@ describe('the listing from the store', () => {
   });
   const rows = Array.from({ length: 25 }, (_, at) => row(`s${at}`, 1000 + at));
   const page = (query: string) =>
-    sessionListing(new URLSearchParams(query), { cwd: '/a', rows, clientCount: () => 1 }) as {
+    sessionListing(new URLSearchParams(query), { cwd: '/a', rows, clientCount: () => 1 }) as unknown as {
       sessions: { sessionId: string }[];
       nextCursor?: string;
     };

@@ -1,6 +1,7 @@
-// One page of a session listing: checks of the query, newest first, an opaque cursor that survives new sessions.
-import { fail } from '../contract/errors.ts';
-import { isUuid } from '../contract/wire.ts';
+// One page of a session listing, as both processes give it: checks of the query, newest first, and an opaque cursor that
+// survives new sessions and the change from one process to the other.
+import { fail } from './errors.ts';
+import { isUuid } from './wire.ts';
 
 const DEFAULT_SIZE = 20;
 const MAX_SIZE = 100;
