@@ -210,7 +210,6 @@ function parseSupervision(source: Source): SuperviseSettings {
   const settings: Record<string, unknown> = { ...DEFAULT_SUPERVISE_SETTINGS };
   const restart: Record<string, unknown> = { ...DEFAULT_SUPERVISE_SETTINGS.restart };
   for (const { flag, key, isRestart, fallback } of SUPERVISION_FLAGS) {
-    if (!Number.isInteger(fallback)) continue;
     (isRestart ? restart : settings)[key] = source.integer(flag, fallback);
   }
   return { ...settings, restart } as unknown as SuperviseSettings;

@@ -54,17 +54,19 @@ export interface NumberFlag {
 
 const kebab = (key: string) => key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 
-/** One flag for every number of supervision, named after its setting; what each means stands in supervise/settings.ts. */
+/** One flag for every whole number of supervision, named after its setting; what each means stands in supervise/settings.ts. */
 export const SUPERVISION_FLAGS = [
   ...Object.entries(DEFAULT_SUPERVISE_SETTINGS)
     .filter((entry): entry is [string, number] => typeof entry[1] === 'number')
     .map(([key, fallback]) => ({ flag: kebab(key), key, isRestart: false, fallback })),
-  ...Object.entries(DEFAULT_SUPERVISE_SETTINGS.restart).map(([key, fallback]) => ({
-    flag: `restart-${kebab(key)}`,
-    key,
-    isRestart: true,
-    fallback: fallback as number,
-  })),
+  ...Object.entries(DEFAULT_SUPERVISE_SETTINGS.restart)
+    .filter(([, fallback]) => Number.isInteger(fallback))
+    .map(([key, fallback]) => ({
+      flag: `restart-${kebab(key)}`,
+      key,
+      isRestart: true,
+      fallback: fallback as number,
+    })),
 ];
 
 /** Limits of each daemon, passed on to it. */

@@ -1,0 +1,106 @@
+import { mkdirSync, mkdtempSync, realpathSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { ConfigError, type FlagValues, parseConfig, stateDirOf } from '../../../coordinator/config.ts';
+import { FLAGS, flagVariable, LIMIT_FLAGS, SUPERVISION_FLAGS } from '../../../coordinator/flags.ts';
+import { DEFAULT_SUPERVISE_SETTINGS } from '../../../coordinator/supervise/settings.ts';
+
+let dir = '';
+beforeAll(() => {
+  dir = mkdtempSync(join(realpathSync(tmpdir()), 'qc-'));
+  for (const name of ['a', 'b', 'root']) mkdirSync(join(dir, name));
+});
+afterAll(() => rmSync(dir, { recursive: true, force: true }));
+
+const config = (flags: FlagValues = {}, env: NodeJS.ProcessEnv = {}) => parseConfig(flags, env, dir);
+
+describe('workspaces', () => {
+  test('relative ones count from the current directory, and the order is kept', () => {
+    expect(config({ workspace: ['b', './a', 'b'] }).workspaces).toEqual([join(dir, 'b'), join(dir, 'a')]);
+  });
+
+  test('without any, the current directory is served', () => {
+    expect(config().workspaces).toEqual([dir]);
+  });
+
+  test('with a root alone there is none', () => {
+    expect(config({ root: ['root'] })).toMatchObject({ workspaces: [], roots: [join(dir, 'root')] });
+  });
+
+  test('the environment holds a list like PATH', () => {
+    const env = { QWEN_COORDINATOR_WORKSPACE: `${join(dir, 'a')}:${join(dir, 'b')}` };
+    expect(config({}, env).workspaces).toEqual([join(dir, 'a'), join(dir, 'b')]);
+  });
+
+  test.each(['workspace', 'root'])('a missing --%s is refused by name', (flag) => {
+    expect(() => config({ [flag]: ['nope'] })).toThrow(`--${flag} does not exist: ${join(dir, 'nope')}`);
+  });
+});
+
+describe('precedence', () => {
+  test('a flag wins over its variable, a variable over the default', () => {
+    const env = { QWEN_COORDINATOR_PORT: '5000', QWEN_COORDINATOR_MAX_DAEMONS: '3' };
+    expect(config({ port: '6000' }, env).listen).toMatchObject({ port: 6000 });
+    expect(config({}, env).listen).toMatchObject({ port: 5000 });
+    expect(config({}, env).supervise.maxDaemons).toBe(3);
+    expect(config().listen).toMatchObject({ port: 4170 });
+  });
+
+  test('our own token variable wins over the one that clients read', () => {
+    const env = { QWEN_SERVER_TOKEN: 'server', QWEN_COORDINATOR_TOKEN: 'ours' };
+    expect(config({}, env).token).toBe('ours');
+    expect(config({}, { QWEN_SERVER_TOKEN: 'server' }).token).toBe('server');
+  });
+
+  test('a switch can be set by its variable', () => {
+    expect(config({ token: 't' }, { QWEN_COORDINATOR_REQUIRE_AUTH: 'true' }).requireAuth).toBe(true);
+  });
+});
+
+describe('numbers', () => {
+  test('supervision keeps its defaults where nothing is said', () => {
+    expect(config().supervise).toEqual(DEFAULT_SUPERVISE_SETTINGS);
+  });
+
+  test('every number of supervision and of the limits can be set by its flag', () => {
+    for (const { flag, key, isRestart } of SUPERVISION_FLAGS) {
+      const { supervise } = config({ [flag]: '7' });
+      const value = isRestart ? supervise.restart[key as 'intensity'] : supervise[key as 'maxDaemons'];
+      expect([flag, value]).toEqual([flag, 7]);
+    }
+    for (const { flag } of LIMIT_FLAGS) expect(() => config({ [flag]: 'x' })).toThrow(`--${flag} must be`);
+  });
+
+  test('no two flags share a name', () => {
+    const names = [
+      ...Object.keys(FLAGS),
+      ...SUPERVISION_FLAGS.map(({ flag }) => flag),
+      ...LIMIT_FLAGS.map(({ flag }) => flag),
+    ];
+    expect(new Set(names).size).toBe(names.length);
+  });
+});
+
+describe('refusals', () => {
+  test.each<[FlagValues, string]>([
+    [{ host: '0.0.0.0' }, '--host 0.0.0.0 can be reached from other machines and needs a token'],
+    [{ 'require-auth': true }, '--require-auth needs a token'],
+    [{ port: '99999' }, '--port must be'],
+    [{ 'max-daemons': '-1' }, '--max-daemons must be a whole number'],
+    [{ socket: 'x.sock' }, '--socket must be an absolute path'],
+    [{ 'log-level': 'loud' }, '--log-level must be one of'],
+    [{ 'permission-policy': 'anarchy' }, '--permission-policy must be one of'],
+    [{ 'allow-origin': ['*'] }, '--allow-origin * needs a token'],
+  ])('%j', (flags, message) => {
+    expect(() => config(flags)).toThrow(ConfigError);
+    expect(() => config(flags)).toThrow(message);
+  });
+});
+
+test('the state directory is named, else the XDG one, else below the home directory', () => {
+  expect(stateDirOf('s', {}, '/here')).toBe('/here/s');
+  expect(stateDirOf(undefined, { [flagVariable('state-dir')]: '/env' }, '/here')).toBe('/env');
+  expect(stateDirOf(undefined, { XDG_STATE_HOME: '/xdg', HOME: '/h' }, '/')).toBe('/xdg/qwen-coordinator');
+  expect(stateDirOf(undefined, { HOME: '/h' }, '/')).toBe('/h/.local/state/qwen-coordinator');
+});
