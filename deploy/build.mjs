@@ -1,5 +1,5 @@
 // Builds dist/: one esbuild run with splitting for all entry points, so that each process loads only what it uses.
-import { chmodSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
@@ -20,15 +20,20 @@ const MIME_TYPES = {
 const smallMimeDatabase = {
   name: 'small-mime-database',
   setup({ onLoad }) {
-    onLoad({ filter: /\/mime-db\/db\.json$/ }, () => ({ contents: JSON.stringify(MIME_TYPES), loader: 'json' }));
+    onLoad({ filter: /\/mime-db\/db\.json$/ }, () => ({
+      contents: JSON.stringify(MIME_TYPES),
+      loader: 'json',
+    }));
   },
 };
 
-rmSync(`${root}/dist`, { recursive: true, force: true });
+/** Built aside and swapped in, so that there is a whole dist/ at any moment but one. */
+const fresh = `dist.${process.pid}`;
+
 await build({
   absWorkingDir: root,
   entryPoints: ['coordinator/main.ts', 'daemon/main.ts', 'daemon/demo-agent/main.ts'],
-  outdir: 'dist',
+  outdir: fresh,
   outbase: '.',
   bundle: true,
   splitting: true,
@@ -46,4 +51,6 @@ await build({
   plugins: [smallMimeDatabase],
   logLevel: 'warning',
 });
-for (const bin of ['dist/coordinator/main.js', 'dist/daemon/main.js']) chmodSync(`${root}/${bin}`, 0o755);
+for (const bin of ['coordinator/main.js', 'daemon/main.js']) chmodSync(`${root}/${fresh}/${bin}`, 0o755);
+rmSync(`${root}/dist`, { recursive: true, force: true });
+renameSync(`${root}/${fresh}`, `${root}/dist`);
