@@ -1,11 +1,24 @@
-// `npm run bench`: prints figures, asserts nothing. Absolute values drift with the machine; compare within one run.
+// `npm run bench [fleet|peer|growth ...]`: prints figures, asserts nothing. Absolute values drift with the machine; compare
+// within one run.
 import { fleetBench } from './fleet.mjs';
+import { growthBench } from './growth.mjs';
+import { peerBench } from './peer.mjs';
 
-function print(title, rows) {
-  const width = Math.max(...rows.map(([what]) => what.length));
-  console.log(`\n${title} (Node ${process.versions.node})`);
-  for (const [what, value, unit] of rows)
-    console.log(`  ${what.padEnd(width)}  ${String(value).padStart(9)} ${unit}`);
+const BENCHES = { fleet: fleetBench, growth: growthBench, peer: peerBench };
+const HEADINGS = { peer: ['', 'ours', 'peer', 'ours / peer'] };
+
+function print(name, rows) {
+  console.log(`\n${name} (Node ${process.versions.node})`);
+  if (typeof rows === 'string') {
+    console.log(`  ${rows}`);
+    return;
+  }
+  const all = [...(HEADINGS[name] === undefined ? [] : [HEADINGS[name]]), ...rows];
+  const width = Math.max(...all.map(([what]) => what.length));
+  for (const [what, ...values] of all)
+    console.log(`  ${what.padEnd(width)}  ${values.map((value) => String(value).padStart(11)).join(' ')}`);
 }
 
-print('fleet', await fleetBench());
+const wanted = process.argv.slice(2);
+for (const [name, bench] of Object.entries(BENCHES))
+  if (wanted.length === 0 || wanted.includes(name)) print(name, await bench());

