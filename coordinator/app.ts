@@ -4,6 +4,7 @@ import type { Server } from 'node:http';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import type Router from '@koa/router';
+import { ApiDocument } from '../daemon/contract/api-document.ts';
 import { systemClock } from '../daemon/contract/clock.ts';
 import type { Log } from '../daemon/contract/log.ts';
 import type { Config } from './config.ts';
@@ -53,6 +54,8 @@ export interface CoordinatorOptions {
   /** Environment for daemons, stripped of our secrets. */
   readonly daemonEnv: Readonly<Record<string, string>>;
   readonly runtimeBases: { readonly xdgRuntimeDir: string | undefined; readonly tmpDir: string };
+  /** File of the API description, as JSON. */
+  readonly openapiPath: string;
   readonly log: Log;
   /** An operator asked for the stop over the admin plane. */
   readonly requestStop: (reason: string) => void;
@@ -78,6 +81,7 @@ export class Coordinator {
   readonly #store: Store;
   readonly #recorder: Recorder;
   readonly #supervisor: Supervisor;
+  readonly #apiDocument: ApiDocument;
   readonly #agents = new UpstreamAgents(UPSTREAM_IDLE_MS);
   readonly #forwarder: Forwarder;
   readonly #listener: Listener;
@@ -88,6 +92,7 @@ export class Coordinator {
   constructor(options: CoordinatorOptions) {
     this.#o = options;
     const { config, log, runtimeBases } = options;
+    this.#apiDocument = new ApiDocument(options.openapiPath);
     const { stateDir, runtimeDir, path } = adminSocketPath(config.stateDir, runtimeBases);
     this.#stateDir = stateDir;
     this.#runtimeDir = runtimeDir;
@@ -136,6 +141,9 @@ export class Coordinator {
    */
   async start(): Promise<void> {
     const adopted = this.#supervisor.adoptAll();
+    this.#apiDocument
+      .bytes()
+      .catch((error: unknown) => this.#o.log.warn({ err: error }, 'cannot load the API description'));
     try {
       await listenOnSocket(this.#admin.server, this.#adminPath);
       const { listen } = this.#o.config;
@@ -264,6 +272,7 @@ export class Coordinator {
         }),
       },
       rows: this.#store.sessions,
+      apiDocument: this.#apiDocument,
       fleet: this.#supervisor,
       facts: {
         version,

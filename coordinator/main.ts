@@ -22,6 +22,7 @@ const runtime: Runtime = {
   ],
   daemonEnv: strippedEnvironment(process.env),
   runtimeBases: runtimeBases(process.env),
+  openapiPath: fileURLToPath(new URL('../openapi.json', import.meta.url)),
   createLog: (level) => createLog('coordinator', level),
   say: (text) => writeSync(2, text),
   print: (text) => writeSync(1, text),

@@ -6,6 +6,7 @@ import { preloadLink } from './agent/link.ts';
 import { type AgentProfile, resolveAgent } from './agent/profiles.ts';
 import { SessionSink } from './agent-sink.ts';
 import type { DaemonConfig } from './config.ts';
+import { ApiDocument } from './contract/api-document.ts';
 import { workspaceIdOf } from './contract/canonical-path.ts';
 import { type Clock, systemClock, type Timer } from './contract/clock.ts';
 import type { FeedBeat, FeedBody } from './contract/feed.ts';
@@ -26,6 +27,8 @@ export interface DaemonFiles {
   /** Directory of the installed package. */
   readonly packageRoot: string;
   readonly demoAgent: string;
+  /** The API description, as JSON. */
+  readonly openapi: string;
   readonly version: string;
   /** PATH of the environment. */
   readonly path: string | undefined;
@@ -40,6 +43,7 @@ export class Daemon {
   readonly #sink: SessionSink;
   readonly #agent: AgentHost;
   readonly #feed: Feed;
+  readonly #apiDocument: ApiDocument;
   readonly #listener: Listener;
   readonly #streams = new Set<ServerResponse>();
   readonly #timers: Timer[] = [];
@@ -52,6 +56,7 @@ export class Daemon {
     this.#config = config;
     this.#files = files;
     this.#log = log;
+    this.#apiDocument = new ApiDocument(files.openapi);
     const { limits, workspace } = config;
     const clock = this.#clock;
     const permissionSettings = this.#permissionSettings();
@@ -200,6 +205,7 @@ export class Daemon {
       permissionSettings,
       features: this.#conditionalFeatures(),
       feed: this.#feed,
+      apiDocument: this.#apiDocument,
       streams: this.#streams,
       activity: {
         lastAtMs: () => this.#lastActivityAtMs,
@@ -259,6 +265,9 @@ export class Daemon {
 
   #preload(): void {
     preloadLink().catch((error: unknown) => this.#log.error({ err: error }, 'cannot load the agent link'));
+    this.#apiDocument
+      .bytes()
+      .catch((error: unknown) => this.#log.warn({ err: error }, 'cannot load the API description'));
   }
 
   #verifySocket(): void {

@@ -21,6 +21,7 @@ import { WorkspaceLocked } from './workspace-lock.ts';
 const FILES: DaemonFiles = {
   packageRoot: fileURLToPath(new URL('../..', import.meta.url)),
   demoAgent: fileURLToPath(new URL('./demo-agent/main.js', import.meta.url)),
+  openapi: fileURLToPath(new URL('../openapi.json', import.meta.url)),
   version: process.env.QWEN_COORDINATOR_VERSION ?? 'dev',
   path: process.env.PATH,
 };

@@ -1,7 +1,8 @@
 // Builds dist/: one esbuild run with splitting for all entry points, so that each process loads only what it uses.
-import { chmodSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { chmodSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
+import { parse } from 'yaml';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const { version } = JSON.parse(readFileSync(`${root}/package.json`, 'utf8'));
@@ -51,6 +52,9 @@ await build({
   plugins: [smallMimeDatabase],
   logLevel: 'warning',
 });
+// What GET /openapi.json answers.
+const description = parse(readFileSync(`${root}/docs/openapi.yaml`, 'utf8'));
+writeFileSync(`${root}/${fresh}/openapi.json`, JSON.stringify(description));
 for (const bin of ['coordinator/main.js', 'daemon/main.js']) chmodSync(`${root}/${fresh}/${bin}`, 0o755);
 rmSync(`${root}/dist`, { recursive: true, force: true });
 renameSync(`${root}/${fresh}`, `${root}/dist`);

@@ -9,6 +9,7 @@ export interface Runtime {
   readonly daemonCommand: readonly string[];
   readonly daemonEnv: Readonly<Record<string, string>>;
   readonly runtimeBases: CoordinatorOptions['runtimeBases'];
+  readonly openapiPath: string;
   readonly createLog: (level: string) => Log;
   /** Writes to stderr, for a person. Synchronous. */
   readonly say: (text: string) => void;

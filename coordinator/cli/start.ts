@@ -29,9 +29,18 @@ function makeCoordinator(
   log: Log,
   requestStop: (reason: string) => void,
 ): Coordinator {
-  const { version, daemonCommand, daemonEnv, runtimeBases } = runtime;
+  const { version, daemonCommand, daemonEnv, runtimeBases, openapiPath } = runtime;
   try {
-    return new Coordinator({ config, version, daemonCommand, daemonEnv, runtimeBases, log, requestStop });
+    return new Coordinator({
+      config,
+      version,
+      daemonCommand,
+      daemonEnv,
+      runtimeBases,
+      openapiPath,
+      log,
+      requestStop,
+    });
   } catch (error) {
     throw startRefusal(error);
   }

@@ -15,6 +15,11 @@ interface RouteClassSpec {
 export const ROUTE_CLASSES = {
   health: { whenStopped: 'store', answeredBy: 'coordinator', routes: ['GET /health', 'GET /w/:ws/health'] },
   capabilities: { whenStopped: 'store', answeredBy: 'coordinator', routes: ['GET /capabilities'] },
+  openapi: {
+    whenStopped: 'store',
+    answeredBy: 'coordinator',
+    routes: ['GET /openapi.json', 'GET /w/:ws/openapi.json'],
+  },
   admin: { whenStopped: 'store', answeredBy: 'coordinator', routes: ['* /admin/*'] },
   workspace_add: { whenStopped: 'store', answeredBy: 'coordinator', routes: ['POST /workspaces'] },
   workspace_remove: { whenStopped: 'store', answeredBy: 'coordinator', routes: ['DELETE /workspaces/:ws'] },
@@ -132,17 +137,26 @@ function prefixedRoute(cut: Cut): Routing {
   };
   if (inner.method === 'GET' && inner.raw.length === 1) {
     if (inner.raw[0] === 'health') return routed(inner, 'health', fallback(inner));
+    if (inner.raw[0] === 'openapi.json') return routed(inner, 'openapi', fallback(inner));
     if (inner.raw[0] === 'capabilities') return routed(inner, 'workspace_qualified', fallback(inner));
   }
   return commonRoute(inner);
 }
 
+/** What the coordinator says of itself, by its one path segment. */
+const SELF_DESCRIPTIONS: ReadonlyMap<string, RouteClass> = new Map([
+  ['health', 'health'],
+  ['capabilities', 'capabilities'],
+  ['openapi.json', 'openapi'],
+]);
+
 /** Routes about the fleet itself; none of them exists under a `/w/:ws` prefix. */
 function ownRoute(cut: Cut): Route | undefined {
   const [first] = cut.raw;
   if (first === 'admin') return routed(cut, 'admin', { by: 'primary' });
-  if (cut.raw.length === 1 && cut.method === 'GET' && (first === 'health' || first === 'capabilities'))
-    return routed(cut, first, { by: 'primary' });
+  const described =
+    cut.raw.length === 1 && cut.method === 'GET' ? SELF_DESCRIPTIONS.get(first ?? '') : undefined;
+  if (described !== undefined) return routed(cut, described, { by: 'primary' });
   if (first !== 'workspaces') return undefined;
   if (cut.raw.length === 1 && cut.method === 'POST') return routed(cut, 'workspace_add', { by: 'primary' });
   if (cut.raw.length === 2 && cut.method === 'DELETE')

@@ -2,6 +2,7 @@
 import type { IncomingMessage } from 'node:http';
 import Router from '@koa/router';
 import type { Context } from 'koa';
+import { API_DOCUMENT_PATH, type ApiDocument } from '../../daemon/contract/api-document.ts';
 import type { Clock } from '../../daemon/contract/clock.ts';
 import { readJsonBody } from '../../daemon/contract/json-body.ts';
 import { CLIENT_ID_HEADER } from '../../daemon/contract/wire.ts';
@@ -30,6 +31,7 @@ export interface RouteDeps {
   readonly rows: SessionRows;
   readonly fleet: Pick<Fleet, 'views' | 'view' | 'stop' | 'forget'>;
   readonly facts: CapabilityFacts;
+  readonly apiDocument: Pick<ApiDocument, 'bytes'>;
   readonly clock: Clock;
   readonly maxBodyBytes: number;
 }
@@ -44,6 +46,10 @@ export function createRoutes(deps: RouteDeps): Router {
   });
   router.get('/capabilities', (ctx) => {
     ctx.body = capabilities(deps.facts, book);
+  });
+  router.get(API_DOCUMENT_PATH, async (ctx) => {
+    ctx.type = 'application/json; charset=utf-8';
+    ctx.body = await deps.apiDocument.bytes();
   });
   router.post('/session', (ctx) => postSession(deps, ctx));
   router.post('/workspaces', async (ctx) => {

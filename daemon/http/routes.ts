@@ -1,5 +1,6 @@
 // The route table of the daemon, whole.
 import type { ServerResponse } from 'node:http';
+import { API_DOCUMENT_PATH, type ApiDocument } from '../contract/api-document.ts';
 import type { Clock } from '../contract/clock.ts';
 import { FEED_PATH, IDENTITY_PATH } from '../contract/feed.ts';
 import type { Limits } from '../contract/limits.ts';
@@ -10,6 +11,7 @@ import type { Sessions } from '../sessions.ts';
 import { feed, identity } from './routes/control.ts';
 import { events } from './routes/events.ts';
 import { capabilities, health } from './routes/meta.ts';
+import { openapi } from './routes/openapi.ts';
 import {
   closeSession,
   createSession,
@@ -44,6 +46,7 @@ export interface RouteContext {
   /** Capability tags that depend on the configuration. */
   readonly features: readonly string[];
   readonly feed: Feed;
+  readonly apiDocument: ApiDocument;
   /** Open event streams, for an orderly end. */
   readonly streams: Set<ServerResponse>;
   readonly activity: {
@@ -64,6 +67,7 @@ export function clientRoutes(context: RouteContext): readonly Route[] {
   return [
     { method: 'get', path: '/health', handler: health(context) },
     { method: 'get', path: '/capabilities', handler: capabilities(context) },
+    { method: 'get', path: API_DOCUMENT_PATH, handler: openapi(context) },
     { method: 'post', path: '/session', handler: createSession(context) },
     { method: 'get', path: '/workspace/:id/sessions', handler: listByPath(context) },
     { method: 'get', path: '/workspaces/:workspace/sessions', handler: listBySelector(context) },

@@ -145,6 +145,7 @@ export async function stage(
     rows,
     clock,
     maxBodyBytes: limits.maxBodyBytes,
+    apiDocument: { bytes: () => Promise.resolve(Buffer.from('{"openapi":"3.1.0"}')) },
     sessions: {
       places,
       fleet,

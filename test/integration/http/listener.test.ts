@@ -168,6 +168,13 @@ describe('the fleet as one server', () => {
     expect((await send(on.port, `/w/${on.b.id}/health`)).body).toBe('{"status":"ok"}');
   });
 
+  test('the API description is the coordinator’s own, under a prefix too, and wakes nothing', async () => {
+    const on = await stage(closers, echo);
+    for (const path of ['/openapi.json', `/w/${on.b.id}/openapi.json`])
+      expect(JSON.parse((await send(on.port, path)).body)).toEqual({ openapi: '3.1.0' });
+    expect(on.woken).toEqual([]);
+  });
+
   test('a workspace is added, listed, and removed again with its daemon', async () => {
     const on = await stage(closers, echo);
     const cwd = join(on.dir, 'new');

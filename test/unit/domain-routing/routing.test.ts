@@ -15,6 +15,7 @@ describe('the table of routes', () => {
     ['GET', '/health/', 'health'],
     ['HEAD', '/health', 'health'],
     ['GET', '/capabilities', 'capabilities'],
+    ['GET', '/openapi.json', 'openapi'],
     ['POST', '/session', 'session_create'],
     ['POST', '/session/', 'session_create'],
     ['POST', '/workspaces', 'workspace_add'],
@@ -36,6 +37,7 @@ describe('the table of routes', () => {
     ['POST', '/sessions/delete', 'workspace'],
     ['GET', '/w/0123456789abcdef/health', 'health'],
     ['GET', '/w/0123456789abcdef/capabilities', 'workspace_qualified'],
+    ['GET', '/w/0123456789abcdef/openapi.json', 'openapi'],
     ['POST', '/w/0123456789abcdef/session', 'session_create'],
     ['GET', '/w/0123456789abcdef/workspace/tools', 'workspace'],
   ])('%s %s is of class %s', (method, url, expected) => {

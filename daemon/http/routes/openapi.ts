@@ -1,0 +1,11 @@
+// The API description of this build.
+import type { Handler } from '../call.ts';
+import type { RouteContext } from '../routes.ts';
+
+export function openapi({ apiDocument }: RouteContext): Handler {
+  return async () => ({
+    status: 200,
+    headers: { 'Content-Type': 'application/json; charset=utf-8' },
+    body: await apiDocument.bytes(),
+  });
+}
