@@ -9,20 +9,11 @@ export async function peerBench() {
   if (node === undefined) return `peer: not installed, not measured. To compare: ${PEER_INSTALL}`;
   const place = scratch('ws', 'home');
   try {
-    const peer = await startPeer(node, place, place.at('ws'));
-    const theirs = {
-      'spawn to listening, ms': round(peer.readyMs),
-      ...(await bridgeBench(peer, place.at('ws'))),
-    };
-    await peer.stop();
-    const daemon = await startDaemon(place.at('ws'), ['--max-sessions', '256'], node);
-    // The agent link is loaded a second after the start: memory counts with it.
-    await new Promise((resolve) => setTimeout(resolve, 2500));
-    const ours = {
-      'spawn to listening, ms': round(daemon.readyMs),
-      ...(await bridgeBench(daemon, place.at('ws'))),
-    };
-    await daemon.stop();
+    const theirs = await measured(await startPeer(node, place, place.at('ws')), place.at('ws'));
+    const ours = await measured(
+      await startDaemon(place.at('ws'), ['--max-sessions', '256'], node),
+      place.at('ws'),
+    );
     return Object.keys(ours).map((name) => [
       name,
       ours[name],
@@ -31,5 +22,17 @@ export async function peerBench() {
     ]);
   } finally {
     place.remove();
+  }
+}
+
+/** What a server has loaded a while after its start counts as its idle memory. */
+const SETTLE_MS = 2500;
+
+async function measured(server, workspace) {
+  try {
+    await new Promise((resolve) => setTimeout(resolve, SETTLE_MS));
+    return { 'spawn to listening, ms': round(server.readyMs), ...(await bridgeBench(server, workspace)) };
+  } finally {
+    await server.stop();
   }
 }

@@ -56,6 +56,9 @@ const { values: flags } = parseArgs({
   },
 });
 
+// The variable is for servers that choose the agent's arguments themselves.
+const hasExtensions = flags.ext === true || process.env.STUB_AGENT_EXT === '1';
+
 const models = {
   availableModels: [
     { modelId: 'm1', name: 'm1' },
@@ -299,7 +302,7 @@ async function handle({ id, method, params = {}, result, error }) {
     return;
   }
   calls[method] = (calls[method] ?? 0) + 1;
-  const run = METHODS[method] ?? (flags.ext ? EXTENSIONS[method] : undefined);
+  const run = METHODS[method] ?? (hasExtensions ? EXTENSIONS[method] : undefined);
   const answer =
     run === undefined
       ? { error: { code: -32601, message: `Method not found: ${method}` } }
