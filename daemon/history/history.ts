@@ -1,0 +1,66 @@
+// The past of sessions as the rest of the daemon sees it: a store of transcripts that outlive their live sessions.
+// `store.ts` keeps them in files; `agent-history.ts` asks an agent that keeps its own.
+
+/** One entry of a transcript, in the order in which it happened. */
+export interface HistoryRecord {
+  /** Unique and stable within the session; anchors and cursors name it. */
+  readonly recordId: string;
+  readonly atMs: number;
+  /** Event type as on the bus: `session_update` and the terminal event of each turn. */
+  readonly type: string;
+  readonly data: Readonly<Record<string, unknown>>;
+  readonly promptId?: string;
+  readonly originatorClientId?: string;
+}
+
+/** What listings show of a session that may not be live. */
+export interface StoredSession {
+  readonly sessionId: string;
+  readonly workspaceCwd: string;
+  readonly createdAtMs: number;
+  readonly updatedAtMs: number;
+  readonly displayName?: string;
+  readonly titleSource?: 'manual' | 'auto';
+  readonly sourceType?: string;
+  readonly sourceId?: string;
+  readonly parentSessionId?: string;
+  readonly isArchived: boolean;
+}
+
+/** What a session changes about itself while it is recorded. */
+export type StoredChange = Partial<Pick<StoredSession, 'displayName' | 'titleSource'>>;
+
+/** The open end of one live session's transcript. Nothing here throws: a failed write makes it degraded. */
+export interface Recording {
+  /** Notes a bus event; kinds that belong to no transcript are ignored. It is on disk after the next `flush`. */
+  note(event: Omit<HistoryRecord, 'recordId'>): void;
+  /** Hands what was noted to the operating system, so that a kill -9 of this process loses none of it. */
+  flush(): void;
+  change(change: StoredChange): void;
+  /** True once a write has failed; events after that are not in the transcript. */
+  readonly isDegraded: boolean;
+  /** Flushes and closes. Idempotent. */
+  close(): void;
+}
+
+export interface History {
+  /** Creates the session's transcript, or opens an existing one at its end; a torn last line is dropped. */
+  begin(session: Omit<StoredSession, 'updatedAtMs' | 'isArchived'>, onDegraded: () => void): Recording;
+  /** Everything that is stored, newest first. */
+  list(): readonly StoredSession[];
+  find(sessionId: string): StoredSession | undefined;
+  /**
+   * The whole transcript, in order. Undefined when nothing is stored for the id.
+   * `isPartial`: something could not be read; what could is returned.
+   */
+  read(sessionId: string): Promise<StoredTranscript | undefined>;
+  /** @returns false when there is nothing stored (or it was so already). */
+  setArchived(sessionId: string, isArchived: boolean): boolean;
+  remove(sessionId: string): boolean;
+}
+
+export interface StoredTranscript {
+  readonly session: StoredSession;
+  readonly records: readonly HistoryRecord[];
+  readonly isPartial: boolean;
+}
