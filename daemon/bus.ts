@@ -61,7 +61,9 @@ export class Bus {
       this.#options.log.error({ type }, 'event dropped: its data cannot be serialised');
       return undefined;
     }
-    const id = this.ring.push(encode);
+    // Nothing is dropped before the readers were pumped: a ring smaller than one read of the agent's output would
+    // otherwise overtake readers that keep up.
+    const id = this.ring.append(encode);
     this.#scheduleFlush();
     return id;
   }
@@ -76,7 +78,7 @@ export class Bus {
     if (this.#readers.size === 0) this.#releasePause();
   }
 
-  /** A blocked reader can write again: nobody needs the agent to wait any more. */
+  /** A blocked reader has written what it could: nobody needs the agent to wait any more. */
   readerDrained(): void {
     this.#releasePause();
   }
@@ -91,7 +93,11 @@ export class Bus {
 
   /** One flush per batch: the agent's output arrives in reads of many events, and a microtask runs after each read. */
   #scheduleFlush(): void {
-    if (this.#isFlushing || this.#readers.size === 0) return;
+    if (this.#isFlushing) return;
+    if (this.#readers.size === 0) {
+      this.ring.trim();
+      return;
+    }
     this.#isFlushing = true;
     queueMicrotask(() => {
       this.#isFlushing = false;
@@ -103,6 +109,8 @@ export class Bus {
     for (const reader of [...this.#readers]) reader.pump();
     if (this.#pause === undefined && [...this.#readers].some((reader) => reader.claimsPause()))
       this.#holdAgent();
+    // While the agent is held back, hardly anything is added, and what the blocked reader needs is kept for it.
+    if (this.#pause === undefined) this.ring.trim();
   }
 
   #holdAgent(): void {
@@ -113,7 +121,9 @@ export class Bus {
   #releasePause(): void {
     const pause = this.#pause;
     this.#pause = undefined;
-    pause?.timer.cancel();
-    pause?.release();
+    if (pause === undefined) return;
+    pause.timer.cancel();
+    pause.release();
+    this.ring.trim();
   }
 }

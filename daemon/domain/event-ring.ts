@@ -1,5 +1,6 @@
 // The events that a session keeps for replay. Readers are cursors over it; nothing is copied per reader.
-// Invariants: ids are contiguous and only grow; the ring holds the newest events within both bounds, at least one.
+// Invariants: ids are contiguous and only grow; after a trim the ring holds the newest events within both bounds, at least
+// one.
 
 export interface RingBounds {
   readonly maxEvents: number;
@@ -56,15 +57,26 @@ export class EventRing {
 
   /** Appends the frame that `encode` makes for the next id, drops what no longer fits, and returns the id. */
   push(encode: (id: number) => Buffer): number {
+    const id = this.append(encode);
+    this.trim();
+    return id;
+  }
+
+  /** Appends without dropping anything. The ring may be over its bounds until `trim`, which the caller owes it soon. */
+  append(encode: (id: number) => Buffer): number {
     const id = this.#head + 1;
     const frame = encode(id);
     this.#head = id;
     this.#bytesPushed += frame.length;
     this.#frames.push(frame);
     this.#ends.push(this.#bytesPushed);
+    return id;
+  }
+
+  /** Drops the oldest events until both bounds hold; the newest one stays. */
+  trim(): void {
     while (this.size > 1 && (this.size > this.#bounds.maxEvents || this.bytes > this.#bounds.maxBytes))
       this.#dropOldest();
-    return id;
   }
 
   /** Whether the reader at `cursor` has lost events: the next one that it needs is gone. */

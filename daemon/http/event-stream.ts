@@ -115,8 +115,8 @@ export class EventStream implements Reader {
   #drained(): void {
     this.#isBlocked = false;
     this.#hasClaimedPause = false;
-    this.#o.bus.readerDrained();
     this.pump();
+    this.#o.bus.readerDrained();
   }
 
   #writeSynthetic(type: string, data: Record<string, unknown>): void {
