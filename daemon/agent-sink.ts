@@ -10,6 +10,7 @@ import {
 import type { Clock } from './contract/clock.ts';
 import { type Log, truncated } from './contract/log.ts';
 import { EarlyEvents } from './domain/early-events.ts';
+import { asRecord } from './domain/records.ts';
 import type { Session } from './session.ts';
 import type { Sessions } from './sessions.ts';
 
@@ -54,8 +55,21 @@ export class SessionSink implements AgentSink {
   }
 
   notification(method: string, params: Params): void {
+    if (method === 'qwen/notify/channel/active-work') {
+      this.#activeWork(params);
+      return;
+    }
     if (typeof params.sessionId === 'string') this.#deliver(params.sessionId, { method, params });
     else this.#log.debug({ method }, 'notification of the agent names no session');
+  }
+
+  /** One report over all sessions of the child: a session that it does not name holds nothing. */
+  #activeWork(params: Params): void {
+    const reported = Array.isArray(params.sessions) ? params.sessions.map(asRecord) : [];
+    for (const session of this.#sessions.all()) {
+      const holds = reported.find(({ sessionId }) => sessionId === session.sessionId)?.holds;
+      session.agentHolds(Array.isArray(holds) ? holds : []);
+    }
   }
 
   #deliver(sessionId: string, event: EarlyEvent): void {

@@ -239,7 +239,6 @@ export class Daemon {
       version: this.#files.version,
       sessions: sessions.map((session) => session.feedSession(this.#sessions.isDefault(session))),
       prompts: sessions.flatMap((session) => session.turns.feedPrompts()),
-      eventHeads: Object.fromEntries(sessions.map(({ sessionId, bus }) => [sessionId, bus.ring.head])),
       openPermissions: sessions.flatMap(({ permissions }) => permissions.open().map((q) => q.requestId)),
       agent: this.#agent.current()?.process ?? null,
     };
@@ -258,6 +257,7 @@ export class Daemon {
       activePrompts: sum(({ turns }) => (turns.running === undefined ? 0 : 1)),
       queuedPrompts: sum(({ turns }) => turns.waiting.length),
       pendingPermissions: sum(({ permissions }) => permissions.openCount),
+      heldSessions: sum((session) => (session.hasAgentWork ? 1 : 0)),
       subscribers: sum(({ bus }) => bus.readerCount),
       lastActivityAtMs: this.#lastActivityAtMs,
     };

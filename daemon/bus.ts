@@ -2,6 +2,7 @@
 // never throws at a publisher.
 import { randomUUID } from 'node:crypto';
 import type { Clock, Timer } from './contract/clock.ts';
+import { HEAD_STEP } from './contract/feed.ts';
 import type { Log } from './contract/log.ts';
 import { EventRing, type RingBounds } from './domain/event-ring.ts';
 import { type EventTags, prepareFrame } from './domain/frame.ts';
@@ -20,6 +21,8 @@ export interface BusOptions {
   readonly log: Log;
   /** Ids start above it. */
   readonly idFloor?: number;
+  /** Called whenever the bus has advanced by HEAD_STEP events. */
+  readonly onHead: (head: number) => void;
   /** Stops the agent's output; the returned function lets it go on. Called at most once until then. */
   readonly pauseAgent: () => () => void;
 }
@@ -37,11 +40,13 @@ export class Bus {
   readonly #readers = new Set<Reader>();
   #isFlushing = false;
   #hasEnded = false;
+  #toldHead: number;
   #pause: { readonly release: () => void; readonly timer: Timer } | undefined;
 
   constructor(options: BusOptions) {
     this.#options = options;
     this.ring = new EventRing(options.bounds, options.idFloor);
+    this.#toldHead = this.ring.head;
   }
 
   get readerCount(): number {
@@ -64,6 +69,10 @@ export class Bus {
     // Nothing is dropped before the readers were pumped: a ring smaller than one read of the agent's output would
     // otherwise overtake readers that keep up.
     const id = this.ring.append(encode);
+    if (id >= this.#toldHead + HEAD_STEP) {
+      this.#toldHead = id;
+      this.#options.onHead(id);
+    }
     this.#scheduleFlush();
     return id;
   }

@@ -23,6 +23,7 @@ export interface SessionOptions {
   readonly limits: Limits;
   readonly permissionSettings: PermissionSettings;
   readonly onPrompt: (prompt: FeedPrompt) => void;
+  readonly onHead: (head: number) => void;
   /** Something that may keep the session open has ended: the last turn, stream or client. */
   readonly onMaybeIdle: (session: Session) => void;
 }
@@ -45,6 +46,8 @@ export class Session {
   #lastActivityAtMs: number;
   #displayName: string | undefined;
   #prs: readonly PullRequest[] = [];
+  /** Background work that the agent says it holds for this session. */
+  #holds: readonly unknown[] = [];
 
   constructor(options: SessionOptions) {
     const { sessionId, channel, clock, limits, log } = options;
@@ -58,6 +61,7 @@ export class Session {
       bounds: { maxEvents: limits.eventRingSize, maxBytes: limits.eventRingBytes },
       clock,
       log,
+      onHead: options.onHead,
       pauseAgent: () => {
         channel.pause();
         return () => channel.resume();
@@ -93,6 +97,16 @@ export class Session {
     return this.#state === 'ended';
   }
 
+  get hasAgentWork(): boolean {
+    return this.#holds.length > 0;
+  }
+
+  /** What the agent holds for this session now; each report replaces the one before. */
+  agentHolds(holds: readonly unknown[]): void {
+    this.#holds = holds;
+    if (holds.length === 0) this.#o.onMaybeIdle(this);
+  }
+
   /** Newest of creation, heartbeat, and prompt step. */
   get lastActivityAtMs(): number {
     return Math.max(this.#lastSeenAtMs, this.#lastActivityAtMs);
@@ -102,6 +116,7 @@ export class Session {
   get isHeld(): boolean {
     return (
       !this.turns.isIdle ||
+      this.hasAgentWork ||
       this.bus.readerCount > 0 ||
       this.permissions.openCount > 0 ||
       this.clients.size > 0
@@ -195,6 +210,7 @@ export class Session {
       ...(this.#displayName === undefined ? {} : { displayName: this.#displayName }),
       ...this.#o.source,
       isDefault,
+      eventHead: this.bus.ring.head,
     };
   }
 
@@ -212,7 +228,7 @@ export class Session {
       clientCount: this.clients.size,
       hasActivePrompt: turns.running !== undefined,
       activeWorkState: turns.isIdle ? 'idle' : 'active',
-      hasRunningBackgroundTasks: false,
+      hasRunningBackgroundTasks: this.hasAgentWork,
       isWaitingForPermission: questions.length > 0,
       isWaitingForUserQuestion: false,
       pendingInteractionCount: questions.length,

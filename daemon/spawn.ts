@@ -52,6 +52,7 @@ export async function spawnOnAgent(request: CreateRequest, context: SpawnContext
     limits,
     permissionSettings,
     onPrompt: (prompt) => tell({ type: 'prompt', prompt }),
+    onHead: (head) => tell({ type: 'head', sessionId, head }),
     onMaybeIdle: context.onMaybeIdle,
   });
   context.register(session);

@@ -66,8 +66,8 @@ export class Turns {
   readonly #midTurn = new MidTurnQueue();
   #running: Running | undefined;
   #lastError: TurnError | undefined;
-  /** Runs while the agent has not let go of a prompt that was settled without it (deadline). */
-  #busyAgent: Timer | undefined;
+  /** A prompt that was settled without the agent (deadline), until the agent lets go of it or the timer gives up. */
+  #overdue: { readonly entry: PromptEntry; readonly timer: Timer } | undefined;
 
   constructor(options: TurnsOptions) {
     this.#o = options;
@@ -157,10 +157,8 @@ export class Turns {
   async cancel(): Promise<void> {
     const running = this.#running;
     if (running === undefined) return;
-    if (running.cancelledAtMs === undefined) {
-      this.#markCancelled(running);
-      this.#o.permissions().cancelAll('agent_cancelled');
-    }
+    this.#markCancelled(running);
+    this.#o.permissions().cancelAll('agent_cancelled');
     await this.#cancelOnAgent();
   }
 
@@ -192,7 +190,7 @@ export class Turns {
     }
     for (const entry of waiting) {
       this.#failTurn(entry, abort.waiting);
-      this.#events.left(entry, 'removed');
+      if (entry.hadToQueue) this.#events.left(entry, 'removed');
     }
     for (const message of messages) this.#events.midTurnRemoved(message);
   }
@@ -204,11 +202,12 @@ export class Turns {
     return entry;
   }
 
+  /** On a dying agent nothing starts: what waits ends with the session, whose death follows. */
   #startNext(): void {
-    if (this.#busyAgent !== undefined) return;
+    const { clock, channel } = this.#o;
+    if (this.#overdue !== undefined || channel.isDying) return;
     const entry = this.#queue.startNext();
     if (entry === undefined) return;
-    const { clock } = this.#o;
     const running: Running = {
       entry,
       startedAtMs: clock.monotonicMs(),
@@ -234,7 +233,7 @@ export class Turns {
     } catch (error) {
       this.#settle(entry, () => this.#agentFailed(running, describeFailure(error)));
     }
-    this.#agentFree();
+    this.#agentFree(entry);
   }
 
   #agentEnded(running: Running, answer: Readonly<Record<string, unknown>>): void {
@@ -266,7 +265,8 @@ export class Turns {
   #deadlinePassed(running: Running): void {
     const { limits, clock } = this.#o;
     const { entry } = running;
-    this.#busyAgent = clock.after(limits.agentKillGraceMs, () => this.#agentFree());
+    const timer = clock.after(limits.agentKillGraceMs, () => this.#agentFree(entry));
+    this.#overdue = { entry, timer };
     this.#settle(entry, () =>
       this.#agentFailed(running, {
         message: `The prompt passed its deadline of ${entry.deadlineMs} ms`,
@@ -277,10 +277,10 @@ export class Turns {
     void this.#cancelOnAgent();
   }
 
-  #agentFree(): void {
-    if (this.#busyAgent === undefined) return;
-    this.#busyAgent.cancel();
-    this.#busyAgent = undefined;
+  #agentFree(entry: PromptEntry): void {
+    if (this.#overdue?.entry !== entry) return;
+    this.#overdue.timer.cancel();
+    this.#overdue = undefined;
     this.#startNext();
   }
 

@@ -185,6 +185,7 @@ function shownSession(clock: Clock, endpoint: Endpoint, shown: JsonObject, made:
       ...(typeof shown.sourceId === 'string' && { sourceId: shown.sourceId }),
       // The answer does not say; the feed's next snapshot does.
       isDefault: false,
+      eventHead: 0,
     },
   };
 }

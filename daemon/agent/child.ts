@@ -67,7 +67,7 @@ export class AgentChild {
   /** Settles once, after the process ended and what it had written was handed over. Never rejects. */
   readonly exited: Promise<AgentExit>;
   /** Pid 0 when the process was never made. */
-  readonly mark: FeedAgent;
+  readonly mark: Omit<FeedAgent, 'canLoad'>;
   #hasExited = false;
   #isPlanned = false;
   #ending: Promise<void> | undefined;

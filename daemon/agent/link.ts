@@ -42,7 +42,6 @@ export async function openLink(options: LinkOptions): Promise<AgentLink> {
 
 export class AgentLink implements AgentChannel {
   readonly generation: number;
-  readonly process: FeedAgent;
   /** Settles once, after every call in flight was rejected with AgentGone. Never rejects. */
   readonly gone: Promise<AgentExit>;
   readonly #child: AgentChild;
@@ -57,7 +56,6 @@ export class AgentLink implements AgentChannel {
     this.#options = options;
     this.#child = options.child;
     this.generation = options.generation;
-    this.process = options.child.mark;
     this.#stream = new AgentStream({
       stdin: options.child.stdin,
       stdout: options.child.stdout,
@@ -68,6 +66,13 @@ export class AgentLink implements AgentChannel {
     });
     this.#connection = connect(this.#stream.acp);
     this.gone = this.#settleAtExit();
+  }
+
+  get process(): FeedAgent {
+    const capabilities = this.#initialized.agentCapabilities as
+      | { readonly loadSession?: unknown }
+      | undefined;
+    return { ...this.#child.mark, canLoad: capabilities?.loadSession === true };
   }
 
   get initialized(): Params {

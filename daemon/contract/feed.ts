@@ -5,6 +5,8 @@
 export const FEED_PATH = '/control/feed';
 /** Path that answers the incarnation nonce and whether the daemon is ending. */
 export const IDENTITY_PATH = '/control/identity';
+/** Brings a session of an earlier incarnation back to life under its old id (`RestoreRequest` -> `RestoreAnswer`). */
+export const RESTORE_PATH = '/control/restore';
 /** Header on answers that made a session live: the feed `seq` after which the session is in the feed. */
 export const FEED_SEQ_HEADER = 'x-qwen-feed-seq';
 
@@ -44,6 +46,38 @@ export interface FeedSession {
   readonly sourceId?: string;
   /** The session in the workspace's single slot. */
   readonly isDefault: boolean;
+  /** Newest event id of the bus when this was told; later ones are told in steps, see `HEAD_STEP`. */
+  readonly eventHead: number;
+}
+
+/**
+ * A `head` record is told whenever a bus has advanced by this many events since the last one that was told. So the
+ * highest id that any client can have seen is below the last told head + HEAD_STEP + one batch of the agent's output.
+ */
+export const HEAD_STEP = 5000;
+/** What a restored bus starts above: last told head + this. No cursor of an old bus reaches it. */
+export const ID_FLOOR_GAP = 10_000;
+
+/** Coordinator -> daemon, POST RESTORE_PATH. */
+export interface RestoreRequest {
+  readonly sessionId: string;
+  /** Ids of the new bus start above it; its ring is empty and its epoch new. */
+  readonly idFloor: number;
+  /** Registrations that go on working under their old ids. */
+  readonly clients: readonly FeedClient[];
+  readonly isDefault: boolean;
+  readonly createdAtMs: number;
+  readonly displayName?: string;
+  readonly sourceType?: string;
+  readonly sourceId?: string;
+  /** Prompts that were admitted and not settled: reported once each as `turn_error` code `daemon_restarted`. */
+  readonly lostPrompts: readonly string[];
+}
+
+export interface RestoreAnswer {
+  readonly sessionId: string;
+  /** Feed record after which the session is in the feed. */
+  readonly feedSeq: number;
 }
 
 export type PromptState = 'queued' | 'running' | 'completed' | 'failed';
@@ -62,6 +96,8 @@ export interface FeedAgent {
   /** Process group of the agent and its children. */
   readonly pgid: number;
   readonly startTime: number;
+  /** Whether it can bring a session back (`loadSession`); without it a daemon with sessions is never stopped for idleness. */
+  readonly canLoad: boolean;
 }
 
 export interface FeedEnded {
@@ -80,7 +116,10 @@ export interface FeedBeat {
   readonly activePrompts: number;
   readonly queuedPrompts: number;
   readonly pendingPermissions: number;
+  /** Sessions for which the agent holds background work. */
+  readonly heldSessions: number;
   readonly subscribers: number;
+  /** Newest prompt step, create or heartbeat by a registered client. */
   readonly lastActivityAtMs: number | null;
 }
 
@@ -92,8 +131,6 @@ export type FeedBody =
       readonly version: string;
       readonly sessions: readonly FeedSession[];
       readonly prompts: readonly FeedPrompt[];
-      /** Head event id of each live session's bus. */
-      readonly eventHeads: Readonly<Record<string, number>>;
       readonly openPermissions: readonly string[];
       readonly agent: FeedAgent | null;
       /** Sessions that ended while no feed was read (bounded). */
@@ -102,6 +139,8 @@ export type FeedBody =
     }
   | { readonly type: 'session'; readonly session: FeedSession }
   | { readonly type: 'session_ended'; readonly ended: FeedEnded }
+  /** The bus has advanced, see `HEAD_STEP`. */
+  | { readonly type: 'head'; readonly sessionId: string; readonly head: number }
   | { readonly type: 'prompt'; readonly prompt: FeedPrompt }
   /** Heartbeats since the last record of this type, coalesced per client; `clientId` null is the anonymous watermark. */
   | {

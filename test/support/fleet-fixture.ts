@@ -26,6 +26,7 @@ export const BEAT: FeedBeat = {
   activePrompts: 0,
   queuedPrompts: 0,
   pendingPermissions: 0,
+  heldSessions: 0,
   subscribers: 0,
   lastActivityAtMs: null,
 };
@@ -39,6 +40,7 @@ export function sessionOf(sessionId: string): FeedSession {
     lastSeenAtMs: 2,
     clients,
     isDefault: false,
+    eventHead: 0,
   };
 }
 
@@ -52,7 +54,6 @@ export function snapshotOf(incarnation: string, parts: Partial<Snapshot> = {}): 
     version: '1.0.0',
     sessions: [],
     prompts: [],
-    eventHeads: {},
     openPermissions: [],
     agent: null,
     ended: [],

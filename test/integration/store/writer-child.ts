@@ -36,6 +36,7 @@ function writeForEver(): void {
       ...times,
       clients,
       isDefault: false,
+      eventHead: 0,
     });
     store.prompts.record({ promptId: `p/${sessionId}`, sessionId, state: 'queued', atMs: n });
     writeSync(1, `${sessionId}\n`);

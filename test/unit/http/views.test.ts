@@ -18,6 +18,7 @@ const BEAT: FeedBeat = {
   activePrompts: 0,
   queuedPrompts: 0,
   pendingPermissions: 1,
+  heldSessions: 0,
   subscribers: 3,
   lastActivityAtMs: NOW - 5000,
 };
@@ -29,7 +30,7 @@ function view(overrides: Partial<DaemonView> = {}): DaemonView {
     incarnation: '0123456789abcdef-1',
     pid: 7,
     version: '1',
-    agent: { pid: 8, pgid: 8, startTime: 1 },
+    agent: { pid: 8, pgid: 8, startTime: 1, canLoad: true },
     lastBeat: BEAT,
     isFeedUp: true,
     waiters: 0,

@@ -47,6 +47,7 @@ export function aSession(sessionId: string, more: Partial<FeedSession> = {}): Fe
     lastSeenAtMs: 20,
     clients: [],
     isDefault: false,
+    eventHead: 0,
     ...more,
   };
 }
