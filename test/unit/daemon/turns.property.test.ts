@@ -7,7 +7,7 @@ import { CRASH } from '../../support/fake-channel.ts';
 import { settled } from '../../support/manual-clock.ts';
 import { SessionParts } from '../../support/session-parts.ts';
 
-const RUNS = 150 * Number(process.env.QWEN_TEST_SCALE ?? 1);
+const RUNS = 400 * Number(process.env.QWEN_TEST_SCALE ?? 1);
 
 type Step =
   | { readonly kind: 'submit' | 'cancel' | 'message' | 'drain' | 'ask' | 'settle' }
