@@ -3,7 +3,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Params } from './agent/agent.ts';
 import type { Bus } from './bus.ts';
-import type { Clock } from './contract/clock.ts';
+import type { Clock, Timer } from './contract/clock.ts';
 import { fail, failPlain } from './contract/errors.ts';
 import type { JsonObject } from './contract/json-body.ts';
 import type { Limits } from './contract/limits.ts';
@@ -45,10 +45,16 @@ export interface Voter {
   readonly peer: Peer;
 }
 
+/** What the agent waits with. */
+interface Waiting {
+  readonly answer: (answer: Params) => void;
+  readonly timeout: Timer | undefined;
+}
+
 export class Permissions {
   readonly #o: PermissionsOptions;
   readonly #book = new PermissionBook();
-  readonly #answers = new Map<string, (answer: Params) => void>();
+  readonly #waiting = new Map<string, Waiting>();
 
   constructor(options: PermissionsOptions) {
     this.#o = options;
@@ -87,8 +93,8 @@ export class Permissions {
       { requestId, sessionId, toolCall, options },
       { promptId: question.promptId, originatorClientId: prompt?.clientId },
     );
-    this.#armTimeout(requestId);
-    return new Promise((resolve) => this.#answers.set(requestId, resolve));
+    const timeout = this.#armTimeout(requestId);
+    return new Promise((answer) => this.#waiting.set(requestId, { answer, timeout }));
   }
 
   /**
@@ -176,14 +182,16 @@ export class Permissions {
       { requestId, outcome, ...voter },
       { promptId: question.promptId, originatorClientId: voterClientId },
     );
-    this.#answers.get(requestId)?.(answer);
-    this.#answers.delete(requestId);
+    const waiting = this.#waiting.get(requestId);
+    this.#waiting.delete(requestId);
+    waiting?.timeout?.cancel();
+    waiting?.answer(answer);
   }
 
-  #armTimeout(requestId: string): void {
+  #armTimeout(requestId: string): Timer | undefined {
     const timeoutMs = this.#o.limits.permissionResponseTimeoutMs;
-    if (timeoutMs === 0) return;
-    this.#o.clock.after(timeoutMs, () =>
+    if (timeoutMs === 0) return undefined;
+    return this.#o.clock.after(timeoutMs, () =>
       this.#resolve(requestId, { outcome: 'cancelled' }, undefined, cancelledAnswer('timeout')),
     );
   }

@@ -68,16 +68,16 @@ function judgeConsensus(ballot: Ballot, vote: Vote, quorum: number): Verdict {
   if (vote.clientId === undefined || !ballot.voters.has(vote.clientId))
     return { kind: 'refuse', reason: 'designated_mismatch' };
   if (ballot.votes.has(vote.clientId)) return { kind: 'repeat' };
-  const optionTallies: Record<string, number> = {};
+  // A map, because the agent names the options: one called `__proto__` would be lost in an object.
+  const tallies = new Map<string, number>();
   for (const option of [...ballot.votes.values(), vote.optionId])
-    optionTallies[option] = (optionTallies[option] ?? 0) + 1;
-  const best = Math.max(...Object.values(optionTallies));
-  if ((optionTallies[vote.optionId] ?? 0) >= quorum) return DECIDE;
+    tallies.set(option, (tallies.get(option) ?? 0) + 1);
+  if ((tallies.get(vote.optionId) ?? 0) >= quorum) return DECIDE;
   const standing = {
     votesReceived: ballot.votes.size + 1,
-    votesNeeded: Math.max(1, quorum - best),
+    votesNeeded: Math.max(1, quorum - Math.max(...tallies.values())),
     quorum,
-    optionTallies,
+    optionTallies: Object.fromEntries(tallies),
   };
   return { kind: 'record', standing };
 }
