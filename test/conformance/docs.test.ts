@@ -1,0 +1,184 @@
+// Keeps the documentation true: paths, flags, variables, exit codes and dependencies are compared with the code.
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, test } from '@jest/globals';
+import { EXIT } from '../../coordinator/cli/exit-codes.ts';
+import { FLAGS, flagVariable, LIMIT_FLAGS, SUPERVISION_FLAGS } from '../../coordinator/flags.ts';
+import { LIMIT_NAMES, LIMITS } from '../../daemon/contract/limits.ts';
+import { usage } from '../../daemon/usage.ts';
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const PAGES = [
+  'README.md',
+  'CHANGELOG.md',
+  ...['docs', 'docs/adr'].flatMap((dir) =>
+    readdirSync(join(ROOT, dir))
+      .filter((name) => name.endsWith('.md'))
+      .map((name) => join(dir, name)),
+  ),
+];
+
+const read = (path: string) => readFileSync(join(ROOT, path), 'utf8');
+
+/** Contents of the fenced blocks with this label. */
+function blocks(text: string, label: string): string[] {
+  return [...text.matchAll(new RegExp(`^\`\`\`${label}\\n([\\s\\S]*?)^\`\`\``, 'gm'))].map(
+    ([, body]) => body ?? '',
+  );
+}
+
+/** The cells of every table row of `text`, headings and rules left out. */
+function tableRows(text: string): string[][] {
+  const lines = text.split('\n');
+  return lines
+    .filter((line, at) => line.startsWith('|') && !isRule(line) && !isRule(lines[at + 1] ?? ''))
+    .map((line) =>
+      line
+        .slice(1, line.lastIndexOf('|'))
+        .split('|')
+        .map((cell) => cell.trim()),
+    );
+}
+
+const isRule = (line: string) => /^\|(?:-+\|)+$/.test(line);
+
+/** The text under a heading, up to the next one of any level. */
+function section(text: string, heading: string): string {
+  const from = text.indexOf(`## ${heading}\n`);
+  if (from === -1) throw new Error(`there is no section "${heading}"`);
+  const rest = text.slice(from + heading.length + 4);
+  return rest.slice(0, rest.search(/^#/m) === -1 ? undefined : rest.search(/^#/m));
+}
+
+const coordinatorFlags = new Set([
+  ...Object.keys(FLAGS),
+  ...SUPERVISION_FLAGS.map(({ flag }) => flag),
+  ...LIMIT_FLAGS.map(({ flag }) => flag),
+]);
+
+describe('architecture.md', () => {
+  const page = read('docs/architecture.md');
+  const tree = blocks(page, 'tree').flatMap((block) =>
+    block
+      .trimEnd()
+      .split('\n')
+      .map((line) => line.split(/\s+/)[0] ?? ''),
+  );
+
+  test('every path of the tree exists', () => {
+    expect(tree.length).toBeGreaterThan(10);
+    expect(tree.filter((path) => !existsSync(join(ROOT, path)))).toEqual([]);
+  });
+
+  test.each(['coordinator', 'daemon'])('every room of %s is in the tree', (side) => {
+    const rooms = readdirSync(join(ROOT, side), { withFileTypes: true })
+      .filter((entry) => entry.isDirectory())
+      .map((entry) => `${side}/${entry.name}/`);
+    expect(rooms.filter((room) => !tree.includes(room))).toEqual([]);
+  });
+
+  test('the ways of requests name each file once, and only files that exist', () => {
+    const ways = blocks(page, 'way');
+    expect(ways).toHaveLength(2);
+    for (const way of ways) {
+      const files = way
+        .trimEnd()
+        .split('\n')
+        .flatMap((line) => {
+          const [side = '', ...steps] = line.split(/\s+(?:->\s+)?/);
+          return steps.map((step) => join(side, step));
+        });
+      expect(files.filter((file) => !existsSync(join(ROOT, file)))).toEqual([]);
+      expect(new Set(files).size).toBe(files.length);
+    }
+  });
+});
+
+describe('every page', () => {
+  test.each(PAGES)('%s links to what exists', (page) => {
+    const targets = [...read(page).matchAll(/\]\(([^)#\s]+)(?:#[^)]*)?\)/g)].map(
+      ([, target]) => target ?? '',
+    );
+    const local = targets.filter((target) => !/^[a-z]+:/.test(target));
+    expect(local.filter((target) => !existsSync(join(ROOT, dirname(page), target)))).toEqual([]);
+  });
+
+  test.each(PAGES)('%s names source files that exist', (page) => {
+    const named = [...read(page).matchAll(/`((?:coordinator|daemon|deploy|test|docs)\/[\w./-]+)`/g)].map(
+      ([, path]) => path ?? '',
+    );
+    expect(named.filter((path) => !existsSync(join(ROOT, path)))).toEqual([]);
+  });
+
+  test.each(PAGES)('%s names variables that flags have', (page) => {
+    const variables = new Set([...coordinatorFlags].map(flagVariable));
+    const named = read(page).match(/QWEN_COORDINATOR_[A-Z_]*[A-Z]/g) ?? [];
+    expect(named.filter((name) => !variables.has(name))).toEqual([]);
+  });
+});
+
+describe('README.md', () => {
+  const rows = tableRows(section(read('README.md'), 'Commands')).filter(([cell]) => cell?.startsWith('`--'));
+
+  test('its table has only flags of start, each with its own variable and default', () => {
+    expect(rows.length).toBeGreaterThan(10);
+    for (const [cell = '', variable, meaning = ''] of rows) {
+      const flag = /^`--([a-z-]+)/.exec(cell)?.[1] ?? '';
+      expect([...coordinatorFlags]).toContain(flag);
+      expect(variable).toBe(`\`${flagVariable(flag)}\``);
+      const fallback = fallbackOf(flag);
+      if (fallback !== undefined) expect(meaning).toContain(`(${fallback})`);
+    }
+  });
+
+  test('flags of start in its prose exist', () => {
+    const others = new Set(['acp', 'verbose', 'json', 'timeout', 'help']);
+    const named = [...read('README.md').matchAll(/--([a-z][a-z-]+)/g)].map(([, flag]) => flag ?? '');
+    expect(named.filter((flag) => !coordinatorFlags.has(flag) && !others.has(flag))).toEqual([]);
+  });
+});
+
+function fallbackOf(flag: string): number | undefined {
+  const numbers = [...LIMIT_FLAGS, ...SUPERVISION_FLAGS];
+  return numbers.find((candidate) => candidate.flag === flag)?.fallback;
+}
+
+describe('operations.md', () => {
+  test('the flags that it names exist', () => {
+    const others = new Set([
+      ...['json', 'timeout', 'incarnation', 'init', 'format', 'build-arg', 'omit'],
+      ...['system', 'create-home', 'shell', 'now', 'signal', 'kill-whom'],
+    ]);
+    const named = [...read('docs/operations.md').matchAll(/--([a-z][a-z-]+)/g)].map(([, flag]) => flag ?? '');
+    expect(named.filter((flag) => !coordinatorFlags.has(flag) && !others.has(flag))).toEqual([]);
+  });
+});
+
+describe.each(['README.md', 'docs/operations.md'])('exit codes in %s', (page) => {
+  test('are those of the code', () => {
+    const codes = tableRows(section(read(page), 'Exit codes')).map(([code]) => Number(code));
+    expect(codes).toEqual(Object.values(EXIT));
+  });
+});
+
+describe('dependencies.md', () => {
+  const { dependencies, devDependencies } = JSON.parse(read('package.json')) as Record<
+    'dependencies' | 'devDependencies',
+    Record<string, string>
+  >;
+  const names = (heading: string) =>
+    tableRows(section(read('docs/dependencies.md'), heading)).map(([cell]) => cell?.replaceAll('`', ''));
+
+  test.each([
+    ['At run time', dependencies],
+    ['For development', devDependencies],
+  ] as const)('%s: one line for each dependency, and no other', (heading, packages) => {
+    expect(names(heading).sort()).toEqual(Object.keys(packages).sort());
+  });
+});
+
+test('the help of qwen-daemon has every limit', () => {
+  const text = usage();
+  expect(LIMIT_NAMES.filter((name) => !text.includes(`--${LIMITS[name].flag} `))).toEqual([]);
+});
