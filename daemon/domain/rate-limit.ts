@@ -62,8 +62,12 @@ export class RateLimiter {
   }
 }
 
-/** The tier of a request, or undefined for what is never limited: health, heartbeats, event streams, control. */
-export function tierOf(method: string, path: string): Tier | undefined {
+/**
+ * The tier of a request, or undefined for what is never limited: health, heartbeats, event streams, control. `target` is
+ * the request's target as it came; like the router, this takes a path in any case and with a slash at its end.
+ */
+export function tierOf(method: string, target: string): Tier | undefined {
+  const path = pathOf(target);
   if (
     path === '/health' ||
     path.startsWith('/control/') ||
@@ -72,4 +76,10 @@ export function tierOf(method: string, path: string): Tier | undefined {
     return undefined;
   if (method === 'POST' && /^\/session\/[^/]+\/prompt$/.test(path)) return 'prompt';
   return method === 'GET' || method === 'HEAD' || method === 'OPTIONS' ? 'read' : 'mutation';
+}
+
+/** Without query, trailing slash, and the authority that an absolute target begins with. */
+function pathOf(target: string): string {
+  const path = target.replace(/^https?:\/\/[^/?]*/i, '').split('?', 1)[0] ?? '';
+  return path.replace(/\/$/, '').toLowerCase();
 }

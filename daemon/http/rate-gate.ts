@@ -30,7 +30,7 @@ export class RateGate {
 
   /** Sets the X-RateLimit headers. @throws ApiError 429. */
   check(req: IncomingMessage, res: ServerResponse): void {
-    const tier = tierOf(req.method ?? 'GET', (req.url ?? '').split('?', 1)[0] ?? '');
+    const tier = tierOf(req.method ?? 'GET', req.url ?? '');
     if (tier === undefined) return;
     const verdict = this.#limiter.take(clientKey(req), tier, this.#clock.monotonicMs());
     const resetMs = Math.max(1, Math.ceil(verdict.resetMs));
