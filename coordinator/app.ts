@@ -86,6 +86,7 @@ export class Coordinator {
   readonly #forwarder: Forwarder;
   readonly #listener: Listener;
   readonly #admin: AdminServer;
+  #port = 0;
   #stopping: Promise<void> | undefined;
 
   /** Takes the state directory. @throws StateDirLocked, SchemaTooNew, or Error when a directory is unusable. */
@@ -121,10 +122,12 @@ export class Coordinator {
     this.#admin = createAdminServer(this.#adminRouter(registry), systemClock, log);
   }
 
-  /** The bound TCP port; 0 on a unix socket. */
+  /**
+   * The bound TCP port; 0 on a unix socket. It stays while the listener closes: requests that are still arriving are
+   * judged by it.
+   */
   get port(): number {
-    const address = this.#listener.server.address();
-    return typeof address === 'object' && address !== null ? address.port : 0;
+    return this.#port;
   }
 
   get adminPath(): string {
@@ -148,7 +151,7 @@ export class Coordinator {
       await listenOnSocket(this.#admin.server, this.#adminPath);
       const { listen } = this.#o.config;
       if (listen.kind === 'unix') await listenOnSocket(this.#listener.server, listen.path);
-      else await listenOnPort(this.#listener.server, listen.host, listen.port);
+      else this.#port = await listenOnPort(this.#listener.server, listen.host, listen.port);
     } catch (error) {
       await adopted;
       await this.leave();
@@ -313,12 +316,14 @@ export class Coordinator {
   }
 }
 
-function listenOnPort(server: Server, host: string, port: number): Promise<void> {
+/** @returns the bound port. */
+function listenOnPort(server: Server, host: string, port: number): Promise<number> {
   return new Promise((resolve, reject) => {
     server.once('error', reject);
     server.listen(port, host, () => {
       server.off('error', reject);
-      resolve();
+      const address = server.address();
+      resolve(typeof address === 'object' && address !== null ? address.port : port);
     });
   });
 }

@@ -15,16 +15,19 @@ export class Listener {
   readonly #listen: Listen;
   #servers: Server[] = [];
   #inode: number | undefined;
+  #port = 0;
 
   constructor(listen: Listen, makeServer: () => Server) {
     this.#listen = listen;
     this.#makeServer = makeServer;
   }
 
-  /** The bound port; 0 on a unix socket or before `open`. */
+  /**
+   * The bound port; 0 on a unix socket or before `open`. It stays while the listener closes: requests that are still
+   * arriving are judged by it.
+   */
   get port(): number {
-    const address = this.#servers.at(-1)?.address();
-    return typeof address === 'object' && address !== null ? address.port : 0;
+    return this.#port;
   }
 
   /** @throws ListenError */
@@ -66,6 +69,8 @@ export class Listener {
       else listenPrivately(server, listen.path, resolve);
     });
     this.#servers.push(server);
+    const address = server.address();
+    if (typeof address === 'object' && address !== null) this.#port = address.port;
     if (listen.kind === 'unix') this.#inode = inodeOf(listen.path);
   }
 }
