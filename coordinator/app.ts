@@ -18,6 +18,7 @@ import { createRoutes } from './http/routes.ts';
 import { createListener, type Listener } from './http/server.ts';
 import { UpstreamAgents } from './http/upstream-agents.ts';
 import type { Visits } from './http/visit.ts';
+import { type CgroupProbe, cgroupWords, probeCgroups } from './launch/cgroup-probe.ts';
 import { ensureRuntimeDir, ensureStateDir, socketPathFor } from './launch/directories.ts';
 import { askIdentity, readBootId } from './launch/identity.ts';
 import { rotateIfLarge } from './launch/log-files.ts';
@@ -77,6 +78,7 @@ export class Coordinator {
   readonly #runtimeDir: string;
   readonly #stateDir: string;
   readonly #adminPath: string;
+  readonly #cgroups: CgroupProbe;
   readonly #lock: StateLock;
   readonly #store: Store;
   readonly #recorder: Recorder;
@@ -99,6 +101,7 @@ export class Coordinator {
     this.#runtimeDir = runtimeDir;
     this.#adminPath = path;
     mkdirSync(join(stateDir, 'logs'), { recursive: true, mode: 0o700 });
+    this.#cgroups = config.usesCgroups ? probeCgroups() : { isUsable: false, why: '--no-cgroups is set' };
     this.#lock = acquireStateLock(stateDir, { pid: process.pid });
     this.#store = openStore({ path: join(stateDir, DATABASE_FILE), clock: systemClock, log });
     this.#recorder = createRecorder({ store: this.#store, log, settings: config.supervise });
@@ -197,9 +200,18 @@ export class Coordinator {
   #makeSupervisor(): Supervisor {
     const { config, log, daemonCommand, daemonEnv } = this.#o;
     const bootId = readBootId();
+    const cgroups = this.#cgroups.isUsable ? this.#cgroups.cgroups : undefined;
+    log.info({ cgroups: cgroupWords(this.#cgroups) }, 'process trees');
     return createSupervisor({
       store: this.#store,
-      launcher: createProcessLauncher({ daemonCommand, env: daemonEnv, clock: systemClock, log, bootId }),
+      launcher: createProcessLauncher({
+        daemonCommand,
+        env: daemonEnv,
+        clock: systemClock,
+        log,
+        bootId,
+        cgroups,
+      }),
       clock: systemClock,
       log,
       settings: config.supervise,
@@ -238,7 +250,7 @@ export class Coordinator {
     const { version, config, log, requestStop } = this.#o;
     return createAdminRouter({
       version,
-      config: { ...config },
+      config: { ...config, cgroups: cgroupWords(this.#cgroups) },
       book: registry,
       fleet: this.#supervisor,
       store: this.#store,

@@ -36,6 +36,8 @@ export interface Config {
   readonly permissionPolicy: PermissionPolicy;
   readonly consensusQuorum: number | undefined;
   readonly isRateLimited: boolean;
+  /** Each daemon gets a cgroup of its own where that is possible. */
+  readonly usesCgroups: boolean;
   readonly logLevel: string;
   /** Time for an orderly stop of the whole fleet. */
   readonly stopTimeoutMs: number;
@@ -77,6 +79,7 @@ export function parseConfig(flags: FlagValues, env: NodeJS.ProcessEnv, cwd: stri
     agent: source.text('agent') ?? 'qwen',
     ...parsePolicy(source),
     isRateLimited: source.isSet('rate-limit'),
+    usesCgroups: !source.isSet('no-cgroups'),
     logLevel: oneOf('log-level', source.text('log-level') ?? 'info', LOG_LEVELS),
     stopTimeoutMs: source.integer('stop-timeout-ms', DEFAULT_STOP_TIMEOUT_MS, 1),
     maxLogBytes: source.integer('max-log-bytes', DEFAULT_MAX_LOG_BYTES, 64 * 1024),

@@ -39,6 +39,7 @@ export const FLAGS = {
   },
   'consensus-quorum': { value: 'N', help: 'votes that decide under the consensus policy (a majority)' },
   'rate-limit': { help: 'limit requests per client; see the rate-limit-* numbers' },
+  'no-cgroups': { help: 'never give daemons control groups of their own' },
   'log-level': { value: 'LEVEL', help: 'trace, debug, info (default), warn, error, fatal, silent' },
   'stop-timeout-ms': { value: 'MS', help: 'time for an orderly stop (30000)' },
   'max-log-bytes': { value: 'BYTES', help: 'size at which a daemon log is rotated (16 MiB)' },

@@ -1,5 +1,6 @@
 // Finding a daemon again that an earlier coordinator started: proven alive, proven dead, or left alone.
 import { readlinkSync } from 'node:fs';
+import { type Cgroups, type DaemonCgroup, findCgroup, NO_EVIDENCE } from './cgroup.ts';
 import { daemonProcess, endStraysOf, pause, type SweepSettings } from './daemon-process.ts';
 import { askIdentity, comparePid } from './identity.ts';
 import type { Adoption, DaemonMark } from './launcher.ts';
@@ -7,6 +8,8 @@ import { findDaemon } from './process-tree.ts';
 
 export interface AdoptSettings extends SweepSettings {
   readonly bootId: string;
+  /** Where daemons may have cgroups; undefined where this process may not make any. */
+  readonly cgroups: Cgroups | undefined;
   /** Period of the look at an adopted process: its exit cannot be waited for, it is no child of ours. */
   readonly pollMs: number;
   /** How long a process that has the right pid and start time may take to say its incarnation. */
@@ -19,13 +22,20 @@ export interface AdoptSettings extends SweepSettings {
  */
 export async function adoptDaemon(noted: DaemonMark, settings: AdoptSettings): Promise<Adoption> {
   // No process outlives its kernel, and start times of another boot say nothing about any process of this one.
-  if (noted.bootId !== settings.bootId) return { verdict: 'gone', strays: 0 };
+  if (noted.bootId !== settings.bootId) return { verdict: 'gone', strays: 0, ...NO_EVIDENCE };
   const mark = noted.pid === 0 ? markByIncarnation(noted) : noted;
   const verdict = mark === undefined ? 'mismatch' : comparePid(mark, settings.bootId);
-  if (mark === undefined || verdict === 'mismatch')
-    return { verdict: 'gone', strays: await endStraysOf(mark ?? noted, settings) };
+  if (mark === undefined || verdict === 'mismatch') return buried(mark ?? noted, settings);
   // Without a start time (no /proc) the answer on the socket is all the proof there is; it decides alone.
   return proveBySocket(mark, settings);
+}
+
+async function buried(mark: DaemonMark, settings: AdoptSettings): Promise<Adoption> {
+  return { verdict: 'gone', ...(await endStraysOf(mark, cgroupOf(mark, settings), settings)) };
+}
+
+function cgroupOf(mark: DaemonMark, { cgroups }: AdoptSettings): DaemonCgroup | undefined {
+  return cgroups === undefined ? undefined : findCgroup(cgroups, mark);
 }
 
 function markByIncarnation(noted: DaemonMark): DaemonMark | undefined {
@@ -40,8 +50,7 @@ async function proveBySocket(mark: DaemonMark, settings: AdoptSettings): Promise
   for (;;) {
     const doubt = await doubtAbout(mark, Math.max(pollMs, Math.ceil(deadline - clock.monotonicMs())));
     if (doubt === undefined) return { verdict: 'alive', process: observe(mark, settings) };
-    if (comparePid(mark, bootId) === 'mismatch')
-      return { verdict: 'gone', strays: await endStraysOf(mark, settings) };
+    if (comparePid(mark, bootId) === 'mismatch') return buried(mark, settings);
     // With less than a period left the next question could only end as "no answer", and hide this one's reason.
     if (clock.monotonicMs() + pollMs >= deadline)
       return { verdict: 'unverifiable', why: `pid ${mark.pid} runs, but on ${mark.socketPath}: ${doubt}` };
@@ -64,6 +73,7 @@ function observe(mark: DaemonMark, settings: AdoptSettings) {
   return daemonProcess({
     ...settings,
     mark,
+    cgroup: cgroupOf(mark, settings),
     logPath: logPathOf(mark.pid),
     onDeath(report) {
       const poll = settings.clock.every(settings.pollMs, () => {

@@ -3,7 +3,8 @@ import { rmSync } from 'node:fs';
 import type { Clock, Timer } from '../../daemon/contract/clock.ts';
 import type { Log } from '../../daemon/contract/log.ts';
 import type { ProcStat } from '../../daemon/contract/proc.ts';
-import type { DaemonExit, DaemonMark, DaemonProcess } from './launcher.ts';
+import { type DaemonCgroup, NO_EVIDENCE } from './cgroup.ts';
+import type { DaemonExit, DaemonMark, DaemonProcess, MemoryEvidence } from './launcher.ts';
 import { tail } from './log-files.ts';
 import { findTree, isStill, killMembers, signalProcess } from './process-tree.ts';
 
@@ -11,6 +12,9 @@ const LAST_LINES = 20;
 
 /** Between two looks at processes that were killed and are not gone yet. */
 const SWEEP_PERIOD_MS = 20;
+
+/** Between two attempts to remove a cgroup. */
+const REMOVE_PERIOD_MS = 2;
 
 export interface SweepSettings {
   readonly clock: Clock;
@@ -21,6 +25,8 @@ export interface SweepSettings {
 
 export interface Observed extends SweepSettings {
   readonly mark: DaemonMark;
+  /** Undefined where this process may not make any, or the daemon was started without. */
+  readonly cgroup: DaemonCgroup | undefined;
   /** Undefined when nobody knows where an adopted daemon logs. */
   readonly logPath: string | undefined;
   /** Calls back once, when the daemon process itself is dead. */
@@ -28,7 +34,7 @@ export interface Observed extends SweepSettings {
 }
 
 export function daemonProcess(observed: Observed): DaemonProcess {
-  const { mark, clock, log } = observed;
+  const { mark, cgroup, clock, log } = observed;
   // What was seen before a signal: whoever loses its parent by that signal is found in no later table.
   const remembered = new Map<number, ProcStat>();
   const strays = new Set<number>();
@@ -36,12 +42,14 @@ export function daemonProcess(observed: Observed): DaemonProcess {
   let killTimer: Timer | undefined;
 
   function lookAround(): ProcStat[] {
-    for (const stat of findTree(mark, true)) remembered.set(stat.pid, stat);
+    for (const stat of membersOf(mark, cgroup, true)) remembered.set(stat.pid, stat);
     return [...remembered.values()];
   }
 
   function killStrays(): void {
     for (const { pid } of killMembers(lookAround())) strays.add(pid);
+    // Counted before. Only while the daemon is dead or dying: it is in there too.
+    if (life !== 'running') cgroup?.kill();
   }
 
   function killNow(): void {
@@ -63,9 +71,10 @@ export function daemonProcess(observed: Observed): DaemonProcess {
     };
     await untilNothingIsLeft(sweep, mark, observed);
     removeSocket(mark.socketPath);
+    const evidence = await closeCgroup(cgroup, mark, observed);
     const lastLines = observed.logPath === undefined ? [] : tail(observed.logPath, LAST_LINES);
     log.debug({ incarnation: mark.incarnation, code, signal, strays: strays.size }, 'daemon is gone');
-    return { code, signal, lastLines, strays: strays.size };
+    return { code, signal, lastLines, strays: strays.size, ...evidence };
   }
 
   const exited = new Promise<DaemonExit>((resolve) => {
@@ -91,18 +100,54 @@ export function daemonProcess(observed: Observed): DaemonProcess {
 
 /**
  * Ends what an unobserved daemon left behind and waits until it is gone. Its session id may be somebody else's by now,
- * so only its incarnation, together with the start time, proves a process to be its own.
- * @returns how many there were.
+ * so only its cgroup, or its incarnation together with the start time, proves a process to be its own.
+ * @returns how many there were, and what the cgroup had noted.
  */
-export async function endStraysOf(mark: DaemonMark, settings: SweepSettings): Promise<number> {
+export async function endStraysOf(
+  mark: DaemonMark,
+  cgroup: DaemonCgroup | undefined,
+  settings: SweepSettings,
+): Promise<{ readonly strays: number } & MemoryEvidence> {
   const ended = new Map<number, ProcStat>();
   const sweep = () => {
-    for (const stat of killMembers(findTree(mark, false))) ended.set(stat.pid, stat);
+    for (const stat of killMembers(membersOf(mark, cgroup, false))) ended.set(stat.pid, stat);
+    cgroup?.kill();
     return [...ended.values()].filter(isStill);
   };
   await untilNothingIsLeft(sweep, mark, settings);
   removeSocket(mark.socketPath);
-  return ended.size;
+  return { strays: ended.size, ...(await closeCgroup(cgroup, mark, settings)) };
+}
+
+/** The tree as the process table shows it, and whoever is found in the cgroup alone. */
+function membersOf(mark: DaemonMark, cgroup: DaemonCgroup | undefined, isSessionKept: boolean): ProcStat[] {
+  const tree = findTree(mark, isSessionKept);
+  const known = new Set([mark.pid, ...tree.map(({ pid }) => pid)]);
+  const others = cgroup?.members().filter(({ pid }) => !known.has(pid)) ?? [];
+  return [...tree, ...others];
+}
+
+/** Reads what the cgroup noted, then removes it; the end of the last process reaches it a millisecond late. */
+async function closeCgroup(
+  cgroup: DaemonCgroup | undefined,
+  { incarnation }: DaemonMark,
+  { clock, log, sweepTimeoutMs }: SweepSettings,
+): Promise<MemoryEvidence> {
+  if (cgroup === undefined) return NO_EVIDENCE;
+  const evidence = cgroup.evidence();
+  const deadline = clock.monotonicMs() + sweepTimeoutMs;
+  while (!cgroup.remove()) {
+    if (clock.monotonicMs() >= deadline) {
+      log.error(
+        { incarnation, cgroup: cgroup.path },
+        'the cgroup of a daemon that is gone cannot be removed',
+      );
+      break;
+    }
+    cgroup.kill();
+    await pause(clock, REMOVE_PERIOD_MS);
+  }
+  return evidence;
 }
 
 function removeSocket(path: string): void {

@@ -28,7 +28,15 @@ export interface DaemonMark {
   readonly secret: string;
 }
 
-export interface DaemonExit {
+/** What the daemon's cgroup tells of memory; null where it had none or the memory controller is not handed down to it. */
+export interface MemoryEvidence {
+  /** Processes of the daemon's tree that the kernel killed for want of memory. */
+  readonly oomKills: number | null;
+  /** The most that the whole tree ever used, file cache included. */
+  readonly peakBytes: number | null;
+}
+
+export interface DaemonExit extends MemoryEvidence {
   /** Null when the exit was not observed by its parent (an adopted daemon) or it died by a signal. */
   readonly code: number | null;
   readonly signal: string | null;
@@ -58,7 +66,7 @@ export interface Launch {
 export type Adoption =
   | { readonly verdict: 'alive'; readonly process: DaemonProcess }
   /** Proven dead; its strays, if any, were ended. */
-  | { readonly verdict: 'gone'; readonly strays: number }
+  | ({ readonly verdict: 'gone'; readonly strays: number } & MemoryEvidence)
   /** The pid is alive but not proven ours: it is left alone. */
   | { readonly verdict: 'unverifiable'; readonly why: string };
 

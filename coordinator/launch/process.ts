@@ -11,6 +11,7 @@ import {
   type ReadyLine,
 } from '../../daemon/contract/handshake.ts';
 import { type AdoptSettings, adoptDaemon } from './adopt.ts';
+import { type DaemonCgroup, encloseDaemon } from './cgroup.ts';
 import { daemonProcess, pause } from './daemon-process.ts';
 import { checkSocketPath } from './directories.ts';
 import { acceptedReadyLine, exchange, HandshakeClosed } from './handshake-pipe.ts';
@@ -60,6 +61,7 @@ function start(spec: LaunchSpec, settings: Settings): Launch {
   const process = daemonProcess({
     ...settings,
     mark,
+    cgroup: enclosed(mark, settings),
     logPath: spec.logPath,
     onDeath: (report) => void exit.then(({ code, signal }) => report(code, signal)),
   });
@@ -100,6 +102,17 @@ function markOf(child: ChildProcess, spec: LaunchSpec, bootId: string): DaemonMa
   const pid = child.pid ?? 0;
   // Not reaped before the event loop turns, so its row is in the process table even if it is dead already.
   return { incarnation, socketPath, secret, bootId, pid, startTime: startTimeOf(pid) };
+}
+
+/** A daemon without a cgroup is as good a daemon; only what hides from the process table could outlive it. */
+function enclosed(mark: DaemonMark, { cgroups, log }: Settings): DaemonCgroup | undefined {
+  if (cgroups === undefined) return undefined;
+  try {
+    return encloseDaemon(cgroups, mark);
+  } catch (error) {
+    log.warn({ err: error, incarnation: mark.incarnation }, 'daemon runs without a cgroup of its own');
+    return undefined;
+  }
 }
 
 async function readyLine(

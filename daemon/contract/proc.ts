@@ -86,6 +86,11 @@ export function readEnvironValue(pid: number, name: string): string | undefined 
   return entry?.slice(name.length + 1);
 }
 
+/** Where the process is in the cgroup v2 hierarchy, as a path from its root. Undefined where that is not known. */
+export function readCgroupPath(pid: number): string | undefined {
+  return /^0::(.*)$/m.exec(readProcFile(pid, 'cgroup') ?? '')?.[1];
+}
+
 /** Resident memory of all processes of a group, shared pages counted in each. 0 when nothing can be read. */
 export function rssBytesOfGroup(pgid: number): number {
   return listProcStats()
@@ -109,7 +114,7 @@ function listPids(): number[] {
   }
 }
 
-function readProcFile(pid: number, file: 'stat' | 'status' | 'environ'): string | undefined {
+function readProcFile(pid: number, file: 'stat' | 'status' | 'environ' | 'cgroup'): string | undefined {
   try {
     return readFileSync(`/proc/${pid}/${file}`, 'utf8');
   } catch {

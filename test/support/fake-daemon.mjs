@@ -2,15 +2,12 @@
 //   answer:      'ready' (default) | 'refuse' | 'garbage' | 'flood' | 'never' | 'exit' | 'other-incarnation'
 //   identity:    'own' (default) | 'other' | 'mute'
 //   ignoreTerm:  stays on SIGTERM
+//   agentScript: a shell script that is run as the agent
 //   agent:       starts an "agent" (a session of its own) with children that got away in every known way
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { Socket } from 'node:net';
-
-const script = JSON.parse(process.argv[2] ?? '{}');
-const { answer = 'ready', identity = 'own', ignoreTerm = false, agent = false } = script;
-const startTime = Number(readFileSync('/proc/self/stat', 'utf8').split(') ').at(-1).split(' ')[19]);
 
 const AGENT = `
   echo child $$
@@ -21,6 +18,10 @@ const AGENT = `
   sleep 0.1
   echo agent is up
   wait`;
+
+const script = JSON.parse(process.argv[2] ?? '{}');
+const { answer = 'ready', identity = 'own', ignoreTerm = false, agent = false, agentScript = AGENT } = script;
+const startTime = Number(readFileSync('/proc/self/stat', 'utf8').split(') ').at(-1).split(' ')[19]);
 
 process.on('SIGTERM', () => {
   console.log('got SIGTERM');
@@ -59,7 +60,8 @@ function serve(request) {
   });
   server.listen(socket, () => {
     console.log('listening');
-    if (agent) spawn('sh', ['-c', AGENT], { detached: true, stdio: 'inherit' });
+    if (agent || script.agentScript !== undefined)
+      spawn('sh', ['-c', agentScript], { detached: true, stdio: 'inherit' });
     const named = answer === 'other-incarnation' ? 'not-what-was-asked-for' : incarnation;
     say(JSON.stringify({ ready: true, socket, ...own, incarnation: named }));
   });

@@ -11,7 +11,17 @@ import type {
 } from '../../coordinator/launch/launcher.ts';
 import type { ReadyLine } from '../../daemon/contract/handshake.ts';
 
-export const CLEAN_EXIT: DaemonExit = { code: 0, signal: null, lastLines: [], strays: 0 };
+export const CLEAN_EXIT: DaemonExit = {
+  code: 0,
+  signal: null,
+  lastLines: [],
+  strays: 0,
+  oomKills: null,
+  peakBytes: null,
+};
+
+/** What `adopt` says of a process that ended and left nothing. */
+export const GONE: Adoption = { verdict: 'gone', strays: 0, oomKills: null, peakBytes: null };
 
 export class FakeProcess implements DaemonProcess {
   readonly mark: DaemonMark;
@@ -96,7 +106,7 @@ export class FakeLauncher implements Launcher {
   }
 
   adopt(mark: DaemonMark): Promise<Adoption> {
-    return Promise.resolve(this.adoptions.get(mark.incarnation) ?? { verdict: 'gone', strays: 0 });
+    return Promise.resolve(this.adoptions.get(mark.incarnation) ?? GONE);
   }
 
   logs(): readonly string[] {

@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { NO_EVIDENCE } from '../../../coordinator/launch/cgroup.ts';
 import { startTimeOf } from '../../../coordinator/launch/identity.ts';
 import type { DaemonMark } from '../../../coordinator/launch/launcher.ts';
 import { bundleScript } from '../../support/bundle-script.ts';
@@ -99,7 +100,7 @@ describe('a daemon that died unobserved', () => {
     const agent = await bench.agentPids();
     process.kill(mark.pid, 'SIGKILL');
     const adoption = await bench.launcher().adopt(mark);
-    expect(adoption).toEqual({ verdict: 'gone', strays: 5 });
+    expect(adoption).toEqual({ verdict: 'gone', strays: 5, ...NO_EVIDENCE });
     expect(agent.filter(isRunning)).toEqual([]);
     expect(existsSync(mark.socketPath)).toBe(false);
   });
@@ -109,6 +110,7 @@ describe('a daemon that died unobserved', () => {
     expect(await bench.launcher().adopt({ ...mark, bootId: 'another' })).toEqual({
       verdict: 'gone',
       strays: 0,
+      ...NO_EVIDENCE,
     });
     expect(isRunning(mark.pid)).toBe(true);
   });
@@ -116,7 +118,7 @@ describe('a daemon that died unobserved', () => {
   test('leaves its pid to another process, which is never signalled', async () => {
     const pid = bystander();
     const mark = aMark({ pid, startTime: startTimeOf(pid) - 1 });
-    expect(await bench.launcher().adopt(mark)).toEqual({ verdict: 'gone', strays: 0 });
+    expect(await bench.launcher().adopt(mark)).toEqual({ verdict: 'gone', strays: 0, ...NO_EVIDENCE });
     expect(isRunning(pid)).toBe(true);
   });
 
@@ -126,7 +128,7 @@ describe('a daemon that died unobserved', () => {
     const agent = await bench.agentPids();
     const pid = bystander();
     const mark = aMark({ pid, startTime: 1, socketPath: `${bench.dir}/old.sock` });
-    expect(await bench.launcher().adopt(mark)).toEqual({ verdict: 'gone', strays: 0 });
+    expect(await bench.launcher().adopt(mark)).toEqual({ verdict: 'gone', strays: 0, ...NO_EVIDENCE });
     expect([theirs.process.mark.pid, ...agent].filter(isRunning)).toHaveLength(6);
   });
 });

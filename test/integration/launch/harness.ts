@@ -3,6 +3,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { Cgroups } from '../../../coordinator/launch/cgroup.ts';
 import { readBootId } from '../../../coordinator/launch/identity.ts';
 import type { DaemonMark, Launch, LaunchSpec } from '../../../coordinator/launch/launcher.ts';
 import { createProcessLauncher, type ProcessLauncherOptions } from '../../../coordinator/launch/process.ts';
@@ -19,6 +20,8 @@ export interface Script {
   readonly identity?: 'own' | 'other' | 'mute';
   readonly ignoreTerm?: boolean;
   readonly agent?: boolean;
+  /** Runs this shell script as the agent instead. */
+  readonly agentScript?: string;
 }
 
 export const silent = createLog('test', 'silent');
@@ -46,6 +49,12 @@ export class Bench {
   readonly incarnation = `${Date.now().toString(16).padStart(16, '0')}-${process.pid}`;
   #launches: Launch[] = [];
   #orphans: DaemonMark[] = [];
+  readonly #cgroups: Cgroups | undefined;
+
+  /** Daemons get cgroups below `cgroups`; by default none, so that the process table alone is tried. */
+  constructor(cgroups?: Cgroups) {
+    this.#cgroups = cgroups;
+  }
 
   options(script: Script = {}): ProcessLauncherOptions {
     return {
@@ -54,6 +63,7 @@ export class Bench {
       clock: systemClock,
       log: silent,
       bootId: readBootId(),
+      cgroups: this.#cgroups,
       pollMs: 20,
       identityTimeoutMs: 300,
       sweepTimeoutMs: 3000,

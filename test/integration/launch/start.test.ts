@@ -50,6 +50,8 @@ describe('a daemon that does not become ready', () => {
       signal: null,
       lastLines: ['cannot find my workspace'],
       strays: 0,
+      oomKills: null,
+      peakBytes: null,
     });
   });
 

@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import type { Adoption } from '../../../coordinator/launch/launcher.ts';
 import type { DaemonIdentity } from '../../../daemon/contract/feed.ts';
-import { FakeProcess } from '../../support/fake-launcher.ts';
+import { FakeProcess, GONE } from '../../support/fake-launcher.ts';
 import { FakeStore } from '../../support/fake-store.ts';
 import { fleetFixture, OTHER_WORKSPACE, sessionOf, stays, WORKSPACE } from '../../support/fleet-fixture.ts';
 import { settled } from '../../support/manual-clock.ts';
@@ -216,7 +216,7 @@ describe('while daemons are being looked for', () => {
     const client = new AbortController();
     const waiting = supervisor.ensureReady(WORKSPACE, client.signal);
     client.abort(new Error('gone'));
-    find({ verdict: 'gone', strays: 0 });
+    find(GONE);
     await expect(waiting).rejects.toThrow('gone');
     await adopted;
     expect(launcher.specs).toHaveLength(0);
@@ -228,7 +228,7 @@ describe('while daemons are being looked for', () => {
     const waiting = supervisor.ensureReady(OTHER_WORKSPACE, stays).catch(() => {});
     await settled();
     expect(launcher.specs).toHaveLength(1);
-    find({ verdict: 'gone', strays: 0 });
+    find(GONE);
     await adopted;
     await supervisor.detach();
     await waiting;

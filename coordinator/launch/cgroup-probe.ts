@@ -1,0 +1,147 @@
+// Whether this process may give its daemons cgroups of their own: asked once at start, answered by trying it out.
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import type { Cgroups } from './cgroup.ts';
+
+export type CgroupProbe =
+  | { readonly isUsable: true; readonly cgroups: Cgroups }
+  /** `why` says what is missing, for a person. Trees are then ended by group, parent chain and incarnation mark. */
+  | { readonly isUsable: false; readonly why: string };
+
+/** The probe's answer in one line. */
+export function cgroupWords(probe: CgroupProbe): string {
+  return probe.isUsable ? `one for each daemon in ${probe.cgroups.base}` : `not used: ${probe.why}`;
+}
+
+/** Where the kernel tells; a test has files of its own. */
+export interface CgroupSources {
+  /** As /proc/self/cgroup. */
+  readonly ownPath: string;
+  /** As /proc/self/mountinfo. */
+  readonly mountsPath: string;
+  /** Moves a process into the directory and kills it there. Returns why that failed. */
+  readonly tryOut: (path: string) => string | undefined;
+}
+
+const KERNEL: CgroupSources = {
+  ownPath: '/proc/self/cgroup',
+  mountsPath: '/proc/self/mountinfo',
+  tryOut: moveAndKill,
+};
+
+/**
+ * Name of a service's inner cgroup (systemd: `DelegateSubgroup=coordinator`). Only when the coordinator is in such a leaf
+ * is the level above free of processes, and only then may it hand the memory controller down to its daemons.
+ */
+const OWN_LEAF = 'coordinator';
+
+const TRY_OUT_TIMEOUT_MS = 2000;
+
+/** Never throws. Leaves no directory behind. Takes some 20 ms, once. */
+export function probeCgroups(sources: CgroupSources = KERNEL): CgroupProbe {
+  const own = /^0::(.*)$/m.exec(textOf(sources.ownPath))?.[1];
+  const mount = cgroup2Mount(textOf(sources.mountsPath));
+  if (own === undefined || mount === undefined)
+    return unusable('there is no cgroup v2 file system (/proc/self/cgroup, /proc/self/mountinfo)');
+  // "/.." leads out of the namespace, and a mount of a part that we are not in shows other groups.
+  if (own.startsWith('/..') || !isWithin(own, mount.root))
+    return unusable(`this process's cgroup ${own} is not below the mounted ${mount.root}`);
+  if (mount.isReadOnly) return unusable(`${mount.point} is mounted read-only`);
+  const place = join(mount.point, own.slice(mount.root === '/' ? 0 : mount.root.length));
+  const base = basename(own) === OWN_LEAF ? dirname(place) : place;
+  const problem = tryIn(base, sources);
+  if (problem !== undefined) return unusable(problem);
+  if (base !== place) handDownMemory(base);
+  return { isUsable: true, cgroups: { mountPoint: mount.point, base } };
+}
+
+function tryIn(base: string, { tryOut }: CgroupSources): string | undefined {
+  const path = join(base, `qwen-probe-${process.pid}`);
+  try {
+    mkdirSync(path);
+  } catch (error) {
+    return `no cgroup can be made in ${base}: ${codeOf(error)}`;
+  }
+  try {
+    return tryOut(path);
+  } finally {
+    removeSoon(path);
+  }
+}
+
+/** A shell that moves itself in and kills the group: everything that will be needed, and no process is left whatever fails. */
+function moveAndKill(path: string): string | undefined {
+  const script = 'echo 0 > "$0/cgroup.procs" && echo 1 > "$0/cgroup.kill" && read never';
+  const { error, signal, stderr } = spawnSync('/bin/sh', ['-c', script, path], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+    timeout: TRY_OUT_TIMEOUT_MS,
+    encoding: 'utf8',
+  });
+  if (error !== undefined) return `cgroups could not be tried out: ${codeOf(error)}`;
+  if (signal === 'SIGKILL') return undefined;
+  return `a process could not be moved into a cgroup and killed there: ${stderr.trim() || 'it was not killed'}`;
+}
+
+/** The last process's end reaches its cgroup a moment after its parent hears of it. */
+function removeSoon(path: string): void {
+  const nap = new Int32Array(new SharedArrayBuffer(4));
+  for (let attempt = 0; attempt < 50; attempt += 1) {
+    try {
+      rmdirSync(path);
+      return;
+    } catch (error) {
+      if (codeOf(error) === 'ENOENT') return;
+      Atomics.wait(nap, 0, 0, 2);
+    }
+  }
+}
+
+/** Without it there is no oom evidence and no peak; all else works. */
+function handDownMemory(base: string): void {
+  try {
+    writeFileSync(join(base, 'cgroup.subtree_control'), '+memory');
+  } catch {
+    // Not delegated to us, or another process is in this level: `evidence()` then says null.
+  }
+}
+
+interface Mount {
+  /** Which part of the hierarchy is mounted. */
+  readonly root: string;
+  readonly point: string;
+  readonly isReadOnly: boolean;
+}
+
+/** The first cgroup2 mount of a mountinfo text, as in proc(5). */
+function cgroup2Mount(text: string): Mount | undefined {
+  for (const line of text.split('\n')) {
+    const [before = '', after = ''] = line.split(' - ');
+    const [, , , root, point, options] = before.split(' ');
+    if (!after.startsWith('cgroup2 ') || root === undefined || point === undefined) continue;
+    return { root, point, isReadOnly: options?.split(',').includes('ro') === true };
+  }
+  return undefined;
+}
+
+function isWithin(path: string, root: string): boolean {
+  return root === '/' || path === root || path.startsWith(`${root}/`);
+}
+
+function unusable(why: string): CgroupProbe {
+  return { isUsable: false, why };
+}
+
+function textOf(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    // No /proc here.
+    return '';
+  }
+}
+
+function codeOf(error: unknown): string {
+  const { code, message } = error as NodeJS.ErrnoException;
+  return code ?? message;
+}

@@ -1,0 +1,160 @@
+// A cgroup (v2) of its own for each daemon: whatever the daemon starts stays in it, whoever its parent is and whatever it
+// calls itself, and all of it ends with one write. Where this process may make them is cgroup-probe.ts's matter.
+import { createHash } from 'node:crypto';
+import { mkdirSync, readdirSync, readFileSync, rmdirSync, statSync, writeFileSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { isAlive, type ProcStat, readCgroupPath, readProcStat } from '../../daemon/contract/proc.ts';
+import type { DaemonMark, MemoryEvidence } from './launcher.ts';
+
+/** What is known where there is no cgroup, or one without the memory controller. */
+export const NO_EVIDENCE: MemoryEvidence = Object.freeze({ oomKills: null, peakBytes: null });
+
+/** The cgroups that this process may make below a directory. */
+export interface Cgroups {
+  /** Where the cgroup2 file system is mounted. */
+  readonly mountPoint: string;
+  /** Directory in which daemons get their cgroups. */
+  readonly base: string;
+}
+
+/**
+ * The name under which a daemon's cgroup is found again. State directories that share a base can count to the same
+ * incarnation; their sockets are in different directories.
+ */
+export function cgroupNameOf({ incarnation, socketPath }: Pick<DaemonMark, 'incarnation' | 'socketPath'>) {
+  return `${prefixOf(socketPath)}${incarnation}`;
+}
+
+function prefixOf(socketPath: string): string {
+  const directory = createHash('sha256').update(dirname(socketPath)).digest('hex').slice(0, 8);
+  return `qwen-${directory}-`;
+}
+
+/**
+ * Makes the daemon's cgroup and moves the daemon into it. Call it in the same turn of the event loop as the spawn: the
+ * child is not reaped before, so the pid is its own; and a daemon starts nothing before its handshake line, which is sent
+ * later, so nothing can be outside. (Node cannot pass CLONE_INTO_CGROUP.) The move takes up to 16 ms where none was made
+ * lately (the kernel waits for a grace period), else 0.1 ms.
+ * @throws Error when the kernel refuses; then no directory is left.
+ */
+export function encloseDaemon(cgroups: Cgroups, mark: DaemonMark): DaemonCgroup {
+  removeEmpty(cgroups, mark.socketPath);
+  const path = join(cgroups.base, cgroupNameOf(mark));
+  mkdirSync(path, { mode: 0o755 });
+  const cgroup = new DaemonCgroup(path);
+  try {
+    writeFileSync(join(path, 'cgroup.procs'), String(mark.pid));
+    return cgroup;
+  } catch (error) {
+    cgroup.remove();
+    throw error;
+  }
+}
+
+/** The daemon's cgroup, if there is one: at its place, or where the living daemon is (a coordinator may move). */
+export function findCgroup(cgroups: Cgroups, mark: DaemonMark): DaemonCgroup | undefined {
+  const name = cgroupNameOf(mark);
+  const place = join(cgroups.base, name);
+  if (isDirectory(place)) return new DaemonCgroup(place);
+  const path = readCgroupPath(mark.pid);
+  // Only a daemon of this name was ever put into a cgroup of this name, so a pid that was reused cannot mislead.
+  const isNamed = path !== undefined && basename(path) === name;
+  return isNamed ? new DaemonCgroup(join(cgroups.mountPoint, path)) : undefined;
+}
+
+/**
+ * Removes what a coordinator left that was killed between making a cgroup and filling it. No other process makes cgroups
+ * for this directory of sockets (the state directory is locked), and one with a process in it cannot be removed.
+ */
+export function removeEmpty({ base }: Cgroups, socketPath: string): void {
+  const prefix = prefixOf(socketPath);
+  for (const name of directoriesIn(base))
+    if (name.startsWith(prefix)) new DaemonCgroup(join(base, name)).remove();
+}
+
+export class DaemonCgroup {
+  readonly path: string;
+
+  constructor(path: string) {
+    this.path = path;
+  }
+
+  /** Every living process inside, in groups below it too; this process never counts. */
+  members(): ProcStat[] {
+    return this.#pids()
+      .filter((pid) => pid !== process.pid)
+      .map(readProcStat)
+      .filter((stat) => stat !== undefined)
+      .filter(isAlive);
+  }
+
+  /** Kills everything inside at once, whatever it forks meanwhile. Nothing where this process is inside itself. */
+  kill(): void {
+    // A coordinator's command may be run by an agent: then only the members may be ended, one by one.
+    if (this.#pids().includes(process.pid)) return;
+    try {
+      writeFileSync(join(this.path, 'cgroup.kill'), '1');
+    } catch {
+      // Removed already, or taken from us; whoever is left is found in the process table.
+    }
+  }
+
+  /** What the kernel noted of its memory. */
+  evidence(): MemoryEvidence {
+    const oomKills = /^oom_kill (\d+)$/m.exec(readIn(this.path, 'memory.events') ?? '')?.[1];
+    const peak = /^(\d+)$/m.exec(readIn(this.path, 'memory.peak') ?? '')?.[1];
+    return {
+      oomKills: oomKills === undefined ? null : Number(oomKills),
+      peakBytes: peak === undefined ? null : Number(peak),
+    };
+  }
+
+  /** Removes the directory with the groups that were made in it. False while a process holds it. */
+  remove(): boolean {
+    return removeTree(this.path);
+  }
+
+  #pids(): number[] {
+    return groupsOf(this.path).flatMap((group) =>
+      (readIn(group, 'cgroup.procs') ?? '').split('\n').filter(Boolean).map(Number),
+    );
+  }
+}
+
+function groupsOf(path: string): string[] {
+  return [path, ...directoriesIn(path).flatMap((name) => groupsOf(join(path, name)))];
+}
+
+function removeTree(path: string): boolean {
+  for (const name of directoriesIn(path)) if (!removeTree(join(path, name))) return false;
+  try {
+    rmdirSync(path);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'ENOENT';
+  }
+}
+
+function directoriesIn(path: string): string[] {
+  try {
+    return readdirSync(path, { withFileTypes: true })
+      .filter((entry) => entry.isDirectory())
+      .map(({ name }) => name);
+  } catch {
+    // Removed meanwhile.
+    return [];
+  }
+}
+
+function isDirectory(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
+}
+
+function readIn(group: string, file: string): string | undefined {
+  try {
+    return readFileSync(join(group, file), 'utf8');
+  } catch {
+    // The controller is not enabled here, this kernel has no such file, or the group is gone.
+    return undefined;
+  }
+}
