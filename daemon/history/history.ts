@@ -30,10 +30,22 @@ export interface StoredSession {
 /** What a session changes about itself while it is recorded. */
 export type StoredChange = Partial<Pick<StoredSession, 'displayName' | 'titleSource'>>;
 
+/** An event as the bus publishes it: what it is, and its JSON, made once for its readers and for the transcript. */
+export interface NotedEvent {
+  /** Id on the bus, and the record's: ids of a session only grow, over its restores too. */
+  readonly id: number;
+  readonly type: string;
+  readonly data: unknown;
+  /** JSON of the envelope without its opening brace and id, see `domain/frame.ts`. */
+  readonly tail: string;
+}
+
 /** The open end of one live session's transcript. Nothing here throws: a failed write makes it degraded. */
 export interface Recording {
+  /** Highest event id of the transcript, 0 for a new one: the session's bus starts above it. */
+  readonly lastId: number;
   /** Notes a bus event; kinds that belong to no transcript are ignored. It is on disk after the next `flush`. */
-  note(event: Omit<HistoryRecord, 'recordId'>): void;
+  note(event: NotedEvent): void;
   /** Hands what was noted to the operating system, so that a kill -9 of this process loses none of it. */
   flush(): void;
   change(change: StoredChange): void;
@@ -54,7 +66,7 @@ export interface History {
    * `isPartial`: something could not be read; what could is returned.
    */
   read(sessionId: string): Promise<StoredTranscript | undefined>;
-  /** @returns false when there is nothing stored (or it was so already). */
+  /** @returns false when there is nothing stored (or it was so already). @throws the system's error when it cannot be written. */
   setArchived(sessionId: string, isArchived: boolean): boolean;
   remove(sessionId: string): boolean;
 }
@@ -63,4 +75,7 @@ export interface StoredTranscript {
   readonly session: StoredSession;
   readonly records: readonly HistoryRecord[];
   readonly isPartial: boolean;
+  /** Older records were dropped to keep the transcript within its bounds; 0 when it is whole. */
+  readonly droppedTurns: number;
+  readonly droppedEvents: number;
 }

@@ -1,0 +1,161 @@
+// What of a session's events is its past: which kinds belong to a transcript, where a turn ends, and which chunks are one
+// text. Recording, compaction and replay all decide by these rules.
+import { asRecord, isRecord, type JsonRecord } from './records.ts';
+
+/** The parts of an event that the rules look at. */
+export interface TranscriptEvent {
+  readonly type: string;
+  readonly data: unknown;
+  readonly promptId?: string | undefined;
+}
+
+/** States that the next report replaces, and figures: a replay that repeated them would show stale ones. */
+const PASSING_KINDS = new Set([
+  'available_commands_update',
+  'current_mode_update',
+  'current_model_update',
+  'config_option_update',
+  'session_info_update',
+  'usage_update',
+]);
+
+const MERGED_KINDS = new Set(['agent_message_chunk', 'agent_thought_chunk']);
+
+/** Whether the event is a turn's end. */
+export function isTerminal(type: string): boolean {
+  return type === 'turn_complete' || type === 'turn_error';
+}
+
+/** The `update` of a `session_update`; some transcripts hold it bare. */
+export function updateOf(data: unknown): JsonRecord {
+  const record = asRecord(data);
+  return isRecord(record.update) ? record.update : record;
+}
+
+/** Whether the event belongs to a transcript. */
+export function isOfTranscript(type: string, data: unknown): boolean {
+  if (type !== 'session_update') return isTerminal(type);
+  const kind = updateOf(data).sessionUpdate;
+  return typeof kind === 'string' && !PASSING_KINDS.has(kind);
+}
+
+function isUserChunk({ type, data }: TranscriptEvent): boolean {
+  return type === 'session_update' && updateOf(data).sessionUpdate === 'user_message_chunk';
+}
+
+/**
+ * Finds the turns in a run of events. A turn ends with its terminal event; one without (an agent's own replay has none,
+ * and neither has a daemon that was killed) ends where the next user message begins. The end of a prompt that never ran
+ * may stand inside another one's turn.
+ */
+export class TurnBounds {
+  #promptId: string | undefined;
+  /** What the open turn has so far. */
+  #has: 'nothing' | 'question' | 'answer' = 'nothing';
+
+  /** Whether events were seen since the last end of a turn. */
+  get isOpen(): boolean {
+    return this.#has !== 'nothing';
+  }
+
+  /** Prompt of the open turn, where its events name one. */
+  get openPromptId(): string | undefined {
+    return this.isOpen ? this.#promptId : undefined;
+  }
+
+  /** @returns whether a turn ends `before` this event, or `after` it (with it). */
+  see(event: TranscriptEvent): { readonly before: boolean; readonly after: boolean } {
+    if (isTerminal(event.type)) return { before: false, after: this.#seeTerminal(event) };
+    const isUser = isUserChunk(event);
+    const isSamePrompt = this.#promptId !== undefined && event.promptId === this.#promptId;
+    const before = isUser && this.#has === 'answer' && !isSamePrompt;
+    if (before || this.#has === 'nothing') this.#promptId = event.promptId;
+    this.#has = isUser && (before || this.#has !== 'answer') ? 'question' : 'answer';
+    return { before, after: false };
+  }
+
+  #seeTerminal({ data, promptId }: TranscriptEvent): boolean {
+    const ended = promptId ?? asRecord(data).promptId;
+    const isOurs = !this.isOpen || this.#promptId === undefined || ended === this.#promptId;
+    if (isOurs) {
+      this.#has = 'nothing';
+      this.#promptId = undefined;
+    }
+    return isOurs;
+  }
+}
+
+/** Whether `next` only continues the text of `previous`. User blocks stay apart: they are what the person sent. */
+export function continuesText(previous: TranscriptEvent, next: TranscriptEvent): boolean {
+  if (previous.type !== 'session_update' || next.type !== 'session_update') return false;
+  if (previous.promptId !== next.promptId) return false;
+  const a = updateOf(previous.data);
+  const b = updateOf(next.data);
+  return (
+    a.sessionUpdate === b.sessionUpdate &&
+    MERGED_KINDS.has(String(a.sessionUpdate)) &&
+    a.messageId === b.messageId &&
+    isPlainText(a.content) &&
+    isPlainText(b.content)
+  );
+}
+
+function isPlainText(content: unknown): boolean {
+  return isRecord(content) && content.type === 'text' && typeof content.text === 'string';
+}
+
+/** Adds up the chunks of one text without copying it per chunk. */
+export class TextRun<Event extends TranscriptEvent> {
+  readonly #first: Event;
+  #last: Event;
+  readonly #texts: string[] = [];
+  #meta: JsonRecord = {};
+
+  constructor(first: Event) {
+    this.#first = first;
+    this.#last = first;
+    this.#take(first);
+  }
+
+  /** Adds the event if it continues the text. @returns false when it does not. */
+  add(next: Event): boolean {
+    if (!continuesText(this.#last, next)) return false;
+    this.#last = next;
+    this.#take(next);
+    return true;
+  }
+
+  /** The event itself when it stayed alone, else the first with the whole text and everybody's `_meta`. */
+  merged(): Event {
+    if (this.#texts.length <= 1) return this.#first;
+    const update = updateOf(this.#first.data);
+    const content = { ...asRecord(update.content), text: this.#texts.join('') };
+    const meta = Object.keys(this.#meta).length === 0 ? {} : { _meta: this.#meta };
+    return { ...this.#first, data: withUpdate(this.#first.data, { ...update, content, ...meta }) };
+  }
+
+  #take({ data }: Event): void {
+    const update = updateOf(data);
+    const { text } = asRecord(update.content);
+    if (typeof text === 'string') this.#texts.push(text);
+    if (isRecord(update._meta)) this.#meta = { ...this.#meta, ...update._meta };
+  }
+}
+
+function withUpdate(data: unknown, update: JsonRecord): JsonRecord {
+  const record = asRecord(data);
+  return isRecord(record.update) ? { ...record, update } : update;
+}
+
+/** The events with the chunks of each text merged into one. */
+export function mergeTexts<Event extends TranscriptEvent>(events: readonly Event[]): Event[] {
+  const merged: Event[] = [];
+  let run: TextRun<Event> | undefined;
+  for (const event of events) {
+    if (run?.add(event) === true) continue;
+    if (run !== undefined) merged.push(run.merged());
+    run = new TextRun(event);
+  }
+  if (run !== undefined) merged.push(run.merged());
+  return merged;
+}

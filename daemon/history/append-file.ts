@@ -1,0 +1,53 @@
+// One file that only grows, written with plain system calls: what was appended survives a kill of this process.
+import { closeSync, fstatSync, ftruncateSync, mkdirSync, openSync, writeSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { type FileEnds, readEnds } from './transcript-file.ts';
+
+export class AppendFile {
+  readonly path: string;
+  readonly ends: FileEnds;
+  #fd: number | undefined;
+  #sizeBytes: number;
+
+  /** Opens or creates the file and its directory, cuts a torn last line. @throws the system's error. */
+  constructor(path: string) {
+    this.path = path;
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    const fd = openSync(path, 'a+', 0o600);
+    try {
+      const { size } = fstatSync(fd);
+      this.ends = readEnds(fd, size);
+      // Without a readable statement nothing in the file can be used.
+      this.#sizeBytes = this.ends.meta === undefined ? 0 : this.ends.wholeBytes;
+      if (this.#sizeBytes !== size) ftruncateSync(fd, this.#sizeBytes);
+      this.#fd = fd;
+    } catch (error) {
+      closeSync(fd);
+      throw error;
+    }
+  }
+
+  get sizeBytes(): number {
+    return this.#sizeBytes;
+  }
+
+  /** Writes all of it. @throws the system's error; what was written by then is a torn line. */
+  append(text: string): void {
+    if (this.#fd === undefined) return;
+    const bytes = Buffer.from(text);
+    for (let written = 0; written < bytes.length; )
+      written += writeSync(this.#fd, bytes, written, bytes.length - written);
+    this.#sizeBytes += bytes.length;
+  }
+
+  /** Idempotent. Never throws: there is nothing to be done about it. */
+  close(): void {
+    if (this.#fd === undefined) return;
+    try {
+      closeSync(this.#fd);
+    } catch {
+      // The descriptor is gone either way.
+    }
+    this.#fd = undefined;
+  }
+}

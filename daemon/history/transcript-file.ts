@@ -1,0 +1,156 @@
+// The file of one transcript, line by line: what a line means, what it is called, and how it is read from either end.
+// Every line is JSON. `{"meta":...}` states the session whole, the last one counts and the first line is one; `{"id":...}`
+// is an event as its frame carried it.
+import { createHash } from 'node:crypto';
+import { readSync } from 'node:fs';
+import { isUuid } from '../contract/wire.ts';
+import { asRecord, isRecord } from '../domain/records.ts';
+import type { HistoryRecord, StoredSession } from './history.ts';
+
+const NEWLINE = 10;
+const BLOCK_BYTES = 64 * 1024;
+const SUFFIX = '.jsonl';
+
+/** What a transcript states about itself. */
+export interface TranscriptMeta {
+  readonly session: StoredSession;
+  /** Highest event id so far; ids go on above it. */
+  readonly lastId: number;
+  /** What was dropped from the beginning to stay within bounds. */
+  readonly dropped: { readonly turns: number; readonly events: number };
+}
+
+/** Agents choose session ids, so only ids of a known form become names; the others are hashed. */
+export function transcriptFileName(sessionId: string): string {
+  if (isUuid(sessionId)) return `${sessionId.toLowerCase()}${SUFFIX}`;
+  return `x-${createHash('sha256').update(sessionId).digest('hex').slice(0, 40)}${SUFFIX}`;
+}
+
+export function isTranscriptFileName(name: string): boolean {
+  return name.endsWith(SUFFIX);
+}
+
+/** @param tail JSON of the event's envelope without its opening brace and id. */
+export function recordLine(id: number, tail: string): string {
+  return `{"id":${id},${tail}\n`;
+}
+
+export function metaLine({ session, lastId, dropped }: TranscriptMeta): string {
+  return `${JSON.stringify({ meta: session, lastId, dropped })}\n`;
+}
+
+/** A line is an event, a statement about the session, or unreadable. */
+export type ParsedLine =
+  | { readonly record: HistoryRecord; readonly id: number }
+  | { readonly meta: TranscriptMeta }
+  | undefined;
+
+export function parseLine(line: string): ParsedLine {
+  let raw: unknown;
+  try {
+    raw = JSON.parse(line);
+  } catch {
+    // Damage: the caller tells that the transcript is partial.
+    return undefined;
+  }
+  if (!isRecord(raw)) return undefined;
+  return isRecord(raw.meta) ? parseMeta(raw) : parseRecord(raw);
+}
+
+function parseMeta(raw: Readonly<Record<string, unknown>>): ParsedLine {
+  const session = raw.meta as unknown as StoredSession;
+  if (typeof session.sessionId !== 'string' || typeof session.createdAtMs !== 'number') return undefined;
+  const { turns, events } = asRecord(raw.dropped);
+  return {
+    meta: {
+      session: { ...session, isArchived: session.isArchived === true },
+      lastId: wholeNumber(raw.lastId),
+      dropped: { turns: wholeNumber(turns), events: wholeNumber(events) },
+    },
+  };
+}
+
+function parseRecord(raw: Readonly<Record<string, unknown>>): ParsedLine {
+  const { id, type, data, promptId, originatorClientId } = raw;
+  if (typeof id !== 'number' || typeof type !== 'string' || !isRecord(data)) return undefined;
+  return {
+    id,
+    record: {
+      recordId: String(id),
+      atMs: wholeNumber(asRecord(raw._meta).serverTimestamp),
+      type,
+      data,
+      ...(typeof promptId === 'string' ? { promptId } : {}),
+      ...(typeof originatorClientId === 'string' ? { originatorClientId } : {}),
+    },
+  };
+}
+
+function wholeNumber(value: unknown): number {
+  return typeof value === 'number' && Number.isSafeInteger(value) ? value : 0;
+}
+
+/** The event as a line of its own, for files that are written anew. */
+export function lineOfRecord({ recordId, atMs, ...event }: HistoryRecord): string {
+  const envelope = { id: Number(recordId), v: 1, ...event, _meta: { serverTimestamp: atMs } };
+  return `${JSON.stringify(envelope)}\n`;
+}
+
+export interface FileEnds {
+  /** Bytes up to and including the last newline; what follows was torn. */
+  readonly wholeBytes: number;
+  /** Undefined when no line states the session: the file cannot be used. */
+  readonly meta: TranscriptMeta | undefined;
+  /** Whether the last line is a statement, as a file that was closed in order has it. */
+  readonly isClosed: boolean;
+}
+
+/** Reads from the end as far back as needed: one block where the file was closed in order. */
+export function readEnds(fd: number, sizeBytes: number): FileEnds {
+  let wholeBytes: number | undefined;
+  let lastId = 0;
+  let isLast = true;
+  for (const { text, endsAt } of backwardLines(fd, sizeBytes)) {
+    wholeBytes ??= endsAt;
+    // Only the newest event's id is needed, so a long file costs a parse of its last lines, not of all.
+    const parsed = lastId === 0 || text.startsWith('{"meta"') ? parseLine(text) : undefined;
+    if (parsed !== undefined && 'meta' in parsed) {
+      const meta = { ...parsed.meta, lastId: Math.max(parsed.meta.lastId, lastId) };
+      return { wholeBytes, meta, isClosed: isLast };
+    }
+    if (parsed !== undefined) lastId = parsed.id;
+    isLast = false;
+  }
+  return { wholeBytes: wholeBytes ?? 0, meta: undefined, isClosed: false };
+}
+
+/** Complete lines, last first. */
+function* backwardLines(fd: number, sizeBytes: number): Generator<{ text: string; endsAt: number }> {
+  let held = Buffer.alloc(0);
+  let start = sizeBytes;
+  let isAfterNewline = false;
+  let endsAt = 0;
+  while (start > 0) {
+    const length = Math.min(BLOCK_BYTES, start);
+    start -= length;
+    held = Buffer.concat([readBlock(fd, start, length), held]);
+    for (let at = held.lastIndexOf(NEWLINE); at >= 0; at = held.lastIndexOf(NEWLINE)) {
+      if (isAfterNewline) yield { text: held.toString('utf8', at + 1), endsAt };
+      isAfterNewline = true;
+      endsAt = start + at + 1;
+      held = held.subarray(0, at);
+    }
+  }
+  if (isAfterNewline) yield { text: held.toString('utf8'), endsAt };
+}
+
+function readBlock(fd: number, start: number, length: number): Buffer {
+  const block = Buffer.allocUnsafe(length);
+  let filled = 0;
+  while (filled < length) {
+    const count = readSync(fd, block, filled, length - filled, start + filled);
+    if (count === 0) break;
+    filled += count;
+  }
+  return block.subarray(0, filled);
+}
