@@ -75,6 +75,9 @@ export class SessionSink implements AgentSink {
   #deliver(sessionId: string, event: EarlyEvent): void {
     const session = this.#sessions.find(sessionId);
     if (session !== undefined) this.#apply(session, event);
+    // While none is on its way, it is the tail of a session that ended: a later one may get the same id.
+    else if (!this.#sessions.isOpeningOne)
+      this.#log.debug({ sessionId: truncated(sessionId) }, 'event for an ended session dropped');
     else if (!this.#early.keep(sessionId, event, this.#clock.nowMs()))
       this.#log.warn({ sessionId: truncated(sessionId) }, 'event for an unknown session dropped');
   }

@@ -13,9 +13,15 @@ export interface ModelsOptions {
 export class Models {
   readonly #o: ModelsOptions;
   #last: Promise<unknown> = Promise.resolve();
+  #pending = 0;
 
   constructor(options: ModelsOptions) {
     this.#o = options;
+  }
+
+  /** Whether a switch is under way or waits for its turn. */
+  get isSwitching(): boolean {
+    return this.#pending > 0;
   }
 
   /**
@@ -24,6 +30,7 @@ export class Models {
    * @throws AgentCallError, AgentGone, AgentTimeout
    */
   switchTo(modelId: string, clientId: string | undefined): Promise<unknown> {
+    this.#pending += 1;
     const turn = this.#last.then(() => this.#switch(modelId, clientId));
     // The next switch waits for this one, however it ends; its own caller hears of the failure.
     this.#last = turn.catch(() => undefined);
@@ -42,6 +49,8 @@ export class Models {
       const message = error instanceof Error ? error.message : String(error);
       bus.publish('model_switch_failed', { sessionId, requestedModelId: modelId, error: message }, tags);
       throw error;
+    } finally {
+      this.#pending -= 1;
     }
   }
 }

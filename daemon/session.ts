@@ -26,6 +26,8 @@ export interface SessionOptions {
   readonly onHead: (head: number) => void;
   /** Something that may keep the session open has ended: the last turn, stream or client. */
   readonly onMaybeIdle: (session: Session) => void;
+  /** The agent has given the session another name. */
+  readonly onRenamed: (session: Session) => void;
 }
 
 /** `open`, then once and for ever `ended`. */
@@ -149,8 +151,12 @@ export class Session {
   agentNotification(method: string, params: Params): boolean {
     const events = translate(method, params);
     for (const { type, data, isOfTurn } of events ?? []) {
-      if (type === 'session_metadata_updated') this.#displayName = String(data.displayName);
+      // The switch's own event covers what the agent says of it.
+      if (type === 'model_switched' && this.models.isSwitching) continue;
       this.bus.publish(type, data, isOfTurn === true ? this.#turnTags() : {});
+      if (type !== 'session_metadata_updated') continue;
+      this.#displayName = String(data.displayName);
+      this.#o.onRenamed(this);
     }
     return events !== undefined;
   }

@@ -63,6 +63,11 @@ export class Sessions {
     return this.#byId.size;
   }
 
+  /** Whether the agent may speak of a session that is not known yet. */
+  get isOpeningOne(): boolean {
+    return this.#spawning.size > 0;
+  }
+
   isDefault(session: Session): boolean {
     return session.sessionId === this.#defaultId;
   }
@@ -96,11 +101,13 @@ export class Sessions {
   ): Promise<Created> {
     if (this.#isStopping) throw fail('daemon_draining', 'The daemon is stopping');
     this.#o.log.info({ scope: request.scope, sessionId: request.sessionId }, 'session asked for');
-    const { session, isAttached, isModelApplied } = await this.#obtain(request);
-    const clientId = session.clients.register(offeredId, `client_${randomUUID()}`, this.#o.clock.nowMs());
-    if (hasLeft()) this.#undo(session, clientId);
-    const feedSeq = this.#tellSession(session);
-    return { session, clientId, isAttached, isModelApplied, feedSeq };
+    for (;;) {
+      const obtained = request.scope === 'single' ? await this.#single(request) : await this.#fresh(request);
+      if (!obtained.session.hasEnded) return this.#join(obtained, offeredId, hasLeft);
+      if (!obtained.isAttached)
+        throw fail('acp_channel_unavailable', 'The session ended before its creation was answered');
+      // A shared session may have ended again before this request came to attach: then it starts over.
+    }
   }
 
   /** Records a sign of life. The client id is checked before any timestamp moves. */
@@ -148,7 +155,10 @@ export class Sessions {
     for (const session of this.all()) {
       const idleMs = clock.nowMs() - session.lastActivityAtMs;
       const isQuiet =
-        session.bus.readerCount === 0 && session.turns.isIdle && session.permissions.openCount === 0;
+        session.bus.readerCount === 0 &&
+        session.turns.isIdle &&
+        session.permissions.openCount === 0 &&
+        !session.hasAgentWork;
       if (isQuiet && idleMs >= limits.sessionIdleTimeoutMs) this.#close(session, 'idle_timeout');
     }
   }
@@ -174,17 +184,22 @@ export class Sessions {
     }
   }
 
-  /** A shared session may have ended again before a waiting request came to attach: then the request starts over. */
-  async #obtain(request: CreateRequest): Promise<Obtained> {
-    for (;;) {
-      const obtained = request.scope === 'single' ? await this.#single(request) : await this.#fresh(request);
-      if (!obtained.session.hasEnded || !obtained.isAttached) return obtained;
-    }
+  /**
+   * Registers a client in the tick in which the session was seen alive. A caller that is gone is told of and detached like
+   * any other, so that the coordinator ends up with what is left.
+   */
+  #join(obtained: Obtained, offeredId: string | undefined, hasLeft: () => boolean): Created {
+    const { session } = obtained;
+    const clientId = session.clients.register(offeredId, `client_${randomUUID()}`, this.#o.clock.nowMs());
+    const feedSeq = this.#tellSession(session);
+    if (hasLeft()) this.detach(session, clientId);
+    return { ...obtained, clientId, feedSeq };
   }
 
   async #single(request: CreateRequest): Promise<Obtained> {
     const live = this.#defaultId === undefined ? undefined : this.#byId.get(this.#defaultId);
-    if (live !== undefined) return { session: live, isAttached: true, isModelApplied: undefined };
+    if (live?.channel.isDying === false)
+      return { session: live, isAttached: true, isModelApplied: undefined };
     if (this.#defaultSpawn !== undefined)
       return { session: await this.#defaultSpawn, isAttached: true, isModelApplied: undefined };
     const spawn = this.#spawn(request);
@@ -221,6 +236,7 @@ export class Sessions {
           this.#spawning.size === 1 && !this.all().some((session) => session.channel === channel),
         register: (session) => this.#register(session),
         onMaybeIdle: (session) => this.#afterTurn(session),
+        onRenamed: (session) => this.#tellSession(session),
       });
     } finally {
       this.#spawning.delete(place);
@@ -254,11 +270,6 @@ export class Sessions {
     const graceMs = this.#o.limits.sessionPromptSettledCloseGraceMs;
     if (graceMs === 0) this.closeIfUnheld(session);
     else this.#o.clock.after(graceMs, () => this.closeIfUnheld(session));
-  }
-
-  #undo(session: Session, clientId: string): void {
-    session.clients.release(clientId);
-    this.closeIfUnheld(session);
   }
 
   #close(session: Session, reason: string, extras: Readonly<Record<string, unknown>> = {}): void {

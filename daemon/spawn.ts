@@ -29,6 +29,7 @@ export interface SpawnContext {
   /** Makes the session reachable; called in the same tick in which it is known. */
   readonly register: (session: Session) => void;
   readonly onMaybeIdle: (session: Session) => void;
+  readonly onRenamed: (session: Session) => void;
 }
 
 export interface SpawnedSession {
@@ -54,6 +55,7 @@ export async function spawnOnAgent(request: CreateRequest, context: SpawnContext
     onPrompt: (prompt) => tell({ type: 'prompt', prompt }),
     onHead: (head) => tell({ type: 'head', sessionId, head }),
     onMaybeIdle: context.onMaybeIdle,
+    onRenamed: context.onRenamed,
   });
   context.register(session);
   if (request.approvalMode !== undefined) await applyMode(session, request.approvalMode, context);

@@ -2,8 +2,10 @@
 import {
   AgentCallError,
   type AgentChannel,
+  type AgentDiagnosis,
   type AgentExit,
   AgentGone,
+  type AgentHost,
   AgentTimeout,
   METHOD_NOT_FOUND,
   type Params,
@@ -131,4 +133,50 @@ export class FakeChannel implements AgentChannel {
 
 function unknownMethod(): never {
   throw new AgentCallError(METHOD_NOT_FOUND, 'Method not found');
+}
+
+/** A host whose children are fake: the next one is made when the current one dies. */
+export class FakeHost implements AgentHost {
+  readonly retired: AgentChannel[] = [];
+  /** What `channel` fails with, while it is set. */
+  failure: Error | undefined;
+  /** Called with each new child before it is used. */
+  onStart: (channel: FakeChannel) => void = () => undefined;
+  readonly #clock: Clock;
+  #current: FakeChannel | undefined;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  channel(): Promise<FakeChannel> {
+    if (this.failure !== undefined) return Promise.reject(this.failure);
+    if (this.#current === undefined || this.#current.isDying) {
+      this.#current = new FakeChannel(this.#clock);
+      this.onStart(this.#current);
+    }
+    return Promise.resolve(this.#current);
+  }
+
+  current(): FakeChannel | undefined {
+    return this.#current?.isDying === false ? this.#current : undefined;
+  }
+
+  retire(channel: AgentChannel): Promise<AgentExit> {
+    this.retired.push(channel);
+    if (channel === this.#current) this.#current = undefined;
+    return Promise.resolve(CRASH);
+  }
+
+  stop(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  killNow(): void {
+    this.#current?.die();
+  }
+
+  diagnose(): AgentDiagnosis {
+    return { configured: 'fake', command: ['fake'], problem: undefined };
+  }
 }

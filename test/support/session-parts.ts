@@ -42,6 +42,7 @@ export class SessionParts {
       },
       onPrompt: (prompt) => this.steps.push(prompt),
       onHead: () => undefined,
+      onRenamed: () => undefined,
       onMaybeIdle: () => {
         this.idleCount += 1;
       },
