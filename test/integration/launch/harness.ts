@@ -111,7 +111,7 @@ export class Bench {
       const text = readFileSync(this.logPath, 'utf8');
       return text.includes('agent is up') && text;
     });
-    return [...log.matchAll(/^child (\d+)$/gm)].map((match) => Number(match[1]));
+    return [...log.matchAll(/^child (\d+)\b/gm)].map((match) => Number(match[1]));
   }
 
   async close(): Promise<void> {

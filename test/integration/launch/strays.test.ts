@@ -1,0 +1,190 @@
+// Everything that a daemon started ends with it, whatever way it took to get away and whatever way the daemon ends.
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import { type Cgroups, cgroupNameOf, encloseDaemon } from '../../../coordinator/launch/cgroup.ts';
+import { probeCgroups } from '../../../coordinator/launch/cgroup-probe.ts';
+import type { DaemonExit, DaemonMark, Launch } from '../../../coordinator/launch/launcher.ts';
+import { readCgroupPath } from '../../../daemon/contract/proc.ts';
+import { bundleScript } from '../../support/bundle-script.ts';
+import { ESCAPES, ESCAPING_AGENT, escapedIn } from '../../support/escapes.ts';
+import { Bench, eventually, isRunning, type Script } from './harness.ts';
+
+const probe = probeCgroups();
+const HIDDEN = ESCAPES.filter(({ isHidden }) => isHidden).map(({ name }) => name);
+
+let script: Awaited<ReturnType<typeof bundleScript>>;
+const benches: Bench[] = [];
+const coordinators: ChildProcess[] = [];
+const escaped: number[] = [];
+
+beforeAll(async () => {
+  script = await bundleScript('test/integration/launch/coordinator-child.ts');
+});
+afterAll(() => script.remove());
+afterEach(async () => {
+  for (const coordinator of coordinators.splice(0)) coordinator.kill('SIGKILL');
+  for (const bench of benches.splice(0)) await bench.close();
+  // The hidden ones, where there is no cgroup: their pids are their own words.
+  for (const pid of escaped.splice(0)) if (isRunning(pid)) process.kill(pid, 'SIGKILL');
+});
+
+function benchWith(cgroups: Cgroups | undefined): Bench {
+  const bench = new Bench(cgroups);
+  benches.push(bench);
+  return bench;
+}
+
+/** All escapes of the bench's daemon, by name. */
+async function escapesOf(bench: Bench): Promise<Map<string, number>> {
+  const found = await eventually(() => {
+    const text = existsSync(bench.logPath) ? readFileSync(bench.logPath, 'utf8') : '';
+    const pids = escapedIn(text);
+    return text.includes('agent is up') && pids.size === ESCAPES.length + 1 && pids;
+  });
+  escaped.push(...found.values());
+  return found;
+}
+
+async function started(bench: Bench, more: Script = {}): Promise<Launch['process']> {
+  const { process: daemon, ready } = bench.start({ agentScript: ESCAPING_AGENT, ...more });
+  await ready;
+  return daemon;
+}
+
+/** The mark of a daemon whose coordinator was killed once everything had got away. */
+async function orphaned(bench: Bench): Promise<DaemonMark> {
+  const { clock, log, ...options } = bench.options({ agentScript: ESCAPING_AGENT });
+  const args = JSON.stringify({ options, spec: bench.spec() });
+  const coordinator = spawn(process.execPath, [script.path, args], { stdio: ['ignore', 'pipe', 'inherit'] });
+  coordinators.push(coordinator);
+  const [line] = await once(coordinator.stdout, 'data');
+  await escapesOf(bench);
+  const closed = once(coordinator, 'exit');
+  coordinator.kill('SIGKILL');
+  await closed;
+  const mark = JSON.parse(String(line)) as DaemonMark;
+  bench.endsToo(mark);
+  return mark;
+}
+
+type Ended = Pick<DaemonExit, 'strays' | 'oomKills' | 'peakBytes'>;
+
+const ENDS: Readonly<Record<string, (bench: Bench) => Promise<Ended>>> = {
+  async 'it is asked to stop'(bench) {
+    const daemon = await started(bench);
+    await escapesOf(bench);
+    return daemon.terminate(5000);
+  },
+  async 'it does not stop in time'(bench) {
+    const daemon = await started(bench, { ignoreTerm: true });
+    await escapesOf(bench);
+    return daemon.terminate(50);
+  },
+  async 'it is frozen and does not stop in time'(bench) {
+    const daemon = await started(bench);
+    await escapesOf(bench);
+    process.kill(daemon.mark.pid, 'SIGSTOP');
+    return daemon.terminate(50);
+  },
+  async 'it is killed with -9'(bench) {
+    const daemon = await started(bench);
+    await escapesOf(bench);
+    process.kill(daemon.mark.pid, 'SIGKILL');
+    return daemon.exited;
+  },
+  async 'a second signal comes'(bench) {
+    const daemon = await started(bench, { ignoreTerm: true });
+    await escapesOf(bench);
+    void daemon.terminate(60_000);
+    daemon.killNow();
+    return daemon.exited;
+  },
+  async 'the coordinator is killed with -9 and the next one stops it'(bench) {
+    const adoption = await bench.launcher().adopt(await orphaned(bench));
+    if (adoption.verdict !== 'alive') throw new Error(JSON.stringify(adoption));
+    return adoption.process.terminate(5000);
+  },
+  async 'coordinator and daemon are killed with -9 and the next one buries it'(bench) {
+    const mark = await orphaned(bench);
+    process.kill(mark.pid, 'SIGKILL');
+    await eventually(() => !isRunning(mark.pid));
+    const adoption = await bench.launcher().adopt(mark);
+    if (adoption.verdict !== 'gone') throw new Error(JSON.stringify(adoption));
+    return adoption;
+  },
+};
+
+describe.each(Object.entries(ENDS))('when %s', (_, end) => {
+  test('without cgroups, all of its tree ends but what hides from the process table', async () => {
+    const bench = benchWith(undefined);
+    const { strays } = await end(bench);
+    const left = [...escapedIn(readFileSync(bench.logPath, 'utf8'))].filter(([, pid]) => isRunning(pid));
+    expect(left.map(([name]) => name).sort()).toEqual([...HIDDEN].sort());
+    expect(strays).toBe(ESCAPES.length + 1 - HIDDEN.length);
+  });
+
+  const inCgroup = probe.isUsable ? test : test.skip;
+  const why = probe.isUsable ? '' : ` (skipped: ${probe.why})`;
+  inCgroup(`in a cgroup, all of its tree ends, and no directory stays${why}`, async () => {
+    const cgroups = probe.isUsable ? probe.cgroups : undefined;
+    const bench = benchWith(cgroups);
+    const { strays } = await end(bench);
+    const left = [...escapedIn(readFileSync(bench.logPath, 'utf8'))].filter(([, pid]) => isRunning(pid));
+    expect(left).toEqual([]);
+    expect(strays).toBe(ESCAPES.length + 1);
+    expect(existsSync(join(cgroups?.base ?? '', cgroupNameOf(bench.spec())))).toBe(false);
+  });
+});
+
+const { cgroups } = probe.isUsable ? probe : { cgroups: undefined };
+(cgroups === undefined ? describe.skip : describe)('a cgroup of the kernel', () => {
+  const place = cgroups as Cgroups;
+
+  test('holds the daemon before its handshake is answered, and whatever that starts', async () => {
+    const bench = benchWith(place);
+    const daemon = await started(bench);
+    const path = readCgroupPath(daemon.mark.pid);
+    expect(path?.endsWith(`/${cgroupNameOf(daemon.mark)}`)).toBe(true);
+    const pids = [...(await escapesOf(bench)).values()];
+    expect(new Set(pids.map(readCgroupPath))).toEqual(new Set([path]));
+  });
+
+  test('is not left behind when the daemon cannot be moved into it', () => {
+    const mark = { ...benchWith(place).spec(), bootId: '', pid: 2 ** 22 - 1, startTime: 0 };
+    expect(() => encloseDaemon(place, mark)).toThrow(/ESRCH/);
+    expect(existsSync(join(place.base, cgroupNameOf(mark)))).toBe(false);
+  });
+
+  test('is left alone, with the daemon in it, while that is not proven to be ours', async () => {
+    const bench = benchWith(place);
+    const daemon = await started(bench, { identity: 'other' });
+    const pids = [...(await escapesOf(bench)).values()];
+    expect(await bench.launcher().adopt(daemon.mark)).toMatchObject({ verdict: 'unverifiable' });
+    expect([daemon.mark.pid, ...pids].every(isRunning)).toBe(true);
+  });
+
+  test('of a pid that somebody else has by now is not that process’s: it is never signalled', async () => {
+    const bench = benchWith(place);
+    const stranger = spawn('sleep', ['600'], { stdio: 'ignore' });
+    coordinators.push(stranger);
+    const { bootId } = bench.options();
+    const mark = { ...bench.spec(), bootId, pid: stranger.pid ?? 0, startTime: 1 };
+    expect(await bench.launcher().adopt(mark)).toMatchObject({ verdict: 'gone', strays: 0 });
+    expect(isRunning(mark.pid)).toBe(true);
+  });
+
+  test('with a group that the agent made inside goes too', async () => {
+    const bench = benchWith(place);
+    const name = cgroupNameOf(bench.spec());
+    const agentScript = `mkdir "${place.base}/${name}/inner" && echo 0 > "${place.base}/${name}/inner/cgroup.procs"
+      echo child $$ agent; echo agent is up; sleep 600`;
+    const daemon = await started(bench, { agentScript });
+    const [agent] = await bench.agentPids();
+    expect(readCgroupPath(agent ?? 0)?.endsWith('/inner')).toBe(true);
+    expect(await daemon.terminate(5000)).toMatchObject({ strays: 2 });
+    expect(readdirSync(place.base)).not.toContain(name);
+  });
+});
