@@ -1,5 +1,5 @@
 // One coordinator per state directory. The lock is SQLite's own on a file of its own, so the kernel drops it with the
-// process, however that ends; the pid file beside it only informs.
+// process, however that ends; the notes beside it (who holds it, where to ask) only inform.
 import { closeSync, existsSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import SqliteConnection from 'better-sqlite3';
@@ -23,41 +23,88 @@ export class StateDirLocked extends Error {
   }
 }
 
+/** What a holder notes about itself. */
+export interface Holder {
+  readonly pid: number;
+  /** Where it can be asked; a sweep cannot. */
+  readonly adminPath?: string;
+}
+
+const LOCK_FILE = 'coordinator.lock.db';
+const PID_FILE = 'coordinator.pid';
+const ADMIN_PATH_FILE = 'admin.path';
+/** So that whoever only looks (`stateHolder`), for less than a millisecond, is not taken for a holder. */
+const LOCK_TIMEOUT_MS = 100;
+
 /**
  * Takes the state directory for the life of the process. Not in the state database itself: there the exclusive mode
  * would shut out backups and a person's sqlite3 shell.
  * @throws StateDirLocked; Error when the directory cannot be written.
  */
-export function acquireStateLock(stateDir: string, { pid }: { readonly pid: number }): StateLock {
-  const lockPath = join(stateDir, 'coordinator.lock.db');
-  const pidPath = join(stateDir, 'coordinator.pid');
+export function acquireStateLock(stateDir: string, holder: Holder): StateLock {
+  const lockPath = join(stateDir, LOCK_FILE);
   // Only where it is missing: POSIX drops a process's locks on a file when it closes any descriptor of it.
   if (!existsSync(lockPath)) closeSync(openSync(lockPath, 'a', 0o600));
-  const connection = new SqliteConnection(lockPath, { timeout: 0 });
+  const connection = new SqliteConnection(lockPath, { timeout: LOCK_TIMEOUT_MS });
   try {
     // Never committed. Without a write there is no journal either, so a killed holder leaves nothing to recover.
     connection.exec('BEGIN EXCLUSIVE');
-    writeFileSync(pidPath, `${pid}\n`, { mode: 0o600 });
+    note(stateDir, PID_FILE, String(holder.pid));
+    note(stateDir, ADMIN_PATH_FILE, holder.adminPath);
   } catch (error) {
     connection.close();
     if ((error as { code?: unknown }).code === 'SQLITE_BUSY')
-      throw new StateDirLocked(stateDir, notedPid(pidPath));
+      throw new StateDirLocked(stateDir, notedPid(stateDir));
     throw error;
   }
   return {
     release() {
       if (!connection.open) return;
-      // The note goes first: after the close it could already be the next holder's.
-      rmSync(pidPath, { force: true });
+      // The notes go first: after the close they could already be the next holder's.
+      for (const file of [PID_FILE, ADMIN_PATH_FILE]) note(stateDir, file, undefined);
       connection.close();
     },
   };
 }
 
-function notedPid(pidPath: string): number | undefined {
+/**
+ * Who holds the state directory now, undefined when nobody does; its pid is undefined when its note cannot be read. For
+ * other processes than the holder's own; makes nothing.
+ */
+export function stateHolder(stateDir: string): { readonly pid: number | undefined } | undefined {
+  const lockPath = join(stateDir, LOCK_FILE);
+  if (!existsSync(lockPath)) return undefined;
+  const connection = new SqliteConnection(lockPath, { readonly: true, timeout: 0 });
   try {
-    const pid = Number(readFileSync(pidPath, 'utf8'));
-    return Number.isSafeInteger(pid) && pid > 0 ? pid : undefined;
+    connection.prepare('SELECT 1 FROM sqlite_master').get();
+    return undefined;
+  } catch (error) {
+    if ((error as { code?: unknown }).code !== 'SQLITE_BUSY') throw error;
+    return { pid: notedPid(stateDir) };
+  } finally {
+    connection.close();
+  }
+}
+
+/** Where the last holder noted that it can be asked; of a killed one the note stays. Undefined without a note. */
+export function notedAdminPath(stateDir: string): string | undefined {
+  return noted(stateDir, ADMIN_PATH_FILE);
+}
+
+function notedPid(stateDir: string): number | undefined {
+  const pid = Number(noted(stateDir, PID_FILE));
+  return Number.isSafeInteger(pid) && pid > 0 ? pid : undefined;
+}
+
+function note(stateDir: string, file: string, text: string | undefined): void {
+  const path = join(stateDir, file);
+  if (text === undefined) rmSync(path, { force: true });
+  else writeFileSync(path, `${text}\n`, { mode: 0o600 });
+}
+
+function noted(stateDir: string, file: string): string | undefined {
+  try {
+    return readFileSync(join(stateDir, file), 'utf8').trim() || undefined;
   } catch {
     // The holder has not written its note yet, or somebody removed it.
     return undefined;

@@ -4,7 +4,12 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { acquireStateLock, StateDirLocked } from '../../../coordinator/store/lock.ts';
+import {
+  acquireStateLock,
+  notedAdminPath,
+  StateDirLocked,
+  stateHolder,
+} from '../../../coordinator/store/lock.ts';
 import { openStore } from '../../../coordinator/store/open.ts';
 import { systemClock } from '../../../daemon/contract/clock.ts';
 import { createLog } from '../../../daemon/contract/log.ts';
@@ -119,6 +124,24 @@ describe('the lock of the state directory', () => {
     expect(() => acquireStateLock(dir, { pid: 2 })).toThrow(StateDirLocked);
     await expect(startChild('hold', 1)).rejects.toThrow('child exited with 1');
     lock.release();
+  });
+
+  test('whoever looks sees the pid of a living holder and nobody after its end', async () => {
+    expect(stateHolder(dir)).toBeUndefined();
+    const { child } = await startChild('hold', 1);
+    expect(stateHolder(dir)).toEqual({ pid: child.pid });
+    await kill(child);
+    expect(stateHolder(dir)).toBeUndefined();
+  });
+
+  test('a holder notes where it can be asked, and the next one that cannot be asked takes the note away', () => {
+    const lock = acquireStateLock(dir, { pid: process.pid, adminPath: '/run/x/admin.sock' });
+    expect(notedAdminPath(dir)).toBe('/run/x/admin.sock');
+    lock.release();
+    expect(notedAdminPath(dir)).toBeUndefined();
+    writeFileSync(join(dir, 'admin.path'), '/of/a/killed/one');
+    acquireStateLock(dir, { pid: process.pid }).release();
+    expect(notedAdminPath(dir)).toBeUndefined();
   });
 
   test('an unreadable note is no reason to let a second one in', async () => {

@@ -3,10 +3,12 @@ import {
   chownSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   realpathSync,
   rmSync,
   statSync,
   symlinkSync,
+  writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -14,8 +16,12 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import {
   ensureRuntimeDir,
   ensureStateDir,
+  findStateDir,
+  hasRuntimeDir,
   MAX_SOCKET_PATH_BYTES,
+  runtimeDirOf,
   socketPathFor,
+  UnusablePath,
 } from '../../../coordinator/launch/directories.ts';
 
 const uid = process.getuid?.() ?? 0;
@@ -60,6 +66,34 @@ describe('the state directory', () => {
   });
 });
 
+describe('looking for a state directory', () => {
+  test('finds the canonical one, and makes none where there is none', () => {
+    expect(findStateDir(join(base, 'none', 'here'))).toBeUndefined();
+    expect(readdirSync(base)).toEqual([]);
+    mkdirSync(join(base, 'state'), { mode: 0o700 });
+    symlinkSync(join(base, 'state'), join(base, 'link'));
+    expect(findStateDir(join(base, 'link'))).toBe(join(base, 'state'));
+  });
+
+  test("names the owner of another user's and does not tell to take it", () => {
+    const look = () => findStateDir(base, uid + 1);
+    expect(look).toThrow(
+      `${base} belongs to user ${uid}, this is user ${uid + 1}: only a coordinator of that user`,
+    );
+    expect(look).not.toThrow('chown');
+  });
+
+  test('refuses one that is open to others, a file, and what is below a file', () => {
+    const open = join(base, 'open');
+    mkdirSync(open);
+    chmodSync(open, 0o777);
+    const file = join(base, 'file');
+    writeFileSync(file, '');
+    for (const path of [open, file]) expect(() => findStateDir(path)).toThrow(UnusablePath);
+    expect(() => ensureStateDir(join(file, 'below'))).toThrow(UnusablePath);
+  });
+});
+
 describe('the runtime directory', () => {
   const ensure = (more: Partial<Parameters<typeof ensureRuntimeDir>[0]> = {}) =>
     ensureRuntimeDir({ xdgRuntimeDir: undefined, tmpDir: base, uid, stateDir: '/state', ...more });
@@ -79,6 +113,17 @@ describe('the runtime directory', () => {
 
   test('differs by state directory', () => {
     expect(ensure()).not.toBe(ensure({ stateDir: '/other' }));
+  });
+
+  test('is looked for without being made, and is not trusted more than when it is made', () => {
+    const options = { xdgRuntimeDir: undefined, tmpDir: base, uid, stateDir: '/state' };
+    const path = runtimeDirOf(options);
+    expect([hasRuntimeDir(path), readdirSync(base)]).toEqual([false, []]);
+    expect(ensure()).toBe(path);
+    expect(hasRuntimeDir(path)).toBe(true);
+    chmodSync(path, 0o711);
+    expect(() => hasRuntimeDir(path)).toThrow(`chmod 700 '${path}'`);
+    expect(() => hasRuntimeDir(path, uid + 1)).toThrow(UnusablePath);
   });
 
   test('is refused when somebody put a link or a file in its place', () => {
