@@ -1,6 +1,6 @@
 // Composition root of the daemon: makes the parts, starts them in order, stops them in reverse.
 import type { ServerResponse } from 'node:http';
-import type { AgentHost } from './agent/agent.ts';
+import type { AgentDiagnosis, AgentHost } from './agent/agent.ts';
 import { createAgentHost } from './agent/host.ts';
 import { preloadLink } from './agent/link.ts';
 import { type AgentProfile, resolveAgent } from './agent/profiles.ts';
@@ -32,6 +32,16 @@ export interface DaemonFiles {
   readonly version: string;
   /** PATH of the environment. */
   readonly path: string | undefined;
+}
+
+/** Which agent a daemon of this configuration would run, or what to do about it. Reads the file system only. */
+export function diagnoseAgent(config: DaemonConfig, files: DaemonFiles): AgentDiagnosis {
+  return profileOf(config, files);
+}
+
+function profileOf({ agent, workspace, stateDir }: DaemonConfig, files: DaemonFiles): AgentProfile {
+  const { path, packageRoot, demoAgent } = files;
+  return resolveAgent(agent, { path, workspace, packageRoot, demoAgent, demoStateDir: stateDir });
 }
 
 export class Daemon {
@@ -165,9 +175,7 @@ export class Daemon {
   }
 
   #profile(): AgentProfile {
-    const { agent, workspace, stateDir } = this.#config;
-    const { path, packageRoot, demoAgent } = this.#files;
-    return resolveAgent(agent, { path, workspace, packageRoot, demoAgent, demoStateDir: stateDir });
+    return profileOf(this.#config, this.#files);
   }
 
   #permissionSettings(): PermissionSettings {

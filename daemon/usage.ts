@@ -24,6 +24,7 @@ Serves one workspace over HTTP and server-sent events, with one ACP agent behind
   --consensus-quorum N   votes that decide under the consensus policy
   --rate-limit           limit requests per client
   --log-level LEVEL      trace, debug, info (default), warn, error, fatal, silent
+  --check-agent          print as JSON which agent would run, or what is missing, and exit
   --help, --version
 
 Limits, with their defaults (times in ms, sizes in bytes):

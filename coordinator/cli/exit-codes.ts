@@ -2,7 +2,7 @@
 
 export const EXIT = {
   ok: 0,
-  /** Something that should not happen; stderr tells. */
+  /** Something that should not happen; stderr tells. `doctor`: a check failed. */
   unexpected: 1,
   /** A flag, a variable or a directory of the configuration is wrong. */
   usage: 2,

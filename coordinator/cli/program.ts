@@ -4,6 +4,7 @@ import { type FlagValues, parseConfig, stateDirOf } from '../config.ts';
 import { FLAGS, type FlagSpec, flagVariable, LIMIT_FLAGS, SUPERVISION_FLAGS } from '../flags.ts';
 import type { AdminTarget } from './admin-client.ts';
 import { demo } from './demo.ts';
+import { doctor } from './doctor.ts';
 import { EXIT, type ExitCode } from './exit-codes.ts';
 import type { Runtime } from './runtime.ts';
 import { start } from './start.ts';
@@ -66,6 +67,21 @@ function commands(runtime: Runtime, env: NodeJS.ProcessEnv, ended: (code: ExitCo
   withStateDir(
     program.command('sweep').description('end daemons that a coordinator which no longer runs has left'),
   ).action((_options, command: Command) => sweep(configOf(flagValues(command)), runtime));
+  withStateDir(
+    program.command('doctor').description('check what a coordinator needs, and what may be left over'),
+  )
+    .addOption(optionOf('agent', FLAGS.agent))
+    .option('--reap', 'end processes that are proven to be left over from ended daemons')
+    .option('--json', 'print JSON')
+    .action(async (_options, command: Command) => {
+      const flags = flagValues(command);
+      const options = {
+        isReaping: flags.reap === true,
+        isJson: flags.json === true,
+        agent: String(flags.agent ?? env[flagVariable('agent')] ?? 'qwen'),
+      };
+      ended(await doctor(targetOf(flags), options, runtime));
+    });
   program
     .command('demo')
     .description('try it out: two scratch workspaces and the built-in demo agent')

@@ -66,10 +66,15 @@ export function findCgroup(cgroups: Cgroups, mark: DaemonMark): DaemonCgroup | u
  * Removes what a coordinator left that was killed between making a cgroup and filling it. No other process makes cgroups
  * for this directory of sockets (the state directory is locked), and one with a process in it cannot be removed.
  */
-export function removeEmpty({ base }: Cgroups, socketPath: string): void {
+export function removeEmpty(cgroups: Cgroups, socketPath: string): void {
+  for (const cgroup of cgroupsBeside(cgroups, socketPath).values()) cgroup.remove();
+}
+
+/** The cgroups of all daemons with sockets in the same directory, by incarnation. */
+export function cgroupsBeside({ base }: Cgroups, socketPath: string): Map<string, DaemonCgroup> {
   const prefix = prefixOf(socketPath);
-  for (const name of directoriesIn(base))
-    if (name.startsWith(prefix)) new DaemonCgroup(join(base, name)).remove();
+  const names = directoriesIn(base).filter((name) => name.startsWith(prefix));
+  return new Map(names.map((name) => [name.slice(prefix.length), new DaemonCgroup(join(base, name))]));
 }
 
 export class DaemonCgroup {

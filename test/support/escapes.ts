@@ -16,7 +16,7 @@ const PARENTS = ['parent stays', 'parent exits', 'parent killed'] as const;
 
 /** All of them. Each says `child PID NAME` on its stdout once it has got away, and then sleeps. */
 export const ESCAPES: readonly Escape[] = PARENTS.flatMap((parent) =>
-  combinations(['setsid', 'environment cleared', 'argv changed']).map((ways) => escape(parent, ways)),
+  combinations(['setsid', 'environment cleared', 'argv changed']).map((ways) => escapeBy(parent, ways)),
 );
 
 /** A shell script that starts every escape, says `agent is up` when all have begun, and stays. */
@@ -28,7 +28,7 @@ export const ESCAPING_AGENT = `
   wait
   sleep 600`;
 
-function escape(parent: (typeof PARENTS)[number], ways: readonly string[]): Escape {
+function escapeBy(parent: (typeof PARENTS)[number], ways: readonly string[]): Escape {
   const name = [...ways, parent].join(', ');
   const argv = ways.includes('argv changed') ? '-a kworker/7' : '';
   const session = ways.includes('setsid') ? 'setsid ' : '';
@@ -45,7 +45,9 @@ function escape(parent: (typeof PARENTS)[number], ways: readonly string[]): Esca
 }
 
 function combinations<T>(items: readonly T[]): T[][] {
-  return items.reduce<T[][]>((all, item) => [...all, ...all.map((some) => [...some, item])], [[]]);
+  const [first, ...rest] = items;
+  if (first === undefined) return [[]];
+  return combinations(rest).flatMap((some) => [some, [first, ...some]]);
 }
 
 /** Name to pid of everything that has said where it is. */

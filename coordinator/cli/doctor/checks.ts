@@ -1,0 +1,126 @@
+// The checks of `doctor` for what a coordinator needs. Each looks at the scene and says one thing.
+import { statfsSync } from 'node:fs';
+import { checkAgent } from '../../launch/agent-check.ts';
+import { cgroupWords } from '../../launch/cgroup-probe.ts';
+import { socketPathFor } from '../../launch/directories.ts';
+import type { Runtime } from '../runtime.ts';
+import type { Finding } from './finding.ts';
+import type { Look, Scene } from './scene.ts';
+
+/** As package.json's `engines`: from 20.19 on, 21 not, 22 from 22.12 on. */
+const OLDEST_NODE: Readonly<Record<number, number>> = { 20: 19, 22: 12 };
+const NEWEST_LISTED_NODE = 22;
+
+/** Below the first a start is pointless, below the second it will be soon. */
+const FAIL_FREE_BYTES = 64 * 1024 * 1024;
+const WARN_FREE_BYTES = 1024 * 1024 * 1024;
+const AGENT_CHECK_TIMEOUT_MS = 10_000;
+
+/** The longest name that an incarnation will ever have. */
+const LONGEST_INCARNATION = `${'0'.repeat(16)}-99999999`;
+
+export function nodeCheck(version: string): Finding {
+  const [major = 0, minor = 0] = version.split('.').map(Number);
+  const isGood = major > NEWEST_LISTED_NODE || minor >= (OLDEST_NODE[major] ?? Number.POSITIVE_INFINITY);
+  if (isGood) return { check: 'node', level: 'ok', text: version };
+  return {
+    check: 'node',
+    level: 'fail',
+    text: `${version} is not supported`,
+    remedy: 'install Node 20.19 or 22.12 and newer',
+  };
+}
+
+export function stateDirCheck({ stateDir, stateDirNamed }: Scene): Finding {
+  const check = 'state directory';
+  if (stateDir.kind === 'bad') return { check, level: 'fail', text: stateDir.why };
+  if (stateDir.kind === 'missing')
+    return { check, level: 'ok', text: `${stateDirNamed} is not there yet: the first start makes it` };
+  return { check, text: stateDir.value, level: 'ok', ...spaceIn(stateDir.value) };
+}
+
+function spaceIn(path: string): Partial<Finding> {
+  const { bavail, bsize } = statfsSync(path);
+  const freeBytes = bavail * bsize;
+  if (freeBytes >= WARN_FREE_BYTES) return {};
+  const level = freeBytes < FAIL_FREE_BYTES ? 'fail' : 'warn';
+  const text = `${path} has ${Math.round(freeBytes / 2 ** 20)} MiB of free space`;
+  return { level, text, remedy: 'make room: without it no session can be recorded' };
+}
+
+export function runtimeDirCheck({ runtimeDir, stateDir }: Scene): Finding {
+  const check = 'runtime directory';
+  if (runtimeDir.kind === 'bad') return { check, level: 'fail', text: runtimeDir.why };
+  if (runtimeDir.kind === 'missing' || stateDir.kind !== 'found')
+    return { check, level: 'ok', text: 'is not there yet: a start makes it' };
+  try {
+    const bytes = Buffer.byteLength(socketPathFor(runtimeDir.value, LONGEST_INCARNATION));
+    return { check, level: 'ok', text: `${runtimeDir.value} (socket paths up to ${bytes} bytes)` };
+  } catch (error) {
+    return { check, level: 'fail', text: (error as Error).message };
+  }
+}
+
+export function databaseCheck({ database }: Scene): Finding {
+  const check = 'database';
+  if (database.kind === 'missing')
+    return { check, level: 'ok', text: 'is not there yet: the first start makes it' };
+  if (database.kind === 'bad')
+    return { check, level: 'fail', text: `cannot be read: ${database.why}`, remedy: RESTORE };
+  const { problems, schemaVersion } = database.value;
+  if (problems.length > 0) return { check, level: 'fail', text: problems.join('; '), remedy: RESTORE };
+  return { check, level: 'ok', text: `sound, schema version ${schemaVersion}` };
+}
+
+const RESTORE = 'stop the coordinator, put a backup in its place, or use the release that wrote it';
+
+export function coordinatorCheck({ coordinator }: Scene): Finding[] {
+  const check = 'coordinator';
+  if (coordinator.kind === 'missing')
+    return [{ check, level: 'ok', text: 'none runs on this state directory' }];
+  if (coordinator.kind === 'bad')
+    return [
+      {
+        check,
+        level: 'fail',
+        text: coordinator.why,
+        remedy: 'look at its log; "stop" ends it, a signal if need be',
+      },
+    ];
+  const { version, pid, warnings } = coordinator.value;
+  const said = Array.isArray(warnings) ? warnings.map(String) : [];
+  return [
+    { check, level: 'ok', text: `version ${version} runs with pid ${pid}` },
+    ...said.map((text): Finding => ({ check, level: 'warn', text })),
+  ];
+}
+
+export function cgroupCheck({ cgroups, coordinator }: Scene): Finding {
+  const check = 'control groups';
+  const running = settingOf(coordinator, 'cgroups');
+  const text = running ?? cgroupWords(cgroups);
+  if (!text.startsWith('not used')) return { check, level: 'ok', text };
+  const remedy =
+    'processes that leave session, parent and environment at once can outlive their daemon; see docs/operations.md';
+  return { check, level: 'warn', text, remedy };
+}
+
+/** @param agent what a start would use. */
+export async function agentCheck(scene: Scene, agent: string, runtime: Runtime): Promise<Finding> {
+  const check = 'agent';
+  const { command, problem } = await checkAgent({
+    daemonCommand: runtime.daemonCommand,
+    env: runtime.daemonEnv,
+    agent: settingOf(scene.coordinator, 'agent') ?? agent,
+    workspace: runtime.cwd,
+    timeoutMs: AGENT_CHECK_TIMEOUT_MS,
+  });
+  if (command !== null && problem === null) return { check, level: 'ok', text: command.join(' ') };
+  return { check, level: 'fail', text: problem ?? 'none can be run' };
+}
+
+function settingOf(coordinator: Look<Readonly<Record<string, unknown>>>, name: string): string | undefined {
+  if (coordinator.kind !== 'found') return undefined;
+  const value = (coordinator.value.config as Record<string, unknown> | undefined)?.[name];
+  return typeof value === 'string' ? value : undefined;
+}

@@ -1,0 +1,90 @@
+// The checks of `doctor` for what coordinators and daemons may have left: daemons, sockets, processes.
+import { readdirSync } from 'node:fs';
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import { ADMIN_SOCKET } from '../../app.ts';
+import { comparePid } from '../../launch/identity.ts';
+import { findStrays, type NotedIncarnation, type Strays } from '../../launch/strays.ts';
+import type { InspectedDaemon } from '../../store/inspect.ts';
+import type { Finding } from './finding.ts';
+import type { Scene } from './scene.ts';
+
+/** Daemons that run while no coordinator does. */
+export function daemonsCheck({ coordinator, database, bootId }: Scene): Finding[] {
+  if (coordinator.kind !== 'missing' || database.kind !== 'found') return [];
+  const isThere = ({ pid, startTime, bootId: boot }: InspectedDaemon) =>
+    pid !== null && comparePid({ bootId: boot, pid, startTime: startTime ?? 0 }, bootId) !== 'mismatch';
+  const left = database.value.unended().filter(isThere);
+  if (left.length === 0) return [];
+  const text = `${left.length} run without a coordinator (pids ${left.map(({ pid }) => pid).join(', ')})`;
+  return [{ check: 'daemons', level: 'warn', text, remedy: '"start" takes them over, "sweep" ends them' }];
+}
+
+/** Socket files that nobody listens on and no daemon will come back to. */
+export async function socketsCheck({ runtimeDir, coordinator, database }: Scene): Promise<Finding[]> {
+  const check = 'sockets';
+  if (runtimeDir.kind !== 'found') return [];
+  const noted = database.kind === 'found' ? database.value : undefined;
+  const isInUse = (name: string) => {
+    if (name === ADMIN_SOCKET) return coordinator.kind !== 'missing';
+    const row = noted?.daemon(name.replace(/\.sock$/, ''));
+    return row !== undefined && row.state !== 'ended';
+  };
+  const idle = readdirSync(runtimeDir.value)
+    .filter((name) => name.endsWith('.sock') && !isInUse(name))
+    .map((name) => join(runtimeDir.value, name));
+  const answering = await Promise.all(idle.map(answers));
+  const dead = idle.filter((_, at) => !answering[at]);
+  if (dead.length === 0) return [{ check, level: 'ok', text: 'none left over' }];
+  return [
+    { check, level: 'warn', text: `nobody listens on ${dead.join(', ')}`, remedy: `rm ${dead.join(' ')}` },
+  ];
+}
+
+/** What ended daemons left running. `found` is for `reap`. */
+export function straysCheck({ runtimeDir, database, cgroups, bootId }: Scene): {
+  readonly findings: Finding[];
+  readonly found: readonly Strays[];
+} {
+  const check = 'strays';
+  if (database.kind === 'bad')
+    return { findings: [{ check, level: 'warn', text: 'cannot be told without the database' }], found: [] };
+  const { strays, unknown } = findStrays({
+    bootId,
+    runtimeDir: runtimeDir.kind === 'found' ? runtimeDir.value : '',
+    cgroups: cgroups.isUsable && runtimeDir.kind === 'found' ? cgroups.cgroups : undefined,
+    noted: (incarnation) =>
+      database.kind === 'found' ? notedOf(database.value.daemon(incarnation)) : undefined,
+  });
+  const findings = strays.map(strayFinding);
+  if (findings.length === 0) findings.push({ check, level: 'ok', text: 'none' });
+  if (unknown.length > 0)
+    findings.push({
+      check,
+      level: 'ok',
+      text: `${unknown.length} processes belong to other state directories and were left alone`,
+    });
+  return { findings, found: strays };
+}
+
+function strayFinding({ mark, processes, spared }: Strays): Finding {
+  const pids = processes.map(({ pid }) => pid).join(', ');
+  const text = `pids ${pids} outlived the daemon ${mark.incarnation}`;
+  if (spared === undefined)
+    return { check: 'strays', level: 'fail', text, remedy: 'doctor --reap ends them' };
+  return { check: 'strays', level: 'warn', text, remedy: `not reaped: ${spared}` };
+}
+
+function notedOf(row: InspectedDaemon | undefined): NotedIncarnation | undefined {
+  return row === undefined ? undefined : { ...row, isEnded: row.state === 'ended' };
+}
+
+function answers(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(path, () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.on('error', () => resolve(false));
+  });
+}

@@ -1,0 +1,122 @@
+// Processes that outlived their daemon: finds who carries a mark of ours, and proves which of them are left over. What the
+// database knows of an incarnation is the caller's; nothing is signalled but by `reap`.
+import { statSync } from 'node:fs';
+import { INCARNATION_ENV } from '../../daemon/contract/handshake.ts';
+import {
+  isAlive,
+  listProcStats,
+  type ProcStat,
+  readEnvironValue,
+  readProcStat,
+} from '../../daemon/contract/proc.ts';
+import { type Cgroups, cgroupsBeside, type DaemonCgroup } from './cgroup.ts';
+import { endStraysOf, type SweepSettings } from './daemon-process.ts';
+import type { DaemonMark } from './launcher.ts';
+import { findTree } from './process-tree.ts';
+
+/** What a state directory's database says of an incarnation. */
+export interface NotedIncarnation {
+  readonly incarnation: string;
+  readonly isEnded: boolean;
+  readonly bootId: string;
+  readonly socketPath: string;
+  /** Null when its process was never noted. */
+  readonly pid: number | null;
+  readonly startTime: number | null;
+}
+
+export interface StraySearch {
+  readonly bootId: string;
+  /** Directory of the daemons' sockets; with the cgroups it leads to strays without an environment. */
+  readonly runtimeDir: string;
+  readonly cgroups: Cgroups | undefined;
+  /** Asked after the process table was read: a row is there before its process. */
+  readonly noted: (incarnation: string) => NotedIncarnation | undefined;
+}
+
+/** What an ended incarnation left behind. */
+export interface Strays {
+  readonly mark: DaemonMark;
+  readonly cgroup: DaemonCgroup | undefined;
+  readonly processes: readonly ProcStat[];
+  /** Why `reap` leaves them alone, undefined when it ends them. */
+  readonly spared: string | undefined;
+}
+
+export interface StrayReport {
+  readonly strays: readonly Strays[];
+  /** Carry a mark that this database does not know: of another state directory, or forgotten. Never ended. */
+  readonly unknown: readonly ProcStat[];
+}
+
+/**
+ * Proven to be left over is: a process of this user that descends from an incarnation which this database notes as ended,
+ * by its cgroup or by its mark, on this boot and started no earlier than that incarnation's daemon.
+ */
+export function findStrays(search: StraySearch): StrayReport {
+  const marked = markedProcesses();
+  const cgroups =
+    search.cgroups === undefined
+      ? new Map<string, DaemonCgroup>()
+      : cgroupsBeside(search.cgroups, `${search.runtimeDir}/any.sock`);
+  const strays: Strays[] = [];
+  for (const incarnation of new Set([...marked.keys(), ...cgroups.keys()])) {
+    const found = straysOf(search, search.noted(incarnation), cgroups.get(incarnation));
+    if (found !== undefined && found.processes.length > 0) strays.push(found);
+  }
+  const unknown = [...marked].filter(([incarnation]) => search.noted(incarnation) === undefined);
+  return { strays, unknown: unknown.flatMap(([, processes]) => processes) };
+}
+
+function straysOf(
+  { bootId }: StraySearch,
+  noted: NotedIncarnation | undefined,
+  cgroup: DaemonCgroup | undefined,
+): Strays | undefined {
+  if (noted === undefined || !noted.isEnded || noted.bootId !== bootId) return undefined;
+  // Without a start time nothing could be told from the processes of a namesake.
+  if (noted.pid === null || noted.startTime === null || noted.startTime === 0) return undefined;
+  const { incarnation, socketPath, pid, startTime } = noted;
+  const mark = { incarnation, bootId, socketPath, pid, startTime, secret: '' };
+  const tree = findTree(mark, false);
+  const inTree = new Set(tree.map((stat) => stat.pid));
+  const others = cgroup?.members().filter((stat) => !inTree.has(stat.pid)) ?? [];
+  const processes = [...tree, ...others].filter(isOfThisUser);
+  const own = ancestorsOfThisProcess();
+  const spared = processes.some((stat) => own.has(stat.pid))
+    ? 'this command was started from within it'
+    : undefined;
+  return { mark, cgroup, processes, spared };
+}
+
+/** Ends what was found. @returns how many processes that were. */
+export async function reap(found: readonly Strays[], settings: SweepSettings): Promise<number> {
+  const ends = found
+    .filter(({ spared }) => spared === undefined)
+    .map(({ mark, cgroup }) => endStraysOf(mark, cgroup, settings));
+  return (await Promise.all(ends)).reduce((sum, { strays }) => sum + strays, 0);
+}
+
+/** Living processes of this user that carry a mark, by incarnation. */
+function markedProcesses(): Map<string, ProcStat[]> {
+  const found = new Map<string, ProcStat[]>();
+  for (const stat of listProcStats().filter(isAlive)) {
+    const incarnation = readEnvironValue(stat.pid, INCARNATION_ENV);
+    if (incarnation === undefined || stat.pid === process.pid || !isOfThisUser(stat)) continue;
+    const processes = found.get(incarnation);
+    if (processes === undefined) found.set(incarnation, [stat]);
+    else processes.push(stat);
+  }
+  return found;
+}
+
+/** Root may read every environment; another user's process is still not ours to end. */
+function isOfThisUser({ pid }: ProcStat): boolean {
+  return statSync(`/proc/${pid}`, { throwIfNoEntry: false })?.uid === process.getuid?.();
+}
+
+function ancestorsOfThisProcess(): Set<number> {
+  const pids = new Set<number>();
+  for (let pid = process.ppid; pid > 1 && !pids.has(pid); pid = readProcStat(pid)?.ppid ?? 0) pids.add(pid);
+  return pids;
+}

@@ -1,0 +1,70 @@
+// A look at a state database from outside, whether or not a coordinator has it open. Changes nothing in it.
+import { existsSync } from 'node:fs';
+import SqliteConnection, { type Database as Sqlite } from 'better-sqlite3';
+import { MIGRATIONS } from './migrate.ts';
+import type { DaemonRow } from './store.ts';
+
+export type InspectedDaemon = Pick<
+  DaemonRow,
+  'incarnation' | 'workspaceId' | 'state' | 'socketPath' | 'bootId' | 'pid' | 'startTime'
+>;
+
+export interface DatabaseInspection {
+  /** What is wrong, in words; empty when nothing is. */
+  readonly problems: readonly string[];
+  readonly schemaVersion: number;
+  daemon(incarnation: string): InspectedDaemon | undefined;
+  unended(): readonly InspectedDaemon[];
+  close(): void;
+}
+
+const COLUMNS = `incarnation, workspace_id AS workspaceId, state, socket_path AS socketPath, boot_id AS bootId, pid,
+  start_time AS startTime`;
+
+/**
+ * Opens the database read-only and checks it, which reads every page.
+ * @returns undefined where there is no file.
+ * @throws Error when it is no database or cannot be read.
+ */
+export function inspectDatabase(path: string): DatabaseInspection | undefined {
+  if (!existsSync(path)) return undefined;
+  const sqlite = new SqliteConnection(path, { readonly: true, fileMustExist: true, timeout: 1000 });
+  try {
+    return inspection(sqlite);
+  } catch (error) {
+    sqlite.close();
+    throw error;
+  }
+}
+
+function inspection(sqlite: Sqlite): DatabaseInspection {
+  const schemaVersion = Number(sqlite.pragma('user_version', { simple: true }));
+  const problems = problemsOf(sqlite, schemaVersion);
+  // Of a foreign schema nothing may be assumed, not even that there is this table.
+  const isKnown = schemaVersion > 0 && schemaVersion <= newestVersion();
+  const one = isKnown
+    ? sqlite.prepare<[string], InspectedDaemon>(`SELECT ${COLUMNS} FROM daemons WHERE incarnation = ?`)
+    : undefined;
+  const unended = isKnown
+    ? sqlite.prepare<[], InspectedDaemon>(`SELECT ${COLUMNS} FROM daemons WHERE state <> 'ended'`)
+    : undefined;
+  return {
+    problems,
+    schemaVersion,
+    daemon: (incarnation) => one?.get(incarnation),
+    unended: () => unended?.all() ?? [],
+    close: () => sqlite.close(),
+  };
+}
+
+function problemsOf(sqlite: Sqlite, schemaVersion: number): string[] {
+  const rows = sqlite.pragma('quick_check(5)') as readonly { readonly quick_check: string }[];
+  const found = rows.map((row) => row.quick_check).filter((text) => text !== 'ok');
+  if (schemaVersion > newestVersion())
+    found.push(`it has schema version ${schemaVersion}, this program knows up to ${newestVersion()}`);
+  return found;
+}
+
+function newestVersion(): number {
+  return MIGRATIONS.at(-1)?.version ?? 0;
+}
