@@ -3,15 +3,36 @@ import { type ClientRequest, type IncomingHttpHeaders, type IncomingMessage, req
 import type { EventEnvelope } from '../../daemon/contract/wire.ts';
 import { within } from './eventually.ts';
 
-export interface Frame {
+export class Frame {
   /** The frame's text without the blank line. */
   readonly raw: string;
+  #envelope: EventEnvelope | undefined;
+
+  constructor(raw: string) {
+    this.raw = raw;
+  }
+
   /** Value of the `id:` line. */
-  readonly id: string | undefined;
+  get id(): string | undefined {
+    return this.#field('id');
+  }
+
   /** Value of the `event:` line. */
-  readonly event: string | undefined;
-  /** The parsed `data:` line; undefined for comments and the retry hint. */
-  readonly envelope: EventEnvelope | undefined;
+  get event(): string | undefined {
+    return this.#field('event');
+  }
+
+  /** The `data:` line, parsed when it is first asked for; undefined for comments and the retry hint. */
+  get envelope(): EventEnvelope | undefined {
+    const data = this.#envelope === undefined ? this.#field('data') : undefined;
+    if (data !== undefined) this.#envelope = JSON.parse(data) as EventEnvelope;
+    return this.#envelope;
+  }
+
+  #field(name: string): string | undefined {
+    const line = this.raw.split('\n').find((candidate) => candidate.startsWith(`${name}: `));
+    return line?.slice(name.length + 2);
+  }
 }
 
 /** `ended`: in order; `cut`: the connection was reset or closed inside the answer. */
@@ -58,7 +79,6 @@ export class SseStream {
   readonly #request: ClientRequest;
   readonly #response: IncomingMessage;
   readonly #watchers = new Set<() => void>();
-  #raw = '';
   #rest = '';
   #hasEnded = false;
 
@@ -78,9 +98,9 @@ export class SseStream {
     });
   }
 
-  /** Every byte so far. */
+  /** The text of every frame so far. */
   get raw(): string {
-    return this.#raw;
+    return this.frames.map(({ raw }) => raw).join('\n\n');
   }
 
   /** Bytes after the last blank line: empty whenever only whole frames came. */
@@ -93,16 +113,16 @@ export class SseStream {
   }
 
   get types(): string[] {
-    return this.envelopes.map(({ type }) => type);
+    return this.frames.flatMap(({ event }) => event ?? []);
   }
 
   /** Ids of the events, in the order of their arrival. */
   get ids(): number[] {
-    return this.envelopes.flatMap(({ id }) => (id === undefined ? [] : [id]));
+    return this.frames.flatMap(({ id }) => (id === undefined ? [] : [Number(id)]));
   }
 
   ofType(type: string): EventEnvelope[] {
-    return this.envelopes.filter((envelope) => envelope.type === type);
+    return this.frames.flatMap((frame) => (frame.event === type && frame.envelope ? [frame.envelope] : []));
   }
 
   /** Texts of the agent's chunks, in order. */
@@ -116,12 +136,19 @@ export class SseStream {
   /** The first frame, past or to come, that matches. @throws Error at the deadline or when the stream ends without it. */
   frame(what: string, matches: (frame: Frame) => boolean, timeoutMs = 10_000): Promise<Frame> {
     const found = new Promise<Frame>((resolve, reject) => {
+      // Each frame is looked at once: a reader that falls behind a flood would be evicted for it.
+      let seen = 0;
       const look = () => {
-        const frame = this.frames.find(matches);
-        if (frame !== undefined) resolve(frame);
-        else if (this.#hasEnded) reject(new Error(`the stream ended without ${what}, ${this.#lastTypes()}`));
-        else return;
+        while (seen < this.frames.length) {
+          const frame = this.frames[seen++] as Frame;
+          if (!matches(frame)) continue;
+          this.#watchers.delete(look);
+          resolve(frame);
+          return;
+        }
+        if (!this.#hasEnded) return;
         this.#watchers.delete(look);
+        reject(new Error(`the stream ended without ${what}, ${this.#lastTypes()}`));
       };
       this.#watchers.add(look);
       look();
@@ -131,15 +158,15 @@ export class SseStream {
 
   /** The first event of the type whose data matches. */
   async event(type: string, data: (data: Data) => boolean = () => true): Promise<EventEnvelope> {
-    const matches = ({ envelope }: Frame) => envelope?.type === type && data(envelope.data as Data);
+    const matches = (frame: Frame) => frame.event === type && data(frame.envelope?.data as Data);
     return (await this.frame(type, matches)).envelope as EventEnvelope;
   }
 
   /** The terminal event of a prompt. */
   async settled(promptId: string): Promise<EventEnvelope> {
-    const isTerminal = ({ envelope }: Frame) =>
-      (envelope?.type === 'turn_complete' || envelope?.type === 'turn_error') &&
-      (envelope.data as Data).promptId === promptId;
+    const isTerminal = (frame: Frame) =>
+      (frame.event === 'turn_complete' || frame.event === 'turn_error') &&
+      (frame.envelope?.data as Data | undefined)?.promptId === promptId;
     return (await this.frame(`the end of prompt ${promptId}`, isTerminal)).envelope as EventEnvelope;
   }
 
@@ -161,17 +188,9 @@ export class SseStream {
   }
 
   #take(text: string): void {
-    this.#raw += text;
     const blocks = (this.#rest + text).split('\n\n');
     this.#rest = blocks.pop() ?? '';
-    for (const block of blocks) this.frames.push(parseFrame(block));
+    for (const block of blocks) this.frames.push(new Frame(block));
     for (const look of [...this.#watchers]) look();
   }
-}
-
-function parseFrame(raw: string): Frame {
-  const field = (name: string) => new RegExp(`^${name}: (.*)$`, 'm').exec(raw)?.[1];
-  const data = field('data');
-  const envelope = data === undefined ? undefined : (JSON.parse(data) as EventEnvelope);
-  return { raw, id: field('id'), event: field('event'), envelope };
 }

@@ -1,0 +1,149 @@
+// The coordinator is killed: daemons and turns go on, and the next coordinator on the same state directory takes them over.
+import { afterEach, describe, expect, test } from '@jest/globals';
+import { eventually, within } from '../support/eventually.ts';
+import { endFleets, type Server, startCoordinator, stubAgent } from '../support/fleet-process.ts';
+import { isRunning, type Scratch } from '../support/scratch.ts';
+import { seeded } from '../support/seeded.ts';
+import { openStream, streamFrom } from '../support/sse-stream.ts';
+import { call, clientHeader, newSession, sendPrompt } from '../support/wire-client.ts';
+
+afterEach(endFleets);
+
+/**
+ * Kills the coordinator alone and starts the next one in the same world. Resolves when the session can be reached again:
+ * until its daemon's feed is up, clients are told to come back.
+ */
+async function replaced(server: Server, sessionId?: string): Promise<Server> {
+  await server.kill();
+  const next = await startCoordinator({ scratch: server.scratch });
+  if (sessionId === undefined) return next;
+  await eventually('the session at the next coordinator', async () => {
+    const { status, json, headers } = await call(next.baseUrl, 'GET', `/session/${sessionId}/status`);
+    if (status === 200) return true;
+    expect([status, json.code, headers['retry-after']]).toEqual([503, 'workspace_runtime_unavailable', '1']);
+    return false;
+  });
+  return next;
+}
+
+const daemonsOf = (scratch: Scratch) =>
+  scratch.processes().filter(({ command }) => command.includes('/daemon/main.js --incarnation'));
+
+describe('kill -9 of the coordinator', () => {
+  test('cuts the clients off, and neither the daemon nor its turn notices', async () => {
+    const server = await startCoordinator();
+    const { sessionId } = await newSession(server.baseUrl);
+    const admission = await sendPrompt(server.baseUrl, sessionId, 'N:2000:200:1');
+    const stream = await streamFrom(server.baseUrl, sessionId, admission);
+    await eventually('a turn in full flow', () => stream.ids.length > 50);
+    const before = await server.diagnosis(0);
+    await server.kill();
+    expect(await within('the end of the connection', 1000, stream.end)).toBe('cut');
+    expect(isRunning(before.pid ?? 0)).toBe(true);
+    expect(isRunning(before.agent?.pid ?? 0)).toBe(true);
+  });
+
+  test('loses no event of a running turn: a client resumes with its cursor at the next coordinator', async () => {
+    const count = 1500;
+    const server = await startCoordinator();
+    const { sessionId } = await newSession(server.baseUrl);
+    const admission = await sendPrompt(server.baseUrl, sessionId, `N:${count}:200:1`);
+    const stream = await streamFrom(server.baseUrl, sessionId, admission);
+    await eventually('a turn in full flow', () => stream.ids.length > 50);
+    const before = await server.diagnosis(0);
+    const next = await replaced(server, sessionId);
+    const seen = stream.ids.at(-1) ?? 0;
+    expect(seen).toBeLessThan(count);
+    const rest = await openStream(next.baseUrl, sessionId, {
+      headers: { 'last-event-id': String(seen), 'x-qwen-event-epoch': admission.eventEpoch },
+    });
+    expect((await rest.settled(admission.promptId)).data).toMatchObject({ stopReason: 'end_turn' });
+    expect([...stream.ids, ...rest.ids]).toEqual(
+      Array.from({ length: count + 2 }, (_value, index) => index + 1),
+    );
+    const numbers = [...stream.texts, ...rest.texts].map((text) => Number.parseInt(text, 10));
+    expect(numbers).toEqual(Array.from({ length: count }, (_value, index) => index));
+    const after = await next.diagnosis(0);
+    expect(after).toMatchObject({ state: 'ready', sessions: 1, starts: 1 });
+    expect([after.pid, after.incarnation, after.agent?.pid]).toEqual([
+      before.pid,
+      before.incarnation,
+      before.agent?.pid,
+    ]);
+    rest.close();
+  });
+
+  test('keeps client ids, open questions and queued prompts', async () => {
+    const server = await startCoordinator();
+    const { sessionId, clientId } = await newSession(server.baseUrl);
+    const first = await sendPrompt(server.baseUrl, sessionId, 'permission', clientId);
+    const stream = await streamFrom(server.baseUrl, sessionId, first);
+    const { requestId } = (await stream.event('permission_request')).data as { requestId: string };
+    const second = await sendPrompt(server.baseUrl, sessionId, 'second', clientId);
+    const next = await replaced(server, sessionId);
+    const headers = clientHeader(clientId);
+    expect((await call(next.baseUrl, 'POST', `/session/${sessionId}/heartbeat`, { headers })).status).toBe(
+      200,
+    );
+    const rest = await streamFrom(next.baseUrl, sessionId, first);
+    const vote = { json: { outcome: { outcome: 'selected', optionId: 'allow' } }, headers };
+    expect((await call(next.baseUrl, 'POST', `/permission/${requestId}`, vote)).status).toBe(200);
+    for (const { promptId } of [first, second])
+      expect((await rest.settled(promptId)).data).toMatchObject({ stopReason: 'end_turn' });
+    expect(rest.ofType('turn_complete')).toHaveLength(2);
+    rest.close();
+  });
+
+  test('at any moment of many creates loses none that was answered, and starts nothing twice', async () => {
+    const random = seeded(19_700_101);
+    let server = await startCoordinator();
+    const answered: string[] = [];
+    for (let round = 0; round < 4; round += 1) {
+      const create = () =>
+        call(server.baseUrl, 'POST', '/session', { json: { sessionScope: 'thread' } }).then(
+          ({ status, json }) => (status === 200 ? answered.push(String(json.sessionId)) : undefined),
+          () => undefined,
+        );
+      const creates = Array.from({ length: 6 }, create);
+      await new Promise((resolve) => setTimeout(resolve, random() * 250));
+      server = await replaced(server);
+      await Promise.all(creates);
+    }
+    // Whatever was under way has an answer now, from the one daemon that there is.
+    const last = await newSession(server.baseUrl);
+    expect(daemonsOf(server.scratch)).toHaveLength(1);
+    for (const sessionId of [...answered, last.sessionId]) {
+      const { status, json } = await call(server.baseUrl, 'GET', `/session/${sessionId}/status`);
+      expect([status, json.sessionId]).toEqual([200, sessionId]);
+    }
+  });
+
+  test('and of its daemon leaves nothing: the next coordinator records the end and starts afresh', async () => {
+    const server = await startCoordinator({ agent: stubAgent('--ignore-term') });
+    const { sessionId } = await newSession(server.baseUrl);
+    const admission = await sendPrompt(server.baseUrl, sessionId, 'setsid-child ; hang');
+    const stream = await streamFrom(server.baseUrl, sessionId, admission);
+    await eventually('the child', () => stream.texts.length === 1);
+    const child = Number(stream.texts[0]?.slice('child:'.length));
+    const before = await server.diagnosis(0);
+    await server.kill();
+    process.kill(before.pid ?? 0, 'SIGKILL');
+    const next = await startCoordinator({ scratch: server.scratch });
+    await eventually(
+      'the end of what the daemon left',
+      () => ![child, before.agent?.pid ?? 0].some(isRunning),
+    );
+    expect((await call(next.baseUrl, 'GET', `/session/${sessionId}/status`)).status).toBe(404);
+    expect((await newSession(next.baseUrl)).attached).toBe(false);
+    expect((await next.diagnosis(0)).starts).toBe(2);
+  });
+
+  test('for good ends the daemons after their orphan limit', async () => {
+    const flags = ['--orphan-limit', '400', '--feed-beat-ms', '50'];
+    const server = await startCoordinator({ flags });
+    await Promise.all(server.workspaces.map((workspace) => newSession(server.baseUrl, workspace)));
+    expect(daemonsOf(server.scratch)).toHaveLength(2);
+    await server.kill();
+    await eventually('an empty world', () => server.scratch.processes().length === 0);
+  });
+});
