@@ -9,8 +9,8 @@ import type { Log } from './contract/log.ts';
 import { ClientRegistry } from './domain/clients.ts';
 import { type MetadataPatch, type PullRequest, withPullRequest } from './domain/metadata.ts';
 import { translate } from './domain/translate.ts';
-import { Models } from './models.ts';
 import { type PermissionSettings, Permissions } from './permissions.ts';
+import { SideChannel } from './side-channel.ts';
 import { type Abort, Turns } from './turns.ts';
 
 export interface SessionOptions {
@@ -35,12 +35,14 @@ type State = 'open' | 'ended';
 
 export class Session {
   readonly sessionId: string;
+  /** Canonical path. */
+  readonly workspaceCwd: string;
   readonly channel: AgentChannel;
   readonly bus: Bus;
   readonly clients = new ClientRegistry();
   readonly turns: Turns;
   readonly permissions: Permissions;
-  readonly models: Models;
+  readonly sideChannel: SideChannel;
   readonly createdAtMs: number;
   readonly #o: SessionOptions;
   #state: State = 'open';
@@ -55,6 +57,7 @@ export class Session {
     const { sessionId, channel, clock, limits, log } = options;
     this.#o = options;
     this.sessionId = sessionId;
+    this.workspaceCwd = options.workspaceCwd;
     this.channel = channel;
     this.createdAtMs = clock.nowMs();
     this.#lastSeenAtMs = this.createdAtMs;
@@ -80,6 +83,7 @@ export class Session {
       onPrompt: (prompt) => {
         this.#lastActivityAtMs = prompt.atMs;
         options.onPrompt(prompt);
+        if (prompt.state === 'completed' || prompt.state === 'failed') this.sideChannel.turnEnded();
       },
       onIdle: () => options.onMaybeIdle(this),
     });
@@ -92,7 +96,16 @@ export class Session {
       settings: options.permissionSettings,
       runningPrompt: () => this.turns.running,
     });
-    this.models = new Models({ sessionId, bus: this.bus, channel, limits });
+    this.sideChannel = new SideChannel({
+      sessionId,
+      workspaceCwd: options.workspaceCwd,
+      bus: this.bus,
+      channel,
+      clock,
+      log,
+      limits,
+      turnTags: () => this.#turnTags(),
+    });
   }
 
   get hasEnded(): boolean {
@@ -105,8 +118,9 @@ export class Session {
 
   /** What the agent holds for this session now; each report replaces the one before. */
   agentHolds(holds: readonly unknown[]): void {
+    const wasHeld = this.hasAgentWork;
     this.#holds = holds;
-    if (holds.length === 0) this.#o.onMaybeIdle(this);
+    if (wasHeld && holds.length === 0) this.#o.onMaybeIdle(this);
   }
 
   /** Newest of creation, heartbeat, and prompt step. */
@@ -144,16 +158,16 @@ export class Session {
 
   /** A `session/update` of the agent: goes out verbatim, as part of the running turn if there is one. */
   agentUpdate(params: Params): void {
-    this.bus.publish('session_update', params, this.#turnTags());
+    const tags = this.#turnTags();
+    this.sideChannel.updateSeen(params, () => this.bus.publish('session_update', params, tags));
   }
 
   /** Any other notification of the agent about this session. @returns false when it means nothing here. */
   agentNotification(method: string, params: Params): boolean {
+    if (this.sideChannel.notified(method, params)) return true;
     const events = translate(method, params);
-    for (const { type, data, isOfTurn } of events ?? []) {
-      // The switch's own event covers what the agent says of it.
-      if (type === 'model_switched' && this.models.isSwitching) continue;
-      this.bus.publish(type, data, isOfTurn === true ? this.#turnTags() : {});
+    for (const { type, data } of events ?? []) {
+      this.bus.publish(type, data);
       if (type !== 'session_metadata_updated') continue;
       this.#displayName = String(data.displayName);
       this.#o.onRenamed(this);

@@ -12,7 +12,7 @@ import type { CreateRequest } from './domain/create-request.ts';
 import type { MetadataPatch } from './domain/metadata.ts';
 import type { PermissionSettings } from './permissions.ts';
 import type { Session } from './session.ts';
-import { type SpawnedSession, spawnOnAgent } from './spawn.ts';
+import { applyWishes, type SpawnedSession, spawnOnAgent } from './spawn.ts';
 
 export interface SessionsOptions {
   /** Canonical path. */
@@ -103,7 +103,7 @@ export class Sessions {
     this.#o.log.info({ scope: request.scope, sessionId: request.sessionId }, 'session asked for');
     for (;;) {
       const obtained = request.scope === 'single' ? await this.#single(request) : await this.#fresh(request);
-      if (!obtained.session.hasEnded) return this.#join(obtained, offeredId, hasLeft);
+      if (!obtained.session.hasEnded) return this.#joinAs(request, obtained, offeredId, hasLeft);
       if (!obtained.isAttached)
         throw fail('acp_channel_unavailable', 'The session ended before its creation was answered');
       // A shared session may have ended again before this request came to attach: then it starts over.
@@ -188,6 +188,18 @@ export class Sessions {
    * Registers a client in the tick in which the session was seen alive. A caller that is gone is told of and detached like
    * any other, so that the coordinator ends up with what is left.
    */
+  /** Joins first: a session that somebody is registered on does not end while it takes the caller's wishes. */
+  async #joinAs(
+    request: CreateRequest,
+    obtained: Obtained,
+    offeredId: string | undefined,
+    hasLeft: () => boolean,
+  ): Promise<Created> {
+    const created = this.#join(obtained, offeredId, hasLeft);
+    if (created.isAttached) await applyWishes(created.session, request, this.#o.log, created.clientId);
+    return created;
+  }
+
   #join(obtained: Obtained, offeredId: string | undefined, hasLeft: () => boolean): Created {
     const { session } = obtained;
     const clientId = session.clients.register(offeredId, `client_${randomUUID()}`, this.#o.clock.nowMs());

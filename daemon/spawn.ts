@@ -6,15 +6,19 @@ import {
   type AgentHost,
   AgentMissing,
   AgentTimeout,
+  type Params,
 } from './agent/agent.ts';
 import type { Clock } from './contract/clock.ts';
-import { type ApiError, fail, failAgent } from './contract/errors.ts';
+import { type ApiError, fail, failAgent, failPlain } from './contract/errors.ts';
 import type { FeedBody } from './contract/feed.ts';
 import type { Limits } from './contract/limits.ts';
 import type { Log } from './contract/log.ts';
+import type { ApprovalMode } from './contract/wire.ts';
 import type { CreateRequest } from './domain/create-request.ts';
+import { asRecord } from './domain/records.ts';
 import type { PermissionSettings } from './permissions.ts';
 import { Session } from './session.ts';
+import { UnusableAnswer } from './side-channel-axis.ts';
 
 export interface SpawnContext {
   readonly workspace: string;
@@ -41,7 +45,8 @@ export interface SpawnedSession {
 /** @throws ApiError: the agent's failures in the protocol's terms. */
 export async function spawnOnAgent(request: CreateRequest, context: SpawnContext): Promise<SpawnedSession> {
   const channel = await startedChannel(context);
-  const sessionId = await newSession(request, channel, context);
+  const opened = await newSession(request, channel, context);
+  const { sessionId } = opened;
   const { workspace, clock, log, limits, permissionSettings, tell } = context;
   const session = new Session({
     sessionId,
@@ -57,11 +62,9 @@ export async function spawnOnAgent(request: CreateRequest, context: SpawnContext
     onMaybeIdle: context.onMaybeIdle,
     onRenamed: context.onRenamed,
   });
+  session.sideChannel.seed(opened.answer);
   context.register(session);
-  if (request.approvalMode !== undefined) await applyMode(session, request.approvalMode, context);
-  const isModelApplied =
-    request.modelId === undefined ? undefined : await applyModel(session, request.modelId, context);
-  return { session, isModelApplied };
+  return { session, isModelApplied: await applyWishes(session, request, log) };
 }
 
 async function startedChannel(context: SpawnContext): Promise<AgentChannel> {
@@ -78,7 +81,7 @@ async function newSession(
   request: CreateRequest,
   channel: AgentChannel,
   context: SpawnContext,
-): Promise<string> {
+): Promise<{ readonly sessionId: string; readonly answer: Params }> {
   const { sourceType, sourceId } = request.source;
   const meta = {
     ...(request.sessionId === undefined ? {} : { 'qwen-code/sessionId': request.sessionId }),
@@ -90,41 +93,67 @@ async function newSession(
       mcpServers: [],
       ...(Object.keys(meta).length === 0 ? {} : { _meta: meta }),
     };
-    const answer = (await channel.request('session/new', params, context.limits.initializeTimeoutMs)) as {
-      readonly sessionId?: unknown;
-    } | null;
-    const id = answer?.sessionId;
+    const answer = asRecord(await channel.request('session/new', params, context.limits.initializeTimeoutMs));
+    const { sessionId: id } = answer;
     if (typeof id !== 'string' || id === '')
       throw fail('acp_channel_unavailable', 'The agent answered session/new without a session id');
     if (request.sessionId !== undefined && id !== request.sessionId)
       throw fail('session_id_not_honored', 'The agent did not take the chosen session id', {
         sessionId: request.sessionId,
       });
-    return id;
+    return { sessionId: id, answer };
   } catch (error) {
     if (context.isOtherwiseEmpty(channel)) void context.agent.retire(channel);
     throw channelFailure(error, 'session/new');
   }
 }
 
-async function applyModel(session: Session, modelId: string, context: SpawnContext): Promise<boolean> {
+/**
+ * Applies what a create or an attach asks of a session besides itself. Never rejects: the bus tells of what was refused.
+ * @returns whether the model was taken; undefined when none was asked for.
+ */
+export async function applyWishes(
+  session: Session,
+  { approvalMode, modelId }: Pick<CreateRequest, 'approvalMode' | 'modelId'>,
+  log: Log,
+  clientId?: string,
+): Promise<boolean | undefined> {
+  if (approvalMode !== undefined) await applyMode(session, approvalMode, log, clientId);
+  return modelId === undefined ? undefined : applyModel(session, modelId, log, clientId);
+}
+
+async function applyModel(session: Session, modelId: string, log: Log, clientId?: string): Promise<boolean> {
   try {
-    await session.models.switchTo(modelId, undefined);
+    await session.sideChannel.switchModel(modelId, clientId);
     return true;
   } catch (error) {
     // The bus has told it; the session is kept on its old model.
-    context.log.info({ err: error, sessionId: session.sessionId, modelId }, 'model refused at creation');
+    log.info({ err: error, sessionId: session.sessionId, modelId }, 'the agent did not take the model');
     return false;
   }
 }
 
-async function applyMode(session: Session, modeId: string, context: SpawnContext): Promise<void> {
-  const { sessionId, channel } = session;
+async function applyMode(session: Session, mode: ApprovalMode, log: Log, clientId?: string): Promise<void> {
   try {
-    await channel.request('session/set_mode', { sessionId, modeId }, context.limits.initializeTimeoutMs);
+    await session.sideChannel.switchMode({ mode, isPersisted: false }, clientId);
   } catch (error) {
-    context.log.warn({ err: error, sessionId, modeId }, 'the agent did not take the approval mode');
+    const { sessionId } = session;
+    log.warn({ err: error, sessionId, mode }, 'the agent did not take the approval mode');
   }
+}
+
+/** What the agent names in `data.errorKind`, for the codes of the protocol that it is. */
+const REFUSALS: Readonly<Record<string, 'trust_gate' | 'session_busy' | 'invalid_rewind_target'>> = {
+  trust_gate: 'trust_gate',
+  session_busy: 'session_busy',
+  invalid_rewind_target: 'invalid_rewind_target',
+};
+
+function agentRefusal({ code, message, data }: AgentCallError): ApiError {
+  const { errorKind } = asRecord(data);
+  const known = typeof errorKind === 'string' && Object.hasOwn(REFUSALS, errorKind);
+  const refusal = known ? REFUSALS[errorKind] : undefined;
+  return refusal === undefined ? failAgent(code, message, data) : fail(refusal, message);
 }
 
 /** The agent's failure as the client reads it. Errors that are already in the protocol's terms pass. */
@@ -138,7 +167,8 @@ export function channelFailure(error: unknown, phase: string): ApiError | unknow
       phase,
       timeoutMs: error.timeoutMs,
     });
-  if (error instanceof AgentCallError) return failAgent(error.code, error.message, error.data);
+  if (error instanceof UnusableAnswer) return failPlain(500, error.message);
+  if (error instanceof AgentCallError) return agentRefusal(error);
   if (error instanceof AgentGone) {
     const { code, signal, lastLines } = error.exit;
     const how = signal === null ? `with code ${code}` : `by ${signal}`;

@@ -130,6 +130,21 @@ export class Turns {
     return { promptId, lastEventId, eventEpoch: bus.epoch };
   }
 
+  /** Lets the agent go on with the turn that it was interrupted in; to be called when no turn runs. */
+  continueLast(clientId: string | undefined): Admission {
+    const { bus, clock, limits } = this.#o;
+    const lastEventId = bus.ring.head;
+    const { promptId } = this.#admit({
+      promptId: randomUUID(),
+      clientId,
+      content: [],
+      request: { _meta: { 'qwen.daemon.continueLastTurn': true } },
+      queuedAtMs: clock.nowMs(),
+      deadlineMs: effectiveDeadlineMs(limits.promptDeadlineMs, undefined),
+    });
+    return { promptId, lastEventId, eventEpoch: bus.epoch };
+  }
+
   /** Takes a message for the running turn. @throws ApiError 400 when it is no text. */
   addMidTurn(message: unknown, clientId: string | undefined): MidTurnAnswer {
     if (typeof message !== 'string' || message.trim() === '')

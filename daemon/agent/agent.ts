@@ -39,6 +39,8 @@ export class AgentCallError extends Error {
 
 /** JSON-RPC "method not found". */
 export const METHOD_NOT_FOUND = -32601;
+/** JSON-RPC "internal error". */
+export const INTERNAL_ERROR = -32603;
 
 /** The call can have no answer: the child is gone. */
 export class AgentGone extends Error {

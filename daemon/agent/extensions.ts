@@ -1,6 +1,9 @@
 // Calls that not every ACP agent knows, each with what to do where it does not.
 import { AgentCallError, type AgentChannel, METHOD_NOT_FOUND, type Params } from './agent.ts';
 
+/** Methods that a channel's agent was found not to know: asked once each. */
+const unknownOn = new WeakMap<AgentChannel, Set<string>>();
+
 /** Channels whose agent does not know `craft/cancelPendingPrompt`: asked once, then told the standard way. */
 const withoutCancelCall = new WeakSet<AgentChannel>();
 
@@ -50,6 +53,53 @@ export async function cancelTurn(channel: AgentChannel, sessionId: string, timeo
     }
   }
   channel.notify('session/cancel', { sessionId });
+}
+
+const CONTEXT = 'qwen/status/session/context';
+
+/** Whether the agent may be asked for a session's context; false from the first answer that it has no such call. */
+export function canReadContext(channel: AgentChannel): boolean {
+  return isKnown(channel, CONTEXT);
+}
+
+/**
+ * Model, mode and options of a session as the agent has them now.
+ * @returns undefined where the agent has no such call.
+ * @throws AgentCallError (any other failure), AgentGone, AgentTimeout
+ */
+export async function readContext(
+  channel: AgentChannel,
+  sessionId: string,
+  timeoutMs: number,
+): Promise<unknown> {
+  return callIfKnown(channel, CONTEXT, { sessionId }, timeoutMs);
+}
+
+/**
+ * Calls a method that the agent may not have; remembers per channel when it has not.
+ * @param timeoutMs undefined waits for ever.
+ * @returns undefined where it has not; the answer otherwise, null for an empty one.
+ * @throws AgentCallError (any other failure), AgentGone, AgentTimeout
+ */
+export async function callIfKnown(
+  channel: AgentChannel,
+  method: string,
+  params: Params,
+  timeoutMs: number | undefined,
+): Promise<unknown> {
+  if (!isKnown(channel, method)) return undefined;
+  try {
+    return (await channel.request(method, params, timeoutMs)) ?? null;
+  } catch (error) {
+    if (!isUnknownMethod(error)) throw error;
+    const unknown = unknownOn.get(channel) ?? new Set();
+    unknownOn.set(channel, unknown.add(method));
+    return undefined;
+  }
+}
+
+function isKnown(channel: AgentChannel, method: string): boolean {
+  return unknownOn.get(channel)?.has(method) !== true;
 }
 
 async function called(

@@ -4,8 +4,6 @@ import { isRecord } from './records.ts';
 export interface BusEvent {
   readonly type: string;
   readonly data: Readonly<Record<string, unknown>>;
-  /** Belongs to the running turn: tagged with its prompt and client. */
-  readonly isOfTurn?: boolean;
 }
 
 type Params = Readonly<Record<string, unknown>>;
@@ -48,10 +46,6 @@ const TRANSLATORS: Readonly<Record<string, Translator>> = {
   ],
   'qwen/notify/session/sources-changed': ({ sessionId, revision }) =>
     revision === undefined ? undefined : [{ type: 'source_changed', data: { sessionId, revision } }],
-  'qwen/notify/session/model-update': ({ sessionId, currentModelId }) =>
-    isText(currentModelId)
-      ? [{ type: 'model_switched', data: { sessionId, modelId: currentModelId }, isOfTurn: true }]
-      : undefined,
   '_qwencode/end_turn': ({ sessionId, reason, turnId }) =>
     isText(reason)
       ? [

@@ -8,6 +8,19 @@ import type { Log } from '../contract/log.ts';
 import type { Feed } from '../feed.ts';
 import type { PermissionSettings } from '../permissions.ts';
 import type { Sessions } from '../sessions.ts';
+import {
+  configOption,
+  contextUsage,
+  continueTurn,
+  language,
+  recap,
+  rewind,
+  rewindSnapshots,
+  sessionContext,
+  sideQuestion,
+  statusRead,
+  supportedCommands,
+} from './routes/agent-calls.ts';
 import { feed, identity } from './routes/control.ts';
 import { events } from './routes/events.ts';
 import { capabilities, health } from './routes/meta.ts';
@@ -21,7 +34,7 @@ import {
   listBySelector,
   status,
 } from './routes/sessions.ts';
-import { patchMetadata, switchModel } from './routes/settings.ts';
+import { changeApprovalMode, patchMetadata, switchModel } from './routes/settings.ts';
 import {
   cancel,
   midTurnMessage,
@@ -82,9 +95,33 @@ export function clientRoutes(context: RouteContext): readonly Route[] {
     { method: 'post', path: '/permission/:requestId', handler: vote(context) },
     { method: 'patch', path: '/session/:id/metadata', handler: patchMetadata(context), isStrict: true },
     { method: 'post', path: '/session/:id/model', handler: switchModel(context) },
+    { method: 'post', path: '/session/:id/approval-mode', handler: changeApprovalMode(context) },
+    ...agentCallRoutes(context),
     { method: 'post', path: '/session/:id/heartbeat', handler: heartbeat(context) },
     { method: 'post', path: '/session/:id/detach', handler: detach(context) },
     { method: 'delete', path: '/session/:id', handler: closeSession(context) },
+  ];
+}
+
+/** What only the agent can answer. */
+function agentCallRoutes(context: RouteContext): readonly Route[] {
+  const reads = ['stats', 'tasks', 'agents', 'lsp', 'hooks', 'resources'] as const;
+  return [
+    { method: 'get', path: '/session/:id/context', handler: sessionContext(context) },
+    { method: 'get', path: '/session/:id/supported-commands', handler: supportedCommands(context) },
+    { method: 'get', path: '/session/:id/context-usage', handler: contextUsage(context) },
+    ...reads.map((read) => ({
+      method: 'get' as const,
+      path: `/session/:id/${read}`,
+      handler: statusRead(context, read),
+    })),
+    { method: 'get', path: '/session/:id/rewind/snapshots', handler: rewindSnapshots(context) },
+    { method: 'post', path: '/session/:id/rewind', handler: rewind(context), isStrict: true },
+    { method: 'post', path: '/session/:id/config-option', handler: configOption(context) },
+    { method: 'post', path: '/session/:id/language', handler: language(context) },
+    { method: 'post', path: '/session/:id/recap', handler: recap(context) },
+    { method: 'post', path: '/session/:id/btw', handler: sideQuestion(context) },
+    { method: 'post', path: '/session/:id/continue', handler: continueTurn(context), isStrict: true },
   ];
 }
 

@@ -67,6 +67,9 @@ export class FakeChannel implements AgentChannel {
     ['craft/cancelPendingPrompt', unknownMethod],
     ['qwen/control/session/close', unknownMethod],
     ['qwen/control/session/title', unknownMethod],
+    ['qwen/control/session/approval_mode', unknownMethod],
+    ['qwen/settings/setCoreValue', unknownMethod],
+    ['qwen/status/session/context', unknownMethod],
   ]);
   readonly #clock: Clock;
   #exit: AgentExit | undefined;

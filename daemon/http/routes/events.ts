@@ -61,8 +61,7 @@ function replayOf({ req }: Call, { bus }: Session) {
 function snapshotOf(session: Session): Record<string, unknown> {
   return {
     sessionId: session.sessionId,
-    currentModelId: null,
-    currentApprovalMode: null,
+    ...session.sideChannel.snapshot(),
     recordingDegraded: false,
   };
 }

@@ -1,7 +1,10 @@
-// What clients change about a session besides its turns: metadata and model.
+// What clients change about a session besides its turns: metadata, model and approval mode.
 import { fail, failPlain } from '../../contract/errors.ts';
-import { isUuid } from '../../contract/wire.ts';
+import type { JsonObject } from '../../contract/json-body.ts';
+import { APPROVAL_MODES, type ApprovalMode, isUuid } from '../../contract/wire.ts';
 import { parseMetadataPatch } from '../../domain/metadata.ts';
+import { approvalMode } from '../../domain/side-channel-values.ts';
+import type { ModeRequest } from '../../side-channel.ts';
 import { channelFailure } from '../../spawn.ts';
 import { clientIdOf, type Handler, ok } from '../call.ts';
 import type { RouteContext } from '../routes.ts';
@@ -27,11 +30,45 @@ export function switchModel({ sessions }: RouteContext): Handler {
     const session = sessions.get(call.params.id ?? '');
     session.checkClient(clientId);
     try {
-      const answer = await session.models.switchTo(modelId, clientId);
+      const answer = await session.sideChannel.switchModel(modelId, clientId);
       sessions.broadcast('settings_changed', { key: 'model.name', value: modelId }, clientId);
       return ok(answer);
     } catch (error) {
       throw channelFailure(error, 'session/set_model');
     }
   };
+}
+
+/** A mode that became the workspace's default reaches the other sessions too, each of them told on its own bus. */
+export function changeApprovalMode({ sessions }: RouteContext): Handler {
+  return async (call) => {
+    const clientId = clientIdOf(call);
+    const request = parseModeRequest(call.body);
+    const session = sessions.get(call.params.id ?? '');
+    session.checkClient(clientId);
+    try {
+      const answer = await session.sideChannel.switchMode(request, clientId);
+      if (answer.persisted && request.planMode === undefined) {
+        const others = sessions.all().filter((other) => other !== session);
+        await Promise.all(others.map((other) => other.sideChannel.followDefault(answer.mode, clientId)));
+      }
+      return ok(answer);
+    } catch (error) {
+      throw channelFailure(error, 'qwen/control/session/approval_mode');
+    }
+  };
+}
+
+/** @throws ApiError 400 */
+function parseModeRequest({ mode: asked, persist, planMode }: JsonObject): ModeRequest {
+  const mode: ApprovalMode | undefined = approvalMode(asked);
+  if (mode === undefined)
+    throw fail('invalid_approval_mode', `\`mode\` must be one of: ${APPROVAL_MODES.join(', ')}`, {
+      allowed: APPROVAL_MODES,
+    });
+  if (persist !== undefined && typeof persist !== 'boolean')
+    throw fail('invalid_persist_flag', '`persist` must be true or false when it is given');
+  if (planMode !== undefined && (typeof planMode !== 'boolean' || mode === 'plan'))
+    throw fail('invalid_plan_mode', '`planMode` must be true or false, beside a mode other than "plan"');
+  return { mode, isPersisted: persist === true, ...(planMode === undefined ? {} : { planMode }) };
 }

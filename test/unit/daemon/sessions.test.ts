@@ -614,7 +614,7 @@ describe('what the agent says', () => {
     const notify = (currentModelId: string) =>
       workspace.sink.notification('qwen/notify/session/model-update', { sessionId, currentModelId });
     workspace.channel.answers.delete('session/set_model');
-    const switched = session.models.switchTo('m2', 'c-1');
+    const switched = session.sideChannel.switchModel('m2', 'c-1');
     await settled();
     notify('m2');
     workspace.channel.next('session/set_model').answer({});

@@ -1,0 +1,154 @@
+// Routes that pass a question or a small service on to the agent of a session.
+import { fail, failPlain } from '../../contract/errors.ts';
+import type { Session } from '../../session.ts';
+import {
+  askService,
+  readCommands,
+  readRewindSnapshots,
+  readSessionContext,
+  readStatus,
+  type StatusRead,
+  setConfigOption,
+} from '../../session-calls.ts';
+import { type Call, clientIdOf, type Handler, ok } from '../call.ts';
+import type { RouteContext } from '../routes.ts';
+
+/** Longest side question, in UTF-16 units: the qwen agent takes no more. */
+const MAX_QUESTION_CHARS = 4096;
+/** Longest language code or name. */
+const MAX_LANGUAGE_CHARS = 64;
+
+export function sessionContext({ sessions, limits }: RouteContext): Handler {
+  return async (call) => ok(await readSessionContext(sessionOf(call, sessions), limits));
+}
+
+export function supportedCommands({ sessions, limits }: RouteContext): Handler {
+  return async (call) => ok(await readCommands(sessionOf(call, sessions), limits));
+}
+
+export function contextUsage({ sessions, limits }: RouteContext): Handler {
+  return async (call) => {
+    const detail = call.query.get('detail') === 'true' ? { detail: true } : {};
+    return ok(await readStatus(sessionOf(call, sessions), 'context_usage', detail, limits));
+  };
+}
+
+/** `GET /session/:id/stats` and the other reads without parameters. */
+export function statusRead({ sessions, limits }: RouteContext, read: StatusRead): Handler {
+  return async (call) => ok(await readStatus(sessionOf(call, sessions), read, {}, limits));
+}
+
+export function rewindSnapshots({ sessions, limits }: RouteContext): Handler {
+  return async (call) => ok(await readRewindSnapshots(sessionOf(call, sessions), limits));
+}
+
+export function configOption({ sessions, limits }: RouteContext): Handler {
+  return async (call) => {
+    const { configId, value, persist } = call.body;
+    if (configId !== 'reasoning_effort') throw failPlain(400, '`configId` must be "reasoning_effort"');
+    if (typeof value !== 'string' || value === '') throw failPlain(400, '`value` must be a non-empty string');
+    const isPersisted = optionalFlag(persist, 'persist') === true;
+    const { session } = callerOf(call, sessions);
+    return ok(await setConfigOption(session, { configId, value, isPersisted }, limits));
+  };
+}
+
+export function language({ sessions, limits }: RouteContext): Handler {
+  return async (call) => {
+    const { language: asked, syncOutputLanguage } = call.body;
+    if (typeof asked !== 'string' || asked === '' || asked.length > MAX_LANGUAGE_CHARS)
+      throw failPlain(400, '`language` must be the code of a language');
+    const params = {
+      language: asked,
+      syncOutputLanguage: optionalFlag(syncOutputLanguage, 'syncOutputLanguage') === true,
+    };
+    const { session, clientId } = callerOf(call, sessions);
+    const answer = await askService(session, 'language', params, limits.initializeTimeoutMs);
+    const changed = {
+      language: typeof answer.language === 'string' ? answer.language : asked,
+      outputLanguage: answer.outputLanguage ?? null,
+      refreshed: answer.refreshed === true,
+    };
+    const data = { sessionId: session.sessionId, ...changed };
+    session.bus.publish('language_changed', data, { originatorClientId: clientId });
+    return ok(changed);
+  };
+}
+
+export function recap({ sessions, limits }: RouteContext): Handler {
+  return async (call) => {
+    const { session } = callerOf(call, sessions);
+    const { recap: text } = await askService(session, 'recap', {}, limits.agentAnswerTimeoutMs);
+    return ok({ sessionId: session.sessionId, recap: text ?? null });
+  };
+}
+
+export function sideQuestion({ sessions, limits }: RouteContext): Handler {
+  return async (call) => {
+    const { question } = call.body;
+    if (typeof question !== 'string' || question.trim() === '' || question.length > MAX_QUESTION_CHARS)
+      throw failPlain(
+        400,
+        `\`question\` must be a non-blank string of at most ${MAX_QUESTION_CHARS} characters`,
+      );
+    const { session } = callerOf(call, sessions);
+    const params = { question: question.trim() };
+    const { answer } = await askService(session, 'btw', params, limits.agentAnswerTimeoutMs);
+    return ok({ sessionId: session.sessionId, answer: answer ?? null });
+  };
+}
+
+/** Goes on with the last turn, where the agent says that it was interrupted. */
+export function continueTurn({ sessions, limits }: RouteContext): Handler {
+  return async (call) => {
+    const { session, clientId } = callerOf(call, sessions);
+    const decision = await askService(session, 'continue', {}, limits.initializeTimeoutMs);
+    if (decision.accepted !== true) return ok({ ...decision, accepted: false });
+    // Somebody else's prompt may have come meanwhile: it goes on with the conversation in its own way.
+    if (session.hasEnded || !session.turns.isIdle) return ok({ ...decision, accepted: false });
+    return ok({ ...decision, ...session.turns.continueLast(clientId) });
+  };
+}
+
+export function rewind({ sessions, limits }: RouteContext): Handler {
+  return async (call) => {
+    const { promptId, rewindFiles } = call.body;
+    if (typeof promptId !== 'string' || promptId === '')
+      throw failPlain(400, '`promptId` must be a non-empty string');
+    const areFilesRewound = optionalFlag(rewindFiles, 'rewindFiles') !== false;
+    const { session, clientId } = callerOf(call, sessions);
+    if (!session.turns.isIdle)
+      throw fail('session_busy', 'Cannot rewind while a prompt is running', { sessionId: session.sessionId });
+    const params = { promptId, rewindFiles: areFilesRewound };
+    const answer = await askService(session, 'rewind', params, limits.agentAnswerTimeoutMs);
+    const done = {
+      targetTurnIndex: typeof answer.targetTurnIndex === 'number' ? answer.targetTurnIndex : 0,
+      filesChanged: listOf(answer.filesChanged),
+      filesFailed: listOf(answer.filesFailed),
+    };
+    const data = { sessionId: session.sessionId, promptId, ...done };
+    session.bus.publish('session_rewound', data, { originatorClientId: clientId });
+    return ok({ rewound: done.filesFailed.length === 0, ...done });
+  };
+}
+
+function sessionOf(call: Call, sessions: RouteContext['sessions']): Session {
+  return sessions.get(call.params.id ?? '');
+}
+
+/** @throws ApiError 400 for a malformed or unregistered client id, 404 */
+function callerOf(call: Call, sessions: RouteContext['sessions']) {
+  const clientId = clientIdOf(call);
+  const session = sessionOf(call, sessions);
+  session.checkClient(clientId);
+  return { session, clientId };
+}
+
+function optionalFlag(value: unknown, name: string): boolean | undefined {
+  if (value === undefined || typeof value === 'boolean') return value;
+  throw failPlain(400, `\`${name}\` must be true or false when it is given`);
+}
+
+function listOf(value: unknown): readonly unknown[] {
+  return Array.isArray(value) ? value : [];
+}

@@ -1,0 +1,216 @@
+// One axis of the side channel at work: changes go to the agent one after the other, each followed by a fresh read where
+// it may have left the agent somewhere else, and every decision is logged. What is decided is the domain's.
+import { AgentCallError, AgentTimeout, INTERNAL_ERROR } from './agent/agent.ts';
+import type { Clock, Timer } from './contract/clock.ts';
+import { fail } from './contract/errors.ts';
+import type { Log } from './contract/log.ts';
+import type { Decision, Outcome, SideChannelAxis } from './domain/side-channel.ts';
+import type { Said } from './domain/side-channel-values.ts';
+
+export interface AxisServiceOptions<Value> {
+  readonly name: 'model' | 'mode';
+  readonly sessionId: string;
+  readonly axis: SideChannelAxis<Value>;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly changeTimeoutMs: number;
+  /** Whether the session or its agent has ended: nothing is asked any more. */
+  readonly isGone: () => boolean;
+  /** Whether the agent can be asked where it is. May become false with the first read. */
+  readonly canRead: () => boolean;
+  /**
+   * Asks the agent afresh, with a deadline of its own. @throws AgentCallError, AgentGone, AgentTimeout
+   * @returns undefined when the agent cannot be asked.
+   */
+  readonly read: () => Promise<Said<Value> | undefined>;
+  /** Tells a value that a decision names: on behalf of the running turn when the agent changed it, else of nobody. */
+  readonly publish: (value: Value, decision: Decision<Value>) => void;
+}
+
+/** A change that a client, or the creation of a session, asks for. */
+export interface Change<Value, Answer> {
+  /** For the message of a timeout. */
+  readonly method: string;
+  /** Calls the agent, without a deadline: a late answer is of use. */
+  readonly ask: () => Promise<Answer>;
+  /** @throws UnusableAnswer */
+  readonly valueIn: (answer: Answer) => Value;
+  /** Tells the value; the change is still under way. */
+  readonly done: (value: Value, answer: Answer) => Promise<void> | void;
+  readonly failed?: (error: unknown) => void;
+}
+
+/** The agent answered a change with something that no client may see. */
+export class UnusableAnswer extends Error {
+  constructor(message: string) {
+    super(message);
+    this.name = 'UnusableAnswer';
+  }
+}
+
+export class AxisService<Value> {
+  readonly #o: AxisServiceOptions<Value>;
+  #last: Promise<unknown> = Promise.resolve();
+  /** A read is under way; `again` when another change has settled since it began. */
+  #reading: { again: boolean } | undefined;
+
+  constructor(options: AxisServiceOptions<Value>) {
+    this.#o = options;
+  }
+
+  /**
+   * Makes a change after every change asked for before. @returns the agent's answer, once its value has been told.
+   * @throws AgentCallError, AgentGone, AgentTimeout, UnusableAnswer; ApiError 404 when the session has ended meanwhile.
+   */
+  change<Answer>(change: Change<Value, Answer>): Promise<Answer> {
+    const turn = this.#last.then(() => this.#change(change));
+    // The next change waits for this one, however it ends; its own caller hears of the failure.
+    this.#last = turn.catch(() => undefined);
+    return turn;
+  }
+
+  /** The agent says where it is. */
+  notified(said: Said<Value>): void {
+    const { axis, clock } = this.#o;
+    if (said.kind === 'value') this.#decide(axis.notified(said.value, clock.monotonicMs()));
+    else this.#decide({ action: 'dropped', reason: said.kind === 'nothing' ? 'no_value' : said.reason });
+  }
+
+  /** Reads where the agent is, because it may have moved without a word. */
+  verify(): void {
+    this.#settle(undefined);
+  }
+
+  async #change<Answer>(change: Change<Value, Answer>): Promise<Answer> {
+    const { axis, sessionId, isGone } = this.#o;
+    if (isGone()) throw fail('session_not_found', 'The session has ended', { sessionId });
+    axis.begins();
+    const asked = change.ask();
+    try {
+      const answer = await this.#inTime(asked, change.method);
+      const value = change.valueIn(answer);
+      await change.done(value, answer);
+      this.#settle(axis.settles({ kind: 'done', value }));
+      return answer;
+    } catch (error) {
+      if (error instanceof AgentTimeout) this.#listenOn(asked, change);
+      change.failed?.(error);
+      this.#settle(axis.settles(outcomeOf(error)));
+      throw error;
+    }
+  }
+
+  async #inTime<Answer>(asked: Promise<Answer>, method: string): Promise<Answer> {
+    const { clock, changeTimeoutMs } = this.#o;
+    let timer: Timer | undefined;
+    const late = new Promise<never>((_resolve, reject) => {
+      timer = clock.after(changeTimeoutMs, () => reject(new AgentTimeout(method, changeTimeoutMs)));
+    });
+    try {
+      return await Promise.race([asked, late]);
+    } finally {
+      timer?.cancel();
+    }
+  }
+
+  /** The answer of a change that timed out tells when it landed: not every agent notifies of what it was asked for. */
+  #listenOn<Answer>(asked: Promise<Answer>, { valueIn }: Change<Value, Answer>): void {
+    asked.then(
+      (answer) => this.#settle(this.#o.axis.answeredLate(valueOrUnsure(answer, valueIn))),
+      (error: unknown) => this.#settle(this.#o.axis.answeredLate(outcomeOf(error))),
+    );
+  }
+
+  #settle(decision: Decision<Value> | undefined): void {
+    if (decision !== undefined) this.#decide(decision);
+    else if (this.#reading !== undefined) this.#reading.again = true;
+    else void this.#readUntilKnown();
+  }
+
+  /** Never rejects. One read for each settled change, or for several that have settled during one read. */
+  async #readUntilKnown(): Promise<void> {
+    const reading = { again: true };
+    this.#reading = reading;
+    while (reading.again) {
+      reading.again = false;
+      await this.#readFresh();
+    }
+    this.#reading = undefined;
+  }
+
+  /** One read, run again once where something was told meanwhile, and tried again once where it failed. */
+  async #readFresh(): Promise<void> {
+    let failures = 0;
+    let reruns = 0;
+    for (;;) {
+      const obstacle = this.#obstacle();
+      if (obstacle !== undefined) {
+        this.#decide(obstacle);
+        return;
+      }
+      try {
+        const decision = await this.#readOnce();
+        this.#decide(decision);
+        if (decision.reason !== 'generation_changed' || reruns === 1) return;
+        reruns += 1;
+      } catch (error) {
+        if (this.#o.isGone()) continue;
+        failures += 1;
+        const reason = messageOf(error);
+        if (failures === 1) this.#decide({ action: 'skipped', reason: `read_failed_once: ${reason}` });
+        else {
+          this.#decide({ action: 'failed', reason });
+          return;
+        }
+      }
+    }
+  }
+
+  #obstacle(): Decision<Value> | undefined {
+    const { axis, isGone, canRead } = this.#o;
+    if (isGone()) return { action: 'skipped', reason: 'session_gone' };
+    if (!canRead()) return axis.cannotRead();
+    return axis.mayRead() ? undefined : { action: 'skipped', reason: 'bridge_change_in_flight' };
+  }
+
+  async #readOnce(): Promise<Decision<Value>> {
+    const { axis, read, clock, isGone } = this.#o;
+    const before = axis.generation;
+    const said = await read();
+    if (isGone()) return { action: 'skipped', reason: 'session_gone' };
+    if (said === undefined) return axis.cannotRead();
+    if (said.kind === 'unusable') return { action: 'dropped', reason: said.reason };
+    return axis.readBack(said.kind === 'value' ? said.value : undefined, before, clock.monotonicMs());
+  }
+
+  #decide(decision: Decision<Value>): void {
+    const { log, name, sessionId, publish } = this.#o;
+    const { action, reason, publish: value } = decision;
+    const fields = { sessionId, axis: name, action, reason, ...(value === undefined ? {} : { value }) };
+    if (action === 'failed') log.warn(fields, 'side channel');
+    else log.info(fields, 'side channel');
+    if (decision.isLateSwitch === true)
+      log.warn(fields, 'possible late switch: a change that had timed out may have landed after all');
+    if (value !== undefined) publish(value, decision);
+  }
+}
+
+/** A JSON-RPC "internal error" says nothing of what was done before it. */
+function outcomeOf(
+  error: unknown,
+): { readonly kind: 'refused' } | { readonly kind: 'unsure'; isTimeout: boolean } {
+  if (error instanceof AgentCallError && error.code !== INTERNAL_ERROR) return { kind: 'refused' };
+  return { kind: 'unsure', isTimeout: error instanceof AgentTimeout };
+}
+
+function valueOrUnsure<Value, Answer>(answer: Answer, valueIn: (answer: Answer) => Value): Outcome<Value> {
+  try {
+    return { kind: 'done', value: valueIn(answer) };
+  } catch (error) {
+    return outcomeOf(error);
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
