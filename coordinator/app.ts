@@ -1,7 +1,5 @@
 // Composition root of the coordinator: makes the parts, starts them in order, stops them in reverse.
-import { chmodSync, lstatSync, mkdirSync, rmSync } from 'node:fs';
-import type { Server } from 'node:http';
-import { connect } from 'node:net';
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type Router from '@koa/router';
 import { ApiDocument } from '../daemon/contract/api-document.ts';
@@ -13,13 +11,14 @@ import { type AdminServer, createAdminServer } from './http/admin/server.ts';
 import { createDaemonClient } from './http/daemon-client.ts';
 import { createForwarder, type Forwarder, MAX_FRAME_BYTES } from './http/forward.ts';
 import type { GuardPolicy } from './http/guard.ts';
+import { listenOnPort, listenOnSocket } from './http/listen.ts';
 import type { Places } from './http/locate.ts';
 import { createRoutes } from './http/routes.ts';
 import { createListener, type Listener } from './http/server.ts';
 import { UpstreamAgents } from './http/upstream-agents.ts';
 import type { Visits } from './http/visit.ts';
 import { type CgroupProbe, cgroupWords, probeCgroups } from './launch/cgroup-probe.ts';
-import { ensureRuntimeDir, ensureStateDir, socketPathFor } from './launch/directories.ts';
+import { checkSocketPath, ensureRuntimeDir, ensureStateDir, socketPathFor } from './launch/directories.ts';
 import { askIdentity, readBootId } from './launch/identity.ts';
 import { rotateIfLarge } from './launch/log-files.ts';
 import { createProcessLauncher } from './launch/process.ts';
@@ -35,7 +34,8 @@ import { WorkspaceRegistry } from './supervise/workspace-registry.ts';
 
 /** Name of the database in the state directory. */
 export const DATABASE_FILE = 'coordinator.db';
-const ADMIN_SOCKET = 'admin.sock';
+/** Name of the admin plane's socket in the runtime directory. */
+export const ADMIN_SOCKET = 'admin.sock';
 /** A load snapshot is the largest answer that is read whole: compacted replay and journal, 12 MiB at their bounds. */
 const MAX_ANSWER_BYTES = 24 * 1024 * 1024;
 /** Well under a daemon's keep-alive timeout, so that no request goes out on a connection about to close. */
@@ -62,15 +62,17 @@ export interface CoordinatorOptions {
   readonly requestStop: (reason: string) => void;
 }
 
-/** Where the admin socket of a state directory is; both sides compute it. @throws Error when a directory is not ours. */
-export function adminSocketPath(
+/** Makes the directories of a coordinator. @throws UnusablePath when one is not ours, or too long for a socket. */
+function ensureDirectories(
   stateDir: string,
   bases: CoordinatorOptions['runtimeBases'],
-): { readonly stateDir: string; readonly runtimeDir: string; readonly path: string } {
+): { readonly stateDir: string; readonly runtimeDir: string; readonly adminPath: string } {
   const canonical = ensureStateDir(stateDir);
   const uid = process.getuid?.() ?? 0;
   const runtimeDir = ensureRuntimeDir({ ...bases, uid, stateDir: canonical });
-  return { stateDir: canonical, runtimeDir, path: join(runtimeDir, ADMIN_SOCKET) };
+  const adminPath = join(runtimeDir, ADMIN_SOCKET);
+  checkSocketPath(adminPath);
+  return { stateDir: canonical, runtimeDir, adminPath };
 }
 
 export class Coordinator {
@@ -91,18 +93,18 @@ export class Coordinator {
   #port = 0;
   #stopping: Promise<void> | undefined;
 
-  /** Takes the state directory. @throws StateDirLocked, SchemaTooNew, or Error when a directory is unusable. */
+  /** Takes the state directory. @throws StateDirLocked, SchemaTooNew, UnusablePath, or Error of the file system. */
   constructor(options: CoordinatorOptions) {
     this.#o = options;
     const { config, log, runtimeBases } = options;
     this.#apiDocument = new ApiDocument(options.openapiPath);
-    const { stateDir, runtimeDir, path } = adminSocketPath(config.stateDir, runtimeBases);
+    const { stateDir, runtimeDir, adminPath } = ensureDirectories(config.stateDir, runtimeBases);
     this.#stateDir = stateDir;
     this.#runtimeDir = runtimeDir;
-    this.#adminPath = path;
+    this.#adminPath = adminPath;
     mkdirSync(join(stateDir, 'logs'), { recursive: true, mode: 0o700 });
     this.#cgroups = config.usesCgroups ? probeCgroups() : { isUsable: false, why: '--no-cgroups is set' };
-    this.#lock = acquireStateLock(stateDir, { pid: process.pid });
+    this.#lock = acquireStateLock(stateDir, { pid: process.pid, adminPath });
     this.#store = openStore({ path: join(stateDir, DATABASE_FILE), clock: systemClock, log });
     this.#recorder = createRecorder({ store: this.#store, log, settings: config.supervise });
     this.#supervisor = this.#makeSupervisor();
@@ -329,39 +331,3 @@ export class Coordinator {
 }
 
 /** @returns the bound port. */
-function listenOnPort(server: Server, host: string, port: number): Promise<number> {
-  return new Promise((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(port, host, () => {
-      server.off('error', reject);
-      const address = server.address();
-      resolve(typeof address === 'object' && address !== null ? address.port : port);
-    });
-  });
-}
-
-/** @throws Error when the path is something else than a socket, or somebody answers on it. */
-async function listenOnSocket(server: Server, path: string): Promise<void> {
-  const stat = lstatSync(path, { throwIfNoEntry: false });
-  if (stat !== undefined && !stat.isSocket()) throw new Error(`${path} is in the way: it is no socket`);
-  if (stat !== undefined && (await answers(path))) throw new Error(`another process listens on ${path}`);
-  rmSync(path, { force: true });
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(path, () => {
-      server.off('error', reject);
-      resolve();
-    });
-  });
-  chmodSync(path, 0o600);
-}
-
-function answers(path: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(path, () => {
-      socket.destroy();
-      resolve(true);
-    });
-    socket.on('error', () => resolve(false));
-  });
-}

@@ -2,7 +2,7 @@
 import { accessSync, constants, statSync } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import { delimiter, isAbsolute, join, resolve } from 'node:path';
-import { isLoopbackAddress, parseOrigin } from '../daemon/contract/access.ts';
+import { bareHost, isLoopbackAddress, parseOrigin } from '../daemon/contract/access.ts';
 import { canonicalPath } from '../daemon/contract/canonical-path.ts';
 import {
   LIMIT_NAMES,
@@ -14,6 +14,8 @@ import {
 } from '../daemon/contract/limits.ts';
 import { PERMISSION_POLICIES, type PermissionPolicy } from '../daemon/contract/wire.ts';
 import { FLAGS, type FlagName, type FlagSpec, flagVariable, SUPERVISION_FLAGS } from './flags.ts';
+import { checkSocketPath } from './launch/directories.ts';
+import { DAY_MS, DEFAULT_RETENTION, type RetentionSettings } from './store/retention.ts';
 import { DEFAULT_SUPERVISE_SETTINGS, type SuperviseSettings } from './supervise/settings.ts';
 
 export type Listen =
@@ -42,6 +44,7 @@ export interface Config {
   /** Time for an orderly stop of the whole fleet. */
   readonly stopTimeoutMs: number;
   readonly maxLogBytes: number;
+  readonly retention: Pick<RetentionSettings, 'maxAgeMs' | 'maxClosedSessions'>;
   readonly limits: Limits;
   readonly supervise: SuperviseSettings;
 }
@@ -80,12 +83,34 @@ export function parseConfig(flags: FlagValues, env: NodeJS.ProcessEnv, cwd: stri
     ...parsePolicy(source),
     isRateLimited: source.isSet('rate-limit'),
     usesCgroups: !source.isSet('no-cgroups'),
-    logLevel: oneOf('log-level', source.text('log-level') ?? 'info', LOG_LEVELS),
+    logLevel: parseLogLevel(source),
     stopTimeoutMs: source.integer('stop-timeout-ms', DEFAULT_STOP_TIMEOUT_MS, 1),
+    retention: {
+      maxAgeMs: source.integer('retention-days', DEFAULT_RETENTION.maxAgeMs / DAY_MS, 1) * DAY_MS,
+      maxClosedSessions: source.integer('max-closed-sessions', DEFAULT_RETENTION.maxClosedSessions),
+    },
     maxLogBytes: source.integer('max-log-bytes', DEFAULT_MAX_LOG_BYTES, 64 * 1024),
     limits: parseLimits(source),
     supervise: parseSupervision(source),
   });
+}
+
+/** What is needed to end daemons that were left. */
+export interface SweepConfig {
+  /** Absolute. */
+  readonly stateDir: string;
+  readonly logLevel: string;
+  readonly stopGraceMs: number;
+}
+
+/** The few settings of a sweep: it has to work when the rest of the configuration does not any more. @throws ConfigError */
+export function parseSweepConfig(flags: FlagValues, env: NodeJS.ProcessEnv, cwd: string): SweepConfig {
+  const source = new Source(flags, env);
+  return {
+    stateDir: stateDirOf(source.text('state-dir'), env, cwd),
+    logLevel: parseLogLevel(source),
+    stopGraceMs: source.integer('stop-grace-ms', DEFAULT_SUPERVISE_SETTINGS.stopGraceMs),
+  };
 }
 
 /** The state directory alone, for the commands that only look for a running coordinator. Absolute. */
@@ -132,33 +157,53 @@ class Source {
 
   integer(name: string, fallback: number, min = 0): number {
     const text = this.text(name);
-    if (text === undefined) return fallback;
-    const value = /^\d+$/.test(text.trim()) ? Number(text) : Number.NaN;
-    if (!(value >= min && value <= MAX_INT))
-      throw new ConfigError(`--${name} must be a whole number from ${min} to ${MAX_INT}, got "${text}"`);
-    return value;
+    return text === undefined ? fallback : wholeNumber(name, text, min);
   }
+}
+
+/** A number of the command line. @throws ConfigError naming the flag. */
+export function wholeNumber(flag: string, text: string, min = 0): number {
+  const value = /^\d+$/.test(text.trim()) ? Number(text) : Number.NaN;
+  if (!(value >= min && value <= MAX_INT))
+    throw new ConfigError(`--${flag} must be a whole number from ${min} to ${MAX_INT}, got "${text}"`);
+  return value;
 }
 
 function parseListen(source: Source): Listen {
   const socket = source.text('socket');
   if (socket !== undefined) {
     if (!isAbsolute(socket)) throw new ConfigError(`--socket must be an absolute path, got "${socket}"`);
+    checkSocketLength(socket);
     return { kind: 'unix', path: socket };
   }
   const port = source.integer('port', 4170);
   if (port > 65_535) throw new ConfigError(`--port must be a number from 0 to 65535, got "${port}"`);
-  return { kind: 'tcp', host: source.text('host') ?? '127.0.0.1', port };
+  const host = bareHost(source.text('host') ?? '127.0.0.1');
+  // Node takes an empty one for every address of the machine.
+  if (host === '') throw new ConfigError('--host must not be empty; every address is 0.0.0.0 or ::');
+  return { kind: 'tcp', host, port };
+}
+
+function checkSocketLength(socket: string): void {
+  try {
+    checkSocketPath(socket, 'choose a shorter one');
+  } catch (error) {
+    throw new ConfigError(`--socket: ${(error as Error).message}`);
+  }
 }
 
 function checkToken(listen: Listen, token: string | undefined, requireAuth: boolean): void {
   if (token !== undefined) return;
   const remedy = 'give --token, or set QWEN_COORDINATOR_TOKEN';
   if (requireAuth) throw new ConfigError(`--require-auth needs a token: ${remedy}`);
-  if (listen.kind === 'tcp' && !isLoopbackAddress(listen.host.replace(/^\[|\]$/g, '')))
+  if (listen.kind === 'tcp' && !isLoopbackAddress(listen.host))
     throw new ConfigError(
       `--host ${listen.host} can be reached from other machines and needs a token: ${remedy}`,
     );
+}
+
+function parseLogLevel(source: Source): string {
+  return oneOf('log-level', source.text('log-level') ?? 'info', LOG_LEVELS);
 }
 
 function parseOrigins(given: readonly string[], token: string | undefined): readonly string[] {
@@ -170,7 +215,7 @@ function parseOrigins(given: readonly string[], token: string | undefined): read
     }
   });
   const foreign = origins.find(
-    (origin) => origin === '*' || !isLoopbackAddress(new URL(origin).hostname.replace(/^\[|\]$/g, '')),
+    (origin) => origin === '*' || !isLoopbackAddress(bareHost(new URL(origin).hostname)),
   );
   if (foreign !== undefined && token === undefined)
     throw new ConfigError(

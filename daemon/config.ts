@@ -2,7 +2,7 @@
 import { accessSync, constants, statSync } from 'node:fs';
 import { isAbsolute } from 'node:path';
 import { parseArgs } from 'node:util';
-import { isLoopbackAddress, parseOrigin } from './contract/access.ts';
+import { bareHost, isLoopbackAddress, parseOrigin } from './contract/access.ts';
 import { canonicalPath } from './contract/canonical-path.ts';
 import { type HandshakeRequest, INCARNATION_ENV } from './contract/handshake.ts';
 import {
@@ -98,7 +98,7 @@ export function standaloneConfig({ values }: Arguments, env: NodeJS.ProcessEnv):
   if (requireAuth && token === undefined)
     throw new ConfigError('--require-auth needs a token: give --token or set QWEN_SERVER_TOKEN');
   const listen = parseListen(text('socket'), text('hostname'), text('port'));
-  if (listen.kind === 'tcp' && !isLoopbackAddress(unbracketed(listen.host)) && token === undefined)
+  if (listen.kind === 'tcp' && !isLoopbackAddress(listen.host) && token === undefined)
     throw new ConfigError(
       `--hostname ${listen.host} can be reached from other machines and needs a token: give --token or set QWEN_SERVER_TOKEN`,
     );
@@ -165,7 +165,10 @@ function parseListen(socket: string | undefined, host = '127.0.0.1', port = '417
   }
   const value = /^\d{1,5}$/.test(port) ? Number(port) : Number.NaN;
   if (!(value <= 65_535)) throw new ConfigError(`--port must be a number from 0 to 65535, got "${port}"`);
-  return { kind: 'tcp', host, port: value };
+  // Node takes an empty one for every address of the machine.
+  if (bareHost(host) === '')
+    throw new ConfigError('--hostname must not be empty; every address is 0.0.0.0 or ::');
+  return { kind: 'tcp', host: bareHost(host), port: value };
 }
 
 function parseOrigins(given: readonly string[], token: string | undefined): readonly string[] {
@@ -177,7 +180,7 @@ function parseOrigins(given: readonly string[], token: string | undefined): read
     }
   });
   const foreign = origins.find(
-    (origin) => origin === '*' || !isLoopbackAddress(unbracketed(new URL(origin).hostname)),
+    (origin) => origin === '*' || !isLoopbackAddress(bareHost(new URL(origin).hostname)),
   );
   if (foreign !== undefined && token === undefined)
     throw new ConfigError(`--allow-origin ${foreign} needs a token: give --token or set QWEN_SERVER_TOKEN`);
@@ -216,9 +219,4 @@ function parseLimits(text: (flag: string) => string | undefined): Limits {
 function agentEnvironment(env: NodeJS.ProcessEnv): Record<string, string | undefined> {
   const isOurs = (name: string) => name === 'QWEN_SERVER_TOKEN' || name.startsWith('QWEN_COORDINATOR_');
   return Object.fromEntries(Object.entries(env).filter(([name]) => !isOurs(name)));
-}
-
-/** An IPv6 address without its URL brackets. */
-function unbracketed(host: string): string {
-  return host.replace(/^\[|\]$/g, '');
 }

@@ -11,6 +11,7 @@ import {
   parseArguments,
   standaloneConfig,
 } from './config.ts';
+import { urlHost } from './contract/access.ts';
 import { CONTRACT_VERSION } from './contract/handshake.ts';
 import { createLog, type Log } from './contract/log.ts';
 import { type Handshake, readHandshake } from './handshake.ts';
@@ -37,7 +38,7 @@ async function main(): Promise<void> {
 async function runStandalone(config: DaemonConfig): Promise<void> {
   const daemon = await run(config);
   const { listen, workspace } = config;
-  const where = listen.kind === 'unix' ? listen.path : `http://${listen.host}:${daemon.port}`;
+  const where = listen.kind === 'unix' ? listen.path : `http://${urlHost(listen.host)}:${daemon.port}`;
   say(2, `qwen-daemon bound to workspace ${workspace}, listening on ${where}\n`);
 }
 

@@ -1,63 +1,57 @@
 // Asks the running coordinator over its admin socket.
 import { request } from 'node:http';
-import { adminSocketPath, type CoordinatorOptions } from '../app.ts';
+import { type AdminPlace, type AdminTarget, findAdminPlace, unreachable } from './admin-place.ts';
 import { CommandError, EXIT } from './exit-codes.ts';
+
+export type { AdminTarget } from './admin-place.ts';
 
 const ANSWER_TIMEOUT_MS = 10_000;
 
-export interface AdminTarget {
-  /** Absolute. */
-  readonly stateDir: string;
-  readonly runtimeBases: CoordinatorOptions['runtimeBases'];
-}
-
 /**
  * Calls the admin plane and returns its JSON answer.
- * @throws CommandError `notRunning` when nobody listens, `unexpected` for a refusal or a late answer.
+ * @throws CommandError `notRunning` when no coordinator runs, `unexpected` when it cannot be reached, refuses, or is late;
+ *   UnusablePath when a directory on the way is not ours alone.
  */
 export async function askCoordinator(
   target: AdminTarget,
   method: 'GET' | 'POST',
   path: string,
 ): Promise<Record<string, unknown>> {
-  const { path: socketPath } = adminSocketPath(target.stateDir, target.runtimeBases);
-  const { status, text } = await call(socketPath, method, path, target.stateDir);
+  const { status, text } = await call(findAdminPlace(target), method, path);
   if (status >= 300)
     throw new CommandError(EXIT.unexpected, `the coordinator answered ${status}: ${text.slice(0, 500)}`);
   return JSON.parse(text) as Record<string, unknown>;
 }
 
 function call(
-  socketPath: string,
+  place: AdminPlace,
   method: string,
   path: string,
-  stateDir: string,
 ): Promise<{ readonly status: number; readonly text: string }> {
   return new Promise((resolve, reject) => {
     const req = request({
-      socketPath,
+      socketPath: place.socketPath,
       method,
       path,
       agent: false,
       signal: AbortSignal.timeout(ANSWER_TIMEOUT_MS),
     });
-    req.on('error', (error: NodeJS.ErrnoException) => reject(asCommandError(error, stateDir)));
+    req.on('error', (error: NodeJS.ErrnoException) => reject(asCommandError(error, place)));
     req.on('response', (res) => {
       let text = '';
       res.setEncoding('utf8');
       res.on('data', (chunk: string) => {
         text += chunk;
       });
-      res.on('error', (error) => reject(asCommandError(error, stateDir)));
+      res.on('error', (error) => reject(asCommandError(error, place)));
       res.on('end', () => resolve({ status: res.statusCode ?? 500, text }));
     });
     req.end();
   });
 }
 
-function asCommandError(error: NodeJS.ErrnoException, stateDir: string): CommandError {
-  if (error.code === 'ENOENT' || error.code === 'ECONNREFUSED')
-    return new CommandError(EXIT.notRunning, `no coordinator runs on the state directory ${stateDir}`);
+function asCommandError(error: NodeJS.ErrnoException, place: AdminPlace): CommandError {
+  if (error.code === 'ENOENT' || error.code === 'ECONNREFUSED') return unreachable(place);
   if (error.name === 'TimeoutError' || error.name === 'AbortError')
     return new CommandError(EXIT.unexpected, `the coordinator did not answer within ${ANSWER_TIMEOUT_MS} ms`);
   return new CommandError(EXIT.unexpected, `cannot reach the coordinator: ${error.message}`);

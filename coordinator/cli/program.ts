@@ -1,11 +1,20 @@
 // The command line: which commands there are, and from their flags to one call each.
 import { Command, CommanderError, Option } from 'commander';
-import { type FlagValues, parseConfig, stateDirOf } from '../config.ts';
-import { FLAGS, type FlagSpec, flagVariable, LIMIT_FLAGS, SUPERVISION_FLAGS } from '../flags.ts';
-import type { AdminTarget } from './admin-client.ts';
+import { type FlagValues, parseConfig, parseSweepConfig, stateDirOf, wholeNumber } from '../config.ts';
+import {
+  FLAGS,
+  type FlagName,
+  type FlagSpec,
+  flagVariable,
+  LIMIT_FLAGS,
+  type NumberFlag,
+  SUPERVISION_FLAGS,
+} from '../flags.ts';
+import type { AdminTarget } from './admin-place.ts';
 import { demo } from './demo.ts';
 import { doctor } from './doctor.ts';
 import { EXIT, type ExitCode } from './exit-codes.ts';
+import { refusalOf } from './refusal.ts';
 import type { Runtime } from './runtime.ts';
 import { start } from './start.ts';
 import { status } from './status.ts';
@@ -13,6 +22,11 @@ import { stop } from './stop.ts';
 import { sweep } from './sweep.ts';
 
 const STOP_WAIT_MS = 60_000;
+
+const VARIABLES = `
+Every flag has a variable: QWEN_COORDINATOR_ and its name in capitals with underscores, for example
+QWEN_COORDINATOR_MAX_DAEMONS for --max-daemons. A flag wins over its variable. The variable of a repeatable
+flag holds directories separated by ":", other values by ",". 1, true or yes sets a switch. MS: milliseconds.`;
 
 export interface Program {
   /** Runs one command line. @throws CommandError, ConfigError */
@@ -30,7 +44,7 @@ export function createProgram(runtime: Runtime, env: NodeJS.ProcessEnv): Program
         await program.parseAsync([...argv], { from: 'user' });
       } catch (error) {
         // Commander has printed help, version or its complaint already.
-        if (!(error instanceof CommanderError)) throw error;
+        if (!(error instanceof CommanderError)) throw refusalOf(error);
         return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
       }
       return code;
@@ -62,11 +76,13 @@ function commands(runtime: Runtime, env: NodeJS.ProcessEnv, ended: (code: ExitCo
     .option('--timeout <MS>', 'how long to wait for the end', String(STOP_WAIT_MS))
     .action((_options, command: Command) => {
       const flags = flagValues(command);
-      return stop(targetOf(flags), Number(flags.timeout), runtime);
+      return stop(targetOf(flags), wholeNumber('timeout', String(flags.timeout)), runtime);
     });
   withStateDir(
     program.command('sweep').description('end daemons that a coordinator which no longer runs has left'),
-  ).action((_options, command: Command) => sweep(configOf(flagValues(command)), runtime));
+  ).action((_options, command: Command) =>
+    sweep(parseSweepConfig(flagValues(command), env, runtime.cwd), runtime),
+  );
   withStateDir(
     program.command('doctor').description('check what a coordinator needs, and what may be left over'),
   )
@@ -94,21 +110,24 @@ function commands(runtime: Runtime, env: NodeJS.ProcessEnv, ended: (code: ExitCo
 }
 
 function withConfigFlags(command: Command): Command {
-  for (const [flag, spec] of Object.entries<FlagSpec>(FLAGS)) command.addOption(optionOf(flag, spec));
-  for (const { flag, fallback } of SUPERVISION_FLAGS)
-    command.addOption(numberOption(flag, fallback, 'supervision'));
-  for (const { flag, fallback, help } of LIMIT_FLAGS)
-    command.addOption(numberOption(flag, fallback, `of each daemon: ${help}`));
-  return command;
+  for (const [flag, spec] of Object.entries<FlagSpec>(FLAGS))
+    command.addOption(optionOf(flag, spec).helpGroup(`${spec.group}:`));
+  for (const number of SUPERVISION_FLAGS)
+    command.addOption(numberOption(number).helpGroup('Daemons: start, stop and supervision:'));
+  for (const number of LIMIT_FLAGS)
+    command.addOption(numberOption(number).helpGroup('Limits of each daemon:'));
+  return command.addHelpText('after', VARIABLES);
 }
 
 function withStateDir(command: Command): Command {
-  return command.addOption(optionOf('state-dir', FLAGS['state-dir']));
+  const flag: FlagName = 'state-dir';
+  const spec: FlagSpec = FLAGS[flag];
+  return command.addOption(optionOf(flag, { ...spec, help: `${spec.help} [${flagVariable(flag)}]` }));
 }
 
 function optionOf(flag: string, { value, isRepeatable, help }: FlagSpec): Option {
   const argument = value === undefined ? '' : ` <${value}${isRepeatable === true ? '...' : ''}>`;
-  const option = new Option(`--${flag}${argument}`, `${help} [${flagVariable(flag)}]`);
+  const option = new Option(`--${flag}${argument}`, help);
   // One value each time, so that `--workspace a start` cannot swallow what follows.
   if (isRepeatable === true) {
     option.variadic = false;
@@ -117,14 +136,18 @@ function optionOf(flag: string, { value, isRepeatable, help }: FlagSpec): Option
   return option;
 }
 
-function numberOption(flag: string, fallback: number, help: string): Option {
-  return new Option(`--${flag} <N>`, `${help} (${fallback})`);
+function numberOption({ flag, value, fallback, help }: NumberFlag): Option {
+  return new Option(`--${flag} <${value}>`, `${help} (${fallback})`);
 }
 
 /** Commander's values under the flags' own names. */
 function flagValues(command: Command): FlagValues {
   const values = command.opts<Record<string, string | boolean | readonly string[]>>();
   return Object.fromEntries(
-    command.options.map((option) => [option.long?.slice(2) ?? '', values[option.attributeName()]]),
+    command.options.map((option) => {
+      const value = values[option.attributeName()];
+      // Commander takes `--no-x` for a switch `x` that is on unless it is given.
+      return [option.long?.slice(2) ?? '', option.negate ? value === false : value];
+    }),
   );
 }

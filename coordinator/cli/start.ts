@@ -1,11 +1,11 @@
 // `qwen-coordinator start`: runs a coordinator in the foreground until a signal or `stop` ends it.
 
-import { isLoopbackAddress } from '../../daemon/contract/access.ts';
+import { isLoopbackAddress, urlHost } from '../../daemon/contract/access.ts';
 import type { Log } from '../../daemon/contract/log.ts';
 import { Coordinator } from '../app.ts';
 import type { Config } from '../config.ts';
-import { StateDirLocked } from '../store/lock.ts';
 import { CommandError, EXIT, type ExitCode } from './exit-codes.ts';
+import { refusalOf } from './refusal.ts';
 import type { Runtime } from './runtime.ts';
 
 /** Resolves with the exit code once everything has ended. @throws CommandError when the start is refused. */
@@ -46,22 +46,32 @@ function makeCoordinator(
   }
 }
 
+/** What the system says of an address or a directory that cannot be used. */
+const UNUSABLE: ReadonlySet<string> = new Set([
+  'EACCES',
+  'EADDRNOTAVAIL',
+  'EAI_AGAIN',
+  'EAFNOSUPPORT',
+  'EINVAL',
+  'ENOTFOUND',
+  'ENOTSOCK',
+  'EROFS',
+]);
+
 function startRefusal(error: unknown): unknown {
-  if (error instanceof StateDirLocked) return new CommandError(EXIT.taken, error.message);
   const { code, message } = error as NodeJS.ErrnoException;
   if (code === 'EADDRINUSE')
     return new CommandError(
       EXIT.taken,
       `${message}: stop what listens there, or choose another --port or --socket`,
     );
-  if (code === 'EACCES' || code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND' || code === 'EROFS')
-    return new CommandError(EXIT.usage, message);
-  return error;
+  if (code !== undefined && UNUSABLE.has(code)) return new CommandError(EXIT.usage, message);
+  return refusalOf(error);
 }
 
 function announce(config: Config, coordinator: Coordinator, runtime: Runtime, log: Log): void {
   const { listen, workspaces, roots, token } = config;
-  const where = listen.kind === 'unix' ? listen.path : `http://${listen.host}:${coordinator.port}`;
+  const where = listen.kind === 'unix' ? listen.path : `http://${urlHost(listen.host)}:${coordinator.port}`;
   runtime.say(
     `qwen-coordinator ${runtime.version} listening on ${where}, state in ${coordinator.stateDir}\n`,
   );

@@ -1,9 +1,10 @@
 // `qwen-coordinator status`: is one running, and how are its workspaces. Also the container's health check.
-import { type AdminTarget, askCoordinator } from './admin-client.ts';
+import { askCoordinator } from './admin-client.ts';
+import type { AdminTarget } from './admin-place.ts';
 import type { Runtime } from './runtime.ts';
 import { table } from './table.ts';
 
-/** Prints the status. @throws CommandError `notRunning`, which ends the process with that exit code. */
+/** Prints the status. @throws CommandError as `askCoordinator`; its exit code is the command's answer. */
 export async function status(target: AdminTarget, isJson: boolean, runtime: Runtime): Promise<void> {
   const answer = await askCoordinator(target, 'GET', '/admin/status');
   runtime.print(isJson ? `${JSON.stringify(answer, null, 2)}\n` : readable(answer));

@@ -1,20 +1,20 @@
 // `qwen-coordinator stop`: asks the running coordinator to end with its daemons, and waits until it has.
 import { existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { adminSocketPath } from '../app.ts';
-import { type AdminTarget, askCoordinator } from './admin-client.ts';
+import { askCoordinator } from './admin-client.ts';
+import { type AdminTarget, findAdminPlace } from './admin-place.ts';
 import { CommandError, EXIT } from './exit-codes.ts';
 import type { Runtime } from './runtime.ts';
 
 const LOOK_EVERY_MS = 50;
 
-/** @throws CommandError `notRunning`, or `unexpected` when it still runs after `timeoutMs`. */
+/** @throws CommandError as `askCoordinator`, and `unexpected` when it still runs after `timeoutMs`. */
 export async function stop(target: AdminTarget, timeoutMs: number, runtime: Runtime): Promise<void> {
+  const { socketPath } = findAdminPlace(target);
   const { pid } = await askCoordinator(target, 'GET', '/admin/status');
   await askCoordinator(target, 'POST', '/admin/stop');
-  const { path } = adminSocketPath(target.stateDir, target.runtimeBases);
   const deadline = performance.now() + timeoutMs;
-  while (isAlive(Number(pid)) || existsSync(path)) {
+  while (isAlive(Number(pid)) || existsSync(socketPath)) {
     if (performance.now() > deadline)
       throw new CommandError(
         EXIT.unexpected,

@@ -2,21 +2,25 @@
 // clean-up after a deliberate stop that was cut short; nothing is signalled that is not proven to be ours.
 import { join } from 'node:path';
 import { systemClock } from '../../daemon/contract/clock.ts';
-import { adminSocketPath, DATABASE_FILE } from '../app.ts';
-import type { Config } from '../config.ts';
+import { DATABASE_FILE } from '../app.ts';
+import type { SweepConfig } from '../config.ts';
+import { findStateDir } from '../launch/directories.ts';
 import { readBootId } from '../launch/identity.ts';
 import type { DaemonMark } from '../launch/launcher.ts';
 import { createProcessLauncher } from '../launch/process.ts';
-import { acquireStateLock, StateDirLocked } from '../store/lock.ts';
+import { acquireStateLock } from '../store/lock.ts';
 import { openStore } from '../store/open.ts';
 import type { DaemonRow } from '../store/store.ts';
-import { CommandError, EXIT } from './exit-codes.ts';
 import type { Runtime } from './runtime.ts';
 
-/** @throws CommandError `taken` while a coordinator runs on the state directory. */
-export async function sweep(config: Config, runtime: Runtime): Promise<void> {
-  const { stateDir } = adminSocketPath(config.stateDir, runtime.runtimeBases);
-  const lock = takeLock(stateDir);
+/** @throws StateDirLocked while a coordinator runs on the state directory; SchemaTooNew, UnusablePath. */
+export async function sweep(config: SweepConfig, runtime: Runtime): Promise<void> {
+  const stateDir = findStateDir(config.stateDir);
+  if (stateDir === undefined) {
+    runtime.say(`nothing to end: there is no state directory ${config.stateDir}\n`);
+    return;
+  }
+  const lock = acquireStateLock(stateDir, { pid: process.pid });
   const log = runtime.createLog(config.logLevel);
   const store = openStore({ path: join(stateDir, DATABASE_FILE), clock: systemClock, log });
   const bootId = readBootId();
@@ -29,8 +33,7 @@ export async function sweep(config: Config, runtime: Runtime): Promise<void> {
         runtime.say(`left alone: ${row.incarnation}, ${found.why}\n`);
         continue;
       }
-      const exit =
-        found.verdict === 'alive' ? await found.process.terminate(config.supervise.stopGraceMs) : undefined;
+      const exit = found.verdict === 'alive' ? await found.process.terminate(config.stopGraceMs) : undefined;
       store.daemons.setEnded(row.incarnation, {
         atMs: systemClock.nowMs(),
         code: exit?.code ?? null,
@@ -43,15 +46,6 @@ export async function sweep(config: Config, runtime: Runtime): Promise<void> {
   } finally {
     store.close();
     lock.release();
-  }
-}
-
-function takeLock(stateDir: string) {
-  try {
-    return acquireStateLock(stateDir, { pid: process.pid });
-  } catch (error) {
-    if (error instanceof StateDirLocked) throw new CommandError(EXIT.taken, error.message);
-    throw error;
   }
 }
 

@@ -29,17 +29,23 @@ export function isLoopbackAddress(address: string | undefined): boolean {
   return plain === '::1' || plain === 'localhost' || /^127\.\d+\.\d+\.\d+$/.test(plain);
 }
 
-/** Whether the listener can be reached only from this machine. */
-export function isLoopbackBind(policy: AccessPolicy): boolean {
-  return policy.listener === 'unix' || isLoopbackAddress(policy.boundHost.replace(/^\[|\]$/g, ''));
+/** An address as sockets take it: without the brackets that URLs put around IPv6. */
+export function bareHost(host: string): string {
+  return host.replace(/^\[(.*)\]$/, '$1');
 }
 
-function ownHosts(policy: AccessPolicy): string[] {
-  const bound =
-    policy.boundHost.includes(':') && !policy.boundHost.startsWith('[')
-      ? `[${policy.boundHost}]`
-      : policy.boundHost;
-  return ['localhost', '127.0.0.1', '[::1]', 'host.docker.internal', bound.toLowerCase()];
+/** An address as URLs and Host headers have it: IPv6 in brackets. */
+export function urlHost(host: string): string {
+  return host.includes(':') ? `[${bareHost(host)}]` : host;
+}
+
+/** Whether the listener can be reached only from this machine. */
+export function isLoopbackBind(policy: AccessPolicy): boolean {
+  return policy.listener === 'unix' || isLoopbackAddress(bareHost(policy.boundHost));
+}
+
+function ownHosts({ boundHost }: AccessPolicy): string[] {
+  return ['localhost', '127.0.0.1', '[::1]', 'host.docker.internal', urlHost(boundHost).toLowerCase()];
 }
 
 /**

@@ -243,7 +243,8 @@ export async function endFleets(): Promise<void> {
   if (problems.length > 0) throw new Error(problems.join('\n'));
 }
 
-function binaryPath(binary: string): string {
+/** @throws Error when it has not been built. */
+export function binaryPath(binary: string): string {
   const path = `${DIST}/${binary}/main.js`;
   if (!existsSync(path)) throw new Error(`${path} is missing: run "npm run build" first`);
   return path;

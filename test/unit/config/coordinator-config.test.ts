@@ -2,7 +2,13 @@ import { mkdirSync, mkdtempSync, realpathSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { ConfigError, type FlagValues, parseConfig, stateDirOf } from '../../../coordinator/config.ts';
+import {
+  ConfigError,
+  type FlagValues,
+  parseConfig,
+  parseSweepConfig,
+  stateDirOf,
+} from '../../../coordinator/config.ts';
 import { FLAGS, flagVariable, LIMIT_FLAGS, SUPERVISION_FLAGS } from '../../../coordinator/flags.ts';
 import { DEFAULT_SUPERVISE_SETTINGS } from '../../../coordinator/supervise/settings.ts';
 
@@ -82,6 +88,36 @@ describe('numbers', () => {
   });
 });
 
+test('an IPv6 address is bound without the brackets of a URL', () => {
+  for (const host of ['::1', '[::1]']) expect(config({ host }).listen).toMatchObject({ host: '::1' });
+  expect(() => config({ host: '[::]' })).toThrow('--host :: can be reached from other machines');
+});
+
+describe('a sweep', () => {
+  const sweep = (env: NodeJS.ProcessEnv) => parseSweepConfig({ 'state-dir': 's' }, env, dir);
+
+  test('reads the state directory, the log level and the grace, and nothing else', () => {
+    const env = {
+      QWEN_COORDINATOR_LOG_LEVEL: 'warn',
+      QWEN_COORDINATOR_STOP_GRACE_MS: '7',
+      QWEN_COORDINATOR_WORKSPACE: '/gone',
+      QWEN_COORDINATOR_HOST: '0.0.0.0',
+      QWEN_COORDINATOR_PORT: 'none',
+    };
+    expect(sweep(env)).toEqual({ stateDir: join(dir, 's'), logLevel: 'warn', stopGraceMs: 7 });
+    expect(() => config({}, env)).toThrow(ConfigError);
+  });
+
+  test('has the defaults of a start', () => {
+    const { logLevel, supervise } = config();
+    expect(sweep({})).toMatchObject({ logLevel, stopGraceMs: supervise.stopGraceMs });
+  });
+
+  test('refuses a wrong one by its flag', () => {
+    expect(() => sweep({ QWEN_COORDINATOR_STOP_GRACE_MS: 'soon' })).toThrow('--stop-grace-ms must be');
+  });
+});
+
 describe('refusals', () => {
   test.each<[FlagValues, string]>([
     [{ host: '0.0.0.0' }, '--host 0.0.0.0 can be reached from other machines and needs a token'],
@@ -89,6 +125,12 @@ describe('refusals', () => {
     [{ port: '99999' }, '--port must be'],
     [{ 'max-daemons': '-1' }, '--max-daemons must be a whole number'],
     [{ socket: 'x.sock' }, '--socket must be an absolute path'],
+    [
+      { socket: `/${'x'.repeat(100)}` },
+      `--socket: the socket path /${'x'.repeat(100)} has 101 bytes, the limit is 100`,
+    ],
+    [{ host: '' }, '--host must not be empty'],
+    [{ host: '[]' }, '--host must not be empty'],
     [{ 'log-level': 'loud' }, '--log-level must be one of'],
     [{ 'permission-policy': 'anarchy' }, '--permission-policy must be one of'],
     [{ 'allow-origin': ['*'] }, '--allow-origin * needs a token'],

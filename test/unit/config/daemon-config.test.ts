@@ -41,6 +41,10 @@ describe('flags', () => {
     expect([agent, permissionPolicy]).toEqual(['qwen', 'first-responder']);
   });
 
+  test('an IPv6 address is bound without the brackets of a URL', () => {
+    expect(inWorkspace('--hostname', '[::1]').listen).toMatchObject({ host: '::1' });
+  });
+
   test('a limit is taken from its flag', () => {
     expect(inWorkspace('--max-sessions', '7').limits.maxSessions).toBe(7);
   });
@@ -51,6 +55,8 @@ describe('flags', () => {
     [['--event-ring-size', '1000001'], '--event-ring-size must be a whole number from 1 to 1000000'],
     [['--port', '70000'], '--port must be'],
     [['--socket', 'here.sock'], '--socket must be an absolute path'],
+    [['--hostname', ''], '--hostname must not be empty'],
+    [['--hostname', '[]'], '--hostname must not be empty'],
     [['--permission-policy', 'anarchy'], '--permission-policy must be one of'],
     [['--consensus-quorum', '2'], '--consensus-quorum needs --permission-policy consensus'],
     [['--permission-policy', 'consensus', '--consensus-quorum', '0'], '--consensus-quorum must be'],
