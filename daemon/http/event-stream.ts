@@ -116,7 +116,7 @@ export class EventStream implements Reader {
     this.#isBlocked = false;
     this.#hasClaimedPause = false;
     this.pump();
-    this.#o.bus.readerDrained();
+    this.#o.bus.readerDrained(this);
   }
 
   #writeSynthetic(type: string, data: Record<string, unknown>): void {

@@ -160,14 +160,14 @@ describe('a pause', () => {
       await Promise.resolve();
     }
     expect(agent).toEqual({ held: 1, ever: 1 });
-    clock.advance(50);
+    clock.advance(250);
     expect([agent.held, clock.pending]).toEqual([0, 0]);
   });
 
   test.each([
     ['the last reader leaves', (bus: Bus, reader: Reader) => bus.detach(reader)],
     ['the session ends', (bus: Bus) => bus.end()],
-    ['a reader can write again', (bus: Bus) => bus.readerDrained()],
+    ['the reader can write again', (bus: Bus, reader: Reader) => bus.readerDrained(reader)],
   ])('ends when %s', async (_what, act) => {
     const { bus, agent, clock } = startBus();
     const reader = new CountingReader();

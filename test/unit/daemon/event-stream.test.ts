@@ -73,7 +73,7 @@ class Desk {
   async flood(batches: number, count: number, size = 1): Promise<void> {
     for (let made = 0; made < batches; made += 1) {
       await this.publish(count, size);
-      this.clock.advance(60);
+      this.clock.advance(300);
     }
   }
 
@@ -429,7 +429,7 @@ describe('a reader is evicted', () => {
 describe('the agent is held back', () => {
   const FAR = { eventRingSize: 100 };
 
-  test('for a blocked reader that is half the ring behind, for 50 ms and once a blocked spell', async () => {
+  test('for a blocked reader that is half the ring behind, for 250 ms and once a blocked spell', async () => {
     const desk = new Desk(FAR);
     const reader = desk.openBlocked();
     await desk.publish(1);
@@ -437,7 +437,7 @@ describe('the agent is held back', () => {
     expect(desk.pauses).toBe(0);
     await desk.publish(1);
     expect([desk.pauses, desk.resumes]).toEqual([1, 0]);
-    desk.clock.advance(49);
+    desk.clock.advance(249);
     expect(desk.resumes).toBe(0);
     desk.clock.advance(1);
     expect(desk.resumes).toBe(1);
@@ -470,6 +470,19 @@ describe('the agent is held back', () => {
       desk.clock.advance(1000);
       expect(desk.resumes).toBe(1);
     }
+  });
+
+  test('until all for whom it is have written something', async () => {
+    const desk = new Desk(FAR);
+    const readers = [desk.openBlocked(), desk.openBlocked(), desk.openBlocked()];
+    await desk.publish(1);
+    await desk.publish(60);
+    expect([desk.pauses, desk.resumes]).toEqual([1, 0]);
+    readers[0]?.unblock();
+    readers[1]?.destroy();
+    expect(desk.resumes).toBe(0);
+    readers[2]?.unblock();
+    expect([desk.pauses, desk.resumes]).toEqual([1, 1]);
   });
 
   test('and what the blocked reader needs is kept for it meanwhile', async () => {
