@@ -144,10 +144,6 @@ function numberOption({ flag, value, fallback, help }: NumberFlag): Option {
 function flagValues(command: Command): FlagValues {
   const values = command.opts<Record<string, string | boolean | readonly string[]>>();
   return Object.fromEntries(
-    command.options.map((option) => {
-      const value = values[option.attributeName()];
-      // Commander takes `--no-x` for a switch `x` that is on unless it is given.
-      return [option.long?.slice(2) ?? '', option.negate ? value === false : value];
-    }),
+    command.options.map((option) => [option.long?.slice(2) ?? '', values[option.attributeName()]]),
   );
 }

@@ -118,6 +118,11 @@ describe('a sweep', () => {
   });
 });
 
+test('no flag begins with no-: the command line would take it for a switch that is on unless it is given', () => {
+  const flags = [...Object.keys(FLAGS), ...[...SUPERVISION_FLAGS, ...LIMIT_FLAGS].map(({ flag }) => flag)];
+  expect(flags.filter((flag) => flag.startsWith('no-'))).toEqual([]);
+});
+
 describe('refusals', () => {
   test.each<[FlagValues, string]>([
     [{ host: '0.0.0.0' }, '--host 0.0.0.0 can be reached from other machines and needs a token'],
