@@ -82,7 +82,7 @@ export function parseConfig(flags: FlagValues, env: NodeJS.ProcessEnv, cwd: stri
     agent: source.text('agent') ?? 'qwen',
     ...parsePolicy(source),
     isRateLimited: source.isSet('rate-limit'),
-    usesCgroups: !source.isSet('no-cgroups'),
+    usesCgroups: !source.isSet('without-cgroups'),
     logLevel: parseLogLevel(source),
     stopTimeoutMs: source.integer('stop-timeout-ms', DEFAULT_STOP_TIMEOUT_MS, 1),
     retention: {

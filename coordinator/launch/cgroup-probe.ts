@@ -1,7 +1,7 @@
 // Whether this process may give its daemons cgroups of their own: asked once at start, answered by trying it out.
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import type { Cgroups } from './cgroup.ts';
 
 export type CgroupProbe =
@@ -48,7 +48,7 @@ export function probeCgroups(sources: CgroupSources = KERNEL): CgroupProbe {
   if (own.startsWith('/..') || !isWithin(own, mount.root))
     return unusable(`this process's cgroup ${own} is not below the mounted ${mount.root}`);
   if (mount.isReadOnly) return unusable(`${mount.point} is mounted read-only`);
-  const place = join(mount.point, own.slice(mount.root === '/' ? 0 : mount.root.length));
+  const place = resolve(mount.point, `.${own.slice(mount.root === '/' ? 0 : mount.root.length)}`);
   const base = basename(own) === OWN_LEAF ? dirname(place) : place;
   const problem = tryIn(base, sources);
   if (problem !== undefined) return unusable(problem);

@@ -9,6 +9,11 @@ import type { DaemonMark, MemoryEvidence } from './launcher.ts';
 /** What is known where there is no cgroup, or one without the memory controller. */
 export const NO_EVIDENCE: MemoryEvidence = Object.freeze({ oomKills: null, peakBytes: null });
 
+/** As `cgroupNameOf` gives them. */
+const NAME = /^qwen-[0-9a-f]{8}-[0-9a-f]{16}-\d+$/;
+
+const ENTER_ATTEMPTS = 3;
+
 /** The cgroups that this process may make below a directory. */
 export interface Cgroups {
   /** Where the cgroup2 file system is mounted. */
@@ -38,16 +43,27 @@ function prefixOf(socketPath: string): string {
  * @throws Error when the kernel refuses; then no directory is left.
  */
 export function encloseDaemon(cgroups: Cgroups, mark: DaemonMark): DaemonCgroup {
-  removeEmpty(cgroups, mark.socketPath);
-  const path = join(cgroups.base, cgroupNameOf(mark));
-  mkdirSync(path, { mode: 0o755 });
-  const cgroup = new DaemonCgroup(path);
+  removeEmpty(cgroups);
+  const cgroup = new DaemonCgroup(join(cgroups.base, cgroupNameOf(mark)));
   try {
-    writeFileSync(join(path, 'cgroup.procs'), String(mark.pid));
+    enter(cgroup.path, mark.pid);
     return cgroup;
   } catch (error) {
     cgroup.remove();
     throw error;
+  }
+}
+
+function enter(path: string, pid: number): void {
+  for (let attempt = 1; ; attempt += 1) {
+    mkdirSync(path);
+    try {
+      writeFileSync(join(path, 'cgroup.procs'), String(pid));
+      return;
+    } catch (error) {
+      // Another coordinator took it for one that was left empty.
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || attempt === ENTER_ATTEMPTS) throw error;
+    }
   }
 }
 
@@ -63,11 +79,11 @@ export function findCgroup(cgroups: Cgroups, mark: DaemonMark): DaemonCgroup | u
 }
 
 /**
- * Removes what a coordinator left that was killed between making a cgroup and filling it. No other process makes cgroups
- * for this directory of sockets (the state directory is locked), and one with a process in it cannot be removed.
+ * Removes every daemon's cgroup that is empty: what a coordinator left that was killed together with its daemon and never
+ * started again, or between making one and filling it. The kernel refuses to remove one with a process in it.
  */
-export function removeEmpty(cgroups: Cgroups, socketPath: string): void {
-  for (const cgroup of cgroupsBeside(cgroups, socketPath).values()) cgroup.remove();
+function removeEmpty({ base }: Cgroups): void {
+  for (const name of directoriesIn(base)) if (NAME.test(name)) new DaemonCgroup(join(base, name)).remove();
 }
 
 /** The cgroups of all daemons with sockets in the same directory, by incarnation. */

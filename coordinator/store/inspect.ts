@@ -13,6 +13,7 @@ export interface DatabaseInspection {
   /** What is wrong, in words; empty when nothing is. */
   readonly problems: readonly string[];
   readonly schemaVersion: number;
+  /** These two know nothing of a database with problems. */
   daemon(incarnation: string): InspectedDaemon | undefined;
   unended(): readonly InspectedDaemon[];
   close(): void;
@@ -40,12 +41,12 @@ export function inspectDatabase(path: string): DatabaseInspection | undefined {
 function inspection(sqlite: Sqlite): DatabaseInspection {
   const schemaVersion = Number(sqlite.pragma('user_version', { simple: true }));
   const problems = problemsOf(sqlite, schemaVersion);
-  // Of a foreign schema nothing may be assumed, not even that there is this table.
-  const isKnown = schemaVersion > 0 && schemaVersion <= newestVersion();
-  const one = isKnown
+  // Of a foreign schema nothing may be assumed, not even that there is this table, and of a damaged one no answer is proof.
+  const isUsable = problems.length === 0 && schemaVersion > 0;
+  const one = isUsable
     ? sqlite.prepare<[string], InspectedDaemon>(`SELECT ${COLUMNS} FROM daemons WHERE incarnation = ?`)
     : undefined;
-  const unended = isKnown
+  const unended = isUsable
     ? sqlite.prepare<[], InspectedDaemon>(`SELECT ${COLUMNS} FROM daemons WHERE state <> 'ended'`)
     : undefined;
   return {

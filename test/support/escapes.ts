@@ -19,14 +19,19 @@ export const ESCAPES: readonly Escape[] = PARENTS.flatMap((parent) =>
   combinations(['setsid', 'environment cleared', 'argv changed']).map((ways) => escapeBy(parent, ways)),
 );
 
-/** A shell script that starts every escape, says `agent is up` when all have begun, and stays. */
-export const ESCAPING_AGENT = `
+const START_ALL = `
   echo child $$ agent
   ${ESCAPES.map(({ command }) => command).join('\n  ')}
   sleep 0.2
-  echo agent is up
-  wait
-  sleep 600`;
+  echo agent is up`;
+
+/** A shell script that starts every escape, says `agent is up` when all have begun, and stays. */
+export const ESCAPING_AGENT = `${START_ALL}\n  wait\n  sleep 600`;
+
+/** The same for a shell that then becomes `agent`; what is said goes to the file `log`. */
+export function escapingAgent(agent: string, log: string): string {
+  return `{ ${START_ALL}\n} > '${log}' 2>&1 < /dev/null\nexec ${agent}\n`;
+}
 
 function escapeBy(parent: (typeof PARENTS)[number], ways: readonly string[]): Escape {
   const name = [...ways, parent].join(', ');

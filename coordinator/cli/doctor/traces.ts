@@ -47,7 +47,7 @@ export function straysCheck({ runtimeDir, database, cgroups, bootId }: Scene): {
   readonly found: readonly Strays[];
 } {
   const check = 'strays';
-  if (database.kind === 'bad')
+  if (database.kind === 'bad' || (database.kind === 'found' && database.value.problems.length > 0))
     return { findings: [{ check, level: 'warn', text: 'cannot be told without the database' }], found: [] };
   const { strays, unknown } = findStrays({
     bootId,

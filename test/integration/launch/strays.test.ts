@@ -1,10 +1,15 @@
 // Everything that a daemon started ends with it, whatever way it took to get away and whatever way the daemon ends.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import { type Cgroups, cgroupNameOf, encloseDaemon } from '../../../coordinator/launch/cgroup.ts';
+import {
+  type Cgroups,
+  cgroupNameOf,
+  DaemonCgroup,
+  encloseDaemon,
+} from '../../../coordinator/launch/cgroup.ts';
 import { probeCgroups } from '../../../coordinator/launch/cgroup-probe.ts';
 import type { DaemonExit, DaemonMark, Launch } from '../../../coordinator/launch/launcher.ts';
 import { readCgroupPath } from '../../../daemon/contract/proc.ts';
@@ -156,6 +161,26 @@ const { cgroups } = probe.isUsable ? probe : { cgroups: undefined };
     const mark = { ...benchWith(place).spec(), bootId: '', pid: 2 ** 22 - 1, startTime: 0 };
     expect(() => encloseDaemon(place, mark)).toThrow(/ESRCH/);
     expect(existsSync(join(place.base, cgroupNameOf(mark)))).toBe(false);
+  });
+
+  test('of a coordinator that never came back is removed at the next start, once it is empty', async () => {
+    const name = (n: number) =>
+      join(place.base, cgroupNameOf({ incarnation: `${'e'.repeat(16)}-${n}`, socketPath: '/x/y' }));
+    const [left, used, foreign] = [name(1), name(2), join(place.base, 'qwen-of-somebody')];
+    const groups = [left, used, foreign];
+    const holder = spawn('sleep', ['600'], { stdio: 'ignore' });
+    try {
+      for (const path of groups) mkdirSync(path);
+      writeFileSync(join(used, 'cgroup.procs'), String(holder.pid));
+      await started(benchWith(place));
+      expect(groups.map((path) => existsSync(path))).toEqual([false, true, true]);
+    } finally {
+      holder.kill('SIGKILL');
+      await eventually(() => {
+        for (const path of groups) new DaemonCgroup(path).remove();
+        return groups.every((path) => !existsSync(path));
+      });
+    }
   });
 
   test('is left alone, with the daemon in it, while that is not proven to be ours', async () => {

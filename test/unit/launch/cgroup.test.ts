@@ -10,7 +10,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { cgroupNameOf, DaemonCgroup, findCgroup, removeEmpty } from '../../../coordinator/launch/cgroup.ts';
+import { cgroupNameOf, DaemonCgroup, findCgroup } from '../../../coordinator/launch/cgroup.ts';
 import { type CgroupSources, cgroupWords, probeCgroups } from '../../../coordinator/launch/cgroup-probe.ts';
 
 let dir: string;
@@ -156,15 +156,4 @@ describe('a daemon’s cgroup', () => {
     expect(existsSync(empty)).toBe(false);
     expect(new DaemonCgroup(join(dir, 'empty')).remove()).toBe(true);
   });
-});
-
-test('what a killed coordinator left empty is removed, what others made or use is not', () => {
-  const left = group(join(dir, cgroupNameOf({ ...MARK, incarnation: '00000000000000aa-1' })));
-  const used = group(join(dir, cgroupNameOf(MARK)), { 'cgroup.procs': '' });
-  const others = [
-    group(join(dir, cgroupNameOf({ ...MARK, socketPath: '/run/other/x.sock' }))),
-    group(join(dir, 'user.slice')),
-  ];
-  removeEmpty({ mountPoint: dir, base: dir }, MARK.socketPath);
-  expect([left, used, ...others].map((path) => existsSync(path))).toEqual([false, true, true, true]);
 });
