@@ -64,7 +64,10 @@ export const FLAGS = {
     value: 'N',
     help: 'votes that decide under the consensus policy (a majority)',
   },
-  'without-cgroups': { group: 'Workspaces and agents', help: 'never give daemons control groups of their own' },
+  'without-cgroups': {
+    group: 'Workspaces and agents',
+    help: 'never give daemons control groups of their own',
+  },
   'state-dir': { group: 'State and logs', value: 'DIR', help: 'where the database and the logs are kept' },
   'log-level': {
     group: 'State and logs',
