@@ -6,6 +6,7 @@ import type { ProcStat } from '../../daemon/contract/proc.ts';
 import { type DaemonCgroup, NO_EVIDENCE } from './cgroup.ts';
 import type { DaemonExit, DaemonMark, DaemonProcess, MemoryEvidence } from './launcher.ts';
 import { tail } from './log-files.ts';
+import { removeNote } from './notes.ts';
 import { findTree, isStill, killMembers, signalProcess } from './process-tree.ts';
 
 const LAST_LINES = 20;
@@ -70,7 +71,7 @@ export function daemonProcess(observed: Observed): DaemonProcess {
       return [...remembered.values()].filter(isStill);
     };
     await untilNothingIsLeft(sweep, mark, observed);
-    removeSocket(mark.socketPath);
+    removeTraces(mark.socketPath);
     const evidence = await closeCgroup(cgroup, mark, observed);
     const lastLines = observed.logPath === undefined ? [] : tail(observed.logPath, LAST_LINES);
     log.debug({ incarnation: mark.incarnation, code, signal, strays: strays.size }, 'daemon is gone');
@@ -115,7 +116,7 @@ export async function endStraysOf(
     return [...ended.values()].filter(isStill);
   };
   await untilNothingIsLeft(sweep, mark, settings);
-  removeSocket(mark.socketPath);
+  removeTraces(mark.socketPath);
   return { strays: ended.size, ...(await closeCgroup(cgroup, mark, settings)) };
 }
 
@@ -150,7 +151,8 @@ async function closeCgroup(
   return evidence;
 }
 
-function removeSocket(path: string): void {
+function removeTraces(path: string): void {
+  removeNote(path);
   try {
     rmSync(path, { force: true });
   } catch {

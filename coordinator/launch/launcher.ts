@@ -36,6 +36,20 @@ export interface MemoryEvidence {
   readonly peakBytes: number | null;
 }
 
+/** What a launcher wrote down of a daemon that it has not seen end. */
+export interface DaemonNote extends Omit<DaemonMark, 'pid' | 'startTime'> {
+  readonly workspaceId: string;
+  readonly workspacePath: string;
+  readonly logPath: string;
+  readonly createdAtMs: number;
+  /** Null when no such process runs, or none can be looked for (no /proc). */
+  readonly pid: number | null;
+  readonly startTime: number | null;
+}
+
+/** What the database says of a noted daemon: it is in it, it is in it as ended, or it is not (or without its secret). */
+export type NoteFate = 'known' | 'over' | 'lost';
+
 export interface DaemonExit extends MemoryEvidence {
   /** Null when the exit was not observed by its parent (an adopted daemon) or it died by a signal. */
   readonly code: number | null;
@@ -74,6 +88,8 @@ export interface Launcher {
   /** @throws Error when no process could be made (socket path too long, out of processes). */
   start(spec: LaunchSpec): Launch;
   adopt(mark: DaemonMark): Promise<Adoption>;
+  /** The daemons that were started here, were not seen to end, and are `lost` to the caller. Forgets those that are `over`. */
+  list(fateOf: (incarnation: string) => NoteFate): readonly DaemonNote[];
   /** Last lines of a daemon's log, oldest first; empty when there is none. */
   logs(logPath: string, maxLines: number): readonly string[];
 }

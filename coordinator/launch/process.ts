@@ -18,6 +18,7 @@ import { acceptedReadyLine, exchange, HandshakeClosed } from './handshake-pipe.t
 import { startTimeOf } from './identity.ts';
 import type { DaemonMark, Launch, Launcher, LaunchSpec } from './launcher.ts';
 import { tail } from './log-files.ts';
+import { readNotes, writeNote } from './notes.ts';
 import { INCARNATION_FLAG } from './process-tree.ts';
 
 /** Exit, last output and end of the pipe arrive in any order; this is how long the first waits for the others. */
@@ -30,6 +31,8 @@ export interface ProcessLauncherOptions
     Partial<Pick<AdoptSettings, keyof typeof DEFAULTS>> {
   /** Program and arguments of a daemon; its incarnation is appended. Must not fork and exit. */
   readonly daemonCommand: readonly string[];
+  /** The directory of the daemons' sockets. */
+  readonly runtimeDir: string;
   /** From `strippedEnvironment`. */
   readonly env: Readonly<Record<string, string>>;
 }
@@ -44,6 +47,7 @@ export function createProcessLauncher(options: ProcessLauncherOptions): Launcher
   return {
     start: (spec) => start(spec, settings),
     adopt: (mark) => adoptDaemon(mark, settings),
+    list: (fateOf) => readNotes(settings.runtimeDir, fateOf),
     logs: tail,
   };
 }
@@ -53,6 +57,7 @@ type Settings = AdoptSettings & Pick<ProcessLauncherOptions, 'daemonCommand' | '
 /** `ready` never ends the process by itself: whoever gives up on it calls `terminate`. */
 function start(spec: LaunchSpec, settings: Settings): Launch {
   checkSocketPath(spec.socketPath);
+  noteDown(spec, settings);
   const child = spawnDaemon(spec, settings);
   const exit = new Promise<ChildExit>((resolve) => {
     child.once('exit', (code, signal) => resolve({ code, signal }));
@@ -69,6 +74,15 @@ function start(spec: LaunchSpec, settings: Settings): Launch {
   // Whoever terminates a daemon before it is ready may never look at this.
   ready.catch(() => undefined);
   return { process, ready };
+}
+
+/** A daemon without a note is as good a daemon; only a lost database could not be rebuilt from it. */
+function noteDown(spec: LaunchSpec, { bootId, clock, log }: Settings): void {
+  try {
+    writeNote(spec, bootId, clock.nowMs());
+  } catch (error) {
+    log.warn({ err: error, incarnation: spec.incarnation }, 'the daemon could not be noted down');
+  }
 }
 
 function spawnDaemon(spec: LaunchSpec, { daemonCommand, env, log }: Settings): ChildProcess {

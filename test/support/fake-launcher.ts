@@ -4,10 +4,12 @@ import type {
   Adoption,
   DaemonExit,
   DaemonMark,
+  DaemonNote,
   DaemonProcess,
   Launch,
   Launcher,
   LaunchSpec,
+  NoteFate,
 } from '../../coordinator/launch/launcher.ts';
 import type { ReadyLine } from '../../daemon/contract/handshake.ts';
 
@@ -88,6 +90,8 @@ export class FakeLauncher implements Launcher {
   readonly processes: FakeProcess[] = [];
   /** What `adopt` finds, by incarnation; `gone` when nothing is set. */
   readonly adoptions = new Map<string, Adoption | Promise<Adoption>>();
+  /** What `list` tells. */
+  notes: readonly DaemonNote[] = [];
   /** Makes the next `start` throw. */
   startError: Error | undefined;
   onStart: (process: FakeProcess) => void = () => {};
@@ -107,6 +111,10 @@ export class FakeLauncher implements Launcher {
 
   adopt(mark: DaemonMark): Promise<Adoption> {
     return Promise.resolve(this.adoptions.get(mark.incarnation) ?? GONE);
+  }
+
+  list(fateOf: (incarnation: string) => NoteFate): readonly DaemonNote[] {
+    return this.notes.filter(({ incarnation }) => fateOf(incarnation) === 'lost');
   }
 
   logs(): readonly string[] {

@@ -59,6 +59,7 @@ export class Bench {
   options(script: Script = {}): ProcessLauncherOptions {
     return {
       daemonCommand: [process.execPath, FAKE_DAEMON, JSON.stringify(script)],
+      runtimeDir: this.dir,
       env: { PATH: process.env.PATH ?? '/usr/bin:/bin' },
       clock: systemClock,
       log: silent,
