@@ -25,6 +25,8 @@ export interface AxisServiceOptions<Value> {
   readonly read: () => Promise<Said<Value> | undefined>;
   /** Tells a value that a decision names: on behalf of the running turn when the agent changed it, else of nobody. */
   readonly publish: (value: Value, decision: Decision<Value>) => void;
+  /** A read has found the agent where it was said to be. */
+  readonly agreed?: () => void;
 }
 
 /** A change that a client, or the creation of a session, asks for. */
@@ -192,6 +194,7 @@ export class AxisService<Value> {
     if (decision.isLateSwitch === true)
       log.warn(fields, 'possible late switch: a change that had timed out may have landed after all');
     if (value !== undefined) publish(value, decision);
+    if (action === 'converged') this.#o.agreed?.();
   }
 }
 

@@ -87,6 +87,7 @@ export class SideChannel {
       name: 'mode',
       axis: this.#mode,
       publish: (value, decision) => this.#publishMode(value, this.#tagsOf(decision), {}),
+      agreed: () => this.#tellInFrame(this.#mode.cached?.mode, {}),
     });
   }
 
@@ -272,12 +273,7 @@ export class SideChannel {
     const { bus, sessionId } = this.#o;
     const { mode, planExecutionMode: execution } = value;
     const known = this.#mode.cached?.mode;
-    const isFrameDue = this.#toldInFrame !== mode;
-    this.#toldInFrame = mode;
-    if (isFrameDue) {
-      const update = { sessionUpdate: 'current_mode_update', currentModeId: mode };
-      bus.publish('session_update', { sessionId, update }, tags);
-    }
+    const isFrameDue = this.#tellInFrame(mode, tags);
     const data = {
       sessionId,
       previous: previous ?? known ?? 'default',
@@ -288,6 +284,16 @@ export class SideChannel {
     if (bus.publish('approval_mode_changed', data, tags) === undefined) return;
     this.#mode.published(value);
     this.#frameOfBridge = isFrameDue ? this.#mode.generation : undefined;
+  }
+
+  /** Tells older clients of a mode, unless they know. @returns whether it did. */
+  #tellInFrame(mode: ApprovalMode | undefined, tags: EventTags): boolean {
+    if (mode === undefined || this.#toldInFrame === mode) return false;
+    this.#toldInFrame = mode;
+    const { bus, sessionId } = this.#o;
+    const update = { sessionUpdate: 'current_mode_update', currentModeId: mode };
+    bus.publish('session_update', { sessionId, update }, tags);
+    return true;
   }
 
   #tagsOf({ action }: Decision<unknown>): EventTags {

@@ -34,10 +34,9 @@ export type Outcome<Value> =
   /** It may have landed, or may still: timeout, transport error, an answer that makes no sense. */
   | { readonly kind: 'unsure'; readonly isTimeout: boolean };
 
-/** A settled change that nothing has been read after yet: what it says where nothing can be read. */
-interface Unread<Value> {
-  readonly outcome: Outcome<Value>;
-  readonly suppressed: { readonly value: Value } | undefined;
+/** The newest that the agent has said, for as long as nothing is told after it. */
+interface LastWord<Value> {
+  readonly value: Value;
   readonly generation: number;
 }
 
@@ -60,7 +59,7 @@ export class SideChannelAxis<Value> {
   #cached: Value | undefined;
   #generation = 0;
   #inFlight: InFlight<Value> | undefined;
-  #unread: Unread<Value> | undefined;
+  #lastWord: LastWord<Value> | undefined;
   /** A change has timed out and no read has been judged since. */
   #isAfterTimeout = false;
   #convergedAfterTimeoutAtMs: number | undefined;
@@ -124,16 +123,16 @@ export class SideChannelAxis<Value> {
     this.#isAfterTimeout ||= outcome.kind === 'unsure' && outcome.isTimeout;
     if (outcome.kind === 'refused' && suppressed === undefined && !isTruthInDoubt)
       return { action: 'skipped', reason: 'change_refused' };
-    this.#unread = { outcome, suppressed, generation: this.#generation };
+    if (outcome.kind === 'done') this.#heard(outcome.value);
+    else if (suppressed !== undefined) this.#heard(suppressed.value);
     return undefined;
   }
 
   /** A change that had timed out was answered after all. @returns as `settles`. */
   answeredLate(outcome: Outcome<Value>): Decision<Value> | undefined {
     if (outcome.kind === 'refused') return { action: 'skipped', reason: 'change_refused' };
-    if (!this.mayRead()) return { action: 'skipped', reason: 'bridge_change_in_flight' };
-    this.#unread = { outcome, suppressed: undefined, generation: this.#generation };
-    return undefined;
+    if (outcome.kind === 'done') this.#heard(outcome.value);
+    return this.mayRead() ? undefined : { action: 'skipped', reason: 'bridge_change_in_flight' };
   }
 
   /**
@@ -141,12 +140,12 @@ export class SideChannelAxis<Value> {
    * was held back is.
    */
   cannotRead(): Decision<Value> {
-    const unread = this.#unread;
-    this.#unread = undefined;
-    const found = unread?.outcome.kind === 'done' ? unread.outcome : unread?.suppressed;
-    const isNews = found !== undefined && unread?.generation === this.#generation && this.mayRead();
-    if (!isNews || this.#isCached(found.value)) return { action: 'skipped', reason: 'no_context_method' };
-    return { action: 'corrected', reason: 'last_word_of_agent', publish: found.value };
+    if (!this.mayRead()) return { action: 'skipped', reason: 'bridge_change_in_flight' };
+    const word = this.#lastWord;
+    this.#lastWord = undefined;
+    if (word === undefined || word.generation !== this.#generation || this.#isCached(word.value))
+      return { action: 'skipped', reason: 'no_context_method' };
+    return { action: 'corrected', reason: 'last_word_of_agent', publish: word.value };
   }
 
   /** Whether a read would be of use now. A change under way makes its own, and is told that it must. */
@@ -170,6 +169,10 @@ export class SideChannelAxis<Value> {
     if (!this.#isCached(value)) return { action: 'corrected', reason: 'read_differs', publish: value };
     if (isAfterTimeout) this.#convergedAfterTimeoutAtMs = nowMs;
     return { action: 'converged', reason: 'read_agrees' };
+  }
+
+  #heard(value: Value): void {
+    this.#lastWord = { value, generation: this.#generation };
   }
 
   #isCached(value: Value): boolean {
