@@ -16,6 +16,17 @@ import type { AgentChild } from './child.ts';
 import { AgentStream, type Incoming } from './stream.ts';
 
 const PROTOCOL_VERSION = 1;
+/**
+ * Asks an agent that knows it to report the background work that it holds, on every change and at this interval. Others
+ * ignore it: ACP lets any `_meta` pass.
+ */
+const ACTIVE_WORK_REPORTS = {
+  'qwen.daemon.activeWorkHeartbeat': {
+    v: 1,
+    intervalMs: 15_000,
+    categories: ['agent', 'notification', 'shell', 'session', 'workflow'],
+  },
+};
 
 export interface LinkOptions {
   readonly child: AgentChild;
@@ -104,6 +115,7 @@ export class AgentLink implements AgentChannel {
         protocolVersion: PROTOCOL_VERSION,
         clientInfo: { name: 'qwen-coordinator', version: clientVersion },
         clientCapabilities: { fs: { readTextFile: false, writeTextFile: true } },
+        _meta: ACTIVE_WORK_REPORTS,
       },
       timeoutMs,
     );
