@@ -16,7 +16,7 @@ interface Room {
 const COORDINATOR_BASE = ['domain', 'contract'];
 const COORDINATOR_SERVICES = ['supervise', 'launch', 'store', ...COORDINATOR_BASE];
 const DAEMON_BASE = ['domain', 'contract'];
-const DAEMON_SERVICES = ['history', 'files', 'agent', ...DAEMON_BASE];
+const DAEMON_SERVICES = ['history', 'bus', 'files', 'agent', ...DAEMON_BASE];
 
 /** Coordinator and daemon, each from the roof to the ground. */
 const ROOMS: Readonly<Record<'coordinator' | 'daemon', readonly Room[]>> = {
@@ -24,7 +24,7 @@ const ROOMS: Readonly<Record<'coordinator' | 'daemon', readonly Room[]>> = {
     { name: 'main', files: /^main\.ts$/, below: ['cli', 'app', 'config', ...COORDINATOR_SERVICES] },
     { name: 'cli', files: /^cli\//, below: ['app', 'config', ...COORDINATOR_SERVICES] },
     { name: 'app', files: /^app\.ts$/, below: ['config', 'http', ...COORDINATOR_SERVICES] },
-    { name: 'config', files: /^(?:config|flags)\.ts$/, below: ['supervise', 'launch', ...COORDINATOR_BASE] },
+    { name: 'config', files: /^(?:config|flags)\.ts$/, below: COORDINATOR_SERVICES },
     { name: 'http', files: /^http\//, below: ['supervise', 'store', ...COORDINATOR_BASE] },
     { name: 'supervise', files: /^supervise\//, below: ['launch', 'store', ...COORDINATOR_BASE] },
     { name: 'launch', files: /^launch\//, below: COORDINATOR_BASE },
@@ -34,11 +34,16 @@ const ROOMS: Readonly<Record<'coordinator' | 'daemon', readonly Room[]>> = {
   daemon: [
     { name: 'main', files: /^main\.ts$/, below: ['app', 'config', 'http', 'sessions', ...DAEMON_BASE] },
     { name: 'app', files: /^app\.ts$/, below: ['config', 'http', 'sessions', ...DAEMON_SERVICES] },
-    { name: 'http', files: /^http\//, below: ['config', 'sessions', 'history', 'files', ...DAEMON_BASE] },
+    {
+      name: 'http',
+      files: /^http\//,
+      below: ['config', 'sessions', 'history', 'bus', 'files', ...DAEMON_BASE],
+    },
     { name: 'config', files: /^(?:config|usage)\.ts$/, below: DAEMON_BASE },
     { name: 'demo-agent', files: /^demo-agent\//, below: [] },
     { name: 'agent', files: /^agent\//, below: ['contract'] },
-    { name: 'history', files: /^history\//, below: ['agent', ...DAEMON_BASE] },
+    { name: 'history', files: /^history\//, below: ['bus', 'agent', ...DAEMON_BASE] },
+    { name: 'bus', files: /^bus\.ts$/, below: DAEMON_BASE },
     { name: 'files', files: /^files\//, below: DAEMON_BASE },
     { name: 'domain', files: /^domain\//, below: ['contract'] },
     { name: 'contract', files: /^contract\//, below: [] },
