@@ -24,21 +24,36 @@
 //   call:<method>:<json>            that request (sessionId is added), reports the answer as a chunk of JSON
 //   close-stdin                     stops reading and closes stdin
 //   sleep:<ms>                      waits
+//   model:<id>                      changes the session's model and notifies of it
+//   mode:<id>                       changes its mode, sends the frame and notifies of it
+//   quiet-model:<id>                changes the model as a command does: with a line of output, without a notification
+//   next:<method>:<json>            how the next call of that method goes: {delayMs, lands, error, answer}; it changes what
+//                                   it is there to change after the delay, unless `lands` is false
 //   after-answer:<text>             a chunk written together with the prompt's answer, right behind it
 //   early:<json>                    from now on session/new, load and resume send a session/update with that `update`
 //                                   before their answer
+//   early-notify:<method>:<json>    the same with that notification (sessionId is added); early ones go out in order
+//   raw:<text>                      that text on stdout as it is, with \n for a newline
+//   answer:<json>                   from now on every prompt is answered with that whole message, `id` being the prompt's
+//   exit:<code>                     ends at once with that code
 //
 // Methods beyond ACP: `stub/state` answers what the agent knows (calls by method, sessions). With `--ext` it knows
-// craft/cancelPendingPrompt and qwen/control/session/close.
+// craft/cancelPendingPrompt, qwen/control/session/close, the context and the approval mode of a session, and settings.
 //
 // Switches: --no-new  session/new fails          --load               advertises loadSession
+//           --slow-new <ms>
 //           --slow-init <ms>                     --silent-init        never answers initialize
 //           --exit-on-init <code>                --protocol <n>       answers initialize with that version
 //           --ignore-term  ignores SIGTERM and the end of stdin       --init-child  like `child`, while in initialize
-//           --ext  (see above)
+//           --ext  (see above)                   --resume             advertises session/resume
+//           --memory <dir>  remembers what each session said, over restarts; load tells it again as updates, or in its
+//                           answer when asked for "bulk" and started with --bulk. Unknown sessions are -32002
+//           --transcripts   (with --memory) answers qwen/status/session/transcript
+//           --slow-load <ms>  load and resume answer that late
 import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { closeSync } from 'node:fs';
+import { appendFileSync, closeSync, existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 
 const { values: flags } = parseArgs({
@@ -46,6 +61,7 @@ const { values: flags } = parseArgs({
     'no-new': { type: 'boolean' },
     load: { type: 'boolean' },
     'slow-init': { type: 'string' },
+    'slow-new': { type: 'string' },
     'silent-init': { type: 'boolean' },
     'exit-on-init': { type: 'string' },
     protocol: { type: 'string' },
@@ -53,6 +69,11 @@ const { values: flags } = parseArgs({
     'init-child': { type: 'boolean' },
     ext: { type: 'boolean' },
     acp: { type: 'boolean' },
+    memory: { type: 'string' },
+    bulk: { type: 'boolean' },
+    resume: { type: 'boolean' },
+    transcripts: { type: 'boolean' },
+    'slow-load': { type: 'string' },
   },
 });
 
@@ -75,20 +96,62 @@ const sessions = new Map();
 const calls = {};
 const asked = new Map();
 let nextAsk = 1;
-let early;
+/** Lines that go out before a session is opened, made with its id. */
+const early = [];
+/** What every prompt is answered with, where a test wants it wrong. */
+let fixedAnswer;
 
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const line = (message) => `${JSON.stringify({ jsonrpc: '2.0', ...message })}\n`;
-const out = (message) => process.stdout.write(line(message));
+const out = (message) => {
+  if (message.method === 'session/update') remember(message.params.sessionId, message.params.update);
+  return process.stdout.write(line(message));
+};
 const updateMessage = (sessionId, update) => ({ method: 'session/update', params: { sessionId, update } });
 const chunk = (text) => ({ sessionUpdate: 'agent_message_chunk', content: { type: 'text', text } });
 const say = (sessionId, text) => out(updateMessage(sessionId, chunk(text)));
 const flushed = () => new Promise((resolve) => process.stdout.write('', resolve));
 
+const memoryOf = (id) => join(flags.memory, `${encodeURIComponent(id)}.jsonl`);
+
+function remember(id, update) {
+  if (flags.memory !== undefined) appendFileSync(memoryOf(id), `${JSON.stringify(update)}\n`);
+}
+
+/** The updates of a session's past; undefined for a session that never was. */
+function remembered(id) {
+  if (!existsSync(memoryOf(id))) return undefined;
+  const lines = readFileSync(memoryOf(id), 'utf8').split('\n');
+  return lines.filter((text) => text !== '').map((text) => JSON.parse(text));
+}
+
 function ask(method, params) {
   const id = `stub-${nextAsk++}`;
   out({ id, method, params });
   return new Promise((resolve) => asked.set(id, resolve));
+}
+
+function notify(sessionId, what, params) {
+  out({ method: `qwen/notify/session/${what}`, params: { v: 1, sessionId, ...params } });
+}
+
+/** Runs `land` as the session's `next` directive has it, if there is one for the method. */
+async function scripted(method, { sessionId }, land) {
+  const session = sessions.get(sessionId);
+  if (session === undefined) return { error: { code: -32002, message: 'unknown session' } };
+  const { delayMs = 0, lands = true, error, answer } = session.next?.[method] ?? {};
+  delete session.next?.[method];
+  if (delayMs > 0) await sleep(delayMs);
+  const result = lands ? land(session) : {};
+  return error === undefined ? { result: answer ?? result } : { error };
+}
+
+function stateOf(session) {
+  return {
+    models: { ...models, currentModelId: session.model ?? models.currentModelId },
+    modes: { ...modes, currentModeId: session.mode ?? modes.currentModeId },
+    configOptions: [],
+  };
 }
 
 function askPermission(sessionId, number = 1) {
@@ -200,9 +263,39 @@ const DIRECTIVES = {
     return new Promise(() => setTimeout(() => {}, 60_000));
   },
   sleep: (_id, _session, ms) => sleep(Number(ms)),
-  early: (_id, _session, json) => {
-    early = JSON.parse(json);
+  model: (id, session, modelId) => {
+    session.model = modelId;
+    notify(id, 'model-update', { currentModelId: modelId });
   },
+  mode: (id, session, modeId) => {
+    session.mode = modeId;
+    out(updateMessage(id, { sessionUpdate: 'current_mode_update', currentModeId: modeId }));
+    notify(id, 'mode-update', { currentModeId: modeId, legacyFrameSent: true });
+  },
+  'quiet-model': (id, session, modelId) => {
+    session.model = modelId;
+    out(updateMessage(id, { ...chunk(`Model: ${modelId}`), _meta: { source: 'slash_command' } }));
+  },
+  next: (_id, session, rest) => {
+    const [method, ...json] = rest.split(':');
+    session.next = { ...session.next, [method]: JSON.parse(json.join(':')) };
+  },
+  early: (_id, _session, json) => {
+    const update = JSON.parse(json);
+    early.push((id) => updateMessage(id, update));
+  },
+  'early-notify': (_id, _session, rest) => {
+    const [method, ...json] = rest.split(':');
+    const params = JSON.parse(json.join(':') || '{}');
+    early.push((sessionId) => ({ method, params: { sessionId, ...params } }));
+  },
+  raw: (_id, _session, text) => {
+    process.stdout.write(text.replaceAll('\\n', '\n'));
+  },
+  answer: (_id, _session, json) => {
+    fixedAnswer = JSON.parse(json);
+  },
+  exit: (_id, _session, code) => process.exit(Number(code)),
   'after-answer': (_id, session, text) => {
     session.afterAnswer = text;
   },
@@ -225,7 +318,13 @@ async function prompt(requestId, params) {
   if (session === undefined) return { error: { code: -32002, message: 'unknown session' } };
   Object.assign(session, { isCancelled: false, onCancel: [], promptId: requestId, afterAnswer: undefined });
   const text = params.prompt?.find((block) => block.type === 'text')?.text ?? '';
+  for (const content of params.prompt ?? [])
+    remember(params.sessionId, { sessionUpdate: 'user_message_chunk', content });
   const answer = await runTurn(params.sessionId, session, text);
+  if (fixedAnswer !== undefined) {
+    process.stdout.write(`${JSON.stringify({ jsonrpc: '2.0', id: requestId, ...fixedAnswer })}\n`);
+    return undefined;
+  }
   if (session.afterAnswer === undefined) return answer;
   const behind = line(updateMessage(params.sessionId, chunk(session.afterAnswer)));
   process.stdout.write(line({ id: requestId, ...answer }) + behind);
@@ -241,8 +340,33 @@ function cancel(sessionId) {
 
 function open(sessionId) {
   sessions.set(sessionId, sessions.get(sessionId) ?? {});
-  if (early !== undefined) out(updateMessage(sessionId, early));
-  return { models, modes };
+  for (const message of early) out(message(sessionId));
+  return stateOf(sessions.get(sessionId));
+}
+
+/** Brings a session back, and tells its past where that is asked for. */
+async function bringBack({ sessionId, _meta }, isTold) {
+  if (flags['slow-load'] !== undefined) await sleep(Number(flags['slow-load']));
+  if (flags.memory === undefined) return { result: open(sessionId) };
+  const updates = remembered(sessionId);
+  if (updates === undefined) return { error: { code: -32002, message: `Resource not found: ${sessionId}` } };
+  const result = open(sessionId);
+  if (!isTold) return { result };
+  if (flags.bulk === true && _meta?.['qwen.session.loadReplayMode'] === 'bulk')
+    return { result: { ...result, _meta: { 'qwen.session.loadReplay': { v: 1, updates } } } };
+  for (const update of updates) process.stdout.write(line(updateMessage(sessionId, update)));
+  return { result };
+}
+
+function transcriptPage({ sessionId, limit = 100, cursor }) {
+  const updates = remembered(sessionId);
+  if (updates === undefined) return { error: { code: -32010, message: 'no transcript' } };
+  const start = Number(cursor ?? 0);
+  const page = updates.slice(start, start + limit);
+  const next = start + page.length;
+  const hasMore = next < updates.length;
+  const events = page.map((data) => ({ v: 1, type: 'session_update', data }));
+  return { result: { v: 1, sessionId, events, hasMore, ...(hasMore ? { nextCursor: String(next) } : {}) } };
 }
 
 async function initialize() {
@@ -259,6 +383,7 @@ async function initialize() {
       agentInfo: { name: 'stub', version: '1' },
       agentCapabilities: {
         loadSession: flags.load === true,
+        ...(flags.resume === true ? { sessionCapabilities: { resume: {} } } : {}),
         promptCapabilities: { image: false, audio: false, embeddedContext: true },
       },
       authMethods: [],
@@ -270,22 +395,51 @@ async function initialize() {
 
 const METHODS = {
   initialize,
-  'session/new': (_id, params) => {
+  'session/new': async (_id, params) => {
+    if (flags['slow-new'] !== undefined) await sleep(Number(flags['slow-new']));
     if (flags['no-new'])
       return { error: { code: -32603, message: 'no new sessions', data: { errorKind: 'stub' } } };
     const sessionId = params._meta?.['qwen-code/sessionId'] ?? randomUUID();
+    if (flags.memory !== undefined) appendFileSync(memoryOf(sessionId), '');
     return { result: { sessionId, ...open(sessionId) } };
   },
-  'session/load': (_id, params) => ({ result: open(params.sessionId) }),
-  'session/resume': (_id, params) => ({ result: open(params.sessionId) }),
-  'session/set_model': () => ({ result: {} }),
-  'session/set_mode': () => ({ result: {} }),
+  'session/load': (_id, params) => bringBack(params, true),
+  'session/resume': (_id, params) => bringBack(params, false),
+  'session/set_model': (_id, params) =>
+    scripted('session/set_model', params, (session) => {
+      session.model = params.modelId;
+      if (hasExtensions) notify(params.sessionId, 'model-update', { currentModelId: params.modelId });
+      return {};
+    }),
+  'session/set_mode': (_id, params) =>
+    scripted('session/set_mode', params, (session) => {
+      session.mode = params.modeId;
+      return {};
+    }),
   'session/cancel': (_id, params) => cancel(params.sessionId),
   'session/prompt': prompt,
   'stub/state': () => ({ result: { calls, sessions: [...sessions.keys()], pid: process.pid } }),
 };
 
 const EXTENSIONS = {
+  'qwen/status/session/context': (_id, params) =>
+    scripted('qwen/status/session/context', params, (session) => ({
+      v: 1,
+      sessionId: params.sessionId,
+      workspaceCwd: process.cwd(),
+      state: stateOf(session),
+    })),
+  'qwen/control/session/approval_mode': (_id, params) =>
+    scripted('qwen/control/session/approval_mode', params, (session) => {
+      const previous = session.mode ?? modes.currentModeId;
+      session.mode = params.planMode === true ? 'plan' : params.mode;
+      return {
+        previous,
+        current: session.mode,
+        ...(params.planMode ? { planExecutionMode: params.mode } : {}),
+      };
+    }),
+  'qwen/settings/setCoreValue': () => ({ result: {} }),
   'craft/cancelPendingPrompt': (_id, params) => {
     cancel(params.sessionId);
     return { result: { cancelled: true } };
@@ -295,6 +449,10 @@ const EXTENSIONS = {
   }),
 };
 
+const TRANSCRIPTS = {
+  'qwen/status/session/transcript': (_id, params) => transcriptPage(params),
+};
+
 async function handle({ id, method, params = {}, result, error }) {
   if (method === undefined) {
     asked.get(id)?.(error === undefined ? { result } : { error });
@@ -302,7 +460,10 @@ async function handle({ id, method, params = {}, result, error }) {
     return;
   }
   calls[method] = (calls[method] ?? 0) + 1;
-  const run = METHODS[method] ?? (hasExtensions ? EXTENSIONS[method] : undefined);
+  const run =
+    METHODS[method] ??
+    (hasExtensions ? EXTENSIONS[method] : undefined) ??
+    (flags.transcripts === true ? TRANSCRIPTS[method] : undefined);
   const answer =
     run === undefined
       ? { error: { code: -32601, message: `Method not found: ${method}` } }
