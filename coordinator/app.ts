@@ -6,13 +6,16 @@ import { ApiDocument } from '../daemon/contract/api-document.ts';
 import { systemClock } from '../daemon/contract/clock.ts';
 import type { Log } from '../daemon/contract/log.ts';
 import type { Config } from './config.ts';
+import { addBackup } from './http/admin/backup.ts';
 import { createAdminRouter } from './http/admin/router.ts';
 import { type AdminServer, createAdminServer } from './http/admin/server.ts';
+import { addWhy } from './http/admin/why.ts';
 import { createDaemonClient } from './http/daemon-client.ts';
 import { createForwarder, type Forwarder, MAX_FRAME_BYTES } from './http/forward.ts';
 import type { GuardPolicy } from './http/guard.ts';
 import { listenOnPort, listenOnSocket } from './http/listen.ts';
 import type { Places } from './http/locate.ts';
+import { restoreOn } from './http/restore-call.ts';
 import { createRoutes } from './http/routes.ts';
 import { createListener, type Listener } from './http/server.ts';
 import { UpstreamAgents } from './http/upstream-agents.ts';
@@ -21,13 +24,18 @@ import { type CgroupProbe, cgroupWords, probeCgroups } from './launch/cgroup-pro
 import { checkSocketPath, ensureRuntimeDir, ensureStateDir, socketPathFor } from './launch/directories.ts';
 import { askIdentity, readBootId } from './launch/identity.ts';
 import { rotateIfLarge } from './launch/log-files.ts';
+import type { Launcher } from './launch/launcher.ts';
 import { createProcessLauncher } from './launch/process.ts';
 import { acquireStateLock, type StateLock } from './store/lock.ts';
 import { openStore } from './store/open.ts';
 import type { Store } from './store/store.ts';
 import { recordAnswer } from './supervise/answer-recorder.ts';
 import { feedFollower } from './supervise/feed.ts';
+import { createFlightRecorder, type FlightRecorder } from './supervise/flight-recorder.ts';
+import { recoverLostDaemons } from './supervise/lost-daemons.ts';
+import { Maintenance } from './supervise/maintenance.ts';
 import { createRecorder, type Recorder } from './supervise/recorder.ts';
+import { Restorer } from './supervise/restorer.ts';
 import { SessionAdmission } from './supervise/session-admission.ts';
 import { createSupervisor, type Supervisor } from './supervise/supervisor.ts';
 import { WorkspaceRegistry } from './supervise/workspace-registry.ts';
@@ -41,6 +49,8 @@ const MAX_ANSWER_BYTES = 24 * 1024 * 1024;
 /** Well under a daemon's keep-alive timeout, so that no request goes out on a connection about to close. */
 const UPSTREAM_IDLE_MS = 30_000;
 const UNDO_TIMEOUT_MS = 5000;
+/** Rows that a listing from the store looks at; the oldest beyond it are found by load alone. */
+const MAX_LISTED = 5000;
 const KEPT_LOGS = 2;
 /** For the last bytes of streams that end when the daemons are left running. */
 const LEAVE_GRACE_MS = 500;
@@ -83,8 +93,13 @@ export class Coordinator {
   readonly #cgroups: CgroupProbe;
   readonly #lock: StateLock;
   readonly #store: Store;
+  readonly #launcher: Launcher;
+  readonly #buryLost: () => Promise<void>;
   readonly #recorder: Recorder;
+  readonly #flight: FlightRecorder;
   readonly #supervisor: Supervisor;
+  readonly #restorer: Restorer;
+  readonly #maintenance: Maintenance;
   readonly #apiDocument: ApiDocument;
   readonly #agents = new UpstreamAgents(UPSTREAM_IDLE_MS);
   readonly #forwarder: Forwarder;
@@ -103,18 +118,28 @@ export class Coordinator {
     this.#runtimeDir = runtimeDir;
     this.#adminPath = adminPath;
     mkdirSync(join(stateDir, 'logs'), { recursive: true, mode: 0o700 });
-    this.#cgroups = config.usesCgroups ? probeCgroups() : { isUsable: false, why: '--no-cgroups is set' };
+    this.#cgroups = config.usesCgroups ? probeCgroups() : { isUsable: false, why: '--without-cgroups is set' };
     this.#lock = acquireStateLock(stateDir, { pid: process.pid, adminPath });
-    this.#store = openStore({ path: join(stateDir, DATABASE_FILE), clock: systemClock, log });
-    this.#recorder = createRecorder({ store: this.#store, log, settings: config.supervise });
-    this.#supervisor = this.#makeSupervisor();
-    this.#forwarder = createForwarder({
-      agents: this.#agents,
+    this.#store = openStore({
+      path: join(stateDir, DATABASE_FILE),
       clock: systemClock,
       log,
-      maxFrameBytes: MAX_FRAME_BYTES,
-      streamEnd: { retryAfterMs: config.limits.retryHintMs, isResumable: false },
+      retention: config.retention,
     });
+    this.#launcher = this.#makeLauncher();
+    this.#buryLost = recoverLostDaemons({
+      store: this.#store,
+      launcher: this.#launcher,
+      clock: systemClock,
+      log,
+    });
+    this.#recorder = createRecorder({
+      store: this.#store,
+      clock: systemClock,
+      log,
+      settings: config.supervise,
+    });
+    this.#flight = createFlightRecorder({ store: this.#store, clock: systemClock, log });
     const registry = new WorkspaceRegistry({
       workspaces: config.workspaces,
       roots: config.roots,
@@ -122,9 +147,28 @@ export class Coordinator {
       clock: systemClock,
       log,
     });
+    this.#supervisor = this.#makeSupervisor();
+    this.#restorer = this.#makeRestorer(registry);
+    this.#maintenance = new Maintenance({
+      store: this.#store,
+      log,
+      fleet: this.#supervisor,
+      restoreAll: (workspaceId) => this.#restorer.restoreAll(workspaceId),
+      workspaceById: (id) => registry.byId(id),
+    });
+    this.#forwarder = createForwarder({
+      agents: this.#agents,
+      clock: systemClock,
+      log,
+      maxFrameBytes: MAX_FRAME_BYTES,
+      streamEnd: (workspaceId) => ({
+        retryAfterMs: config.limits.retryHintMs,
+        isResumable: this.#store.daemons.latest(workspaceId)?.canLoad === 1,
+      }),
+    });
     const admin = this.#adminRouter(registry);
     this.#listener = this.#makeListener(registry, admin);
-    this.#admin = createAdminServer(this.#adminRouter(registry), systemClock, log);
+    this.#admin = createAdminServer(this.#ownAdminRouter(registry), systemClock, log);
   }
 
   /**
@@ -148,7 +192,7 @@ export class Coordinator {
    * @throws Error (EADDRINUSE and kin) when an address cannot be bound; nothing is left running then.
    */
   async start(): Promise<void> {
-    const adopted = this.#supervisor.adoptAll();
+    const adopted = Promise.all([this.#supervisor.adoptAll(), this.#buryLost()]);
     this.#apiDocument
       .bytes()
       .catch((error: unknown) => this.#o.log.warn({ err: error }, 'cannot load the API description'));
@@ -163,6 +207,7 @@ export class Coordinator {
       throw error;
     }
     await adopted;
+    this.#restorer.resume();
   }
 
   /** Ends the daemons, then everything else, within the configured time. Idempotent. */
@@ -178,6 +223,7 @@ export class Coordinator {
 
   /** Closes this coordinator and leaves the daemons running for the next one. */
   async leave(): Promise<void> {
+    this.#restorer.stop();
     await this.#listener.close(LEAVE_GRACE_MS);
     await this.#supervisor.detach();
     await this.#closeRest();
@@ -199,28 +245,33 @@ export class Coordinator {
     this.#lock.release();
   }
 
-  #makeSupervisor(): Supervisor {
-    const { config, log, daemonCommand, daemonEnv } = this.#o;
-    const bootId = readBootId();
-    const cgroups = this.#cgroups.isUsable ? this.#cgroups.cgroups : undefined;
+  #makeLauncher(): Launcher {
+    const { log, daemonCommand, daemonEnv: env } = this.#o;
     log.info({ cgroups: cgroupWords(this.#cgroups) }, 'process trees');
+    return createProcessLauncher({
+      daemonCommand,
+      runtimeDir: this.#runtimeDir,
+      env,
+      clock: systemClock,
+      log,
+      bootId: readBootId(),
+      cgroups: this.#cgroups.isUsable ? this.#cgroups.cgroups : undefined,
+    });
+  }
+
+  #makeSupervisor(): Supervisor {
+    const { config, log } = this.#o;
     return createSupervisor({
       store: this.#store,
-      launcher: createProcessLauncher({
-        daemonCommand,
-        env: daemonEnv,
-        clock: systemClock,
-        log,
-        bootId,
-        cgroups,
-      }),
+      launcher: this.#launcher,
       clock: systemClock,
       log,
       settings: config.supervise,
       recorder: this.#recorder,
+      flight: this.#flight,
       followFeed: feedFollower({ clock: systemClock, log, settings: config.supervise }),
       askIdentity: (at, timeoutMs) => askIdentity(at.socketPath, at.secret, timeoutMs).catch(() => undefined),
-      bootId,
+      bootId: readBootId(),
       layoutOf: (workspace, incarnation) => ({
         socketPath: socketPathFor(this.#runtimeDir, incarnation),
         logPath: join(this.#stateDir, 'logs', `${workspace.id}.log`),
@@ -235,10 +286,27 @@ export class Coordinator {
           logLevel: config.logLevel,
         },
       }),
+      onRestorable: (workspaceId) => this.#restorer.restoreAll(workspaceId),
+      endStreams: (workspaceId) => this.#forwarder.endStreams('its daemon ends in order', workspaceId),
       rotateLogs: (paths) => {
         for (const path of paths) rotateIfLarge(path, config.maxLogBytes, KEPT_LOGS);
       },
       random: Math.random,
+    });
+  }
+
+  #makeRestorer(registry: WorkspaceRegistry): Restorer {
+    const { config, log } = this.#o;
+    const client = createDaemonClient(this.#agents, MAX_ANSWER_BYTES);
+    return new Restorer({
+      store: this.#store,
+      recorder: this.#recorder,
+      fleet: () => this.#supervisor,
+      workspaceById: (id) => registry.byId(id),
+      restoreOn: (endpoint, request, signal) => restoreOn(client, endpoint, request, signal),
+      clock: systemClock,
+      log,
+      settings: config.supervise,
     });
   }
 
@@ -248,9 +316,16 @@ export class Coordinator {
     return path;
   }
 
+  /** The admin socket's: whoever can open that is this user, whose files may be written. */
+  #ownAdminRouter(registry: WorkspaceRegistry): Router {
+    const router = this.#adminRouter(registry);
+    addBackup(router, { store: this.#store, clock: systemClock, log: this.#o.log });
+    return router;
+  }
+
   #adminRouter(registry: WorkspaceRegistry): Router {
     const { version, config, log, requestStop } = this.#o;
-    return createAdminRouter({
+    const router = createAdminRouter({
       version,
       config: { ...config, cgroups: cgroupWords(this.#cgroups) },
       book: registry,
@@ -261,13 +336,31 @@ export class Coordinator {
       requestStop,
       log,
     });
+    addWhy(router, {
+      book: registry,
+      fleet: this.#supervisor,
+      store: this.#store,
+      flight: this.#flight,
+      clock: systemClock,
+    });
+    return router;
   }
 
   #makeListener(registry: WorkspaceRegistry, admin: Router): Listener {
     const { config, log, version } = this.#o;
     const { limits } = config;
     const visits: Visits = new WeakMap();
-    const places: Places = { book: registry, index: this.#recorder, fleet: this.#supervisor };
+    const places: Places = {
+      book: registry,
+      index: this.#recorder,
+      fleet: this.#supervisor,
+      resting: {
+        bring: (sessionId, signal) => this.#restorer.bring(sessionId, signal),
+        await: (sessionId, signal) => this.#restorer.await(sessionId, signal),
+        close: (sessionId) => this.#recorder.rest(sessionId, 'closed', 'client_close'),
+      },
+      holdOf: (workspaceId, routeClass) => this.#maintenance.holdOf(workspaceId, routeClass),
+    };
     const policy = () => this.#policy();
     const routes = createRoutes({
       visits,
@@ -282,13 +375,21 @@ export class Coordinator {
         clock: systemClock,
         log,
         undoTimeoutMs: UNDO_TIMEOUT_MS,
+        slotSleeper: (id) =>
+          this.#store.sessions.open(id).find(({ isDefault, state }) => isDefault && state !== 'live')
+            ?.sessionId,
         admission: new SessionAdmission({
           maxTotalSessions: limits.maxTotalSessions,
           countLive: () => this.#store.sessions.countLive(),
           hasDefault: (id) => this.#store.sessions.live(id).some(({ isDefault }) => isDefault),
         }),
       },
-      rows: this.#store.sessions,
+      rows: {
+        get: this.#store.sessions.get,
+        listed: (id) => this.#store.sessions.newest(id, MAX_LISTED),
+        countLive: this.#store.sessions.countLive,
+        clients: this.#store.sessions.clients,
+      },
       apiDocument: this.#apiDocument,
       fleet: this.#supervisor,
       facts: {

@@ -24,9 +24,18 @@ const runtime: Runtime = {
   runtimeBases: runtimeBases(process.env),
   openapiPath: fileURLToPath(new URL('../openapi.json', import.meta.url)),
   createLog: (level) => createLog('coordinator', level),
-  say: (text) => writeSync(2, text),
+  say,
   print: (text) => writeSync(1, text),
 };
+
+/** A terminal that is gone or a disk that is full takes no words, which is no reason to end. */
+function say(text: string): void {
+  try {
+    writeSync(2, text);
+  } catch {
+    // There is nowhere left to say it.
+  }
+}
 
 function exitCodeOf(error: unknown): ExitCode {
   if (error instanceof CommandError) return error.exitCode;

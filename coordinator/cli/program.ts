@@ -11,6 +11,7 @@ import {
   SUPERVISION_FLAGS,
 } from '../flags.ts';
 import type { AdminTarget } from './admin-place.ts';
+import { backup } from './backup.ts';
 import { demo } from './demo.ts';
 import { doctor } from './doctor.ts';
 import { EXIT, type ExitCode } from './exit-codes.ts';
@@ -20,6 +21,7 @@ import { start } from './start.ts';
 import { status } from './status.ts';
 import { stop } from './stop.ts';
 import { sweep } from './sweep.ts';
+import { why } from './why.ts';
 
 const STOP_WAIT_MS = 60_000;
 
@@ -98,6 +100,7 @@ function commands(runtime: Runtime, env: NodeJS.ProcessEnv, ended: (code: ExitCo
       };
       ended(await doctor(targetOf(flags), options, runtime));
     });
+  addRecords(program, targetOf, runtime);
   program
     .command('demo')
     .description('try it out: two scratch workspaces and the built-in demo agent')
@@ -107,6 +110,26 @@ function commands(runtime: Runtime, env: NodeJS.ProcessEnv, ended: (code: ExitCo
     .description('print the version')
     .action(() => runtime.print(`${runtime.version}\n`));
   return program;
+}
+
+/** The commands that read what the running coordinator has written down. */
+function addRecords(program: Command, targetOf: (flags: FlagValues) => AdminTarget, runtime: Runtime): void {
+  withStateDir(program.command('why').description('tell the state of a workspace, and what led to it'))
+    .argument('<workspace>', 'directory or id')
+    .option('--json', 'print JSON, with every event in full')
+    .option('--limit <N>', 'events that are told, the newest (50)')
+    .action((workspace: string, _options, command: Command) => {
+      const flags = flagValues(command);
+      const limit = flags.limit === undefined ? undefined : wholeNumber('limit', String(flags.limit), 1);
+      return why(targetOf(flags), workspace, { isJson: flags.json === true, limit }, runtime);
+    });
+  withStateDir(
+    program.command('backup').description('copy the database of the running coordinator, without secrets'),
+  )
+    .argument('<file>', 'the copy; must not exist')
+    .action((file: string, _options, command: Command) =>
+      backup(targetOf(flagValues(command)), file, runtime),
+    );
 }
 
 function withConfigFlags(command: Command): Command {

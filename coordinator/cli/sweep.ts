@@ -4,13 +4,15 @@ import { join } from 'node:path';
 import { systemClock } from '../../daemon/contract/clock.ts';
 import { DATABASE_FILE } from '../app.ts';
 import type { SweepConfig } from '../config.ts';
-import { findStateDir } from '../launch/directories.ts';
+import { probeCgroups } from '../launch/cgroup-probe.ts';
+import { findStateDir, runtimeDirOf } from '../launch/directories.ts';
 import { readBootId } from '../launch/identity.ts';
 import type { DaemonMark } from '../launch/launcher.ts';
 import { createProcessLauncher } from '../launch/process.ts';
 import { acquireStateLock } from '../store/lock.ts';
 import { openStore } from '../store/open.ts';
 import type { DaemonRow } from '../store/store.ts';
+import { recoverLostDaemons } from '../supervise/lost-daemons.ts';
 import type { Runtime } from './runtime.ts';
 
 /** @throws StateDirLocked while a coordinator runs on the state directory; SchemaTooNew, UnusablePath. */
@@ -24,9 +26,20 @@ export async function sweep(config: SweepConfig, runtime: Runtime): Promise<void
   const log = runtime.createLog(config.logLevel);
   const store = openStore({ path: join(stateDir, DATABASE_FILE), clock: systemClock, log });
   const bootId = readBootId();
+  const probe = probeCgroups();
+  const cgroups = probe.isUsable ? probe.cgroups : undefined;
   const { daemonCommand, daemonEnv: env } = runtime;
-  const launcher = createProcessLauncher({ daemonCommand, env, clock: systemClock, log, bootId });
+  const launcher = createProcessLauncher({
+    daemonCommand,
+    runtimeDir: runtimeDirOf({ ...runtime.runtimeBases, uid: process.getuid?.() ?? 0, stateDir }),
+    env,
+    clock: systemClock,
+    log,
+    bootId,
+    cgroups,
+  });
   try {
+    await recoverLostDaemons({ store, launcher, clock: systemClock, log })();
     for (const row of store.daemons.unended()) {
       const found = await launcher.adopt(markOf(row));
       if (found.verdict === 'unverifiable') {
@@ -39,7 +52,7 @@ export async function sweep(config: SweepConfig, runtime: Runtime): Promise<void
         code: exit?.code ?? null,
         signal: exit?.signal ?? null,
         reason: 'swept',
-        sessionReason: 'daemon_stopped',
+        kind: 'stopped',
       });
       runtime.say(`${found.verdict === 'alive' ? 'ended' : 'was gone'}: ${row.incarnation}\n`);
     }

@@ -1,6 +1,7 @@
 // A daemon's life: states, events, and the one table that says what follows. Pure; effects are names that
 // supervise/cell.ts maps to one method each.
 import type { Verdict } from './restart-policy.ts';
+import type { DaemonEndKind } from './session.ts';
 
 export type State = 'stopped' | 'starting' | 'ready' | 'draining' | 'stopping' | 'backoff' | 'failed';
 
@@ -19,7 +20,12 @@ type WorkspaceEvent =
   /** Somebody needs the daemon. `isCoolOffOver` matters in `failed` only. */
   | { readonly type: 'demand'; readonly isCoolOffOver: boolean }
   /** `drainMs` is how long turns under way may go on. */
-  | { readonly type: 'stop'; readonly reason: string; readonly drainMs: number }
+  | {
+      readonly type: 'stop';
+      readonly reason: string;
+      readonly kind: Exclude<DaemonEndKind, 'died' | 'idle'>;
+      readonly drainMs: number;
+    }
   /** An operator clears `backoff` or `failed`. */
   | { readonly type: 'reset' }
   | { readonly type: 'backoff_over' }

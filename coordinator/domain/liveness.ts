@@ -1,4 +1,44 @@
-// When a daemon counts as frozen. One slow answer is not death, and neither is a feed that stalls while the daemon answers.
+// When a daemon counts as frozen. One slow answer is not death, and neither is a feed that stalls while the daemon answers:
+// it takes missing beats and an unanswered question. Time comes from a clock that does not jump.
+
+interface Threshold {
+  /** Milliseconds, or a count where the name says so. */
+  readonly fallback: number;
+  readonly meaning: string;
+}
+
+/** Every threshold of this decision. The period of the beats is the daemon's own limit, `feedBeatMs` (5000). */
+export const LIVENESS_THRESHOLDS = {
+  beatTimeoutFactor: {
+    fallback: 4,
+    meaning: 'beat periods that may pass in silence before a daemon is asked',
+  },
+  livenessPeriodMs: {
+    fallback: 5000,
+    meaning: 'period in which silence is looked for',
+  },
+  probeTimeoutMs: {
+    fallback: 5000,
+    meaning: 'time to answer when asked; a daemon that does not is frozen, and is ended',
+  },
+} as const satisfies Record<string, Threshold>;
+
+export type LivenessThresholds = Readonly<Record<keyof typeof LIVENESS_THRESHOLDS, number>>;
+
+/**
+ * The longest time from a freeze to its discovery. A look takes as long as the slowest daemon's answer and none begins
+ * meanwhile, so a second frozen daemon may have to wait for the first.
+ */
+export function detectionBoundMs(beatMs: number, thresholds: LivenessThresholds): number {
+  const { beatTimeoutFactor, livenessPeriodMs, probeTimeoutMs } = thresholds;
+  return beatMs * beatTimeoutFactor + probeTimeoutMs + livenessPeriodMs + probeTimeoutMs;
+}
+
+/** How long an event loop may stand still and never be taken for frozen, whatever it is asked meanwhile. */
+export function toleratedPauseMs(beatMs: number, { beatTimeoutFactor }: LivenessThresholds): number {
+  // The beat before the pause may be a whole period old when it begins.
+  return beatMs * (beatTimeoutFactor - 1);
+}
 
 export interface Heard {
   /** Since the last beat (or since the feed was first asked for). */

@@ -1,13 +1,19 @@
 // Where a request goes, from its method, its raw URL and one header: pure, no look-ups. A path is split as it came;
 // only what selects a workspace or a session is percent-decoded, and that exactly once.
 
-/** What happens to a request of the class while the workspace's daemon is not running. */
-export type WhenStopped = 'wake' | 'store' | '204' | '404' | '503';
+/**
+ * What happens to a request of the class while nobody has what it asks for: the workspace's daemon is not running, or the
+ * session sleeps. `wake` starts the daemon and brings the session back first. A session that is coming back by itself is
+ * waited for by all but the 204s.
+ */
+export type WhenStopped = 'wake' | 'store' | '204' | '404';
 
 interface RouteClassSpec {
   readonly whenStopped: WhenStopped;
   /** `either`: the daemon while it runs, else the coordinator from its store. */
   readonly answeredBy: 'coordinator' | 'daemon' | 'either';
+  /** New work: refused while the workspace is drained. */
+  readonly isWork?: true;
   readonly routes: readonly string[];
 }
 
@@ -23,13 +29,53 @@ export const ROUTE_CLASSES = {
   admin: { whenStopped: 'store', answeredBy: 'coordinator', routes: ['* /admin/*'] },
   workspace_add: { whenStopped: 'store', answeredBy: 'coordinator', routes: ['POST /workspaces'] },
   workspace_remove: { whenStopped: 'store', answeredBy: 'coordinator', routes: ['DELETE /workspaces/:ws'] },
-  session_create: { whenStopped: 'wake', answeredBy: 'coordinator', routes: ['POST /session'] },
+  session_create: { whenStopped: 'wake', answeredBy: 'coordinator', isWork: true, routes: ['POST /session'] },
+  session_load: {
+    whenStopped: 'wake',
+    answeredBy: 'coordinator',
+    isWork: true,
+    routes: ['POST /session/:id/load', 'POST /session/:id/resume', 'POST /session/:id/branch'],
+  },
   session_list: {
     whenStopped: 'store',
     answeredBy: 'either',
     routes: ['GET /workspace/:ws/sessions', 'GET /workspaces/:ws/sessions'],
   },
-  session: { whenStopped: '404', answeredBy: 'daemon', routes: ['* /session/:id', '* /session/:id/*'] },
+  session_prompt: {
+    whenStopped: 'wake',
+    answeredBy: 'daemon',
+    isWork: true,
+    routes: ['POST /session/:id/prompt', 'POST /session/:id/continue'],
+  },
+  session_gesture: {
+    whenStopped: 'wake',
+    answeredBy: 'daemon',
+    routes: [
+      'POST /session/:id/model',
+      'POST /session/:id/approval-mode',
+      'POST /session/:id/config-option',
+      'POST /session/:id/language',
+      'POST /session/:id/recap',
+      'POST /session/:id/btw',
+      'POST /session/:id/rewind',
+      'POST /session/:id/generate',
+      'PATCH /session/:id/metadata',
+    ],
+  },
+  /** Reads of what is on disk: they need the daemon, but not the session. */
+  session_history: {
+    whenStopped: 'wake',
+    answeredBy: 'daemon',
+    routes: ['GET /session/:id/transcript', 'GET /session/:id/turn-index', 'GET /session/:id/export'],
+  },
+  session_status: { whenStopped: 'store', answeredBy: 'either', routes: ['GET /session/:id/status'] },
+  session_leave: {
+    whenStopped: '204',
+    answeredBy: 'daemon',
+    routes: ['POST /session/:id/detach', 'POST /session/:id/cancel'],
+  },
+  session_close: { whenStopped: '204', answeredBy: 'daemon', routes: ['DELETE /session/:id'] },
+  session: { whenStopped: '404', answeredBy: 'daemon', routes: ['* /session/:id/*'] },
   permission: { whenStopped: '404', answeredBy: 'daemon', routes: ['POST /permission/:requestId'] },
   workspace_qualified: {
     whenStopped: 'wake',
@@ -207,10 +253,20 @@ function sessionRoute(cut: Cut): Routing {
   const [, sessionId] = cut.text;
   if (sessionId === undefined)
     return cut.method === 'POST' ? routed(cut, 'session_create', fallback(cut)) : 'unknown';
-  const action = cut.raw.length === 3 ? `${cut.method} ${cut.raw[2]}` : '';
+  const action = cut.raw.length <= 3 ? `${cut.method} ${cut.raw[2] ?? ''}` : '';
   const relay = action === 'GET events' ? 'events' : action === 'POST generate' ? 'stream' : 'plain';
-  return routed(cut, 'session', { by: 'session', sessionId }, relay);
+  return routed(cut, SESSION_ACTIONS.get(action) ?? 'session', { by: 'session', sessionId }, relay);
 }
+
+/** `METHOD action` -> class, read off the table's patterns; an action that is in none of them is `session`. */
+const SESSION_ACTIONS: ReadonlyMap<string, RouteClass> = new Map(
+  Object.entries(ROUTE_CLASSES).flatMap(([name, { routes }]) =>
+    routes.flatMap((pattern) => {
+      const match = /^([A-Z]+) \/session\/:id(?:\/([\w-]+))?$/.exec(pattern);
+      return match === null ? [] : [[`${match[1]} ${match[2] ?? ''}`, name as RouteClass] as const];
+    }),
+  ),
+);
 
 function permissionRoute(cut: Cut): Routing {
   const [, requestId] = cut.text;

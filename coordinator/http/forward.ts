@@ -31,8 +31,8 @@ export interface Forwarder {
    * @throws ApiError 413 or 400 for a body that is refused by its head alone; nothing has been written then.
    */
   forward(req: IncomingMessage, res: ServerResponse, spec: ForwardSpec): void;
-  /** Ends every open event stream in order, at a frame boundary. Returns how many there were. */
-  endStreams(reason: string): number;
+  /** Ends every open event stream (of the workspace) in order, at a frame boundary. Returns how many there were. */
+  endStreams(reason: string, workspaceId?: string): number;
 }
 
 export interface ForwardDeps {
@@ -41,7 +41,8 @@ export interface ForwardDeps {
   readonly log: Log;
   /** Largest unfinished frame that is held back. */
   readonly maxFrameBytes: number;
-  readonly streamEnd: StreamEndPolicy;
+  /** What clients of a workspace's dead daemon may expect. */
+  readonly streamEnd: (workspaceId: string) => StreamEndPolicy;
 }
 
 /** The stock client's own bound of an unread frame. */
@@ -59,7 +60,8 @@ interface Passage {
 
 export function createForwarder(deps: ForwardDeps): Forwarder {
   const passages = new WeakMap<object, Passage>();
-  const streams = new Set<OpenStream>();
+  /** Open event streams and the workspace that each belongs to. */
+  const streams: Streams = new Map();
   const proxy = httpProxy.createProxyServer({ toProxy: true, selfHandleResponse: true });
   // Per-request callbacks answer every failure; without a listener the library would throw.
   proxy.on('error', (error) => deps.log.debug({ err: error }, 'proxy error'));
@@ -102,16 +104,18 @@ export function createForwarder(deps: ForwardDeps): Forwarder {
       );
       view.feedFrom(req);
     },
-    endStreams(reason) {
-      const open = [...streams];
-      for (const stream of open) stream.endPlainly();
+    endStreams(reason, workspaceId) {
+      const open = [...streams].filter(([, owner]) => workspaceId === undefined || owner === workspaceId);
+      for (const [stream] of open) stream.endPlainly();
       if (open.length > 0) deps.log.info({ streams: open.length, reason }, 'event streams ended');
       return open.length;
     },
   };
 }
 
-function relay(deps: ForwardDeps, streams: Set<OpenStream>, passage: Passage, answer: IncomingMessage): void {
+type Streams = Map<OpenStream, string>;
+
+function relay(deps: ForwardDeps, streams: Streams, passage: Passage, answer: IncomingMessage): void {
   const { res, spec } = passage;
   passage.isAnswered = true;
   // A refusal (413) may have gone out while the daemon was answering.
@@ -129,11 +133,11 @@ function relay(deps: ForwardDeps, streams: Set<OpenStream>, passage: Passage, an
     terminalFrame: (kind, head) =>
       spec.relay === 'stream'
         ? generationErrorFrame(kind, head)
-        : streamErrorFrame(kind, deps.streamEnd, deps.clock.nowMs()),
+        : streamErrorFrame(kind, deps.streamEnd(spec.endpoint.workspaceId), deps.clock.nowMs()),
     onEnd: () => streams.delete(stream),
   };
   const stream = relayEvents(answer, res, relaySpec);
-  streams.add(stream);
+  streams.set(stream, spec.endpoint.workspaceId);
 }
 
 function unreachable(deps: ForwardDeps, passage: Passage, error: Error): void {

@@ -1,15 +1,38 @@
-// From a route to the workspace that answers it, and to the daemon's endpoint by the class's rule for stopped daemons.
-import { fail, failPlain } from '../../daemon/contract/errors.ts';
-import { sessionKey } from '../../daemon/contract/wire.ts';
-import { ROUTE_CLASSES, type Route } from '../domain/routing.ts';
-import type { Endpoint, Fleet, SessionIndex, WorkspaceKey } from '../supervise/fleet.ts';
+// From a route to who answers it: a daemon's endpoint, the coordinator itself, or nobody because there is nothing to do.
+// What happens while a daemon is stopped or a session sleeps is the route class's rule; this file carries it out.
+import { ApiError, fail, failPlain } from '../../daemon/contract/errors.ts';
+import { ROUTE_CLASSES, type Route, type RouteClass } from '../domain/routing.ts';
+import type { Endpoint, Fleet, SessionIndex, SessionPlace, WorkspaceKey } from '../supervise/fleet.ts';
 import { bySelector, mismatch, primaryOf, type WorkspaceBook } from './workspace-book.ts';
+
+/** Sessions that no daemon has, as this side may ask for them. Implemented by supervise/restorer.ts. */
+export interface Resting {
+  /** Brings a session back now. @throws ApiError; the signal's reason. */
+  bring(sessionId: string, signal: AbortSignal): Promise<void>;
+  /** Waits a while for one that is coming back. @throws ApiError 503; the signal's reason. */
+  await(sessionId: string, signal: AbortSignal): Promise<void>;
+  /** Closes one for a client. @throws ApiError 507. */
+  close(sessionId: string): void;
+}
 
 export interface Places {
   readonly book: WorkspaceBook;
   readonly index: SessionIndex;
-  readonly fleet: Pick<Fleet, 'ensureReady' | 'endpointOf'>;
+  readonly fleet: Pick<Fleet, 'ensureReady' | 'attend' | 'endpointOf'>;
+  readonly resting: Resting;
+  /** Why the workspace takes no new work; undefined when it does. */
+  readonly holdOf: (workspaceId: string, routeClass: RouteClass) => string | undefined;
 }
+
+export type Destination =
+  | { readonly kind: 'daemon'; readonly endpoint: Endpoint }
+  /** One of the coordinator's own routes. */
+  | { readonly kind: 'own' }
+  /** Nothing is left to do: 204. */
+  | { readonly kind: 'done' };
+
+const OWN: Destination = { kind: 'own' };
+const DONE: Destination = { kind: 'done' };
 
 /**
  * The workspace of a route. Starts nothing.
@@ -18,7 +41,7 @@ export interface Places {
 export function workspaceOf(places: Places, route: Route): WorkspaceKey {
   const { book } = places;
   const { select } = route;
-  const fence = route.within === undefined ? undefined : bySelector(book, route.within, false);
+  const fence = fenceOf(places, route);
   const isOutside = (chosen: WorkspaceKey) => fence !== undefined && fence.id !== chosen.id;
   switch (select.by) {
     case 'selector': {
@@ -27,7 +50,8 @@ export function workspaceOf(places: Places, route: Route): WorkspaceKey {
       return chosen;
     }
     case 'session': {
-      const owner = idToWorkspace(book, places.index.workspaceOf(sessionKey(select.sessionId)));
+      const ownerId = places.index.ownerOf(select.sessionId);
+      const owner = ownerId === undefined ? undefined : book.byId(ownerId);
       if (owner === undefined || isOutside(owner)) throw sessionNotFound(select.sessionId);
       return owner;
     }
@@ -42,33 +66,114 @@ export function workspaceOf(places: Places, route: Route): WorkspaceKey {
   }
 }
 
-function idToWorkspace(book: WorkspaceBook, id: string | undefined): WorkspaceKey | undefined {
-  return id === undefined ? undefined : book.byId(id);
+/** The workspace of a `/w/:ws` prefix, whatever else the route selects. */
+export function fenceOf(places: Places, route: Route): WorkspaceKey | undefined {
+  return route.within === undefined ? undefined : bySelector(places.book, route.within, false);
 }
 
 /**
- * The endpoint that a forwarded route goes to, waking the daemon where the route's class says so.
- * @throws ApiError as `workspaceOf`, as `Fleet.ensureReady`, or the class's refusal while no daemon is ready.
+ * Who answers the route, after waking what its class wakes.
+ * @throws ApiError as `workspaceOf`, as `Fleet.ensureReady`, the class's refusal, 503 `workspace_draining`.
  */
-export function endpointFor(places: Places, route: Route, signal: AbortSignal): Promise<Endpoint> | Endpoint {
+export function destinationOf(
+  places: Places,
+  route: Route,
+  signal: AbortSignal,
+): Promise<Destination> | Destination {
+  const spec = ROUTE_CLASSES[route.class];
+  if (spec.answeredBy === 'coordinator') return OWN;
   const workspace = workspaceOf(places, route);
-  if (ROUTE_CLASSES[route.class].whenStopped === 'wake') return places.fleet.ensureReady(workspace, signal);
+  if ('isWork' in spec) refuseHeld(places, workspace, route.class);
   const endpoint = places.fleet.endpointOf(workspace.id);
-  if (endpoint !== undefined) return endpoint;
-  // An open question lives in its daemon's memory: without the daemon there is none.
-  if (route.select.by === 'request') throw requestNotFound(route.select.requestId);
-  throw fail('workspace_runtime_unavailable', 'The daemon of this workspace is not running right now.', {
-    workspaceCwd: workspace.path,
+  if (route.select.by === 'session')
+    return ofSession(places, route, route.select.sessionId, workspace, signal);
+  if (endpoint !== undefined) return { kind: 'daemon', endpoint };
+  if (spec.answeredBy === 'either') return OWN;
+  if (spec.whenStopped === 'wake') return toDaemon(places.fleet.ensureReady(workspace, signal));
+  return notRunning(places, route, workspace, signal);
+}
+
+/** @throws ApiError 503 `workspace_draining`. */
+export function refuseHeld(places: Places, workspace: WorkspaceKey, routeClass: RouteClass): void {
+  const reason = places.holdOf(workspace.id, routeClass);
+  if (reason === undefined) return;
+  throw fail('workspace_draining', `The workspace takes no new work: ${reason}`, {
     workspaceId: workspace.id,
+    workspaceCwd: workspace.path,
+    reason,
   });
 }
 
-function sessionNotFound(sessionId: string): Error {
+function ofSession(
+  places: Places,
+  route: Route,
+  sessionId: string,
+  workspace: WorkspaceKey,
+  signal: AbortSignal,
+): Promise<Destination> | Destination {
+  const place = places.index.find(sessionId);
+  if (route.class === 'session_history') return toDaemon(places.fleet.ensureReady(workspace, signal));
+  if (place === undefined) throw sessionNotFound(sessionId);
+  if (place.state !== 'live') return ofResting(places, route, sessionId, place.state, workspace, signal);
+  const endpoint = places.fleet.endpointOf(workspace.id);
+  if (endpoint !== undefined) return { kind: 'daemon', endpoint };
+  // Live with a daemon that is being taken over, or that ends: then it is known soon what becomes of the session.
+  return toDaemon(places.fleet.attend(workspace, signal));
+}
+
+async function ofResting(
+  places: Places,
+  route: Route,
+  sessionId: string,
+  state: Exclude<SessionPlace['state'], 'live'>,
+  workspace: WorkspaceKey,
+  signal: AbortSignal,
+): Promise<Destination> {
+  const { whenStopped } = ROUTE_CLASSES[route.class];
+  if (whenStopped === '204') {
+    if (route.class === 'session_close') places.resting.close(sessionId);
+    return DONE;
+  }
+  if (whenStopped === 'wake') await places.resting.bring(sessionId, signal);
+  else if (state === 'restoring') await places.resting.await(sessionId, signal);
+  else if (whenStopped === 'store') return OWN;
+  else throw dormant(sessionId);
+  return toDaemon(places.fleet.ensureReady(workspace, signal));
+}
+
+async function toDaemon(endpoint: Promise<Endpoint>): Promise<Destination> {
+  return { kind: 'daemon', endpoint: await endpoint };
+}
+
+async function notRunning(
+  places: Places,
+  route: Route,
+  workspace: WorkspaceKey,
+  signal: AbortSignal,
+): Promise<Destination> {
+  try {
+    return await toDaemon(places.fleet.attend(workspace, signal));
+  } catch (error) {
+    // An open question lives in its daemon's memory: without the daemon there is none.
+    if (route.select.by === 'request' && error instanceof ApiError)
+      throw requestNotFound(route.select.requestId);
+    throw error;
+  }
+}
+
+function sessionNotFound(sessionId: string): ApiError {
   return fail('session_not_found', `No session with id "${sessionId.slice(0, 128)}"`, {
     sessionId: sessionId.slice(0, 128),
   });
 }
 
-function requestNotFound(requestId: string): Error {
+function dormant(sessionId: string): ApiError {
+  return fail('session_not_found', 'The session sleeps; a prompt, load or resume wakes it', {
+    sessionId,
+    dormant: true,
+  });
+}
+
+function requestNotFound(requestId: string): ApiError {
   return failPlain(404, 'No such permission request', { requestId: requestId.slice(0, 128) });
 }

@@ -4,22 +4,32 @@ import Router from '@koa/router';
 import type { Context } from 'koa';
 import { API_DOCUMENT_PATH, type ApiDocument } from '../../daemon/contract/api-document.ts';
 import type { Clock } from '../../daemon/contract/clock.ts';
+import { fail } from '../../daemon/contract/errors.ts';
 import { readJsonBody } from '../../daemon/contract/json-body.ts';
-import { CLIENT_ID_HEADER } from '../../daemon/contract/wire.ts';
+import { CLIENT_ID_HEADER, sessionKey } from '../../daemon/contract/wire.ts';
 import type { SessionRow } from '../store/store.ts';
 import type { Fleet } from '../supervise/fleet.ts';
 import type { GuardPolicy } from './guard.ts';
 import { requireTrusted } from './guard.ts';
 import { downstreamHeaders } from './headers.ts';
 import { workspaceOf } from './locate.ts';
-import { createSession, type SessionDeps } from './sessions.ts';
-import { type CapabilityFacts, capabilities, deepHealth, isDeep, sessionListing } from './views.ts';
+import { createSession, loadSession, type SessionDeps } from './sessions.ts';
+import {
+  type CapabilityFacts,
+  capabilities,
+  deepHealth,
+  isDeep,
+  sessionListing,
+  sessionView,
+} from './views.ts';
 import type { Visit, Visits } from './visit.ts';
 import { addWorkspace, removeWorkspace } from './workspaces.ts';
 
 /** What the listing needs of `Store.sessions`. */
 export interface SessionRows {
-  live(workspaceId?: string): readonly SessionRow[];
+  get(sessionId: string): SessionRow | undefined;
+  /** What a listing shows while no daemon can be asked, newest first. */
+  listed(workspaceId: string): readonly SessionRow[];
   countLive(workspaceId?: string): number;
   clients(sessionId: string): readonly unknown[];
 }
@@ -52,6 +62,12 @@ export function createRoutes(deps: RouteDeps): Router {
     ctx.body = await deps.apiDocument.bytes();
   });
   router.post('/session', (ctx) => postSession(deps, ctx));
+  router.post(['/session/:id/load', '/session/:id/resume', '/session/:id/branch'], (ctx) =>
+    postSession(deps, ctx, ctx.params.id),
+  );
+  router.get('/session/:id/status', (ctx) => {
+    ctx.body = restingStatus(deps, ctx);
+  });
   router.post('/workspaces', async (ctx) => {
     requireTrusted(deps.policy(), visitOf(deps, ctx.req).peer);
     ctx.body = await addWorkspace(book, await readJsonBody(ctx.req, deps.maxBodyBytes));
@@ -68,21 +84,36 @@ export function createRoutes(deps: RouteDeps): Router {
     const workspace = workspaceOf(deps.sessions.places, visitOf(deps, ctx.req).route);
     ctx.body = sessionListing(queryOf(ctx), {
       cwd: workspace.path,
-      rows: deps.rows.live(workspace.id),
+      rows: deps.rows.listed(workspace.id),
       clientCount: (sessionId) => deps.rows.clients(sessionId).length,
     });
   });
   return router;
 }
 
-async function postSession(deps: RouteDeps, ctx: Context): Promise<void> {
+/** Creates a session, or makes `sessionId` live. */
+async function postSession(deps: RouteDeps, ctx: Context, sessionId?: string): Promise<void> {
   const body = await readJsonBody(ctx.req, deps.maxBodyBytes);
   const clientId = ctx.req.headers[CLIENT_ID_HEADER];
   const headers = clientId === undefined ? {} : { [CLIENT_ID_HEADER]: clientId };
-  const answer = await createSession(deps.sessions, visitOf(deps, ctx.req), body, headers);
+  const visit = visitOf(deps, ctx.req);
+  const answer =
+    sessionId === undefined
+      ? await createSession(deps.sessions, visit, body, headers)
+      : await loadSession(deps.sessions, visit, sessionId, body, headers);
   ctx.status = answer.status;
   for (const [name, values] of downstreamHeaders(answer)) if (!ctx.res.hasHeader(name)) ctx.set(name, values);
   ctx.body = answer.body;
+}
+
+/** A session that no daemon has, from its row. */
+function restingStatus(deps: RouteDeps, ctx: Context): object {
+  const visit = visitOf(deps, ctx.req);
+  const workspace = workspaceOf(deps.sessions.places, visit.route);
+  const row = deps.rows.get(sessionKey(ctx.params.id ?? ''));
+  if (row === undefined) throw fail('session_not_found', 'No such session', { sessionId: ctx.params.id });
+  const clients = deps.rows.clients(row.sessionId).length;
+  return { ...sessionView(row, workspace.path, clients), dormant: row.state === 'dormant' };
 }
 
 function visitOf(deps: RouteDeps, req: IncomingMessage): Visit {

@@ -9,12 +9,11 @@ import { REQUEST_ID_HEADER } from '../../daemon/contract/feed.ts';
 import type { Limits } from '../../daemon/contract/limits.ts';
 import { type Log, truncated } from '../../daemon/contract/log.ts';
 import { acceptedRequestId } from '../../daemon/contract/wire.ts';
-import { ROUTE_CLASSES, type Route, type Routing, routeOf } from '../domain/routing.ts';
-import type { Endpoint } from '../supervise/fleet.ts';
+import { type Route, type Routing, routeOf } from '../domain/routing.ts';
 import { closeServer } from './close-server.ts';
 import type { Forwarder } from './forward.ts';
 import { admit, type GuardPolicy, peerOf, requireTrusted } from './guard.ts';
-import { endpointFor, type Places, workspaceOf } from './locate.ts';
+import { destinationOf, type Places } from './locate.ts';
 import { createOwnApp, type RequestHandler, sendUnknownRoute } from './own-app.ts';
 import { ClientGone, signalOf, type Visit, type Visits } from './visit.ts';
 
@@ -115,8 +114,13 @@ async function dispatch(
   req: IncomingMessage,
   res: ServerResponse,
 ): Promise<void> {
-  const endpoint = await daemonFor(deps.places, visit);
-  if (endpoint === undefined) {
+  const destination = await destinationOf(deps.places, visit.route, visit.signal);
+  if (destination.kind === 'done') {
+    req.resume();
+    res.writeHead(204).end();
+    return;
+  }
+  if (destination.kind === 'own') {
     deps.visits.set(req, visit);
     if (req.headers.expect !== undefined) res.writeContinue();
     // Less a /w prefix, so that one router serves both forms.
@@ -126,23 +130,11 @@ async function dispatch(
   }
   deps.forwarder.forward(req, res, {
     ...visit,
-    endpoint,
+    endpoint: destination.endpoint,
     path: visit.route.path,
     relay: visit.route.relay,
     bodyCapBytes: deps.limits.maxBodyBytes,
   });
-}
-
-/** The daemon that answers, or undefined where the coordinator does. */
-function daemonFor(places: Places, { route, signal }: Visit): Promise<Endpoint> | Endpoint | undefined {
-  switch (ROUTE_CLASSES[route.class].answeredBy) {
-    case 'coordinator':
-      return undefined;
-    case 'either':
-      return places.fleet.endpointOf(workspaceOf(places, route).id);
-    case 'daemon':
-      return endpointFor(places, route, signal);
-  }
 }
 
 /** @throws ApiError 400 for a malformed target. */

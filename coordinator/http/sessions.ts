@@ -1,4 +1,5 @@
-// POST /session: the one call whose answer waits until what it created is stored, so that nothing acknowledged is lost.
+// The calls that make a session live: create, load, resume, branch. Their answers wait until the session is stored, so that
+// nothing acknowledged is lost.
 import type { OutgoingHttpHeaders } from 'node:http';
 import { canonicalCwd } from '../../daemon/contract/canonical-path.ts';
 import type { Clock } from '../../daemon/contract/clock.ts';
@@ -11,9 +12,9 @@ import type { Endpoint, Fleet, WorkspaceKey } from '../supervise/fleet.ts';
 import type { SessionAdmission } from '../supervise/session-admission.ts';
 import type { DaemonAnswer, DaemonClient } from './daemon-client.ts';
 import { trustHeaders } from './headers.ts';
-import { type Places, workspaceOf } from './locate.ts';
+import { fenceOf, type Places, refuseHeld, workspaceOf } from './locate.ts';
 import { ClientGone, type Visit } from './visit.ts';
-import { mismatch } from './workspace-book.ts';
+import { mismatch, primaryOf } from './workspace-book.ts';
 
 /** What a create's answer shows of its session, for where the feed could not tell. */
 export interface ShownSession {
@@ -34,6 +35,8 @@ export interface SessionDeps {
   readonly fleet: Pick<Fleet, 'ensureReady' | 'stored'>;
   readonly daemon: DaemonClient;
   readonly admission: Pick<SessionAdmission, 'enter'>;
+  /** The session in the workspace's single slot that no daemon has now. */
+  readonly slotSleeper: (workspaceId: string) => string | undefined;
   readonly recorder: AnswerRecorder;
   readonly clock: Clock;
   readonly log: Log;
@@ -60,32 +63,101 @@ export async function createSession(
   clientHeaders: OutgoingHttpHeaders,
 ): Promise<DaemonAnswer> {
   const workspace = chosenWorkspace(deps.places, visit, body);
+  refuseHeld(deps.places, workspace, visit.route.class);
   const isSingle = body.sessionId === undefined && (body.sessionScope ?? 'single') === 'single';
+  if (isSingle) await wakeSlot(deps, workspace, visit);
   const leave = deps.admission.enter(workspace.id, { isSingle });
   try {
-    return await createIn(workspace, deps, visit, body, clientHeaders);
+    return await callAndKeep(
+      workspace,
+      deps,
+      visit,
+      '/session',
+      { ...body, cwd: workspace.path },
+      clientHeaders,
+    );
   } finally {
     leave();
   }
 }
 
-async function createIn(
+/**
+ * Loads, resumes or branches a session: in the workspace that `cwd` names, else where the session belongs, else in the
+ * primary one. A session that rests is brought back first, so that its old client ids and cursors hold.
+ * @throws ApiError as `createSession`, and 409 `session_workspace_conflict` when it is live in another workspace than `cwd`.
+ */
+export async function loadSession(
+  deps: SessionDeps,
+  visit: Visit,
+  sessionId: string,
+  body: JsonObject,
+  clientHeaders: OutgoingHttpHeaders,
+): Promise<DaemonAnswer> {
+  const { places } = deps;
+  const workspace = workspaceToLoadIn(places, visit, sessionId, body);
+  refuseHeld(places, workspace, visit.route.class);
+  const place = places.index.find(sessionId);
+  if (place !== undefined && place.state !== 'live') await places.resting.bring(sessionId, visit.signal);
+  const leave =
+    place === undefined ? deps.admission.enter(workspace.id, { isSingle: false }) : () => undefined;
+  try {
+    const named = body.cwd === undefined ? body : { ...body, cwd: workspace.path };
+    return await callAndKeep(workspace, deps, visit, visit.route.path, named, clientHeaders);
+  } finally {
+    leave();
+  }
+}
+
+function workspaceToLoadIn(places: Places, visit: Visit, sessionId: string, body: JsonObject): WorkspaceKey {
+  const place = places.index.find(sessionId);
+  const named = body.cwd === undefined ? undefined : chosenWorkspace(places, visit, body);
+  if (named !== undefined) {
+    const live = place?.state === 'live' ? places.book.byId(place.workspaceId) : undefined;
+    if (live !== undefined && live.id !== named.id)
+      throw fail('session_workspace_conflict', 'The session is live in another workspace', {
+        sessionId,
+        workspaceId: named.id,
+        workspaceCwd: named.path,
+        liveWorkspaceId: live.id,
+        liveWorkspaceCwd: live.path,
+      });
+    return named;
+  }
+  const ownerId = places.index.ownerOf(sessionId);
+  const owner = ownerId === undefined ? undefined : places.book.byId(ownerId);
+  return owner ?? fenceOf(places, visit.route) ?? primaryOf(places.book);
+}
+
+/** The slot's session may sleep: it is woken and attached to. One that cannot be woken leaves the slot to a fresh one. */
+async function wakeSlot(deps: SessionDeps, workspace: WorkspaceKey, visit: Visit): Promise<void> {
+  const sleeper = deps.slotSleeper(workspace.id);
+  if (sleeper === undefined) return;
+  try {
+    await deps.places.resting.bring(sleeper, visit.signal);
+  } catch (error) {
+    visit.signal.throwIfAborted();
+    deps.log.warn({ err: error, sessionId: sleeper }, 'the session of the single slot cannot be woken');
+  }
+}
+
+async function callAndKeep(
   workspace: WorkspaceKey,
   deps: SessionDeps,
   visit: Visit,
+  path: string,
   body: JsonObject,
   clientHeaders: OutgoingHttpHeaders,
 ): Promise<DaemonAnswer> {
   const endpoint = await deps.fleet.ensureReady(workspace, visit.signal);
   const answer = await deps.daemon.call(endpoint, {
     method: 'POST',
-    path: '/session',
+    path,
     headers: {
       ...clientHeaders,
       ...trustHeaders(endpoint.secret, visit),
       'content-type': 'application/json',
     },
-    body: Buffer.from(JSON.stringify({ ...body, cwd: workspace.path })),
+    body: Buffer.from(JSON.stringify(body)),
     signal: visit.signal,
   });
   if (answer.status < 200 || answer.status > 299) return withFleetMismatch(deps.places, answer, body);

@@ -8,17 +8,20 @@ export interface StreamEndPolicy {
   readonly isResumable: boolean;
 }
 
+const TOO_LARGE = 'The daemon sent an event that is too large to pass on; the stream was ended.';
+
 /** The stock client shows `error` as it is and knows no error kinds of ours, so the text must stand alone. */
-const WORDS: Readonly<Record<CutKind, string>> = {
-  daemon_died:
-    'The daemon of this workspace ended unexpectedly. Its sessions are gone; create or load a session to go on.',
-  frame_too_large: 'The daemon sent an event that is too large to pass on; the stream was ended.',
-};
+function words(kind: CutKind, isResumable: boolean): string {
+  if (kind === 'frame_too_large') return TOO_LARGE;
+  return isResumable
+    ? 'The daemon of this workspace ended unexpectedly. The session is being brought back: connect again to go on.'
+    : 'The daemon of this workspace ended unexpectedly. Its sessions are gone; create a new one to go on.';
+}
 
 /** The id-less `stream_error` of a session's event stream. */
 export function streamErrorFrame(kind: CutKind, policy: StreamEndPolicy, nowMs: number): string {
   const data = {
-    error: WORDS[kind],
+    error: words(kind, policy.isResumable),
     errorKind: kind,
     retryAfterMs: policy.retryAfterMs,
     resumable: policy.isResumable,
@@ -29,7 +32,13 @@ export function streamErrorFrame(kind: CutKind, policy: StreamEndPolicy, nowMs: 
 /** The `error` frame of a generation stream, for the request that the stream's earlier frames name. */
 export function generationErrorFrame(kind: CutKind, head: string): string {
   const requestId = /"requestId":"([^"\\]{1,128})"/.exec(head)?.[1];
-  return frame({ v: 1, type: 'error', ...(requestId && { requestId }), code: kind, message: WORDS[kind] });
+  return frame({
+    v: 1,
+    type: 'error',
+    ...(requestId && { requestId }),
+    code: kind,
+    message: words(kind, false),
+  });
 }
 
 function frame(body: { readonly type: string } & Readonly<Record<string, unknown>>): string {

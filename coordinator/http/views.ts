@@ -94,7 +94,11 @@ export function workspaceView(entry: WorkspaceEntry): object {
 }
 
 /** A stored session as the protocol's summary; what only a running daemon knows is left out. */
-function sessionView(row: SessionRow, cwd: string, clientCount: number): Readonly<Record<string, unknown>> {
+export function sessionView(
+  row: SessionRow,
+  cwd: string,
+  clientCount: number,
+): Readonly<Record<string, unknown>> {
   return {
     sessionId: row.sessionId,
     workspaceCwd: cwd,

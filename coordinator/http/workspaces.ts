@@ -89,7 +89,7 @@ export async function removeWorkspace(
     throw fail('workspace_busy', 'The workspace is in use; close its sessions or use force', { activity });
   // Forgotten before it is stopped: a request in between must not wake it again.
   deps.book.remove(workspace.id);
-  await deps.fleet.stop(workspace.id, 'workspace_removed');
+  await deps.fleet.stop(workspace.id, { reason: 'workspace_removed', kind: 'removed' });
   deps.fleet.forget(workspace.id);
   return {
     removed: true,

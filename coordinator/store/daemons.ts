@@ -2,7 +2,7 @@
 import type { StoreDatabase } from './database.ts';
 import type { EventTable } from './events.ts';
 import type { SessionTable } from './sessions.ts';
-import type { DaemonRow, Daemons } from './store.ts';
+import type { DaemonRow, Daemons, RecoveredDaemon } from './store.ts';
 
 type Starting = Parameters<Daemons['insertStarting']>[0];
 type End = Parameters<Daemons['setEnded']>[1];
@@ -10,7 +10,7 @@ type End = Parameters<Daemons['setEnded']>[1];
 const COLUMNS = `incarnation, workspace_id AS workspaceId, state, socket_path AS socketPath, secret,
   boot_id AS bootId, pid, start_time AS startTime, version, log_path AS logPath, created_at_ms AS createdAtMs,
   start_deadline_at_ms AS startDeadlineAtMs, ended_at_ms AS endedAtMs, exit_code AS exitCode,
-  exit_signal AS exitSignal, end_reason AS endReason`;
+  exit_signal AS exitSignal, end_reason AS endReason, can_load AS canLoad`;
 
 /**
  * The setters do nothing to an incarnation that is unknown or already ended: a late report cannot revive it.
@@ -26,15 +26,32 @@ export function createDaemons(database: StoreDatabase, events: EventTable, sessi
     events.add({ kind: 'daemon_starting', workspaceId, incarnation });
   }
 
-  function setEnded(incarnation: string, end: End): readonly string[] {
+  function setEnded(incarnation: string, end: End): ReturnType<Daemons['setEnded']> {
     const row = rows.find.get({ incarnation });
     if (row === undefined || row.state === 'ended') return [];
-    const closed = sessions.closeAllOf(incarnation, end.atMs, end.sessionReason);
+    const event = { type: 'daemon_ended', kind: end.kind, canLoad: row.canLoad === 1 } as const;
+    const moved = sessions.moveAllOf(incarnation, end.atMs, event, `daemon_${end.kind}`);
     const { atMs, code, signal, reason } = end;
     rows.end.run({ incarnation, atMs, code, signal, reason });
-    const detail = { code, signal, reason, sessions: closed.length };
-    events.add({ kind: 'daemon_ended', workspaceId: row.workspaceId, incarnation, detail });
-    return closed;
+    const { kind, detail } = end.event ?? { kind: 'daemon_ended', detail: {} };
+    events.add({
+      kind,
+      workspaceId: row.workspaceId,
+      incarnation,
+      detail: { cause: reason, code, signal, sessions: moved.length, ...detail },
+    });
+    return moved;
+  }
+
+  function recover(row: RecoveredDaemon): boolean {
+    const known = rows.find.get({ incarnation: row.incarnation });
+    if (known?.state === 'ended' || (known !== undefined && known.secret !== '')) return false;
+    const { incarnation, workspaceId, pid } = row;
+    if (known === undefined) rows.insertRecovered.run(row);
+    else rows.setSecret.run({ incarnation, secret: row.secret });
+    rows.raiseIssued.run({ workspaceId, issued: Number(incarnation.split('-').at(-1)) || 0 });
+    events.add({ kind: 'daemon_recovered', workspaceId, incarnation, detail: { pid } });
+    return true;
   }
 
   /** Runs `change` on an unended row and adds its event. */
@@ -53,10 +70,23 @@ export function createDaemons(database: StoreDatabase, events: EventTable, sessi
       database.write(() => advance(incarnation, 'daemon_spawned', { pid, startTime }, { pid })),
     setReady: (incarnation, version) =>
       database.write(() => advance(incarnation, 'daemon_ready', { state: 'ready', version }, { version })),
+    setCanLoad: (incarnation, canLoad) =>
+      database.write(() => {
+        rows.setCanLoad.run({ incarnation, canLoad: canLoad ? 1 : 0 });
+      }),
     setEnded: (incarnation, end) => database.write(() => setEnded(incarnation, end)),
+    recover: (row) => database.write(() => recover(row)),
     unended: () => rows.unended.all({}),
+    find: (incarnation) => rows.find.get({ incarnation }),
     latest: (workspaceId) => rows.latest.get({ workspaceId }),
-    countStarts: (workspaceId) => rows.starts.get({ workspaceId })?.starts ?? 0,
+    countStarts(workspaceId) {
+      try {
+        return rows.starts.get({ workspaceId })?.starts ?? 0;
+      } catch {
+        // A figure for diagnostics, which are read when the database is damaged; its warnings are there too.
+        return 0;
+      }
+    },
   };
 }
 
@@ -75,6 +105,20 @@ function daemonRows(database: StoreDatabase) {
        VALUES (@incarnation, @workspaceId, 'starting', @socketPath, @secret, @bootId, @logPath,
          @createdAtMs, @startDeadlineAtMs)`,
     ),
+    // Its start deadline is over: whatever is not there by now never will be.
+    insertRecovered: database.prepare<RecoveredDaemon>(
+      `INSERT INTO daemons (incarnation, workspace_id, state, socket_path, secret, boot_id, pid, start_time, log_path,
+         created_at_ms, start_deadline_at_ms)
+       VALUES (@incarnation, @workspaceId, 'starting', @socketPath, @secret, @bootId, @pid, @startTime, @logPath,
+         @createdAtMs, 0)`,
+    ),
+    setSecret: database.prepare<{ incarnation: string; secret: string }>(
+      'UPDATE daemons SET secret = @secret WHERE incarnation = @incarnation',
+    ),
+    raiseIssued: database.prepare<{ workspaceId: string; issued: number }>(
+      `INSERT INTO workspace_starts (workspace_id, issued, starts) VALUES (@workspaceId, @issued, 1)
+       ON CONFLICT (workspace_id) DO UPDATE SET issued = max(issued, excluded.issued)`,
+    ),
     countStart: database.prepare<{ workspaceId: string }>(
       `INSERT INTO workspace_starts (workspace_id, starts) VALUES (@workspaceId, 1)
        ON CONFLICT (workspace_id) DO UPDATE SET starts = starts + 1`,
@@ -83,6 +127,9 @@ function daemonRows(database: StoreDatabase) {
       `UPDATE daemons SET state = coalesce(@state, state), pid = coalesce(@pid, pid),
          start_time = coalesce(@startTime, start_time), version = coalesce(@version, version)
        WHERE incarnation = @incarnation`,
+    ),
+    setCanLoad: database.prepare<{ incarnation: string; canLoad: 0 | 1 }>(
+      `UPDATE daemons SET can_load = @canLoad WHERE incarnation = @incarnation AND state <> 'ended'`,
     ),
     end: database.prepare<Record<string, unknown>>(
       `UPDATE daemons SET state = 'ended', secret = '', ended_at_ms = @atMs, exit_code = @code,

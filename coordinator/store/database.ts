@@ -4,6 +4,7 @@ import { chmodSync, closeSync, existsSync, openSync, statSync } from 'node:fs';
 import SqliteConnection, { type Database as Sqlite, type Statement } from 'better-sqlite3';
 import { fail } from '../../daemon/contract/errors.ts';
 import type { Log } from '../../daemon/contract/log.ts';
+import { checkIntegrity, isCorruptionCode, wasClosedInOrder } from './integrity.ts';
 import { migrate } from './migrate.ts';
 
 /**
@@ -12,14 +13,31 @@ import { migrate } from './migrate.ts';
  */
 const BUSY_TIMEOUT_MS = 250;
 
-/** What the disk or its neighbours can do to a write, extended codes included by their prefix. */
-const STORAGE_CODES = /^SQLITE_(?:FULL|IOERR|READONLY|BUSY|LOCKED|CANTOPEN)(?:_|$)/;
+/** The same once such a wait was in vain: a lock that is held for seconds must not cost every write its full wait. */
+const BUSY_AGAIN_TIMEOUT_MS = 10;
+
+/** What the disk or its neighbours can do to a statement, extended codes included by their prefix. */
+const STORAGE_CODES = /^SQLITE_(?:FULL|IOERR|READONLY|BUSY|LOCKED|CANTOPEN|CORRUPT|NOTADB|PROTOCOL)(?:_|$)/;
+
+/** Above it a checkpoint waits for nobody but also empties the file; below it the file is written over from its start. */
+const LARGE_WAL_BYTES = 16 * 1024 * 1024;
+
+/** Why the last statement that touched the disk failed. */
+export interface Trouble {
+  readonly code: string;
+  readonly message: string;
+}
+
+export type Rows<Params extends object, Row> = Pick<Statement<[Params], Row>, 'get' | 'all' | 'run'>;
 
 export interface StoreDatabase {
   readonly path: string;
   readonly schemaVersion: number;
-  /** A statement with named parameters (`@name`); `Row` is the shape that its columns are aliased to. */
-  prepare<Params extends object, Row = unknown>(sql: string): Statement<[Params], Row>;
+  /**
+   * A statement with named parameters (`@name`); `Row` is the shape that its columns are aliased to.
+   * Its calls throw ApiError 507 `storage_unavailable` with the SQLite code where the disk refuses.
+   */
+  prepare<Params extends object, Row = unknown>(sql: string): Rows<Params, Row>;
   /**
    * Runs `work` in one transaction; inside another one, in a savepoint of it. Durable when the outermost returns.
    * @throws ApiError 507 `storage_unavailable` with the SQLite code; whatever else `work` throws, after the roll-back.
@@ -27,21 +45,31 @@ export interface StoreDatabase {
   write<T>(work: () => T): T;
   /** As `write`, but a power loss may take the last commits. No crash of the process can. */
   writeRelaxed<T>(work: () => T): T;
+  /** Undefined when the last write succeeded. Corruption stays until the next start: it does not heal. */
+  trouble(): Trouble | undefined;
+  /** Moves the write-ahead log into the database, without waiting for anybody. */
+  checkpoint(): void;
+  /** Copies the database page by page into an existing file, while it is in use. @throws Error when that file cannot be written. */
+  copyTo(file: string): Promise<void>;
   sizes(): { readonly bytes: number; readonly walBytes: number };
-  /** Checkpoints and closes. Idempotent. */
+  /** Checkpoints and closes. Idempotent; a disk that refuses the checkpoint leaves the log for the next start. */
   close(): void;
 }
 
 /**
- * Opens or creates the database at `path` (mode 0600) and migrates it.
- * @throws SchemaTooNew; Error when the file cannot be opened or is no database.
+ * Opens or creates the database at `path` (mode 0600), checks it and migrates it.
+ * @throws SchemaTooNew; DatabaseDamaged; Error when the file cannot be opened.
  */
 export function openDatabase(path: string, log: Log): StoreDatabase & { readonly sqlite: Sqlite } {
   makePrivate(path);
+  const depth = wasClosedInOrder(path) ? 'quick' : 'full';
   const sqlite = new SqliteConnection(path, { timeout: BUSY_TIMEOUT_MS });
   try {
+    checkIntegrity(sqlite, path, depth);
     sqlite.pragma('journal_mode = WAL');
     sqlite.pragma('synchronous = FULL');
+    // A secret that was replaced must not stay readable in the page's free space: backups copy whole pages.
+    sqlite.pragma('secure_delete = ON');
     sqlite.pragma('foreign_keys = OFF');
     const schemaVersion = migrate(sqlite, path, log);
     sqlite.pragma('foreign_keys = ON');
@@ -64,20 +92,104 @@ function makePrivate(path: string): void {
 }
 
 function operations(sqlite: Sqlite, path: string): Omit<StoreDatabase, 'path' | 'schemaVersion'> {
+  const disk = new Disk(sqlite);
   const transaction = sqlite.transaction((work: () => unknown) => work());
   // IMMEDIATE: a transaction that began as a reader could not wait for a lock on its first write.
-  const write = <T>(work: () => T): T => explained(() => transaction.immediate(work) as T);
+  const write = <T>(work: () => T): T => {
+    const isOutermost = !sqlite.inTransaction;
+    const result = disk.explained(() => transaction.immediate(work) as T);
+    if (isOutermost) disk.succeeded();
+    return result;
+  };
+  const sizes = () => ({ bytes: sizeOf(path) ?? 0, walBytes: sizeOf(`${path}-wal`) ?? 0 });
   return {
-    prepare: <Params extends object, Row>(sql: string) => sqlite.prepare<[Params], Row>(sql),
+    prepare: <Params extends object, Row>(sql: string) =>
+      explainedRows(disk, sqlite.prepare<[Params], Row>(sql)),
     write,
     writeRelaxed: (work) => (sqlite.inTransaction ? write(work) : withoutSync(sqlite, () => write(work))),
-    sizes: () => ({ bytes: sizeOf(path) ?? 0, walBytes: sizeOf(`${path}-wal`) ?? 0 }),
+    trouble: () => disk.trouble,
+    sizes,
+    checkpoint: () => disk.explained(() => checkpoint(sqlite, sizes().walBytes)),
+    async copyTo(file) {
+      await sqlite.backup(file);
+    },
     close() {
       if (!sqlite.open) return;
-      sqlite.pragma('wal_checkpoint(TRUNCATE)');
+      try {
+        checkpoint(sqlite, Number.POSITIVE_INFINITY);
+      } catch {
+        // A full or damaged disk: the log stays beside the database, and the next start reads both.
+      }
       sqlite.close();
     },
   };
+}
+
+/** What the disk last said to this connection. */
+class Disk {
+  readonly #sqlite: Sqlite;
+  trouble: Trouble | undefined;
+
+  constructor(sqlite: Sqlite) {
+    this.#sqlite = sqlite;
+  }
+
+  explained<T>(work: () => T): T {
+    try {
+      return work();
+    } catch (error) {
+      const code = (error as { code?: unknown }).code;
+      if (typeof code !== 'string' || !STORAGE_CODES.test(code)) throw error;
+      const { message } = error as Error;
+      this.#failed({ code, message });
+      throw fail('storage_unavailable', `the coordinator cannot use its database: ${message}`, {
+        sqliteCode: code,
+      });
+    }
+  }
+
+  succeeded(): void {
+    if (this.trouble === undefined || isCorruptionCode(this.trouble.code)) return;
+    if (this.#isBusy) this.#sqlite.pragma(`busy_timeout = ${BUSY_TIMEOUT_MS}`);
+    this.trouble = undefined;
+  }
+
+  #failed(trouble: Trouble): void {
+    if (this.trouble !== undefined && isCorruptionCode(this.trouble.code)) return;
+    this.trouble = trouble;
+    if (this.#isBusy) this.#sqlite.pragma(`busy_timeout = ${BUSY_AGAIN_TIMEOUT_MS}`);
+  }
+
+  get #isBusy(): boolean {
+    return this.trouble?.code.startsWith('SQLITE_BUSY') ?? false;
+  }
+}
+
+function explainedRows<Params extends object, Row>(
+  disk: Disk,
+  statement: Statement<[Params], Row>,
+): Rows<Params, Row> {
+  return {
+    get: (params) => disk.explained(() => statement.get(params)),
+    all: (params) => disk.explained(() => statement.all(params)),
+    run: (params) => disk.explained(() => statement.run(params)),
+  };
+}
+
+function checkpoint(sqlite: Sqlite, walBytes: number): void {
+  if (walBytes === 0 || sqlite.inTransaction) return;
+  if (walBytes <= LARGE_WAL_BYTES) {
+    sqlite.pragma('wal_checkpoint(PASSIVE)');
+    return;
+  }
+  const before = Number(sqlite.pragma('busy_timeout', { simple: true }));
+  // A reader in another process would hold this up, and with it the event loop; it is tried again soon.
+  sqlite.pragma('busy_timeout = 0');
+  try {
+    sqlite.pragma('wal_checkpoint(TRUNCATE)');
+  } finally {
+    sqlite.pragma(`busy_timeout = ${before}`);
+  }
 }
 
 /**
@@ -90,19 +202,6 @@ function withoutSync<T>(sqlite: Sqlite, work: () => T): T {
     return work();
   } finally {
     sqlite.pragma('synchronous = FULL');
-  }
-}
-
-function explained<T>(work: () => T): T {
-  try {
-    return work();
-  } catch (error) {
-    const code = (error as { code?: unknown }).code;
-    if (typeof code !== 'string' || !STORAGE_CODES.test(code)) throw error;
-    const { message } = error as Error;
-    throw fail('storage_unavailable', `the coordinator cannot write to its database: ${message}`, {
-      sqliteCode: code,
-    });
   }
 }
 

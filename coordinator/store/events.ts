@@ -6,6 +6,9 @@ import type { EventRow, Events, NewEvent } from './store.ts';
 /** Rows between two prunings: deleting 256 at once costs under a millisecond, a delete at every insert doubles its cost. */
 const PRUNE_EVERY = 256;
 
+/** Rows that one pruning takes; the rest of a lowered limit is left to the upkeep. */
+const PRUNE_ROWS = 2 * PRUNE_EVERY;
+
 export interface EventTable extends Events {
   /** Adds the row to the transaction that the caller has open. */
   add(event: NewEvent): void;
@@ -14,7 +17,10 @@ export interface EventTable extends Events {
 
 type StoredEvent = Omit<EventRow, 'detail'> & { readonly detail: string };
 
-/** Keeps the newest `keep` events, and up to 255 more until the next pruning. */
+/**
+ * Keeps the newest `keep` events of sessions and prompts, and up to 255 more until the next pruning. All others stay for
+ * as long as the upkeep keeps them: a busy hour must not push a death out of the record.
+ */
 export function createEvents(database: StoreDatabase, clock: Clock, keep: number): EventTable {
   const insert = database.prepare<Record<string, unknown>>(
     `INSERT INTO events (at_ms, kind, workspace_id, incarnation, session_id, detail)
@@ -26,10 +32,14 @@ export function createEvents(database: StoreDatabase, clock: Clock, keep: number
   const newestOf = database.prepare<{ limit: number; workspaceId: string }, StoredEvent>(
     `${columns} WHERE workspace_id = @workspaceId ORDER BY id DESC LIMIT @limit`,
   );
+  const storyOf = database.prepare<{ limit: number; workspaceId: string }, StoredEvent>(
+    `${columns} WHERE workspace_id = @workspaceId AND is_routine = 0 ORDER BY id DESC LIMIT @limit`,
+  );
   const count = database.prepare<object, { total: number }>('SELECT count(*) AS total FROM events');
-  // Ids have no gaps (a rolled-back one is given again), so the newest `keep` are a range of the primary key.
-  const prune = database.prepare<{ keep: number }>(
-    'DELETE FROM events WHERE id <= (SELECT max(id) FROM events) - @keep',
+  const prune = database.prepare<{ keep: number; rows: number }>(
+    `DELETE FROM events WHERE id IN
+       (SELECT id FROM events WHERE is_routine = 1 AND id <= (SELECT max(id) FROM events) - @keep
+        ORDER BY id LIMIT @rows)`,
   );
 
   function add(event: NewEvent): void {
@@ -41,18 +51,21 @@ export function createEvents(database: StoreDatabase, clock: Clock, keep: number
       sessionId: event.sessionId ?? null,
       detail: JSON.stringify(event.detail ?? {}),
     });
-    if (Number(lastInsertRowid) % PRUNE_EVERY === 0) prune.run({ keep });
+    if (Number(lastInsertRowid) % PRUNE_EVERY === 0) prune.run({ keep, rows: PRUNE_ROWS });
   }
 
-  // The limit may have been lowered since the last run.
-  database.write(() => prune.run({ keep }));
   return {
     add,
     append: (event) => database.write(() => add(event)),
     recent({ workspaceId, limit }) {
       const rows = workspaceId === undefined ? newest.all({ limit }) : newestOf.all({ workspaceId, limit });
-      return rows.map((row) => ({ ...row, detail: JSON.parse(row.detail) as EventRow['detail'] }));
+      return rows.map(toRow);
     },
+    story: (workspaceId, limit) => storyOf.all({ workspaceId, limit }).map(toRow),
     count: () => count.get({})?.total ?? 0,
   };
+}
+
+function toRow(stored: StoredEvent): EventRow {
+  return { ...stored, detail: JSON.parse(stored.detail) as EventRow['detail'] };
 }

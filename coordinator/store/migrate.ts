@@ -2,6 +2,8 @@
 import type { Database as Sqlite } from 'better-sqlite3';
 import type { Log } from '../../daemon/contract/log.ts';
 import { initial } from './migrations/0001-initial.ts';
+import { sessionStates } from './migrations/0002-session-states.ts';
+import { upkeep } from './migrations/0003-upkeep.ts';
 
 export interface Migration {
   /** Counts up by one from 1. */
@@ -11,7 +13,7 @@ export interface Migration {
 }
 
 /** In order. TypeScript and not .sql files, so that the bundle carries them. */
-export const MIGRATIONS: readonly Migration[] = [initial];
+export const MIGRATIONS: readonly Migration[] = [initial, sessionStates, upkeep];
 
 /** The database was written by a newer version of this program. Nothing in it has been touched. */
 export class SchemaTooNew extends Error {

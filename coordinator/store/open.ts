@@ -1,45 +1,95 @@
-// Puts the store together: one database, one table object per noun.
+// Puts the store together: one database, one table object per noun. A damaged database is set aside and begun anew.
 import type { Clock } from '../../daemon/contract/clock.ts';
 import type { Log } from '../../daemon/contract/log.ts';
+import { backupTo } from './backup.ts';
 import { createDaemons } from './daemons.ts';
 import { openDatabase, type StoreDatabase } from './database.ts';
 import { createEvents } from './events.ts';
 import { createHeartbeats } from './heartbeats.ts';
+import { DatabaseDamaged, isCorruptionCode, setAside } from './integrity.ts';
 import { createPrompts } from './prompts.ts';
+import { createRetention, DEFAULT_RETENTION, type RetentionSettings } from './retention.ts';
 import { createSessions } from './sessions.ts';
 import type { Store } from './store.ts';
+import { troubleWords } from './trouble-words.ts';
 import { createWorkspaces } from './workspaces.ts';
-
-const DEFAULT_EVENT_RETENTION = 50_000;
 
 export interface OpenStoreOptions {
   /** Database file; its directory must exist. */
   readonly path: string;
   readonly clock: Clock;
   readonly log: Log;
-  /** Number of events that are kept, the newest. */
-  readonly eventRetention?: number;
+  readonly retention?: Partial<RetentionSettings>;
 }
 
 /**
  * Opens or creates the store. Hold the state lock (`lock.ts`) first: one coordinator is the only writer.
- * @throws SchemaTooNew; ApiError 507 when the disk refuses; Error when the file is no database.
+ * A damaged file is set aside under a dated name and the store begins empty; `facts().warnings` says so.
+ * @throws SchemaTooNew; ApiError 507 when the disk refuses; Error when the file cannot be opened or set aside.
  */
 export function openStore(options: OpenStoreOptions): Store {
-  const database = openDatabase(options.path, options.log);
+  const retention = { ...DEFAULT_RETENTION, ...options.retention };
   try {
-    return storeOn(database, options.clock, options.eventRetention ?? DEFAULT_EVENT_RETENTION);
+    return openOnce(options, retention, []);
+  } catch (error) {
+    const problems = damageOf(error);
+    if (problems === undefined) throw error;
+    return beginAnew(options, retention, problems);
+  }
+}
+
+function openOnce(
+  { path, clock, log }: OpenStoreOptions,
+  retention: RetentionSettings,
+  warnings: readonly string[],
+): Store {
+  const database = openDatabase(path, log);
+  try {
+    return storeOn(database, clock, retention, warnings);
   } catch (error) {
     database.close();
     throw error;
   }
 }
 
-/** The store over a database that is already open. */
-export function storeOn(database: StoreDatabase, clock: Clock, eventRetention: number): Store {
-  const events = createEvents(database, clock, eventRetention);
+/** What is wrong in the file; undefined when the error is about something else. */
+function damageOf(error: unknown): readonly string[] | undefined {
+  if (error instanceof DatabaseDamaged) return error.problems;
+  const { code, context, message } = error as {
+    readonly code?: unknown;
+    readonly context?: { readonly sqliteCode?: unknown };
+    readonly message?: string;
+  };
+  return isCorruptionCode(code) || isCorruptionCode(context?.sqliteCode) ? [String(message)] : undefined;
+}
+
+function beginAnew(
+  options: OpenStoreOptions,
+  retention: RetentionSettings,
+  problems: readonly string[],
+): Store {
+  const { path, clock, log } = options;
+  const asideAs = setAside(path, clock.nowMs());
+  const warning =
+    `The database was damaged (${problems[0]}) and was set aside as ${asideAs}; a new one was begun. Running daemons are ` +
+    'taken over with their sessions; sessions that no daemon had, and the history, are only in the old file.';
+  log.error({ path, setAside: asideAs, problems }, warning);
+  const store = openOnce(options, retention, [warning]);
+  store.events.append({ kind: 'database_rebuilt', detail: { setAside: asideAs, problems } });
+  return store;
+}
+
+/** The store over a database that is already open. `warnings` are shown in its facts for as long as it is open. */
+export function storeOn(
+  database: StoreDatabase,
+  clock: Clock,
+  retention: RetentionSettings,
+  warnings: readonly string[] = [],
+): Store {
+  const events = createEvents(database, clock, retention.maxEvents);
   const prompts = createPrompts(database, events);
   const sessions = createSessions(database, events, prompts);
+  const forget = createRetention(database, clock, retention);
   return {
     workspaces: createWorkspaces(database, events),
     daemons: createDaemons(database, events, sessions),
@@ -48,13 +98,29 @@ export function storeOn(database: StoreDatabase, clock: Clock, eventRetention: n
     heartbeats: createHeartbeats(database),
     events,
     transaction: (work) => database.write(work),
+    async upkeep() {
+      await forget.run();
+      database.checkpoint();
+    },
+    backup: (file) => backupTo(database, file),
     facts: () => ({
       path: database.path,
       ...database.sizes(),
       schemaVersion: database.schemaVersion,
-      sessions: sessions.countLive(),
-      events: events.count(),
+      sessions: known(() => sessions.countLive()),
+      events: known(() => events.count()),
+      warnings: [...warnings, ...troubleWords(database.path, database.trouble())],
     }),
     close: () => database.close(),
   };
+}
+
+/** Facts are read when something is wrong: a table that cannot be read must not hide the rest. */
+function known(read: () => number): number | null {
+  try {
+    return read();
+  } catch {
+    // Its reason is in the warnings: the database notes what failed.
+    return null;
+  }
 }

@@ -1,18 +1,19 @@
 // Prompts that a daemon admitted, each settled exactly once. Their text is not here.
 import type { FeedPrompt } from '../../daemon/contract/feed.ts';
+import type { SessionState } from '../domain/session.ts';
 import type { StoreDatabase } from './database.ts';
 import type { EventTable } from './events.ts';
 import type { PromptRow, Prompts } from './store.ts';
 
 export interface PromptTable extends Prompts {
   /** Settles what is queued or running as failed, in the transaction that the caller has open. */
-  failUnsettled(sessionId: string, atMs: number, outcome: string): void;
+  settleAll(sessionId: string, atMs: number, outcome: string): readonly string[];
 }
 
 interface Owner {
   readonly workspaceId: string;
   readonly incarnation: string;
-  readonly state: 'live' | 'closed';
+  readonly state: SessionState;
   readonly endReason: string | null;
 }
 
@@ -49,6 +50,13 @@ export function createPrompts(database: StoreDatabase, events: EventTable): Prom
     events.add({ kind: `prompt_${state}`, ...place, sessionId, detail: { promptId, outcome } });
   }
 
+  function settleAll(sessionId: string, atMs: number, outcome: string): readonly string[] {
+    const owner = findOwner.get({ sessionId });
+    const ids = unsettled.all({ sessionId }).map(({ promptId }) => promptId);
+    for (const promptId of ids) store({ promptId, sessionId, state: 'failed', atMs, outcome }, owner);
+    return ids;
+  }
+
   return {
     record: (prompt) =>
       database.write(() => {
@@ -60,11 +68,8 @@ export function createPrompts(database: StoreDatabase, events: EventTable): Prom
       }),
     get: (promptId) => find.get({ promptId }),
     unsettled: (sessionId) => unsettled.all({ sessionId }),
-    failUnsettled(sessionId, atMs, outcome) {
-      const owner = findOwner.get({ sessionId });
-      for (const { promptId } of unsettled.all({ sessionId }))
-        store({ promptId, sessionId, state: 'failed', atMs, outcome }, owner);
-    },
+    failUnsettled: (sessionId, atMs, outcome) => database.write(() => settleAll(sessionId, atMs, outcome)),
+    settleAll,
   };
 }
 

@@ -1,13 +1,19 @@
 // Sessions and their registered clients, as the daemon that holds them last told. A closed session keeps its row.
 import type { FeedClient, FeedSession } from '../../daemon/contract/feed.ts';
+import { nextState, type SessionEvent, type SessionState } from '../domain/session.ts';
 import type { StoreDatabase } from './database.ts';
 import type { EventTable } from './events.ts';
 import type { PromptTable } from './prompts.ts';
 import type { SessionRow, Sessions } from './store.ts';
 
 export interface SessionTable extends Sessions {
-  /** Closes every live session of the incarnation in the transaction that the caller has open; returns their ids. */
-  closeAllOf(incarnation: string, atMs: number, reason: string): readonly string[];
+  /** Moves every live session of the incarnation on, in the transaction that the caller has open; returns what each became. */
+  moveAllOf(
+    incarnation: string,
+    atMs: number,
+    event: SessionEvent,
+    reason: string,
+  ): readonly { readonly sessionId: string; readonly state: SessionState }[];
 }
 
 type StoredSession = Omit<SessionRow, 'isDefault'> & { readonly isDefault: 0 | 1 };
@@ -18,6 +24,7 @@ const COLUMNS = `s.session_id AS sessionId, s.workspace_id AS workspaceId, s.inc
   max(s.last_seen_at_ms, coalesce(
     (SELECT max(at_ms) FROM heartbeats h WHERE h.session_id = s.session_id), 0)) AS lastSeenAtMs,
   s.display_name AS displayName, s.source_type AS sourceType, s.source_id AS sourceId, s.is_default AS isDefault,
+  s.event_head AS eventHead,
   s.ended_at_ms AS endedAtMs, s.end_reason AS endReason`;
 
 export function createSessions(
@@ -44,18 +51,24 @@ export function createSessions(
   function recordLate(workspaceId: string, incarnation: string, session: FeedSession): void {
     if (rows.find(session.sessionId) !== undefined) return;
     recordLive(workspaceId, incarnation, session);
-    closeOne(session.sessionId, session.lastSeenAtMs, 'daemon_ended');
+    restOne(session.sessionId, 'closed', session.lastSeenAtMs, 'daemon_ended');
   }
 
-  function closeOne(sessionId: string, atMs: number, reason: string): void {
+  /** Prompts of a session that will come back stay unsettled: its restore reports them. */
+  function restOne(
+    sessionId: string,
+    state: Exclude<SessionState, 'live'>,
+    atMs: number,
+    reason: string,
+  ): void {
     const outcome = reason === '' ? 'session_closed' : reason;
-    prompts.failUnsettled(sessionId, atMs, outcome);
+    if (state === 'closed') prompts.settleAll(sessionId, atMs, outcome);
     const row = rows.find(sessionId);
-    if (row?.state !== 'live') return;
-    rows.close.run({ sessionId, atMs, reason: outcome });
+    if (row === undefined || row.state === 'closed' || row.state === state) return;
+    rows.rest.run({ sessionId, state, atMs, reason: outcome });
     const { workspaceId, incarnation } = row;
     events.add({
-      kind: 'session_closed',
+      kind: `session_${state}`,
       workspaceId,
       incarnation,
       sessionId,
@@ -69,11 +82,17 @@ export function createSessions(
         const isLate = rows.daemonState.get({ incarnation })?.state === 'ended';
         (isLate ? recordLate : recordLive)(workspaceId, incarnation, session);
       }),
-    close: (sessionId, atMs, reason) => database.write(() => closeOne(sessionId, atMs, reason)),
-    closeAllOf(incarnation, atMs, reason) {
+    rest: (sessionId, state, atMs, reason) => database.write(() => restOne(sessionId, state, atMs, reason)),
+    setHead: (sessionId, head) =>
+      database.write(() => {
+        rows.setHead.run({ sessionId, head });
+      }),
+    moveAllOf(incarnation, atMs, event, reason) {
+      const state = nextState('live', event);
+      if (state === undefined || state === 'live') return [];
       const ids = rows.liveOf.all({ incarnation }).map(({ sessionId }) => sessionId);
-      for (const sessionId of ids) closeOne(sessionId, atMs, reason);
-      return ids;
+      for (const sessionId of ids) restOne(sessionId, state, atMs, reason);
+      return ids.map((sessionId) => ({ sessionId, state }));
     },
     get: rows.find,
     ...sessionQueries(database),
@@ -98,20 +117,24 @@ function sessionRows(database: StoreDatabase) {
     // A session that a later daemon loads again keeps the time of its first creation.
     upsert: database.prepare<Record<string, unknown>>(
       `INSERT INTO sessions (session_id, workspace_id, incarnation, state, created_at_ms, last_seen_at_ms,
-         display_name, source_type, source_id, is_default)
+         display_name, source_type, source_id, is_default, event_head)
        VALUES (@sessionId, @workspaceId, @incarnation, 'live', @createdAtMs, @lastSeenAtMs,
-         @displayName, @sourceType, @sourceId, @isDefault)
+         @displayName, @sourceType, @sourceId, @isDefault, @eventHead)
        ON CONFLICT (session_id) DO UPDATE SET
          workspace_id = excluded.workspace_id, incarnation = excluded.incarnation, state = 'live',
          created_at_ms = min(created_at_ms, excluded.created_at_ms),
          last_seen_at_ms = max(last_seen_at_ms, excluded.last_seen_at_ms),
          display_name = excluded.display_name, source_type = excluded.source_type,
          source_id = excluded.source_id, is_default = excluded.is_default,
+         event_head = max(event_head, excluded.event_head),
          ended_at_ms = NULL, end_reason = NULL`,
     ),
-    close: database.prepare<{ sessionId: string; atMs: number; reason: string }>(
-      `UPDATE sessions SET state = 'closed', ended_at_ms = @atMs, end_reason = @reason
+    rest: database.prepare<{ sessionId: string; state: SessionState; atMs: number; reason: string }>(
+      `UPDATE sessions SET state = @state, ended_at_ms = @atMs, end_reason = @reason
        WHERE session_id = @sessionId`,
+    ),
+    setHead: database.prepare<{ sessionId: string; head: number }>(
+      'UPDATE sessions SET event_head = max(event_head, @head) WHERE session_id = @sessionId',
     ),
   };
 }
@@ -138,7 +161,9 @@ function clientWriter(database: StoreDatabase) {
   };
 }
 
-function sessionQueries(database: StoreDatabase): Pick<Sessions, 'clients' | 'live' | 'countLive'> {
+function sessionQueries(
+  database: StoreDatabase,
+): Pick<Sessions, 'clients' | 'live' | 'newest' | 'open' | 'countLive'> {
   const clients = database.prepare<{ sessionId: string }, FeedClient>(
     `SELECT c.client_id AS clientId, c.count, max(c.last_seen_at_ms, coalesce(h.at_ms, 0)) AS lastSeenAtMs
      FROM session_clients c LEFT JOIN heartbeats h USING (session_id, client_id)
@@ -151,16 +176,31 @@ function sessionQueries(database: StoreDatabase): Pick<Sessions, 'clients' | 'li
     `SELECT ${COLUMNS} FROM sessions s WHERE s.workspace_id = @workspaceId AND s.state = 'live'
      ORDER BY s.created_at_ms, s.session_id`,
   );
+  const newest = database.prepare<{ workspaceId: string; limit: number }, StoredSession>(
+    `SELECT ${COLUMNS} FROM sessions s WHERE s.workspace_id = @workspaceId
+     ORDER BY s.created_at_ms DESC, s.session_id LIMIT @limit`,
+  );
+  const open = database.prepare<object, StoredSession>(
+    `SELECT ${COLUMNS} FROM sessions s WHERE s.state <> 'closed' ORDER BY s.created_at_ms, s.session_id`,
+  );
+  const openIn = database.prepare<{ workspaceId: string }, StoredSession>(
+    `SELECT ${COLUMNS} FROM sessions s WHERE s.workspace_id = @workspaceId AND s.state <> 'closed'
+     ORDER BY s.created_at_ms, s.session_id`,
+  );
   const countAll = database.prepare<object, { total: number }>(
-    `SELECT count(*) AS total FROM sessions WHERE state = 'live'`,
+    `SELECT count(*) AS total FROM sessions WHERE state <> 'closed' AND state <> 'dormant'`,
   );
   const countIn = database.prepare<{ workspaceId: string }, { total: number }>(
-    `SELECT count(*) AS total FROM sessions WHERE workspace_id = @workspaceId AND state = 'live'`,
+    `SELECT count(*) AS total FROM sessions
+     WHERE workspace_id = @workspaceId AND state <> 'closed' AND state <> 'dormant'`,
   );
   return {
     clients: (sessionId) => clients.all({ sessionId }),
     live: (workspaceId) =>
       (workspaceId === undefined ? live.all({}) : liveIn.all({ workspaceId })).map(toRow),
+    newest: (workspaceId, limit) => newest.all({ workspaceId, limit }).map(toRow),
+    open: (workspaceId) =>
+      (workspaceId === undefined ? open.all({}) : openIn.all({ workspaceId })).map(toRow),
     countLive: (workspaceId) =>
       (workspaceId === undefined ? countAll.get({}) : countIn.get({ workspaceId }))?.total ?? 0,
   };
@@ -169,7 +209,7 @@ function sessionQueries(database: StoreDatabase): Pick<Sessions, 'clients' | 'li
 /** A record that only refreshes a live session is no event. */
 function changeKind(before: SessionRow | undefined, incarnation: string): string | undefined {
   if (before === undefined) return 'session_opened';
-  if (before.state === 'closed') return 'session_reopened';
+  if (before.state !== 'live') return before.state === 'closed' ? 'session_reopened' : 'session_restored';
   return before.incarnation === incarnation ? undefined : 'session_moved';
 }
 
@@ -184,6 +224,7 @@ function columnsOf(workspaceId: string, incarnation: string, session: FeedSessio
     sourceType: session.sourceType ?? null,
     sourceId: session.sourceId ?? null,
     isDefault: session.isDefault ? 1 : 0,
+    eventHead: session.eventHead,
   };
 }
 

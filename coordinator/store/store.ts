@@ -1,6 +1,7 @@
 // The store as the rest of the coordinator sees it: nouns, plain records, synchronous calls. `open.ts` makes one.
 // Every write that changes a state also writes its event row in the same transaction.
 import type { FeedPrompt, FeedSession } from '../../daemon/contract/feed.ts';
+import type { DaemonEndKind, SessionState } from '../domain/session.ts';
 
 export interface WorkspaceRow {
   readonly id: string;
@@ -9,6 +10,16 @@ export interface WorkspaceRow {
   /** `static`: named on the command line; `dynamic`: added by a call or opened under a root, kept over restarts. */
   readonly origin: 'static' | 'dynamic';
   readonly createdAtMs: number;
+}
+
+/** What an operator has said of a workspace. */
+export interface WorkspaceSettings {
+  /** Null: the coordinator's own setting. */
+  readonly idleTimeoutMs: number | null;
+  /** Its daemon is never stopped for idleness or evicted. */
+  readonly isPinned: boolean;
+  /** Why it takes no new sessions and prompts; null when it does. */
+  readonly holdReason: string | null;
 }
 
 export interface DaemonRow {
@@ -30,19 +41,23 @@ export interface DaemonRow {
   readonly exitCode: number | null;
   readonly exitSignal: string | null;
   readonly endReason: string | null;
+  /** 1 when its agent can load sessions, null until that is known. */
+  readonly canLoad: 0 | 1 | null;
 }
 
 export interface SessionRow {
   readonly sessionId: string;
   readonly workspaceId: string;
   readonly incarnation: string;
-  readonly state: 'live' | 'closed';
+  readonly state: SessionState;
   readonly createdAtMs: number;
   readonly lastSeenAtMs: number;
   readonly displayName: string | null;
   readonly sourceType: string | null;
   readonly sourceId: string | null;
   readonly isDefault: boolean;
+  /** Highest event id that was told of its bus. */
+  readonly eventHead: number;
   readonly endedAtMs: number | null;
   readonly endReason: string | null;
 }
@@ -82,11 +97,28 @@ export interface NewEvent {
   readonly detail?: Readonly<Record<string, unknown>>;
 }
 
+/** What is known of a running daemon without its row. */
+export type RecoveredDaemon = Pick<
+  DaemonRow,
+  | 'incarnation'
+  | 'workspaceId'
+  | 'socketPath'
+  | 'secret'
+  | 'bootId'
+  | 'pid'
+  | 'startTime'
+  | 'logPath'
+  | 'createdAtMs'
+>;
+
 export interface Workspaces {
   /** Inserts, or updates origin and display name of a known id. */
   upsert(row: WorkspaceRow): void;
   list(): readonly WorkspaceRow[];
   remove(id: string): void;
+  /** Defaults for an id without a row. */
+  settings(id: string): WorkspaceSettings;
+  change(id: string, change: Partial<WorkspaceSettings>): void;
 }
 
 export interface Daemons {
@@ -95,12 +127,21 @@ export interface Daemons {
   insertStarting(
     row: Omit<
       DaemonRow,
-      'state' | 'pid' | 'startTime' | 'version' | 'endedAtMs' | 'exitCode' | 'exitSignal' | 'endReason'
+      | 'state'
+      | 'pid'
+      | 'startTime'
+      | 'version'
+      | 'endedAtMs'
+      | 'exitCode'
+      | 'exitSignal'
+      | 'endReason'
+      | 'canLoad'
     >,
   ): void;
   setPid(incarnation: string, pid: number, startTime: number): void;
   setReady(incarnation: string, version: string): void;
-  /** Also closes every live session of the incarnation with `sessionReason`; returns their ids. */
+  setCanLoad(incarnation: string, canLoad: boolean): void;
+  /** Also moves every live session of the incarnation on by the table of domain/session.ts; returns what each became. */
   setEnded(
     incarnation: string,
     end: {
@@ -108,26 +149,42 @@ export interface Daemons {
       readonly code: number | null;
       readonly signal: string | null;
       readonly reason: string;
-      readonly sessionReason: string;
+      readonly kind: DaemonEndKind;
+      /** What the event row tells beyond the row's own columns; its `kind` defaults to `daemon_ended`. */
+      readonly event?: { readonly kind: string; readonly detail: Readonly<Record<string, unknown>> };
     },
-  ): readonly string[];
+  ): readonly { readonly sessionId: string; readonly state: SessionState }[];
+  /**
+   * Takes up a daemon that runs though this database does not know it, or lost its secret (a new or restored database).
+   * Does nothing to a row that is whole or ended. Incarnation numbers go on above it.
+   * @returns whether anything changed.
+   */
+  recover(row: RecoveredDaemon): boolean;
   /** Rows whose state is not `ended`. */
   unended(): readonly DaemonRow[];
+  find(incarnation: string): DaemonRow | undefined;
   latest(workspaceId: string): DaemonRow | undefined;
-  /** Number of starts of the workspace, ever. */
+  /** Number of starts of the workspace, ever; 0 when it cannot be read. */
   countStarts(workspaceId: string): number;
 }
 
 export interface Sessions {
   /** Upserts the session with its clients (write-through, durable when it returns). */
   record(workspaceId: string, incarnation: string, session: FeedSession): void;
-  close(sessionId: string, atMs: number, reason: string): void;
+  /** Takes a session to a state of rest. Closing settles its prompts as failed; the other states keep them to be reported. */
+  rest(sessionId: string, state: Exclude<SessionState, 'live'>, atMs: number, reason: string): void;
+  setHead(sessionId: string, head: number): void;
   get(sessionId: string): SessionRow | undefined;
   /** Registered client ids with counts and last-seen times. */
   clients(
     sessionId: string,
   ): readonly { readonly clientId: string; readonly count: number; readonly lastSeenAtMs: number }[];
   live(workspaceId?: string): readonly SessionRow[];
+  /** Those of any state, newest first, at most `limit`. */
+  newest(workspaceId: string, limit: number): readonly SessionRow[];
+  /** Live, restoring and dormant ones. */
+  open(workspaceId?: string): readonly SessionRow[];
+  /** Live and restoring ones: what the caps count. */
   countLive(workspaceId?: string): number;
 }
 
@@ -136,6 +193,8 @@ export interface Prompts {
   record(prompt: FeedPrompt): void;
   get(promptId: string): PromptRow | undefined;
   unsettled(sessionId: string): readonly PromptRow[];
+  /** Settles what is unsettled as failed; returns the ids. */
+  failUnsettled(sessionId: string, atMs: number, outcome: string): readonly string[];
 }
 
 export interface Heartbeats {
@@ -146,6 +205,8 @@ export interface Heartbeats {
 export interface Events {
   append(event: NewEvent): void;
   recent(filter: { readonly workspaceId?: string; readonly limit: number }): readonly EventRow[];
+  /** The newest events of a workspace, newest first, without the coming and going of sessions and prompts. */
+  story(workspaceId: string, limit: number): readonly EventRow[];
 }
 
 export interface StoreFacts {
@@ -153,8 +214,17 @@ export interface StoreFacts {
   readonly bytes: number;
   readonly walBytes: number;
   readonly schemaVersion: number;
+  /** Null when it cannot be read. */
+  readonly sessions: number | null;
+  readonly events: number | null;
+  /** What is or was wrong with the database, for an operator: why, and what to do. Empty when all is well. */
+  readonly warnings: readonly string[];
+}
+
+export interface BackupFacts {
+  readonly file: string;
+  readonly bytes: number;
   readonly sessions: number;
-  readonly events: number;
 }
 
 export interface Store {
@@ -166,7 +236,15 @@ export interface Store {
   readonly events: Events;
   /** Runs `work` in one transaction: all of its writes or none. */
   transaction<T>(work: () => T): T;
+  /** Never throws. */
   facts(): StoreFacts;
+  /** Forgets what is too old or too much, in small batches, and checkpoints. Calls must not overlap. @throws ApiError 507 */
+  upkeep(): Promise<void>;
+  /**
+   * Copies the database into `file` (absolute) while it is in use, without the daemons' secrets; mode 0600.
+   * @throws ApiError 409 when `file` exists, 400 when it cannot be made; Error when the copy fails.
+   */
+  backup(file: string): Promise<BackupFacts>;
   /** Checkpoints and closes. Idempotent. */
   close(): void;
 }

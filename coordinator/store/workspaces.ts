@@ -1,7 +1,7 @@
 // The registered workspaces. Removal forgets the registration only: daemons and sessions keep their history.
 import type { StoreDatabase } from './database.ts';
 import type { EventTable } from './events.ts';
-import type { WorkspaceRow, Workspaces } from './store.ts';
+import type { WorkspaceRow, WorkspaceSettings, Workspaces } from './store.ts';
 
 const COLUMNS = 'id, path, display_name AS displayName, origin, created_at_ms AS createdAtMs';
 
@@ -18,6 +18,23 @@ export function createWorkspaces(database: StoreDatabase, events: EventTable): W
     `SELECT ${COLUMNS} FROM workspaces ORDER BY created_at_ms, id`,
   );
   const remove = database.prepare<{ id: string }>('DELETE FROM workspaces WHERE id = @id');
+  const readSettings = database.prepare<
+    { id: string },
+    Omit<WorkspaceSettings, 'isPinned'> & { isPinned: 0 | 1 }
+  >(
+    `SELECT idle_timeout_ms AS idleTimeoutMs, pinned AS isPinned, hold_reason AS holdReason
+     FROM workspaces WHERE id = @id`,
+  );
+  const writeSettings = database.prepare<Record<string, unknown>>(
+    `UPDATE workspaces SET idle_timeout_ms = @idleTimeoutMs, pinned = @isPinned, hold_reason = @holdReason
+     WHERE id = @id`,
+  );
+
+  function settings(id: string): WorkspaceSettings {
+    const stored = readSettings.get({ id });
+    if (stored === undefined) return { idleTimeoutMs: null, isPinned: false, holdReason: null };
+    return { ...stored, isPinned: stored.isPinned === 1 };
+  }
 
   return {
     upsert: (row) =>
@@ -30,6 +47,13 @@ export function createWorkspaces(database: StoreDatabase, events: EventTable): W
         events.add({ kind, workspaceId, detail: { path, origin, displayName } });
       }),
     list: () => list.all({}),
+    settings,
+    change: (id, change) =>
+      database.write(() => {
+        const wanted = { ...settings(id), ...change };
+        writeSettings.run({ ...wanted, id, isPinned: wanted.isPinned ? 1 : 0 });
+        events.add({ kind: 'workspace_changed', workspaceId: id, detail: { ...change } });
+      }),
     remove: (id) =>
       database.write(() => {
         if (remove.run({ id }).changes > 0) events.add({ kind: 'workspace_removed', workspaceId: id });

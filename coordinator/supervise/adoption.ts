@@ -1,7 +1,7 @@
 // Reconciles the rows of daemons that the database believes in with the processes that there are: at start and on a timer.
 // A process that is not proven ours is left alone; until it is gone its workspace is held, so that nothing is started twice.
 import type { DaemonIdentity } from '../../daemon/contract/feed.ts';
-import type { DaemonMark, DaemonProcess, Adoption as Found } from '../launch/launcher.ts';
+import type { DaemonExit, DaemonMark, DaemonProcess, Adoption as Found } from '../launch/launcher.ts';
 import type { DaemonRow } from '../store/store.ts';
 import type { Cell } from './cell.ts';
 import { recordDeath } from './death.ts';
@@ -16,6 +16,14 @@ export interface Held {
   readonly why: string;
 }
 
+/** What a daemon that is gone has left. */
+type Remains = Pick<DaemonExit, 'strays' | 'oomKills' | 'peakBytes'>;
+
+const NOTHING_FOUND: Remains = { strays: 0, oomKills: null, peakBytes: null };
+
+/** Every start begins with it; it is worth no record. */
+const LOOKED_FOR = 'it is being looked for';
+
 export interface AdoptionDeps extends SupervisorDeps {
   readonly cellOf: (workspace: WorkspaceKey) => Cell;
   /** Whether a cell runs this incarnation already. */
@@ -27,6 +35,8 @@ export class Adoption {
   readonly #held = new Map<string, Held>();
   /** First looks that are under way, by workspace. */
   readonly #firstLooks = new Map<string, Promise<void>>();
+  /** Monotonic times until which starts that left no pid may still succeed, by incarnation. */
+  readonly #startDeadlines = new Map<string, number>();
   /** Incarnations of removed workspaces whose end is under way. */
   readonly #ending = new Set<string>();
 
@@ -69,7 +79,7 @@ export class Adoption {
   async #look(row: DaemonRow, workspace: WorkspaceKey): Promise<void> {
     if (this.#held.has(workspace.id)) return this.#settle(row, workspace);
     // Held before the first await: no demand may start a second process while this one is being looked for.
-    this.#hold({ workspace, row, why: 'it is being looked for' });
+    this.#hold({ workspace, row, why: LOOKED_FOR });
     const look = this.#settle(row, workspace).finally(() => this.#firstLooks.delete(workspace.id));
     this.#firstLooks.set(workspace.id, look);
     return look;
@@ -81,8 +91,8 @@ export class Adoption {
 
   /** A hold whose row is no longer unended (ended by hand, workspace removed) holds nothing. */
   #releaseEnded(rows: readonly DaemonRow[]): void {
-    for (const [workspaceId, { row }] of this.#held)
-      if (!rows.some(({ incarnation }) => incarnation === row.incarnation)) this.#held.delete(workspaceId);
+    for (const { row } of this.#held.values())
+      if (!rows.some(({ incarnation }) => incarnation === row.incarnation)) this.#release(row);
   }
 
   async #settle(row: DaemonRow, workspace: WorkspaceKey | undefined): Promise<void> {
@@ -108,10 +118,19 @@ export class Adoption {
   }
 
   #withoutProcess(row: DaemonRow, workspace: WorkspaceKey | undefined): void {
-    if (this.#deps.clock.nowMs() >= row.startDeadlineAtMs)
-      this.#end(row, workspace, 'it never became a process', 0);
+    if (this.#isStartOver(row)) this.#end(row, workspace, 'it never became a process', NOTHING_FOUND);
     else if (workspace !== undefined)
       this.#hold({ workspace, row, why: 'its start was interrupted and may still succeed' });
+  }
+
+  /** The stored deadline is wall-clock time, of use once: from the first look on time is counted on a clock that cannot jump. */
+  #isStartOver({ incarnation, startDeadlineAtMs }: DaemonRow): boolean {
+    const { clock, settings } = this.#deps;
+    const nowMs = clock.monotonicMs();
+    const leftMs = Math.min(startDeadlineAtMs - clock.nowMs(), settings.startTimeoutMs);
+    const deadline = this.#startDeadlines.get(incarnation) ?? nowMs + leftMs;
+    this.#startDeadlines.set(incarnation, deadline);
+    return nowMs >= deadline;
   }
 
   #find(mark: DaemonMark): Promise<Found> {
@@ -130,7 +149,7 @@ export class Adoption {
   async #act(row: DaemonRow, workspace: WorkspaceKey | undefined, found: Found): Promise<void> {
     switch (found.verdict) {
       case 'gone':
-        return this.#end(row, workspace, 'it was gone when the coordinator looked for it', found.strays);
+        return this.#end(row, workspace, 'it was gone when the coordinator looked for it', found);
       case 'alive':
         return workspace === undefined
           ? this.#endOrphan(row, found.process)
@@ -154,7 +173,7 @@ export class Adoption {
       this.#hold({ workspace, row, why: 'another daemon of this workspace runs' });
       return;
     }
-    this.#event('daemon_adopted', row, { pid: process.mark.pid });
+    this.#note('daemon_adopted', row, { pid: process.mark.pid });
     this.#release(row);
   }
 
@@ -164,13 +183,16 @@ export class Adoption {
     void process.terminate(this.#deps.settings.stopGraceMs).then((exit) => {
       this.#ending.delete(row.incarnation);
       const reason = 'its workspace is registered no more';
-      recordDeath(this.#deps, { source: row, exit, reason, wasAskedFor: true, next: {} });
+      recordDeath(this.#deps, { source: row, exit, reason, kind: 'removed', next: {} });
     });
   }
 
-  #end(row: DaemonRow, workspace: WorkspaceKey | undefined, reason: string, strays: number): void {
-    const exit = { code: null, signal: null, strays, lastLines: this.#deps.launcher.logs(row.logPath, 20) };
-    recordDeath(this.#deps, { source: row, exit, reason, wasAskedFor: false, next: {} });
+  #end(row: DaemonRow, workspace: WorkspaceKey | undefined, reason: string, remains: Remains): void {
+    const { strays, oomKills, peakBytes } = remains;
+    const lastLines = this.#deps.launcher.logs(row.logPath, 20);
+    const exit = { code: null, signal: null, lastLines, strays, oomKills, peakBytes };
+    recordDeath(this.#deps, { source: row, exit, reason, kind: 'died', next: {} });
+    this.#startDeadlines.delete(row.incarnation);
     if (workspace !== undefined) this.#release(row);
   }
 
@@ -187,19 +209,23 @@ export class Adoption {
         { incarnation: held.row.incarnation, pid: held.row.pid, why: held.why },
         'workspace held',
       );
+    if (known?.why !== held.why && held.why !== LOOKED_FOR)
+      this.#note('workspace_held', held.row, { why: held.why, pid: held.row.pid });
     this.#held.set(held.workspace.id, held);
   }
 
   #release(row: DaemonRow): void {
-    if (this.#held.get(row.workspaceId)?.row.incarnation === row.incarnation)
-      this.#held.delete(row.workspaceId);
+    const held = this.#held.get(row.workspaceId);
+    if (held?.row.incarnation !== row.incarnation) return;
+    this.#held.delete(row.workspaceId);
+    if (held.why !== LOOKED_FOR) this.#note('workspace_released', row, {});
   }
 
-  #event(
+  #note(
     kind: string,
     { workspaceId, incarnation }: DaemonRow,
     detail: Readonly<Record<string, unknown>>,
   ): void {
-    this.#deps.store.events.append({ kind, workspaceId, incarnation, detail });
+    this.#deps.flight.note({ kind, workspaceId, incarnation, detail });
   }
 }

@@ -6,7 +6,7 @@ import { type Event, type State, step } from '../domain/daemon-state.ts';
 import type { Refusal } from '../domain/refusal.ts';
 import { type Death, judgeDeath, type Verdict } from '../domain/restart-policy.ts';
 import type { DaemonExit, DaemonProcess, Launch } from '../launch/launcher.ts';
-import { recordDeath } from './death.ts';
+import { type Next, nextAfter, recordDeath } from './death.ts';
 import type { DaemonView, Endpoint, WorkspaceKey } from './fleet.ts';
 import {
   causeOf,
@@ -15,15 +15,21 @@ import {
   incarnationOf,
   type KnownBefore,
   spawnDaemon,
+  watchedOf,
 } from './incarnation.ts';
+import { lastExitOf } from './last-exit.ts';
 import { type Effects, Machine } from './machine.ts';
 import * as refusals from './refusals.ts';
+import type { StartGate } from './start-gate.ts';
 import type { SupervisorDeps } from './supervisor-deps.ts';
 import { Waiters } from './waiters.ts';
 
 export interface CellDeps extends SupervisorDeps {
   /** Why no further daemon may start now; undefined when one may. */
   readonly admit: () => Refusal | undefined;
+  /** Begins to free a place for this workspace; resolves when it is free. Undefined when none can be freed. */
+  readonly makeRoom: () => Promise<void> | undefined;
+  readonly startGate: StartGate;
   /** Endpoints of ready daemons by workspace id. The cell owns its workspace's entry. */
   readonly routes: Map<string, Endpoint>;
 }
@@ -42,12 +48,13 @@ export class Cell {
   #deaths: readonly number[] = [];
   /** What the last death led to. */
   #verdict: Verdict = { kind: 'clean' };
-  #lastExit: DaemonView['lastExit'] = null;
+  #lastExit: DaemonView['lastExit'];
 
   constructor(workspace: WorkspaceKey, deps: CellDeps) {
     const log = deps.log.child({ workspace: workspace.path });
     this.workspace = workspace;
     this.#deps = { ...deps, log };
+    this.#lastExit = lastExitOf(deps.store, workspace.id);
     this.#waiters = new Waiters(workspace, deps.clock, deps.settings, () =>
       log.info({ state: this.#machine.state }, 'nobody waits for the daemon any more'),
     );
@@ -62,6 +69,11 @@ export class Cell {
   /** The incarnation that runs, whatever its state. */
   get current(): Incarnation | undefined {
     return this.#current;
+  }
+
+  /** Its route is open. */
+  get isReady(): boolean {
+    return this.#machine.state === 'ready';
   }
 
   /** A process is there, or somebody waits for one. */
@@ -80,9 +92,28 @@ export class Cell {
     return parked;
   }
 
+  /**
+   * Waits like `demand` for a daemon that is on its way already, and starts none.
+   * @throws ApiError 503 at once where none is on its way; else as `demand`.
+   */
+  async attend(signal: AbortSignal): Promise<Endpoint> {
+    const endpoint = this.#deps.routes.get(this.workspace.id);
+    if (endpoint !== undefined) return endpoint;
+    if (this.#machine.state !== 'starting')
+      throw refusals.unavailable(this.workspace, `it is ${this.#machine.state}`, this.#retryAfterMs());
+    return this.#waiters.park(signal);
+  }
+
   /** Resolves when no process is left and its end is recorded. Turns under way may go on for `drainMs`. */
-  stop(reason: string, drainMs: number): Promise<void> {
-    this.#machine.dispatch({ type: 'stop', reason, drainMs });
+  stop(stop: Omit<Extract<Event, { type: 'stop' }>, 'type'>): Promise<void> {
+    this.#machine.dispatch({ type: 'stop', ...stop });
+    return this.#gone;
+  }
+
+  /** Ends a daemon that is provably idle; its sessions sleep. Nothing unless it is ready. */
+  stopIdle(reason: string): Promise<void> {
+    if (this.#machine.state !== 'ready') return Promise.resolve();
+    this.#withCurrent(({ id: incarnation }) => this.#machine.dispatch({ type: 'idle', incarnation, reason }));
     return this.#gone;
   }
 
@@ -146,14 +177,15 @@ export class Cell {
         if (this.#waiters.size > 0) this.#askForStart();
       },
       begin_drain: (event) => this.#beginDrain(event),
-      terminate: () =>
-        this.#withCurrent(({ process }) => void process.terminate(this.#deps.settings.stopGraceMs)),
+      terminate: () => this.#withCurrent((current) => this.#terminate(current)),
       arm_backoff: () => this.#arm(this.#retryAfterMs(), { type: 'backoff_over' }),
     };
   }
 
   #taken(event: Event, previous: State): void {
     if (this.#machine.state !== previous) this.#timer?.cancel();
+    if (previous === 'starting' && this.#machine.state !== 'starting')
+      this.#deps.startGate.leave(this.workspace.id);
     // The first reason to end a process is the one that is recorded.
     if (this.#current !== undefined) this.#current.cause ??= causeOf(event);
     if (event.type === 'exited') this.#current = undefined;
@@ -164,9 +196,25 @@ export class Cell {
   #askForStart(): void {
     const event: Event = { type: 'demand', isCoolOffOver: this.#coolOffRefusal() === undefined };
     const isSpawn = step(this.#machine.state, event)?.effects.includes('spawn') ?? false;
-    const refusal = isSpawn ? this.#deps.admit() : undefined;
-    if (refusal === undefined) this.#machine.dispatch(event);
-    else this.#waiters.failAll(refusals.refused(refusal));
+    if (isSpawn) this.#deps.startGate.enter(this.workspace.id, () => this.#beginStart(event));
+    else this.#machine.dispatch(event);
+  }
+
+  /** A place among the starting ones is free. @returns whether a start has begun. */
+  #beginStart(event: Event): boolean {
+    if (this.#waiters.size === 0) return false;
+    const refusal = this.#deps.admit();
+    if (refusal === undefined) {
+      this.#machine.dispatch(event);
+      return this.#machine.state === 'starting';
+    }
+    const room = this.#deps.makeRoom();
+    if (room === undefined) this.#waiters.failAll(refusals.refused(refusal));
+    else
+      void room.then(() => {
+        if (this.#waiters.size > 0) this.#askForStart();
+      });
+    return false;
   }
 
   #coolOffRefusal(): Error | undefined {
@@ -268,6 +316,12 @@ export class Cell {
     });
   }
 
+  /** Clients of a daemon that ends in order get a plain end: its own words would tell them that their sessions died. */
+  #terminate({ process, cause }: Incarnation): void {
+    if (cause !== undefined && cause.kind !== 'died') this.#deps.endStreams(this.workspace.id);
+    void process.terminate(this.#deps.settings.stopGraceMs);
+  }
+
   /** Where the feed is down nobody knows whether a turn runs: the drain then takes its full time. */
   #endDrainIfQuiet({ id, feed, facts }: Incarnation): void {
     if (this.#machine.state === 'draining' && feed?.isUp && facts.isQuiet)
@@ -286,10 +340,17 @@ export class Cell {
       source: incarnation.endpoint,
       exit,
       reason,
-      wasAskedFor: end === 'asked',
-      next: { next: step(this.#machine.state, event)?.next, verdict: event.verdict },
+      kind: cause?.kind ?? 'died',
+      watched: watchedOf(incarnation),
+      next: this.#nextAfter(event, event.verdict),
     });
     this.#machine.dispatch(event);
+  }
+
+  #nextAfter(event: Event, verdict: Verdict): Next {
+    const { clock, settings } = this.#deps;
+    const state = step(this.#machine.state, event)?.next;
+    return nextAfter(state, verdict, clock.monotonicMs(), settings.restart, this.#deaths.length);
   }
 
   #judge(death: Death): Verdict {

@@ -1,6 +1,7 @@
 // What the HTTP side may ask of the supervisor. Implemented by `supervisor.ts`; tests of http/ use a fake.
 import type { FeedAgent, FeedBeat } from '../../daemon/contract/feed.ts';
 import type { State } from '../domain/daemon-state.ts';
+import type { DaemonEndKind, SessionState } from '../domain/session.ts';
 
 /** Where a ready daemon answers. */
 export interface Endpoint {
@@ -26,6 +27,8 @@ export interface DaemonView {
   readonly lastBeat: FeedBeat | null;
   readonly isFeedUp: boolean;
   readonly waiters: number;
+  /** Why nothing is started although no daemon is known to run; absent when nothing is held. */
+  readonly heldWhy?: string;
   readonly starts: number;
   readonly lastExit: {
     readonly atMs: number;
@@ -36,6 +39,13 @@ export interface DaemonView {
   } | null;
 }
 
+export interface FleetStop {
+  readonly reason: string;
+  readonly kind: Exclude<DaemonEndKind, 'died' | 'idle'>;
+  /** How long turns under way may go on; absent: the configured drain timeout. */
+  readonly drainMs?: number;
+}
+
 export interface Fleet {
   /**
    * The endpoint of the workspace's daemon, started first if need be. Concurrent calls share one start.
@@ -43,6 +53,8 @@ export interface Fleet {
    *   Rejects with the signal's reason when `signal` aborts; if that was the last waiter of a start not yet made, nothing is spawned.
    */
   ensureReady(workspace: WorkspaceKey, signal: AbortSignal): Promise<Endpoint>;
+  /** Waits for a daemon that is being started or taken over. Starts none. @throws ApiError 503 where none is on its way. */
+  attend(workspace: WorkspaceKey, signal: AbortSignal): Promise<Endpoint>;
   /** The endpoint if the daemon is ready now. Starts nothing. */
   endpointOf(workspaceId: string): Endpoint | undefined;
   /**
@@ -50,15 +62,26 @@ export interface Fleet {
    * (ApiError 507) and resolves `false` when the feed is down, so that the caller records what it saw itself.
    */
   stored(incarnation: string, seq: number): Promise<boolean>;
-  /** Ends the workspace's daemon; resolves when it is gone. Resolves at once when none runs. */
-  stop(workspaceId: string, reason: string): Promise<void>;
+  /**
+   * Ends the workspace's daemon once its turns have ended, or at the drain's deadline; resolves when it is gone, at once
+   * when none runs. `kind` decides what becomes of its sessions.
+   */
+  stop(workspaceId: string, end: FleetStop): Promise<void>;
   /** Drops a removed workspace. @throws ApiError 409 `workspace_busy` while its daemon has not ended (`stop` first). */
   forget(workspaceId: string): void;
   view(workspaceId: string): DaemonView | undefined;
   views(): readonly DaemonView[];
 }
 
-/** Live session id -> workspace, kept in step with the store by the recorder. */
+/** Where a session that is not closed is, and how. */
+export interface SessionPlace {
+  readonly workspaceId: string;
+  readonly state: Exclude<SessionState, 'closed'>;
+}
+
+/** Session ids and their places, kept in step with the store by the recorder. */
 export interface SessionIndex {
-  workspaceOf(sessionId: string): string | undefined;
+  find(sessionId: string): SessionPlace | undefined;
+  /** The workspace that the session belongs to, also when it is closed. */
+  ownerOf(sessionId: string): string | undefined;
 }

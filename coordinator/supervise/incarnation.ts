@@ -2,8 +2,11 @@
 import { randomBytes } from 'node:crypto';
 import type { Event } from '../domain/daemon-state.ts';
 import type { Death } from '../domain/restart-policy.ts';
+import type { DaemonEndKind } from '../domain/session.ts';
+import { readHostOomKills } from '../launch/host-oom.ts';
 import type { DaemonProcess, Launch, LaunchSpec } from '../launch/launcher.ts';
 import { DaemonFacts } from './daemon-facts.ts';
+import type { Watched } from './death.ts';
 import type { Feed } from './feed.ts';
 import type { Endpoint, WorkspaceKey } from './fleet.ts';
 import { wordsOf } from './refusals.ts';
@@ -12,8 +15,8 @@ import type { SupervisorDeps } from './supervisor-deps.ts';
 /** Why an incarnation is ended, from the moment that it was decided. */
 export interface EndCause {
   readonly reason: string;
-  /** Wanted (stop, idle), as opposed to given up on. */
-  readonly isAsked: boolean;
+  /** `died` when it is given up on; the others were wanted. */
+  readonly kind: DaemonEndKind;
 }
 
 export interface Incarnation {
@@ -30,6 +33,8 @@ export interface Incarnation {
   cause: EndCause | undefined;
   /** Monotonic time at which a drain ends whatever still runs. */
   drainUntilMs: number;
+  /** What the host's oom killer had done when it began. */
+  readonly hostOomKillsBefore: number | null;
 }
 
 /** What is known of a process before it says anything itself. */
@@ -43,15 +48,15 @@ export function causeOf(event: Event): EndCause | undefined {
   switch (event.type) {
     case 'stop':
     case 'idle':
-      return { reason: event.reason, isAsked: true };
+      return { reason: event.reason, kind: event.type === 'idle' ? 'idle' : event.kind };
     case 'boot_timeout':
     case 'beats_lost':
-      return { reason: event.why, isAsked: false };
+      return { reason: event.why, kind: 'died' };
     case 'start_failed':
-      return { reason: wordsOf(event.error), isAsked: false };
+      return { reason: wordsOf(event.error), kind: 'died' };
     case 'adopted':
       return event.isEnding
-        ? { reason: 'it was ending already when it was found', isAsked: true }
+        ? { reason: 'it was ending already when it was found', kind: 'stopped' }
         : undefined;
     default:
       return undefined;
@@ -61,7 +66,7 @@ export function causeOf(event: Event): EndCause | undefined {
 /** The same for the restart policy. */
 export function endOf(cause: EndCause | undefined): Death['end'] {
   if (cause === undefined) return 'own';
-  return cause.isAsked ? 'asked' : 'given_up';
+  return cause.kind === 'died' ? 'given_up' : 'asked';
 }
 
 /** An incarnation around a process that runs already. */
@@ -85,6 +90,18 @@ export function incarnationOf(
     wasReady: known.wasReady,
     cause: undefined,
     drainUntilMs: Number.POSITIVE_INFINITY,
+    hostOomKillsBefore: readHostOomKills(),
+  };
+}
+
+/** For the record of its death. */
+export function watchedOf({ wasReady, cause, facts, hostOomKillsBefore }: Incarnation): Watched {
+  const after = hostOomKillsBefore === null ? null : readHostOomKills();
+  return {
+    wasReady,
+    isUnasked: cause === undefined,
+    beats: facts.lastBeats,
+    hostOomKills: after === null || hostOomKillsBefore === null ? null : after - hostOomKillsBefore,
   };
 }
 
@@ -127,7 +144,8 @@ function launchOrEnd(deps: SupervisorDeps, spec: LaunchSpec): Launch {
       code: null,
       signal: null,
       reason,
-      sessionReason: 'daemon_died',
+      kind: 'died',
+      event: { kind: 'start_failed', detail: {} },
     });
     throw new Error(reason, { cause: error });
   }

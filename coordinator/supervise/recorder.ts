@@ -1,11 +1,20 @@
 // Writes what daemons tell into the store, and keeps the index of live sessions in step with it.
 // Session rows are written at once; heartbeats are coalesced and flushed in batches.
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { FeedBody, FeedRecord, FeedSession } from '../../daemon/contract/feed.ts';
+import type { Clock } from '../../daemon/contract/clock.ts';
+import type {
+  FeedAgent,
+  FeedBody,
+  FeedEnded,
+  FeedPrompt,
+  FeedRecord,
+  FeedSession,
+} from '../../daemon/contract/feed.ts';
 import type { Log } from '../../daemon/contract/log.ts';
 import { sessionKey } from '../../daemon/contract/wire.ts';
+import { nextState, type SessionState } from '../domain/session.ts';
 import type { SeenEntry, Store } from '../store/store.ts';
-import type { SessionIndex } from './fleet.ts';
+import type { SessionIndex, SessionPlace } from './fleet.ts';
 import type { SuperviseSettings } from './settings.ts';
 
 type Body<T extends FeedBody['type']> = Extract<FeedBody, { type: T }>;
@@ -21,14 +30,20 @@ export interface Recorder extends SessionIndex {
   apply(source: Source, record: FeedRecord): void;
   /** Stores a session that an answer showed while the feed was down. @throws as `apply`. */
   recordSession(source: Source, session: FeedSession): void;
-  /** Takes sessions out of the index that the store has closed. */
-  forget(sessionIds: readonly string[]): void;
+  /** The store has moved these sessions on. */
+  moved(
+    workspaceId: string,
+    sessions: readonly { readonly sessionId: string; readonly state: SessionState }[],
+  ): void;
+  /** Takes a session that no daemon has to a state of rest, in the store first. @throws as `apply`. */
+  rest(sessionId: string, state: Exclude<SessionState, 'live'>, reason: string): void;
   /** Writes the heartbeats that have come together, in batches with a yield between. A call during a flush joins it. */
   flushSeen(): Promise<void>;
 }
 
 export interface RecorderDeps {
   readonly store: Store;
+  readonly clock: Clock;
   readonly log: Log;
   readonly settings: Pick<SuperviseSettings, 'seenBatchRows'>;
 }
@@ -40,22 +55,32 @@ export function createRecorder(deps: RecorderDeps): Recorder {
 
 class StoreRecorder implements Recorder {
   readonly #store: Store;
+  readonly #nowMs: () => number;
   readonly #log: Log;
   readonly #batchRows: number;
-  readonly #workspaceBySession = new Map<string, string>();
+  /** Sessions that are not closed. */
+  readonly #places = new Map<string, SessionPlace>();
+  /** Whether the agent of an incarnation can load sessions; what was told last. */
+  readonly #canLoad = new Map<string, boolean>();
   #seen = new Map<string, SeenEntry>();
   #flush: Promise<void> | undefined;
 
-  constructor({ store, log, settings }: RecorderDeps) {
+  constructor({ store, clock, log, settings }: RecorderDeps) {
     this.#store = store;
+    this.#nowMs = () => clock.nowMs();
     this.#log = log;
     this.#batchRows = settings.seenBatchRows;
-    for (const row of store.sessions.live())
-      this.#workspaceBySession.set(sessionKey(row.sessionId), row.workspaceId);
+    for (const { sessionId, workspaceId, state } of store.sessions.open())
+      this.#place(sessionId, workspaceId, state);
   }
 
-  workspaceOf(sessionId: string): string | undefined {
-    return this.#workspaceBySession.get(sessionKey(sessionId));
+  find(sessionId: string): SessionPlace | undefined {
+    return this.#places.get(sessionKey(sessionId));
+  }
+
+  ownerOf(sessionId: string): string | undefined {
+    const key = sessionKey(sessionId);
+    return this.#places.get(key)?.workspaceId ?? this.#store.sessions.get(key)?.workspaceId;
   }
 
   apply(source: Source, record: FeedRecord): void {
@@ -67,10 +92,13 @@ class StoreRecorder implements Recorder {
         this.recordSession(source, record.session);
         break;
       case 'session_ended':
-        this.#ended(record);
+        this.#ended(source, record.ended);
+        break;
+      case 'head':
+        this.#store.sessions.setHead(record.sessionId, record.head);
         break;
       case 'prompt':
-        this.#store.prompts.record(record.prompt);
+        this.#prompt(record.prompt);
         break;
       case 'seen':
         this.#note(record.seen);
@@ -86,11 +114,18 @@ class StoreRecorder implements Recorder {
 
   recordSession(source: Source, session: FeedSession): void {
     this.#store.sessions.record(source.workspaceId, source.incarnation, session);
-    this.#workspaceBySession.set(sessionKey(session.sessionId), source.workspaceId);
+    this.#place(session.sessionId, source.workspaceId, 'live');
   }
 
-  forget(sessionIds: readonly string[]): void {
-    for (const sessionId of sessionIds) this.#workspaceBySession.delete(sessionKey(sessionId));
+  moved(workspaceId: string, sessions: Parameters<Recorder['moved']>[1]): void {
+    for (const { sessionId, state } of sessions) this.#place(sessionId, workspaceId, state);
+  }
+
+  rest(sessionId: string, state: Exclude<SessionState, 'live'>, reason: string): void {
+    const place = this.find(sessionId);
+    if (place === undefined) return;
+    this.#store.sessions.rest(sessionKey(sessionId), state, this.#nowMs(), reason);
+    this.#place(sessionId, place.workspaceId, state);
   }
 
   flushSeen(): Promise<void> {
@@ -100,8 +135,9 @@ class StoreRecorder implements Recorder {
     return this.#flush;
   }
 
-  /** Makes the store agree with a snapshot: what lives is recorded, what lived in this incarnation and is missing is closed. */
+  /** Makes the store agree with a snapshot: what lives is recorded, what lived in this incarnation and is missing has ended. */
   #reconcile(source: Source, snapshot: Body<'snapshot'>): void {
+    this.#noteAgent(source, snapshot.agent);
     const alive = new Set(snapshot.sessions.map(({ sessionId }) => sessionKey(sessionId)));
     const endOf = new Map(snapshot.ended.map((ended) => [sessionKey(ended.sessionId), ended]));
     const missing = this.#store.sessions
@@ -110,24 +146,62 @@ class StoreRecorder implements Recorder {
     this.#store.transaction(() => {
       for (const session of snapshot.sessions)
         this.#store.sessions.record(source.workspaceId, source.incarnation, session);
-      for (const prompt of snapshot.prompts) this.#store.prompts.record(prompt);
+      this.#reconcilePrompts(snapshot);
       for (const { sessionId } of missing) {
-        const end = endOf.get(sessionKey(sessionId));
-        this.#store.sessions.close(sessionId, end?.atMs ?? snapshot.beat.atMs, end?.reason ?? 'unknown_end');
+        const unknown = { sessionId, reason: 'unknown_end', atMs: snapshot.beat.atMs };
+        this.#ended(source, endOf.get(sessionKey(sessionId)) ?? unknown);
       }
     });
-    for (const id of alive) this.#workspaceBySession.set(id, source.workspaceId);
-    this.forget(missing.map(({ sessionId }) => sessionId));
+    for (const id of alive) this.#place(id, source.workspaceId, 'live');
   }
 
-  #ended({ ended }: Body<'session_ended'>): void {
-    this.#store.sessions.close(ended.sessionId, ended.atMs, ended.reason);
-    this.forget([ended.sessionId]);
+  /** A prompt that the snapshot does not hold any more has settled while nobody listened: how, nobody knows. */
+  #reconcilePrompts({ sessions, prompts, beat }: Body<'snapshot'>): void {
+    const held = new Set(prompts.map(({ promptId }) => promptId));
+    for (const { sessionId } of sessions)
+      for (const { promptId } of this.#store.prompts.unsettled(sessionId))
+        if (!held.has(promptId))
+          this.#store.prompts.record({
+            promptId,
+            sessionId,
+            state: 'failed',
+            atMs: beat.atMs,
+            outcome: 'unknown',
+          });
+    for (const prompt of prompts) this.#store.prompts.record(prompt);
   }
 
-  #agent({ workspaceId, incarnation }: Source, { exit }: Body<'agent'>): void {
+  #ended({ workspaceId, incarnation }: Source, { sessionId, reason, atMs }: FeedEnded): void {
+    const canLoad = this.#canLoad.get(incarnation) ?? false;
+    const state = nextState('live', { type: 'ended', reason, canLoad });
+    if (state === undefined || state === 'live') return;
+    this.#store.sessions.rest(sessionId, state, atMs, reason);
+    this.#place(sessionId, workspaceId, state);
+  }
+
+  /** A prompt that ends because its daemon ends is not settled: the session's restore reports it. */
+  #prompt(prompt: FeedPrompt): void {
+    if (prompt.state !== 'failed' || prompt.outcome !== 'daemon_shutdown') this.#store.prompts.record(prompt);
+  }
+
+  #agent(source: Source, { agent, exit }: Body<'agent'>): void {
+    this.#noteAgent(source, agent);
     if (exit === undefined) return;
+    const { workspaceId, incarnation } = source;
     this.#store.events.append({ kind: 'agent_exited', workspaceId, incarnation, detail: { ...exit } });
+  }
+
+  /** An agent that is gone takes nothing back: the next one is of the same kind. */
+  #noteAgent({ incarnation }: Source, agent: FeedAgent | null): void {
+    if (agent === null || this.#canLoad.get(incarnation) === agent.canLoad) return;
+    this.#store.daemons.setCanLoad(incarnation, agent.canLoad);
+    this.#canLoad.set(incarnation, agent.canLoad);
+  }
+
+  #place(sessionId: string, workspaceId: string, state: SessionState): void {
+    const key = sessionKey(sessionId);
+    if (state === 'closed') this.#places.delete(key);
+    else this.#places.set(key, { workspaceId, state });
   }
 
   #note(entries: readonly SeenEntry[]): void {

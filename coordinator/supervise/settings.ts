@@ -1,4 +1,5 @@
 // Every number of supervision, with its default and the reason for it. The composition root overrides what was configured.
+import { LIVENESS_THRESHOLDS } from '../domain/liveness.ts';
 import type { RestartPolicy } from '../domain/restart-policy.ts';
 
 export interface SuperviseSettings {
@@ -26,16 +27,30 @@ export interface SuperviseSettings {
   readonly seenFlushMs: number;
   /** Heartbeat rows in one transaction: 10,000 at once blocked the event loop for 73 ms and more. */
   readonly seenBatchRows: number;
-  /** Beats that may be missing before a daemon is asked whether it lives. */
+  /** These three are explained, and their bound computed, in domain/liveness.ts. */
   readonly beatTimeoutFactor: number;
   readonly livenessPeriodMs: number;
-  /** Time for an answer to the identity probe. */
   readonly probeTimeoutMs: number;
   /** Deadline for finding one daemon of an earlier coordinator again. */
   readonly adoptTimeoutMs: number;
   /** Period in which rows without a verified process are looked at again. */
   readonly reconcilePeriodMs: number;
   readonly logRotatePeriodMs: number;
+  /** Period in which the store forgets what is too old, and checkpoints. */
+  readonly storeUpkeepPeriodMs: number;
+  /** Daemons that may be starting at the same time: each costs a core for a while. */
+  readonly maxConcurrentStarts: number;
+  /** Sessions of one workspace that are brought back at the same time. */
+  readonly restoreConcurrency: number;
+  /** Longest restore of one session. Longer than the daemon's own budget for the agent's load (60 s). */
+  readonly restoreTimeoutMs: number;
+  /** How long passive requests wait for a session that is being brought back. */
+  readonly restoreWaitMs: number;
+  /** Daemon without a gesture for this long is stopped; 0 = never. */
+  readonly idleTimeoutMs: number;
+  /** The same while clients look on (streams, heartbeats). */
+  readonly watchedIdleTimeoutMs: number;
+  readonly idleCheckPeriodMs: number;
   readonly restart: RestartPolicy;
 }
 
@@ -52,12 +67,20 @@ export const DEFAULT_SUPERVISE_SETTINGS: SuperviseSettings = Object.freeze({
   feedStoredWaitMs: 2000,
   seenFlushMs: 1000,
   seenBatchRows: 500,
-  beatTimeoutFactor: 4,
-  livenessPeriodMs: 5000,
-  probeTimeoutMs: 5000,
+  beatTimeoutFactor: LIVENESS_THRESHOLDS.beatTimeoutFactor.fallback,
+  livenessPeriodMs: LIVENESS_THRESHOLDS.livenessPeriodMs.fallback,
+  probeTimeoutMs: LIVENESS_THRESHOLDS.probeTimeoutMs.fallback,
   adoptTimeoutMs: 5000,
   reconcilePeriodMs: 5000,
   logRotatePeriodMs: 60_000,
+  storeUpkeepPeriodMs: 10_000,
+  maxConcurrentStarts: 4,
+  restoreConcurrency: 3,
+  restoreTimeoutMs: 75_000,
+  restoreWaitMs: 20_000,
+  idleTimeoutMs: 30 * 60_000,
+  watchedIdleTimeoutMs: 8 * 60 * 60_000,
+  idleCheckPeriodMs: 15_000,
   restart: Object.freeze({
     intensity: 5,
     periodMs: 60_000,

@@ -5,6 +5,7 @@ import type { Log } from '../../daemon/contract/log.ts';
 import type { Launcher, LaunchSpec } from '../launch/launcher.ts';
 import type { Store } from '../store/store.ts';
 import type { FollowFeed } from './feed.ts';
+import type { FlightRecorder } from './flight-recorder.ts';
 import type { Endpoint, WorkspaceKey } from './fleet.ts';
 import type { Recorder } from './recorder.ts';
 import type { SuperviseSettings } from './settings.ts';
@@ -28,11 +29,16 @@ export interface SupervisorDeps {
   readonly log: Log;
   readonly settings: SuperviseSettings;
   readonly recorder: Recorder;
+  readonly flight: FlightRecorder;
   readonly followFeed: FollowFeed;
   readonly askIdentity: AskIdentity;
   /** Boot id of this machine, as identities carry it. */
   readonly bootId: string;
   readonly layoutOf: (workspace: WorkspaceKey, incarnation: string) => DaemonLayout;
+  /** Some sessions of the workspace are to come back by themselves. */
+  readonly onRestorable: (workspaceId: string) => void;
+  /** Ends the workspace's event streams plainly, before its daemon tells their clients that it goes. */
+  readonly endStreams: (workspaceId: string) => void;
   /** Copies and truncates each log that has grown too long. */
   readonly rotateLogs: (logPaths: readonly string[]) => Promise<void> | void;
   /** A number in [0, 1), for the jitter of retries. */

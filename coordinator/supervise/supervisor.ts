@@ -1,11 +1,14 @@
 // The fleet: one cell per workspace, adoption in front of them, and the periodic work. Owns everything that it starts.
 import { fail } from '../../daemon/contract/errors.ts';
 import { admitDaemon } from '../domain/admission.ts';
+import { judgeIdle } from '../domain/idle-policy.ts';
 import { Adoption } from './adoption.ts';
 import { Cell } from './cell.ts';
-import type { DaemonView, Endpoint, Fleet, WorkspaceKey } from './fleet.ts';
+import { type EvictionDeps, makeRoom, roomReport } from './eviction.ts';
+import type { DaemonView, Endpoint, Fleet, FleetStop, WorkspaceKey } from './fleet.ts';
 import { checkHealth } from './health.ts';
 import { held as heldRefusal, shuttingDown } from './refusals.ts';
+import { StartGate } from './start-gate.ts';
 import type { SupervisorDeps } from './supervisor-deps.ts';
 import { startTicker, type Ticker } from './ticker.ts';
 
@@ -39,11 +42,21 @@ class CellSupervisor implements Supervisor {
   readonly #adoption: Adoption;
   /** The start's adoption; a stop that comes during it waits, so that nothing is adopted behind its back. */
   #adopting: Promise<void> | undefined;
+  readonly #startGate: StartGate;
+  readonly #eviction: EvictionDeps;
   #ticker: Ticker | undefined;
   #isClosing = false;
 
   constructor(deps: SupervisorDeps) {
     this.#deps = deps;
+    this.#startGate = new StartGate(deps.settings.maxConcurrentStarts);
+    this.#eviction = {
+      cells: () => this.#cells.values(),
+      isPinned: (id) => deps.store.workspaces.settings(id).isPinned,
+      nowMs: () => deps.clock.monotonicMs(),
+      onEvicted: (workspaceId, why) =>
+        deps.store.events.append({ kind: 'daemon_evicted', workspaceId, detail: { why } }),
+    };
     this.#adoption = new Adoption({
       ...deps,
       cellOf: (workspace) => this.#cellOf(workspace),
@@ -52,9 +65,32 @@ class CellSupervisor implements Supervisor {
   }
 
   async ensureReady(workspace: WorkspaceKey, signal: AbortSignal): Promise<Endpoint> {
-    if (this.#isClosing) throw shuttingDown();
     const endpoint = this.#routes.get(workspace.id);
-    if (endpoint !== undefined) return endpoint;
+    if (endpoint !== undefined && !this.#isClosing) return endpoint;
+    return this.#told(workspace, () => this.#ask(workspace, signal, (cell) => cell.demand(signal)));
+  }
+
+  attend(workspace: WorkspaceKey, signal: AbortSignal): Promise<Endpoint> {
+    return this.#told(workspace, () => this.#ask(workspace, signal, (cell) => cell.attend(signal)));
+  }
+
+  /** What is refused here is counted for `why`. */
+  async #told<T>(workspace: WorkspaceKey, ask: () => Promise<T>): Promise<T> {
+    try {
+      return await ask();
+    } catch (error) {
+      if (!this.#isClosing) this.#deps.flight.refused(workspace.id, error);
+      throw error;
+    }
+  }
+
+  /** Asks the workspace's cell, once it is known whether an earlier coordinator left it a daemon. */
+  async #ask(
+    workspace: WorkspaceKey,
+    signal: AbortSignal,
+    ask: (cell: Cell) => Promise<Endpoint>,
+  ): Promise<Endpoint> {
+    if (this.#isClosing) throw shuttingDown();
     const look = this.#adoption.firstLookAt(workspace.id);
     if (look !== undefined) {
       await look;
@@ -62,7 +98,7 @@ class CellSupervisor implements Supervisor {
       if (this.#isClosing) throw shuttingDown();
     }
     this.#checkHeld(workspace.id);
-    return this.#cellOf(workspace).demand(signal);
+    return ask(this.#cellOf(workspace));
   }
 
   endpointOf(workspaceId: string): Endpoint | undefined {
@@ -70,16 +106,20 @@ class CellSupervisor implements Supervisor {
   }
 
   async stored(incarnation: string, seq: number): Promise<boolean> {
-    const feed = this.#byIncarnation(incarnation)?.current?.feed;
-    return feed === undefined ? false : feed.stored(seq);
+    const cell = this.#byIncarnation(incarnation);
+    const feed = cell?.current?.feed;
+    return cell === undefined || feed === undefined
+      ? false
+      : this.#told(cell.workspace, () => feed.stored(seq));
   }
 
   /** @throws ApiError 503 while the workspace's process is not proven ours: it is not signalled. */
-  async stop(workspaceId: string, reason: string): Promise<void> {
+  async stop(workspaceId: string, { drainMs, ...end }: FleetStop): Promise<void> {
     const look = this.#adoption.firstLookAt(workspaceId);
     if (look !== undefined) await look;
     this.#checkHeld(workspaceId);
-    await this.#cells.get(workspaceId)?.stop(reason, this.#deps.settings.drainTimeoutMs);
+    const { drainTimeoutMs } = this.#deps.settings;
+    await this.#cells.get(workspaceId)?.stop({ ...end, drainMs: drainMs ?? drainTimeoutMs });
   }
 
   view(workspaceId: string): DaemonView | undefined {
@@ -97,6 +137,7 @@ class CellSupervisor implements Supervisor {
       lastBeat: null,
       isFeedUp: false,
       waiters: 0,
+      heldWhy: why,
       starts: this.#deps.store.daemons.countStarts(workspaceId),
       lastExit: { atMs: row.createdAtMs, code: null, signal: null, reason: `held: ${why}`, lastLines: [] },
     };
@@ -122,7 +163,8 @@ class CellSupervisor implements Supervisor {
     const isQuiet = this.#ticker?.stop();
     await this.#adoptionOver();
     const cells = [...this.#cells.values()];
-    await Promise.all(cells.map((cell) => cell.stop('the coordinator stops its daemons', drainMs)));
+    const stop = { reason: 'the coordinator stops its daemons', kind: 'stopped', drainMs } as const;
+    await Promise.all(cells.map((cell) => cell.stop(stop)));
     deadline.cancel();
     await isQuiet;
     await this.detach();
@@ -137,6 +179,7 @@ class CellSupervisor implements Supervisor {
     await this.#adoptionOver();
     await this.#ticker?.stop();
     for (const cell of this.#cells.values()) cell.detach();
+    this.#deps.flight.flush(true);
     await this.#deps.recorder.flushSeen();
   }
 
@@ -159,7 +202,13 @@ class CellSupervisor implements Supervisor {
   #cellOf(workspace: WorkspaceKey): Cell {
     const known = this.#cells.get(workspace.id);
     if (known !== undefined) return known;
-    const cell = new Cell(workspace, { ...this.#deps, routes: this.#routes, admit: () => this.#admit() });
+    const cell = new Cell(workspace, {
+      ...this.#deps,
+      routes: this.#routes,
+      startGate: this.#startGate,
+      admit: () => this.#admit(),
+      makeRoom: () => makeRoom(this.#eviction, workspace.path),
+    });
     this.#cells.set(workspace.id, cell);
     return cell;
   }
@@ -168,7 +217,8 @@ class CellSupervisor implements Supervisor {
     const { maxDaemons, stopGraceMs } = this.#deps.settings;
     const held = this.#adoption.held.map(({ row }) => ({ state: 'failed' as const, pid: row.pid }));
     const occupied = [...this.#cells.values()].map((cell) => cell.occupancy);
-    return admitDaemon(maxDaemons, [...occupied, ...held], stopGraceMs);
+    const refusal = admitDaemon(maxDaemons, [...occupied, ...held], stopGraceMs);
+    return refusal && { ...refusal, context: { ...refusal.context, ...roomReport(this.#eviction) } };
   }
 
   #checkHeld(workspaceId: string): void {
@@ -187,13 +237,34 @@ class CellSupervisor implements Supervisor {
     return startTicker(clock, log, [
       { name: 'flush heartbeats', periodMs: settings.seenFlushMs, run: () => recorder.flushSeen() },
       { name: 'check liveness', periodMs: settings.livenessPeriodMs, run: () => this.#checkHealth() },
+      { name: 'stop idle daemons', periodMs: settings.idleCheckPeriodMs, run: () => this.#stopIdle() },
       { name: 'reconcile', periodMs: settings.reconcilePeriodMs, run: () => this.#adoption.reconcile() },
       { name: 'rotate logs', periodMs: settings.logRotatePeriodMs, run: () => this.#rotateLogs() },
+      { name: 'keep the store', periodMs: settings.storeUpkeepPeriodMs, run: () => this.#keepStore() },
     ]);
   }
 
   async #checkHealth(): Promise<void> {
     await Promise.all([...this.#cells.values()].map((cell) => checkHealth(this.#deps, cell)));
+  }
+
+  /** Not awaited: a daemon may take its time to end. */
+  #stopIdle(): void {
+    const { clock, settings, store } = this.#deps;
+    for (const cell of this.#cells.values()) {
+      if (!cell.isReady || cell.current?.feed?.isUp !== true) continue;
+      const { idleTimeoutMs, isPinned } = store.workspaces.settings(cell.workspace.id);
+      const verdict = judgeIdle(cell.current.facts.idleFacts(clock.monotonicMs(), isPinned), {
+        idleTimeoutMs: idleTimeoutMs ?? settings.idleTimeoutMs,
+        watchedIdleTimeoutMs: settings.watchedIdleTimeoutMs,
+      });
+      if (verdict.kind === 'stop') void cell.stopIdle(verdict.reason);
+    }
+  }
+
+  #keepStore(): Promise<void> {
+    this.#deps.flight.flush();
+    return this.#deps.store.upkeep();
   }
 
   #rotateLogs(): Promise<void> | void {

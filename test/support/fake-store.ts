@@ -1,205 +1,134 @@
-// The store in memory, for tests that are not about SQL. Every write can be made to fail.
-
-import type {
-  DaemonRow,
-  EventRow,
-  PromptRow,
-  SeenEntry,
-  SessionRow,
-  Store,
-  WorkspaceRow,
-} from '../../coordinator/store/store.ts';
+// The real store on a scratch database, with writes that can be made to fail and rows that can be looked at. Real SQL, so
+// that no test holds a second opinion on what the store does.
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import SqliteConnection from 'better-sqlite3';
+import { openStore } from '../../coordinator/store/open.ts';
+import type { DaemonRow, EventRow, SeenEntry, Store } from '../../coordinator/store/store.ts';
 import { fail } from '../../daemon/contract/errors.ts';
-import type { FeedPrompt, FeedSession } from '../../daemon/contract/feed.ts';
-import { sessionKey } from '../../daemon/contract/wire.ts';
+import { createLog } from '../../daemon/contract/log.ts';
 
-type Writable<T> = { -readonly [K in keyof T]: T[K] };
+const scratch = mkdtempSync(join(tmpdir(), 'qf-'));
+process.once('exit', () => rmSync(scratch, { recursive: true, force: true }));
+let count = 0;
+
+const STILL = {
+  nowMs: () => 0,
+  monotonicMs: () => 0,
+  after: () => ({ cancel: () => undefined }),
+  every: () => ({ cancel: () => undefined }),
+};
 
 export class FakeStore implements Store {
-  readonly workspaceRows = new Map<string, WorkspaceRow>();
-  readonly daemonRows = new Map<string, Writable<DaemonRow>>();
-  readonly sessionRows = new Map<string, Writable<SessionRow>>();
-  readonly sessionClients = new Map<string, FeedSession['clients']>();
-  readonly promptRows = new Map<string, PromptRow>();
-  readonly eventRows: EventRow[] = [];
-  /** Batches that `heartbeats.flush` has taken. */
-  readonly seenBatches: (readonly SeenEntry[])[] = [];
+  readonly #store: Store;
+  readonly #sql: SqliteConnection.Database;
   /** Names of the writes that are refused with 507, such as `sessions.record`. */
   readonly refused = new Set<string>();
-  readonly #starts = new Map<string, number>();
+  /** Batches that `heartbeats.flush` has taken. */
+  readonly seenBatches: (readonly SeenEntry[])[] = [];
+  readonly workspaces: Store['workspaces'];
+  readonly daemons: Store['daemons'];
+  readonly sessions: Store['sessions'];
+  readonly prompts: Store['prompts'];
+  readonly heartbeats: Store['heartbeats'];
+  readonly events: Store['events'];
 
-  readonly workspaces: Store['workspaces'] = {
-    upsert: (row) => void this.workspaceRows.set(row.id, row),
-    list: () => [...this.workspaceRows.values()],
-    remove: (id) => void this.workspaceRows.delete(id),
-  };
-
-  readonly daemons: Store['daemons'] = {
-    nextIncarnation: (workspaceId) => {
-      const next = (this.#starts.get(workspaceId) ?? 0) + 1;
-      this.#starts.set(workspaceId, next);
-      return `${workspaceId}-${next}`;
-    },
-    insertStarting: (row) => {
-      this.#write('daemons.insertStarting');
-      this.addDaemon({ ...row, state: 'starting' });
-    },
-    setPid: (incarnation, pid, startTime) => {
-      this.#write('daemons.setPid');
-      Object.assign(this.#daemon(incarnation), { pid, startTime });
-    },
-    setReady: (incarnation, version) => {
-      this.#write('daemons.setReady');
-      Object.assign(this.#daemon(incarnation), { state: 'ready', version });
-    },
-    setEnded: (incarnation, end) => {
-      this.#write('daemons.setEnded');
-      Object.assign(this.#daemon(incarnation), {
-        state: 'ended',
-        endedAtMs: end.atMs,
-        exitCode: end.code,
-        exitSignal: end.signal,
-        endReason: end.reason,
-      });
-      const open = this.sessions.live().filter((row) => row.incarnation === incarnation);
-      for (const { sessionId } of open) this.sessions.close(sessionId, end.atMs, end.sessionReason);
-      return open.map(({ sessionId }) => sessionId);
-    },
-    unended: () => [...this.daemonRows.values()].filter(({ state }) => state !== 'ended'),
-    latest: (workspaceId) =>
-      [...this.daemonRows.values()].filter((row) => row.workspaceId === workspaceId).at(-1),
-    countStarts: (workspaceId) =>
-      [...this.daemonRows.values()].filter((row) => row.workspaceId === workspaceId).length,
-  };
-
-  readonly sessions: Store['sessions'] = {
-    record: (workspaceId, incarnation, session) => {
-      this.#write('sessions.record');
-      this.sessionClients.set(sessionKey(session.sessionId), session.clients);
-      this.sessionRows.set(sessionKey(session.sessionId), {
-        sessionId: session.sessionId,
-        workspaceId,
-        incarnation,
-        state: 'live',
-        createdAtMs: session.createdAtMs,
-        lastSeenAtMs: session.lastSeenAtMs,
-        displayName: session.displayName ?? null,
-        sourceType: session.sourceType ?? null,
-        sourceId: session.sourceId ?? null,
-        isDefault: session.isDefault,
-        endedAtMs: null,
-        endReason: null,
-      });
-    },
-    close: (sessionId, endedAtMs, endReason) => {
-      this.#write('sessions.close');
-      const row = this.sessionRows.get(sessionKey(sessionId));
-      if (row?.state === 'live') Object.assign(row, { state: 'closed', endedAtMs, endReason });
-    },
-    get: (sessionId) => this.sessionRows.get(sessionKey(sessionId)),
-    clients: (sessionId) => this.sessionClients.get(sessionKey(sessionId)) ?? [],
-    live: (workspaceId) =>
-      [...this.sessionRows.values()].filter(
-        (row) => row.state === 'live' && (workspaceId === undefined || row.workspaceId === workspaceId),
-      ),
-    countLive: (workspaceId) => this.sessions.live(workspaceId).length,
-  };
-
-  readonly prompts: Store['prompts'] = {
-    record: (prompt: FeedPrompt) => {
-      this.#write('prompts.record');
-      const known = this.promptRows.get(prompt.promptId);
-      if (known?.settledAtMs != null) return;
-      const isSettled = prompt.state === 'completed' || prompt.state === 'failed';
-      this.promptRows.set(prompt.promptId, {
-        promptId: prompt.promptId,
-        sessionId: prompt.sessionId,
-        state: prompt.state,
-        admittedAtMs: known?.admittedAtMs ?? prompt.atMs,
-        settledAtMs: isSettled ? prompt.atMs : null,
-        outcome: prompt.outcome ?? null,
-      });
-    },
-    get: (promptId) => this.promptRows.get(promptId),
-    unsettled: (sessionId) =>
-      [...this.promptRows.values()].filter((row) => row.sessionId === sessionId && row.settledAtMs === null),
-  };
-
-  readonly heartbeats: Store['heartbeats'] = {
-    flush: (entries, maxRows) => {
-      this.#write('heartbeats.flush');
-      this.seenBatches.push(entries.slice(0, maxRows));
-      return Math.max(0, entries.length - maxRows);
-    },
-  };
-
-  readonly events: Store['events'] = {
-    append: (event) => {
-      this.#write('events.append');
-      this.eventRows.push({
-        id: this.eventRows.length + 1,
-        atMs: 0,
-        kind: event.kind,
-        workspaceId: event.workspaceId ?? null,
-        incarnation: event.incarnation ?? null,
-        sessionId: event.sessionId ?? null,
-        detail: event.detail ?? {},
-      });
-    },
-    recent: ({ workspaceId, limit }) =>
-      this.eventRows
-        .filter((row) => workspaceId === undefined || row.workspaceId === workspaceId)
-        .slice(-limit)
-        .reverse(),
-  };
-
-  /** Inserts a daemon row as an earlier coordinator may have left it. */
-  addDaemon(row: Partial<DaemonRow> & Pick<DaemonRow, 'incarnation' | 'workspaceId'>): void {
-    const started = Number(row.incarnation.split('-').at(-1));
-    this.#starts.set(row.workspaceId, Math.max(started, this.#starts.get(row.workspaceId) ?? 0));
-    this.daemonRows.set(row.incarnation, {
-      state: 'ready',
-      socketPath: `/run/${row.incarnation}.sock`,
-      secret: 'secret',
-      bootId: 'boot',
-      pid: null,
-      startTime: null,
-      version: null,
-      logPath: `/log/${row.workspaceId}.log`,
-      createdAtMs: 0,
-      startDeadlineAtMs: 0,
-      endedAtMs: null,
-      exitCode: null,
-      exitSignal: null,
-      endReason: null,
-      ...row,
-    });
-  }
-
-  transaction<T>(work: () => T): T {
-    return work();
-  }
-
-  facts(): ReturnType<Store['facts']> {
-    return {
-      path: ':memory:',
-      bytes: 0,
-      walBytes: 0,
-      schemaVersion: 1,
-      sessions: this.sessionRows.size,
-      events: this.eventRows.length,
+  constructor() {
+    count += 1;
+    const path = join(scratch, `${count}.db`);
+    this.#store = openStore({ path, clock: STILL, log: createLog('test', 'silent') });
+    this.#sql = new SqliteConnection(path);
+    this.workspaces = this.#refusing('workspaces');
+    this.daemons = this.#refusing('daemons');
+    this.sessions = this.#refusing('sessions');
+    this.prompts = this.#refusing('prompts');
+    this.events = this.#refusing('events');
+    const heartbeats = this.#refusing('heartbeats');
+    this.heartbeats = {
+      flush: (entries, maxRows) => {
+        const left = heartbeats.flush(entries, maxRows);
+        this.seenBatches.push(entries);
+        return left;
+      },
     };
   }
 
-  close(): void {}
-
-  #write(name: string): void {
-    if (this.refused.has(name)) throw fail('storage_unavailable', `the test refuses ${name}`);
+  get eventRows(): readonly EventRow[] {
+    return [...this.#store.events.recent({ limit: 1000 })].reverse();
   }
 
-  #daemon(incarnation: string): Writable<DaemonRow> {
-    const row = this.daemonRows.get(incarnation);
-    if (row === undefined) throw new Error(`no daemon row ${incarnation}`);
-    return row;
+  readonly daemonRows = {
+    get: (incarnation: string): DaemonRow | undefined => {
+      const workspaceId = incarnation.slice(0, incarnation.lastIndexOf('-'));
+      const unended = this.#store.daemons.unended().find((row) => row.incarnation === incarnation);
+      const latest = this.#store.daemons.latest(workspaceId);
+      return unended ?? (latest?.incarnation === incarnation ? latest : undefined);
+    },
+  };
+
+  /** Makes a daemon row as an earlier coordinator may have left it. */
+  addDaemon(row: Partial<DaemonRow> & Pick<DaemonRow, 'incarnation' | 'workspaceId'>): void {
+    const started = Number(row.incarnation.split('-').at(-1));
+    for (let n = 0; n < started; n++) this.#store.daemons.nextIncarnation(row.workspaceId);
+    const { incarnation, workspaceId, socketPath, secret, bootId, logPath, createdAtMs, startDeadlineAtMs } =
+      {
+        socketPath: `/run/${row.incarnation}.sock`,
+        secret: 'secret',
+        bootId: 'boot',
+        logPath: `/log/${row.workspaceId}.log`,
+        createdAtMs: 0,
+        startDeadlineAtMs: 0,
+        ...row,
+      };
+    const starting = { incarnation, workspaceId, socketPath, secret, bootId, logPath };
+    const isKnown =
+      this.#sql.prepare('SELECT 1 FROM daemons WHERE incarnation = ?').get(incarnation) !== undefined;
+    if (!isKnown) this.#store.daemons.insertStarting({ ...starting, createdAtMs, startDeadlineAtMs });
+    const { pid = null, startTime = null, version = null, state = 'ready' } = row;
+    this.#sql
+      .prepare(
+        `UPDATE daemons SET pid = ?, start_time = ?, version = ?, state = ?, can_load = ?, start_deadline_at_ms = ?
+         WHERE incarnation = ?`,
+      )
+      .run(pid, startTime, version, state, row.canLoad ?? null, startDeadlineAtMs, incarnation);
+  }
+
+  transaction<T>(work: () => T): T {
+    return this.#store.transaction(work);
+  }
+
+  facts(): ReturnType<Store['facts']> {
+    return this.#store.facts();
+  }
+
+  upkeep(...given: Parameters<Store['upkeep']>): ReturnType<Store['upkeep']> {
+    return this.#store.upkeep(...given);
+  }
+
+  backup(...given: Parameters<Store['backup']>): ReturnType<Store['backup']> {
+    return this.#store.backup(...given);
+  }
+
+  close(): void {
+    this.#sql.close();
+    this.#store.close();
+  }
+
+  /** The noun with its refused methods throwing. */
+  #refusing<N extends 'workspaces' | 'daemons' | 'sessions' | 'prompts' | 'heartbeats' | 'events'>(
+    noun: N,
+  ): Store[N] {
+    return new Proxy(this.#store[noun], {
+      get: (target, method) => {
+        const value = Reflect.get(target, method) as unknown;
+        if (typeof value !== 'function') return value;
+        return (...given: unknown[]) => {
+          const name = `${noun}.${String(method)}`;
+          if (this.refused.has(name)) throw fail('storage_unavailable', `the test refuses ${name}`);
+          return Reflect.apply(value, target, given) as unknown;
+        };
+      },
+    });
   }
 }

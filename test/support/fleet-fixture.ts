@@ -2,6 +2,7 @@
 
 import type { Feed, FeedSink } from '../../coordinator/supervise/feed.ts';
 import type { Endpoint, WorkspaceKey } from '../../coordinator/supervise/fleet.ts';
+import { createFlightRecorder } from '../../coordinator/supervise/flight-recorder.ts';
 import { createRecorder } from '../../coordinator/supervise/recorder.ts';
 import { DEFAULT_SUPERVISE_SETTINGS, type SuperviseSettings } from '../../coordinator/supervise/settings.ts';
 import { createSupervisor } from '../../coordinator/supervise/supervisor.ts';
@@ -109,7 +110,7 @@ export function fleetFixture(
   const launcher = new FakeLauncher();
   const feeds: FakeFeed[] = [];
   const all = { ...DEFAULT_SUPERVISE_SETTINGS, ...settings };
-  const recorder = createRecorder({ store, log: silentLog, settings: all });
+  const recorder = createRecorder({ store, clock, log: silentLog, settings: all });
   for (const { id, path } of [WORKSPACE, OTHER_WORKSPACE])
     store.workspaces.upsert({ id, path, displayName: null, origin: 'static', createdAtMs: 0 });
   const supervisor = createSupervisor({
@@ -119,6 +120,7 @@ export function fleetFixture(
     log: silentLog,
     settings: all,
     recorder,
+    flight: createFlightRecorder({ store, clock, log: silentLog }),
     followFeed: (target, sink) => {
       const feed = new FakeFeed(target, sink);
       feeds.push(feed);
@@ -139,6 +141,8 @@ export function fleetFixture(
         logLevel: 'info',
       },
     }),
+    onRestorable: () => {},
+    endStreams: () => {},
     rotateLogs: () => {},
     random: () => 0,
     ...parts,

@@ -4,6 +4,7 @@ import type { Clock } from '../../../daemon/contract/clock.ts';
 import type { Log } from '../../../daemon/contract/log.ts';
 import type { Store } from '../../store/store.ts';
 import type { Fleet } from '../../supervise/fleet.ts';
+import { lastExitOf } from '../../supervise/last-exit.ts';
 import type { WorkspaceBook } from '../workspace-book.ts';
 import { type AdminFacts, diagnostics, status } from './views.ts';
 
@@ -13,7 +14,11 @@ export interface AdminDeps {
   readonly config: Readonly<Record<string, unknown>>;
   readonly book: Pick<WorkspaceBook, 'list'>;
   readonly fleet: Pick<Fleet, 'views'>;
-  readonly store: { readonly sessions: Pick<Store['sessions'], 'countLive'>; facts: Store['facts'] };
+  readonly store: {
+    readonly sessions: Pick<Store['sessions'], 'countLive'>;
+    readonly events: Pick<Store['events'], 'story'>;
+    facts: Store['facts'];
+  };
   readonly clock: Clock;
   readonly beatStaleMs: number;
   /** Begins the orderly stop of the coordinator; returns at once. */
@@ -31,7 +36,8 @@ export function createAdminRouter(deps: AdminDeps): Router {
     config: deps.config,
     workspaces: deps.book.list(),
     views: deps.fleet.views(),
-    liveSessions: (workspaceId) => deps.store.sessions.countLive(workspaceId),
+    liveSessions: (workspaceId) => known(() => deps.store.sessions.countLive(workspaceId)),
+    lastExitOf: (workspaceId) => lastExitOf(deps.store, workspaceId),
     store: deps.store.facts(),
     beatStaleMs: deps.beatStaleMs,
   });
@@ -52,4 +58,14 @@ export function createAdminRouter(deps: AdminDeps): Router {
     ctx.res.once('close', () => deps.requestStop('admin'));
   });
   return router;
+}
+
+/** Diagnostics are asked for when something is wrong: a damaged table must not take the rest with it. */
+function known(read: () => number): number | null {
+  try {
+    return read();
+  } catch {
+    // The store's own warnings say why.
+    return null;
+  }
 }

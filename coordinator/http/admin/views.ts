@@ -12,7 +12,10 @@ export interface AdminFacts {
   readonly config: Readonly<Record<string, unknown>>;
   readonly workspaces: readonly WorkspaceEntry[];
   readonly views: readonly DaemonView[];
-  readonly liveSessions: (workspaceId: string) => number;
+  /** Null when it cannot be read. */
+  readonly liveSessions: (workspaceId: string) => number | null;
+  /** How the last daemon of a workspace ended, for one that has not run since this coordinator began. */
+  readonly lastExitOf: (workspaceId: string) => DaemonView['lastExit'];
   readonly store: StoreFacts;
   /** A beat older than this is worth a warning. */
   readonly beatStaleMs: number;
@@ -71,7 +74,7 @@ function workspaceDiagnosis(facts: AdminFacts, entry: WorkspaceEntry): object {
     lastBeat: beat && { ...beat, ageMs: facts.nowMs - beat.atMs },
     starts: view?.starts ?? 0,
     restarts: Math.max(0, (view?.starts ?? 0) - 1),
-    lastExit: view?.lastExit ?? null,
+    lastExit: view === undefined ? facts.lastExitOf(entry.id) : view.lastExit,
   };
 }
 
@@ -79,7 +82,7 @@ function workspaceDiagnosis(facts: AdminFacts, entry: WorkspaceEntry): object {
 const LARGE_WAL_BYTES = 64 * 1024 * 1024;
 
 function warnings(facts: AdminFacts): string[] {
-  const found = facts.views.flatMap((view) => daemonWarnings(facts, view));
+  const found = [...facts.store.warnings, ...facts.views.flatMap((view) => daemonWarnings(facts, view))];
   if (facts.store.walBytes > LARGE_WAL_BYTES)
     found.push(`The database's write-ahead log has grown to ${facts.store.walBytes} bytes.`);
   return found;

@@ -105,7 +105,7 @@ export async function front(
     clock: systemClock,
     log,
     maxFrameBytes: 16 * 1024 * 1024,
-    streamEnd: { retryAfterMs: 1000, isResumable: false },
+    streamEnd: () => ({ retryAfterMs: 1000, isResumable: false }),
     ...overrides,
   });
   const handle = (req: IncomingMessage, res: ServerResponse) => {

@@ -7,6 +7,7 @@ import { createAdminRouter } from '../../../coordinator/http/admin/router.ts';
 import { createDaemonClient } from '../../../coordinator/http/daemon-client.ts';
 import { createForwarder } from '../../../coordinator/http/forward.ts';
 import type { GuardPolicy } from '../../../coordinator/http/guard.ts';
+import type { Places } from '../../../coordinator/http/locate.ts';
 import { createRoutes } from '../../../coordinator/http/routes.ts';
 import { createListener, type Listener } from '../../../coordinator/http/server.ts';
 import type { ShownSession } from '../../../coordinator/http/sessions.ts';
@@ -16,6 +17,7 @@ import type { WorkspaceBook, WorkspaceEntry } from '../../../coordinator/http/wo
 import type { DaemonView, Endpoint, WorkspaceKey } from '../../../coordinator/supervise/fleet.ts';
 import { workspaceIdOf } from '../../../daemon/contract/canonical-path.ts';
 import { systemClock } from '../../../daemon/contract/clock.ts';
+import { fail } from '../../../daemon/contract/errors.ts';
 import { limitsFrom } from '../../../daemon/contract/limits.ts';
 import { type Closers, type FakeDaemon, fakeDaemon, listening, log } from './fake-daemon.ts';
 
@@ -38,9 +40,29 @@ export interface Stage {
   readonly stops: string[];
   wake: (workspace: WorkspaceKey, signal: AbortSignal) => Promise<Endpoint>;
   stored: (incarnation: string, seq: number) => Promise<boolean>;
+  /** Sessions that no daemon has, by state; the others of the index are live. */
+  readonly restingAs: Map<string, 'restoring' | 'dormant'>;
+  readonly brought: string[];
+  readonly closedAtRest: string[];
+  awaited: (sessionId: string) => Promise<void>;
+  holdOf: Places['holdOf'];
+  slotSleeper: (workspaceId: string) => string | undefined;
   record: (shown: ShownSession) => void;
   views: DaemonView[];
 }
+
+const MUTABLE = [
+  'wake',
+  'stored',
+  'record',
+  'views',
+  'restingAs',
+  'brought',
+  'closedAtRest',
+  'awaited',
+  'holdOf',
+  'slotSleeper',
+] as const;
 
 function entry(path: string, isPrimary: boolean): WorkspaceEntry {
   return { id: workspaceIdOf(path), path, isPrimary, isStatic: isPrimary };
@@ -94,7 +116,13 @@ export async function stage(
   const agents = new UpstreamAgents(5000);
   closers.add(() => agents.close());
   const book = fakeBook([a, b]);
-  const mutable: Pick<Stage, 'wake' | 'stored' | 'record' | 'views'> = {
+  const mutable: Pick<Stage, (typeof MUTABLE)[number]> = {
+    restingAs: new Map(),
+    brought: [],
+    closedAtRest: [],
+    awaited: () => Promise.resolve(),
+    holdOf: () => undefined,
+    slotSleeper: () => undefined,
     wake: (workspace) => {
       made.woken.push(workspace.id);
       const endpoint = endpointOf(workspace.id);
@@ -108,6 +136,14 @@ export async function stage(
   const fleet = {
     ensureReady: (workspace: WorkspaceKey, signal: AbortSignal) => made.wake(workspace, signal),
     endpointOf: (id: string) => ready.get(id),
+    attend: (workspace: WorkspaceKey) => {
+      const endpoint = ready.get(workspace.id);
+      return endpoint === undefined
+        ? Promise.reject(
+            fail('workspace_runtime_unavailable', 'it is stopped', { workspaceId: workspace.id }),
+          )
+        : Promise.resolve(endpoint);
+    },
     stored: (incarnation: string, seq: number) => made.stored(incarnation, seq),
     forget: () => undefined,
     stop: (id: string) => {
@@ -120,11 +156,35 @@ export async function stage(
   };
   const index = new Map<string, string>();
   const rows = {
-    live: () => [],
+    get: () => undefined,
+    listed: () => [],
     countLive: (id?: string) => [...index.values()].filter((owner) => owner === id).length,
     clients: () => [],
   };
-  const places = { book, index: { workspaceOf: (id: string) => index.get(id) }, fleet };
+  const ownerOf = (id: string) => index.get(id);
+  const places: Places = {
+    book,
+    index: {
+      ownerOf,
+      find: (id) => {
+        const workspaceId = ownerOf(id);
+        return workspaceId === undefined
+          ? undefined
+          : { workspaceId, state: made.restingAs.get(id) ?? 'live' };
+      },
+    },
+    fleet,
+    resting: {
+      bring: (id) => {
+        made.brought.push(id);
+        made.restingAs.delete(id);
+        return Promise.resolve();
+      },
+      await: (id) => made.awaited(id),
+      close: (id) => void made.closedAtRest.push(id),
+    },
+    holdOf: (id, routeClass) => made.holdOf(id, routeClass),
+  };
   const visits: Visits = new WeakMap();
   let port = 0;
   const policy = (): GuardPolicy => ({
@@ -155,6 +215,7 @@ export async function stage(
       log,
       undoTimeoutMs: 1000,
       admission: { enter: () => () => undefined },
+      slotSleeper: (id) => made.slotSleeper(id),
     },
     facts: {
       version: '0.0.1',
@@ -168,7 +229,16 @@ export async function stage(
   });
   const store = {
     sessions: rows,
-    facts: () => ({ path: '/db', bytes: 1, walBytes: 0, schemaVersion: 1, sessions: 0, events: 0 }),
+    events: { story: () => [] },
+    facts: () => ({
+      path: '/db',
+      bytes: 1,
+      walBytes: 0,
+      schemaVersion: 1,
+      sessions: 0,
+      events: 0,
+      warnings: [],
+    }),
   };
   const admin = createAdminRouter({
     version: '0.0.1',
@@ -186,7 +256,7 @@ export async function stage(
     clock,
     log,
     maxFrameBytes: 1024 * 1024,
-    streamEnd: { retryAfterMs: 1000, isResumable: false },
+    streamEnd: () => ({ retryAfterMs: 1000, isResumable: false }),
   });
   const listener = createListener({ policy, places, forwarder, routes, admin, visits, limits, clock, log });
   closers.add(() => listener.close(100));

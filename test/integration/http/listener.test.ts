@@ -111,6 +111,7 @@ test('a client that left while its daemon started costs the daemon no request', 
   const on = await stage(closers, (req) => void seen.push(req.url));
   const endpoint = on.ready.get(on.a.id);
   if (endpoint === undefined) throw new Error('the primary daemon is ready from the start');
+  on.ready.delete(on.a.id);
   const waiting: { signal: AbortSignal; release: () => void }[] = [];
   on.wake = (_workspace, signal) =>
     new Promise((resolve) => waiting.push({ signal, release: () => resolve(endpoint) }));

@@ -27,8 +27,15 @@ describe('the table of routes', () => {
     ['GET', '/workspaces/%2Fa/sessions/live-state', 'workspace_qualified'],
     ['GET', '/workspace/%2Fa/session-info', 'workspace_qualified'],
     ['GET', '/workspaces/%2Fa/file?path=b', 'workspace_qualified'],
-    ['DELETE', '/session/s1', 'session'],
-    ['POST', '/session/s1/prompt', 'session'],
+    ['DELETE', '/session/s1', 'session_close'],
+    ['POST', '/session/s1/prompt', 'session_prompt'],
+    ['POST', '/session/s1/load', 'session_load'],
+    ['POST', '/session/s1/model', 'session_gesture'],
+    ['GET', '/session/s1/status', 'session_status'],
+    ['POST', '/session/s1/cancel', 'session_leave'],
+    ['GET', '/session/s1/transcript', 'session_history'],
+    ['GET', '/session/s1/events', 'session'],
+    ['POST', '/session/s1/heartbeat', 'session'],
     ['GET', '/session/s1/permission/r1', 'session'],
     ['POST', '/permission/r1', 'permission'],
     ['GET', '/workspace/tools', 'workspace'],
@@ -82,6 +89,10 @@ describe('the table of routes', () => {
     const waking = Object.entries(ROUTE_CLASSES).filter(([, spec]) => spec.whenStopped === 'wake');
     expect(waking.map(([name]) => name).sort()).toEqual([
       'session_create',
+      'session_gesture',
+      'session_history',
+      'session_load',
+      'session_prompt',
       'workspace',
       'workspace_qualified',
     ]);

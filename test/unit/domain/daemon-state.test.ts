@@ -19,7 +19,7 @@ const incarnation = 'ws-1';
 const EVENTS: Readonly<Record<string, Event>> = {
   demand: { type: 'demand', isCoolOffOver: false },
   'demand after the cool-off': { type: 'demand', isCoolOffOver: true },
-  stop: { type: 'stop', reason: 'asked', drainMs: 0 },
+  stop: { type: 'stop', reason: 'asked', kind: 'stopped', drainMs: 0 },
   reset: { type: 'reset' },
   backoff_over: { type: 'backoff_over' },
   'spawn_failed, retry': { type: 'spawn_failed', error: new Error('no'), verdict: retry },

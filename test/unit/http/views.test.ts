@@ -168,6 +168,7 @@ describe('the listing from the store', () => {
     sourceType: null,
     sourceId: null,
     isDefault: false,
+    eventHead: 0,
     endedAtMs: null,
     endReason: null,
   });
@@ -203,7 +204,7 @@ describe('the listing from the store', () => {
 });
 
 describe('diagnostics', () => {
-  const store = { path: '/db', bytes: 1, walBytes: 0, schemaVersion: 1, sessions: 0, events: 0 };
+  const store = { path: '/db', bytes: 1, walBytes: 0, schemaVersion: 1, sessions: 0, events: 0, warnings: [] };
   const facts = {
     version: '1',
     pid: 1,
@@ -212,6 +213,7 @@ describe('diagnostics', () => {
     config: { token: 'hunter2', nested: [{ apiKey: 'k', port: 1 }], tokenFile: null },
     workspaces: [{ id: '0123456789abcdef', path: '/a', isPrimary: true, isStatic: true }],
     liveSessions: () => 2,
+    lastExitOf: () => null,
     store,
     beatStaleMs: 15_000,
   };

@@ -113,10 +113,10 @@ describe('a daemon that is alive', () => {
 describe('a daemon that is gone', () => {
   test('has its row ended and its sessions closed, and the next demand starts afresh', async () => {
     const { supervisor, store, recorder, launcher } = earlier();
-    expect(recorder.workspaceOf('s1')).toBe(WORKSPACE.id);
+    expect(recorder.find('s1')?.workspaceId).toBe(WORKSPACE.id);
     await supervisor.adoptAll();
     expect(store.daemonRows.get(incarnation)).toMatchObject({ state: 'ended' });
-    expect(recorder.workspaceOf('s1')).toBeUndefined();
+    expect(recorder.find('s1')?.workspaceId).toBeUndefined();
     const waiting = supervisor.ensureReady(WORKSPACE, stays).catch(() => {});
     expect(launcher.specs).toHaveLength(1);
     await supervisor.detach();
@@ -140,7 +140,10 @@ describe('a process that cannot be verified', () => {
     const { supervisor, unverifiable, launcher, process } = earlier();
     unverifiable();
     await supervisor.adoptAll();
-    for (const refused of [supervisor.ensureReady(WORKSPACE, stays), supervisor.stop(WORKSPACE.id, 'asked')])
+    for (const refused of [
+      supervisor.ensureReady(WORKSPACE, stays),
+      supervisor.stop(WORKSPACE.id, { reason: 'asked', kind: 'stopped' }),
+    ])
       await expect(refused).rejects.toMatchObject({
         status: 503,
         message: expect.stringContaining('process 77'),

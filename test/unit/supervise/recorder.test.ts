@@ -3,13 +3,19 @@ import { createRecorder } from '../../../coordinator/supervise/recorder.ts';
 import type { FeedBody, FeedRecord } from '../../../daemon/contract/feed.ts';
 import { FakeStore } from '../../support/fake-store.ts';
 import { sessionOf, silentLog, snapshotOf } from '../../support/fleet-fixture.ts';
+import { ManualClock } from '../../support/manual-clock.ts';
 
 const source = { workspaceId: 'ws', incarnation: 'ws-1' };
 
 function fixture(seenBatchRows = 500) {
   const store = new FakeStore();
   store.addDaemon({ ...source });
-  const recorder = createRecorder({ store, log: silentLog, settings: { seenBatchRows } });
+  const recorder = createRecorder({
+    store,
+    clock: new ManualClock(),
+    log: silentLog,
+    settings: { seenBatchRows },
+  });
   const apply = (body: FeedBody) => recorder.apply(source, { ...body, seq: 1 } as FeedRecord);
   return { store, recorder, apply };
 }
@@ -19,14 +25,14 @@ describe('a session', () => {
     const { store, recorder, apply } = fixture();
     apply({ type: 'session', session: sessionOf('s1') });
     expect(store.sessions.get('s1')).toMatchObject({ state: 'live', ...source });
-    expect(recorder.workspaceOf('s1')).toBe('ws');
+    expect(recorder.find('s1')?.workspaceId).toBe('ws');
   });
 
   test('leaves the index when it ends, and keeps its row with the reason', () => {
     const { store, recorder, apply } = fixture();
     apply({ type: 'session', session: sessionOf('s1') });
     apply({ type: 'session_ended', ended: { sessionId: 's1', reason: 'client_close', atMs: 9 } });
-    expect(recorder.workspaceOf('s1')).toBeUndefined();
+    expect(recorder.find('s1')?.workspaceId).toBeUndefined();
     expect(store.sessions.get('s1')).toMatchObject({
       state: 'closed',
       endReason: 'client_close',
@@ -40,20 +46,25 @@ describe('a session', () => {
     expect(() => apply({ type: 'session', session: sessionOf('s1') })).toThrow(
       expect.objectContaining({ status: 507 }),
     );
-    expect(recorder.workspaceOf('s1')).toBeUndefined();
+    expect(recorder.find('s1')?.workspaceId).toBeUndefined();
   });
 
   test('of an earlier coordinator is in the index from the start', () => {
     const { store } = fixture();
     store.sessions.record('ws', 'ws-1', sessionOf('old'));
-    const recorder = createRecorder({ store, log: silentLog, settings: { seenBatchRows: 1 } });
-    expect(recorder.workspaceOf('old')).toBe('ws');
+    const recorder = createRecorder({
+      store,
+      clock: new ManualClock(),
+      log: silentLog,
+      settings: { seenBatchRows: 1 },
+    });
+    expect(recorder.find('old')?.workspaceId).toBe('ws');
   });
 
   test('is found by its UUID in either case', () => {
     const { recorder, apply } = fixture();
     apply({ type: 'session', session: sessionOf('0a0a0a0a-1111-4222-8333-444444444444') });
-    expect(recorder.workspaceOf('0A0A0A0A-1111-4222-8333-444444444444')).toBe('ws');
+    expect(recorder.find('0A0A0A0A-1111-4222-8333-444444444444')?.workspaceId).toBe('ws');
   });
 });
 
@@ -62,7 +73,7 @@ describe('a snapshot', () => {
     const { store, recorder, apply } = fixture();
     const prompt = { promptId: 'p', sessionId: 's1', state: 'running', atMs: 1 } as const;
     apply(snapshotOf('ws-1', { sessions: [sessionOf('s1')], prompts: [prompt] }));
-    expect(recorder.workspaceOf('s1')).toBe('ws');
+    expect(recorder.find('s1')?.workspaceId).toBe('ws');
     expect(store.prompts.unsettled('s1')).toHaveLength(1);
   });
 
@@ -78,7 +89,7 @@ describe('a snapshot', () => {
     });
     expect(store.sessions.get('untold')).toMatchObject({ state: 'closed', endReason: 'unknown_end' });
     expect(store.sessions.get('kept')?.state).toBe('live');
-    expect(['kept', 'told', 'untold'].map((id) => recorder.workspaceOf(id))).toEqual([
+    expect(['kept', 'told', 'untold'].map((id) => recorder.find(id)?.workspaceId)).toEqual([
       'ws',
       undefined,
       undefined,
@@ -87,6 +98,8 @@ describe('a snapshot', () => {
 
   test('leaves the sessions of other incarnations alone', () => {
     const { store, apply } = fixture();
+    store.addDaemon({ incarnation: 'ws-0', workspaceId: 'ws' });
+    store.addDaemon({ incarnation: 'else-1', workspaceId: 'else' });
     store.sessions.record('ws', 'ws-0', sessionOf('other'));
     store.sessions.record('else', 'else-1', sessionOf('elsewhere'));
     apply(snapshotOf('ws-1'));
@@ -96,9 +109,9 @@ describe('a snapshot', () => {
   test('that the store refuses changes nothing in the index', () => {
     const { store, recorder, apply } = fixture();
     apply({ type: 'session', session: sessionOf('s1') });
-    store.refused.add('sessions.close');
+    store.refused.add('sessions.rest');
     expect(() => apply(snapshotOf('ws-1'))).toThrow();
-    expect(recorder.workspaceOf('s1')).toBe('ws');
+    expect(recorder.find('s1')?.workspaceId).toBe('ws');
   });
 });
 
@@ -161,6 +174,6 @@ test('an agent that ended leaves an event, without what is secret of its daemon'
   const endpoint = { ...source, socketPath: '/s', secret: 'hidden' };
   const exit = { code: 1, signal: null, sessions: 2 };
   recorder.apply(endpoint, { type: 'agent', agent: null, exit, seq: 1 });
-  expect(store.eventRows).toMatchObject([{ kind: 'agent_exited', workspaceId: 'ws', detail: exit }]);
+  expect(store.eventRows.at(-1)).toMatchObject({ kind: 'agent_exited', workspaceId: 'ws', detail: exit });
   expect(JSON.stringify(store.eventRows)).not.toContain('hidden');
 });

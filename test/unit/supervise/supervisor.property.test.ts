@@ -65,7 +65,7 @@ function world() {
   };
   const acts = {
     demand,
-    stop: () => void stops.push(supervisor.stop(WORKSPACE.id, 'asked')),
+    stop: () => void stops.push(supervisor.stop(WORKSPACE.id, { reason: 'asked', kind: 'stopped' })),
     listen: () => launcher.processes.at(-1)?.listen(),
     refuse: () => launcher.processes.at(-1)?.refuse('no'),
     sync: () => {

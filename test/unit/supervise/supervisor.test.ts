@@ -24,6 +24,8 @@ async function ready(fixture: Fixture, workspace: WorkspaceKey = WORKSPACE) {
   return endpoint;
 }
 
+const RUNNING_PROMPT = { promptId: 'p', sessionId: 's1', state: 'running', atMs: 1 } as const;
+
 async function refusal(of: Promise<unknown>): Promise<{ status: number; message: string; context: object }> {
   return of.then(
     () => {
@@ -65,7 +67,7 @@ describe('a start', () => {
     expect(fixture.supervisor.view(WORKSPACE.id)?.state).toBe('starting');
     expect(fixture.supervisor.endpointOf(WORKSPACE.id)).toBeUndefined();
     fixture.feeds[0]?.sync({ sessions: [sessionOf('s1')] });
-    expect(fixture.recorder.workspaceOf('s1')).toBe(WORKSPACE.id);
+    expect(fixture.recorder.find('s1')?.workspaceId).toBe(WORKSPACE.id);
     expect(fixture.supervisor.endpointOf(WORKSPACE.id)).toEqual(await waiting);
   });
 
@@ -120,16 +122,39 @@ describe('a start', () => {
     expect(fixture.launcher.last.terminations).toHaveLength(1);
   });
 
-  test('is refused when as many daemons run as may', async () => {
+  test('is refused when as many daemons run as may, and none of them is idle', async () => {
     const fixture = fleetFixture({ maxDaemons: 1 });
     await ready(fixture);
+    fixture.feeds[0]?.say({ type: 'prompt', prompt: RUNNING_PROMPT });
     const refused = await refusal(fixture.supervisor.ensureReady(OTHER_WORKSPACE, stays));
     expect(refused).toMatchObject({
       status: 503,
       code: 'daemon_limit_exceeded',
-      context: { limit: 1, used: 1 },
+      context: {
+        limit: 1,
+        used: 1,
+        requested: 1,
+        evictable: [],
+        kept: [{ workspaceId: WORKSPACE.id, reason: '1 prompt(s) run or wait' }],
+      },
     });
     expect(fixture.launcher.specs).toHaveLength(1);
+  });
+
+  test('ends the daemon that was idle for longest when as many run as may', async () => {
+    const fixture = fleetFixture({ maxDaemons: 1 });
+    await ready(fixture);
+    const idle = fixture.launcher.last;
+    const endpoint = fixture.supervisor.ensureReady(OTHER_WORKSPACE, stays);
+    await settled();
+    expect(idle.terminations).toHaveLength(1);
+    expect(fixture.launcher.specs).toHaveLength(1);
+    idle.exit({ code: 0 });
+    await settled();
+    fixture.launcher.last.listen();
+    await settled();
+    fixture.feeds.at(-1)?.sync();
+    expect((await endpoint).workspaceId).toBe(OTHER_WORKSPACE.id);
   });
 
   test('is not made for a client that has left already', async () => {
@@ -148,12 +173,12 @@ describe('a death', () => {
     fixture.launcher.last.exit({ code: 3, lastLines: ['boom'], strays: 2 });
     await settled();
     expect(fixture.supervisor.endpointOf(WORKSPACE.id)).toBeUndefined();
-    expect(fixture.recorder.workspaceOf('s1')).toBeUndefined();
+    expect(fixture.recorder.find('s1')?.workspaceId).toBeUndefined();
     expect(fixture.store.sessions.get('s1')).toMatchObject({ state: 'closed', endReason: 'daemon_died' });
     expect(fixture.store.eventRows.at(-1)).toMatchObject({
       kind: 'daemon_died',
       incarnation: `${WORKSPACE.id}-1`,
-      detail: { code: 3, lastLines: ['boom'], strays: 2, next: 'backoff', verdict: { kind: 'retry' } },
+      detail: { code: 3, lastLines: ['boom'], strays: 2, next: { state: 'backoff', afterMs: 500 } },
     });
     expect(fixture.feeds[0]?.isClosed).toBe(true);
   });
@@ -236,7 +261,7 @@ describe('a stop', () => {
     const fixture = fleetFixture();
     await ready(fixture);
     let isDone = false;
-    const stop = fixture.supervisor.stop(WORKSPACE.id, 'asked').then(() => {
+    const stop = fixture.supervisor.stop(WORKSPACE.id, { reason: 'asked', kind: 'stopped' }).then(() => {
       isDone = true;
     });
     await settled();
@@ -252,7 +277,7 @@ describe('a stop', () => {
     const fixture = fleetFixture({ drainTimeoutMs: 1000 });
     await ready(fixture);
     fixture.feeds[0]?.say({ type: 'prompt', prompt: running });
-    void fixture.supervisor.stop(WORKSPACE.id, 'asked');
+    void fixture.supervisor.stop(WORKSPACE.id, { reason: 'asked', kind: 'stopped' });
     expect(fixture.supervisor.view(WORKSPACE.id)?.state).toBe('draining');
     fixture.clock.advance(999);
     expect(fixture.launcher.last.terminations).toHaveLength(0);
@@ -264,7 +289,7 @@ describe('a stop', () => {
     const fixture = fleetFixture();
     await ready(fixture);
     fixture.feeds[0]?.say({ type: 'prompt', prompt: running });
-    void fixture.supervisor.stop(WORKSPACE.id, 'asked');
+    void fixture.supervisor.stop(WORKSPACE.id, { reason: 'asked', kind: 'stopped' });
     expect(fixture.launcher.last.terminations).toHaveLength(0);
     fixture.feeds[0]?.say({ type: 'prompt', prompt: { ...running, state: 'completed' } });
     expect(fixture.launcher.last.terminations).toHaveLength(1);
@@ -274,14 +299,14 @@ describe('a stop', () => {
     const fixture = fleetFixture();
     await ready(fixture);
     fixture.feeds[0]?.say({ type: 'beat', beat: { ...BEAT, pendingPermissions: 1 } });
-    void fixture.supervisor.stop(WORKSPACE.id, 'asked');
+    void fixture.supervisor.stop(WORKSPACE.id, { reason: 'asked', kind: 'stopped' });
     expect(fixture.launcher.last.terminations).toHaveLength(0);
   });
 
   test('is followed by a fresh start for who asked meanwhile', async () => {
     const fixture = fleetFixture();
     await ready(fixture);
-    const stop = fixture.supervisor.stop(WORKSPACE.id, 'asked');
+    const stop = fixture.supervisor.stop(WORKSPACE.id, { reason: 'asked', kind: 'stopped' });
     const first = fixture.launcher.last;
     const waiting = demanded(fixture);
     expect(fixture.launcher.specs).toHaveLength(1);
@@ -296,7 +321,7 @@ describe('a stop', () => {
 
   test('of a workspace without a daemon resolves at once', async () => {
     const fixture = fleetFixture();
-    await fixture.supervisor.stop(WORKSPACE.id, 'asked');
+    await fixture.supervisor.stop(WORKSPACE.id, { reason: 'asked', kind: 'stopped' });
     expect(fixture.launcher.specs).toHaveLength(0);
   });
 
@@ -306,7 +331,7 @@ describe('a stop', () => {
     await ready(fixture, OTHER_WORKSPACE);
     const [tidy, stuck] = fixture.launcher.processes;
     if (tidy !== undefined) tidy.endsWhenAsked = true;
-    void fixture.supervisor.stop(WORKSPACE.id, 'asked');
+    void fixture.supervisor.stop(WORKSPACE.id, { reason: 'asked', kind: 'stopped' });
     const stop = fixture.supervisor.stopAll(20_000);
     await expect(fixture.supervisor.ensureReady(WORKSPACE, stays)).rejects.toMatchObject({
       code: 'daemon_draining',
@@ -401,7 +426,7 @@ describe('supervision', () => {
       expect.objectContaining({ code: 'workspace_busy' }),
     );
     fixture.launcher.last.endsWhenAsked = true;
-    await fixture.supervisor.stop(WORKSPACE.id, 'removed');
+    await fixture.supervisor.stop(WORKSPACE.id, { reason: 'removed', kind: 'stopped' });
     fixture.supervisor.forget(WORKSPACE.id);
     expect(fixture.supervisor.view(WORKSPACE.id)).toBeUndefined();
   });

@@ -1,0 +1,26 @@
+// `qwen-coordinator backup`: has the running coordinator copy its database, and checks the copy here, where the check
+// holds up nobody.
+import { resolve } from 'node:path';
+import { checkDatabaseFile } from '../store/integrity.ts';
+import { type AdminTarget, askCoordinator } from './admin-client.ts';
+import { CommandError, EXIT } from './exit-codes.ts';
+import type { Runtime } from './runtime.ts';
+
+/** A database of some GB on a slow disk. */
+const BACKUP_TIMEOUT_MS = 10 * 60_000;
+
+/** @throws CommandError `notRunning`; `unexpected` when the file exists, cannot be written, or is not sound. */
+export async function backup(target: AdminTarget, given: string, runtime: Runtime): Promise<void> {
+  const file = resolve(runtime.cwd, given);
+  const answer = await askCoordinator(target, 'POST', '/admin/backup', {
+    body: { file },
+    timeoutMs: BACKUP_TIMEOUT_MS,
+  });
+  try {
+    checkDatabaseFile(file);
+  } catch (error) {
+    throw new CommandError(EXIT.unexpected, `do not rely on this backup: ${(error as Error).message}`);
+  }
+  const { bytes, sessions, ms } = answer;
+  runtime.print(`${file}: ${bytes} bytes, ${sessions} sessions, written in ${ms} ms, checked\n`);
+}

@@ -1,0 +1,78 @@
+// `drain`, `undrain`, `restart`, `workspace set`: what an operator does to a running fleet.
+import { resolve } from 'node:path';
+import { isWorkspaceId } from '../../daemon/contract/canonical-path.ts';
+import { type AdminTarget, askCoordinator } from './admin-client.ts';
+import { CommandError, EXIT } from './exit-codes.ts';
+import type { Runtime } from './runtime.ts';
+import { table } from './table.ts';
+
+/** A drain may take as long as its turns; the answer comes when the daemon is gone. */
+const OPERATION_TIMEOUT_MS = 15 * 60_000;
+
+export async function drain(
+  target: AdminTarget,
+  workspace: string,
+  options: { readonly reason: string | undefined; readonly drainMs: number | undefined },
+  runtime: Runtime,
+): Promise<void> {
+  await operate(target, 'POST', `${pathOf(workspace, runtime)}/drain`, options);
+  runtime.print('drained: it takes no new work until "undrain"\n');
+}
+
+export async function undrain(target: AdminTarget, workspace: string, runtime: Runtime): Promise<void> {
+  await operate(target, 'POST', `${pathOf(workspace, runtime)}/undrain`, {});
+  runtime.print('it takes work again\n');
+}
+
+/** Restarts the daemon of `workspace`, or every running one. @throws CommandError when one could not be replaced. */
+export async function restart(
+  target: AdminTarget,
+  workspace: string | undefined,
+  options: { readonly atOnce: number | undefined; readonly drainMs: number | undefined },
+  runtime: Runtime,
+): Promise<void> {
+  const path = workspace === undefined ? '/admin' : pathOf(workspace, runtime);
+  const { restarted } = (await operate(target, 'POST', `${path}/restart`, options)) as {
+    restarted: readonly { workspaceId: string; ok: boolean; detail: string }[];
+  };
+  const rows = restarted.map(({ workspaceId, ok, detail }) => [
+    workspaceId,
+    ok ? 'replaced' : 'failed',
+    detail,
+  ]);
+  runtime.print(restarted.length === 0 ? 'no daemon runs\n' : table(['ID', 'RESULT', 'DETAIL'], rows));
+  if (restarted.some(({ ok }) => !ok))
+    throw new CommandError(EXIT.unexpected, 'not every daemon was replaced');
+}
+
+/** `assignments` are `name=value`; an empty value takes the setting back. @throws CommandError naming a bad one. */
+export async function setWorkspace(
+  target: AdminTarget,
+  workspace: string,
+  assignments: readonly string[],
+  runtime: Runtime,
+): Promise<void> {
+  const change = Object.fromEntries(assignments.map(parseAssignment));
+  const { idleTimeoutMs, isPinned } = await operate(target, 'PATCH', pathOf(workspace, runtime), change);
+  runtime.print(`idleTimeout=${idleTimeoutMs ?? ''} pinned=${isPinned}\n`);
+}
+
+function parseAssignment(text: string): readonly [string, unknown] {
+  const [, name, value] = /^(\w+)=(.*)$/.exec(text) ?? [];
+  if (name === 'pinned' && (value === 'true' || value === 'false')) return ['pinned', value === 'true'];
+  if (name === 'idleTimeout' && value === '') return ['idleTimeoutMs', null];
+  if (name === 'idleTimeout' && /^\d+$/.test(value ?? '')) return ['idleTimeoutMs', Number(value)];
+  throw new CommandError(
+    EXIT.usage,
+    `"${text}" is no setting: give idleTimeout=<ms>, idleTimeout= (the default again), or pinned=true|false`,
+  );
+}
+
+function pathOf(workspace: string, { cwd }: Runtime): string {
+  const selector = isWorkspaceId(workspace) ? workspace : resolve(cwd, workspace);
+  return `/admin/workspaces/${encodeURIComponent(selector)}`;
+}
+
+function operate(target: AdminTarget, method: 'POST' | 'PATCH', path: string, body: object) {
+  return askCoordinator(target, method, path, { body, timeoutMs: OPERATION_TIMEOUT_MS });
+}

@@ -1,0 +1,26 @@
+// `qwen-coordinator why`: what the state of a workspace's daemon is, why, and what led to it.
+import { resolve } from 'node:path';
+import { isWorkspaceId } from '../../daemon/contract/canonical-path.ts';
+import { type AdminTarget, askCoordinator } from './admin-client.ts';
+import type { Runtime } from './runtime.ts';
+
+export interface WhyOptions {
+  readonly isJson: boolean;
+  /** Events that are told, the newest; undefined for the coordinator's default. */
+  readonly limit: number | undefined;
+}
+
+/** Prints the story. @throws CommandError `notRunning`; `unexpected` when the coordinator refuses. */
+export async function why(
+  target: AdminTarget,
+  workspace: string,
+  { isJson, limit }: WhyOptions,
+  runtime: Runtime,
+): Promise<void> {
+  const selector = isWorkspaceId(workspace) ? workspace : resolve(runtime.cwd, workspace);
+  const query = limit === undefined ? '' : `?limit=${limit}`;
+  const path = `/admin/workspaces/${encodeURIComponent(selector)}/why${query}`;
+  const answer = await askCoordinator(target, 'GET', path);
+  const story = answer.story as readonly string[];
+  runtime.print(isJson ? `${JSON.stringify(answer, null, 2)}\n` : `${story.join('\n')}\n`);
+}

@@ -1,0 +1,91 @@
+// What an operator may do to workspaces and daemons over the admin plane. Handlers only check and pass on.
+import type Router from '@koa/router';
+import type { Context } from 'koa';
+import { fail } from '../../../daemon/contract/errors.ts';
+import { type JsonObject, readJsonBody } from '../../../daemon/contract/json-body.ts';
+import type { WorkspaceKey } from '../../supervise/fleet.ts';
+import type { Maintenance } from '../../supervise/maintenance.ts';
+import { bySelector, type WorkspaceBook } from '../workspace-book.ts';
+
+export interface OperationDeps {
+  readonly book: WorkspaceBook;
+  readonly maintenance: Maintenance;
+  /** Begins the stop of the coordinator; returns at once. */
+  readonly requestStop: (reason: string, leavesDaemons: boolean) => void;
+}
+
+const MAX_BODY_BYTES = 64 * 1024;
+
+/** Adds the routes to the admin router, whose prefix is `/admin`. */
+export function addOperations(router: Router, deps: OperationDeps): void {
+  const { maintenance } = deps;
+  router.post('/stop', async (ctx) => {
+    const { leaveDaemons } = await bodyOf(ctx);
+    ctx.status = 202;
+    ctx.body = { stopping: true, leaveDaemons: leaveDaemons === true };
+    // After the answer has left: the stop closes the connection that asked for it.
+    ctx.res.once('close', () => deps.requestStop('admin', leaveDaemons === true));
+  });
+  router.post('/restart', async (ctx) => {
+    const body = await bodyOf(ctx);
+    const atOnce = wholeNumber(body, 'atOnce') ?? 1;
+    ctx.body = { restarted: await maintenance.restartAll(atOnce, wholeNumber(body, 'drainMs')) };
+  });
+  router.post('/workspaces/:ws/restart', async (ctx) => {
+    const body = await bodyOf(ctx);
+    const { id } = workspaceOf(deps, ctx);
+    ctx.body = { restarted: [await maintenance.restart(id, wholeNumber(body, 'drainMs'))] };
+  });
+  router.post('/workspaces/:ws/drain', async (ctx) => {
+    const body = await bodyOf(ctx);
+    const { id } = workspaceOf(deps, ctx);
+    const reason =
+      typeof body.reason === 'string' && body.reason !== '' ? body.reason : 'an operator drains it';
+    await maintenance.drain(id, reason, wholeNumber(body, 'drainMs'));
+    ctx.body = { drained: true, workspaceId: id };
+  });
+  router.post('/workspaces/:ws/undrain', (ctx) => {
+    const { id } = workspaceOf(deps, ctx);
+    maintenance.undrain(id);
+    ctx.body = { drained: false, workspaceId: id };
+  });
+  router.patch('/workspaces/:ws', async (ctx) => {
+    const body = await bodyOf(ctx);
+    const { id } = workspaceOf(deps, ctx);
+    ctx.body = { workspaceId: id, ...maintenance.change(id, settingsOf(body)) };
+  });
+}
+
+function bodyOf(ctx: Context): Promise<JsonObject> {
+  return readJsonBody(ctx.req, MAX_BODY_BYTES);
+}
+
+function workspaceOf({ book }: OperationDeps, ctx: Context): WorkspaceKey {
+  return bySelector(book, ctx.params.ws ?? '', false);
+}
+
+/** @throws ApiError 400 naming the field. */
+function settingsOf(body: JsonObject) {
+  const known = new Set(['idleTimeoutMs', 'pinned']);
+  const unknown = Object.keys(body).find((key) => !known.has(key));
+  if (unknown !== undefined)
+    throw fail(
+      'invalid_workspace_request',
+      `Unknown setting "${unknown}"; there are: ${[...known].join(', ')}`,
+    );
+  if (body.pinned !== undefined && typeof body.pinned !== 'boolean')
+    throw fail('invalid_workspace_request', '`pinned` must be true or false');
+  const idleTimeoutMs = body.idleTimeoutMs === null ? null : wholeNumber(body, 'idleTimeoutMs');
+  return {
+    ...(idleTimeoutMs === undefined ? {} : { idleTimeoutMs }),
+    ...(body.pinned === undefined ? {} : { isPinned: body.pinned }),
+  };
+}
+
+/** @throws ApiError 400 naming the field. */
+function wholeNumber(body: JsonObject, field: string): number | undefined {
+  const value = body[field];
+  if (value === undefined) return undefined;
+  if (typeof value === 'number' && Number.isSafeInteger(value) && value >= 0) return value;
+  throw fail('invalid_workspace_request', `\`${field}\` must be a whole number from 0`);
+}

@@ -1,0 +1,64 @@
+// GET /admin/workspaces/:ws/why: the record of a workspace, as a story and as the events that it is made of.
+import type Router from '@koa/router';
+import type { Clock } from '../../../daemon/contract/clock.ts';
+import { fail } from '../../../daemon/contract/errors.ts';
+import type { Store } from '../../store/store.ts';
+import type { Fleet, WorkspaceKey } from '../../supervise/fleet.ts';
+import type { FlightRecorder } from '../../supervise/flight-recorder.ts';
+import { storyOf } from '../../supervise/story.ts';
+import { bySelector, type WorkspaceBook } from '../workspace-book.ts';
+
+export interface WhyDeps {
+  readonly book: WorkspaceBook;
+  readonly fleet: Pick<Fleet, 'view'>;
+  readonly store: {
+    readonly events: Pick<Store['events'], 'story'>;
+    readonly workspaces: Pick<Store['workspaces'], 'settings'>;
+  };
+  readonly flight: Pick<FlightRecorder, 'flush'>;
+  readonly clock: Clock;
+}
+
+const DEFAULT_EVENTS = 50;
+const MAX_EVENTS = 1000;
+
+export function addWhy(router: Router, deps: WhyDeps): void {
+  router.get('/workspaces/:ws/why', (ctx) => {
+    const limit = limitOf(new URLSearchParams(ctx.querystring).get('limit'));
+    ctx.set('Cache-Control', 'no-store');
+    ctx.body = why(deps, bySelector(deps.book, ctx.params.ws ?? '', false), limit);
+  });
+}
+
+function why({ fleet, store, flight, clock }: WhyDeps, workspace: WorkspaceKey, limit: number): object {
+  // Whoever asks why wants the refusals of this minute too.
+  flight.flush(true);
+  const view = fleet.view(workspace.id);
+  const events = store.events.story(workspace.id, limit);
+  const state = view?.state ?? 'stopped';
+  const { summary, lines } = storyOf({
+    path: workspace.path,
+    state,
+    pid: view?.pid ?? null,
+    incarnation: view?.incarnation ?? null,
+    heldWhy: view?.heldWhy ?? null,
+    drainWhy: store.workspaces.settings(workspace.id).holdReason,
+    events,
+    nowMs: clock.nowMs(),
+  });
+  return {
+    workspace: { id: workspace.id, cwd: workspace.path },
+    state,
+    summary,
+    story: [summary, ...lines],
+    events: [...events].reverse(),
+  };
+}
+
+/** @throws ApiError 400 */
+function limitOf(text: string | null): number {
+  if (text === null) return DEFAULT_EVENTS;
+  const limit = /^\d+$/.test(text) ? Number(text) : Number.NaN;
+  if (limit >= 1 && limit <= MAX_EVENTS) return limit;
+  throw fail('invalid_request', `\`limit\` must be a whole number from 1 to ${MAX_EVENTS}`);
+}

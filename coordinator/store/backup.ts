@@ -1,0 +1,64 @@
+// A copy of the database while it is in use, without what would let its reader talk to running daemons.
+import { chmodSync, closeSync, fsyncSync, linkSync, openSync, rmSync, statSync } from 'node:fs';
+import { dirname } from 'node:path';
+import SqliteConnection from 'better-sqlite3';
+import { failPlain } from '../../daemon/contract/errors.ts';
+import type { StoreDatabase } from './database.ts';
+import type { BackupFacts } from './store.ts';
+
+/**
+ * Copies into `file` (absolute, mode 0600), a single file that can be opened anywhere. Writes go on meanwhile; what was
+ * committed before the call is in it. The name appears only once the copy is whole and on the disk.
+ * @throws ApiError 409 when `file` exists, 400 when its directory is missing or not writable; Error when the copy fails.
+ */
+export async function backupTo(database: StoreDatabase, file: string): Promise<BackupFacts> {
+  if (statSync(file, { throwIfNoEntry: false }) !== undefined)
+    throw failPlain(409, `${file} exists; a backup overwrites nothing`);
+  const partial = `${file}.partial-${process.pid}`;
+  createPrivate(partial);
+  try {
+    await database.copyTo(partial);
+    const sessions = withoutSecrets(partial);
+    // Not a rename: that would overwrite what came meanwhile.
+    linkSync(partial, file);
+    syncDirectory(dirname(file));
+    return { file, bytes: statSync(file).size, sessions };
+  } finally {
+    for (const end of ['', '-wal', '-shm', '-journal']) rmSync(partial + end, { force: true });
+  }
+}
+
+function createPrivate(path: string): void {
+  try {
+    closeSync(openSync(path, 'wx', 0o600));
+    chmodSync(path, 0o600);
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    throw failPlain(code === 'EEXIST' ? 409 : 400, `cannot write a backup: ${message}`);
+  }
+}
+
+/** Few rows have a secret, those of running daemons; their old bytes are overwritten in the page. Returns the number of sessions. */
+function withoutSecrets(path: string): number {
+  const copy = new SqliteConnection(path);
+  try {
+    // One file: a copy in WAL mode would need its companions when it is first read.
+    copy.pragma('journal_mode = DELETE');
+    copy.pragma('synchronous = FULL');
+    copy.pragma('secure_delete = ON');
+    copy.exec(`UPDATE daemons SET secret = '' WHERE secret <> ''`);
+    return Number(copy.prepare('SELECT count(*) FROM sessions').pluck().get());
+  } finally {
+    copy.close();
+  }
+}
+
+/** The name itself survives a power loss only once its directory is on the disk. */
+function syncDirectory(path: string): void {
+  const fd = openSync(path, 'r');
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}

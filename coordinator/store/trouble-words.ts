@@ -1,0 +1,42 @@
+// What an operator should know and do about a database that refuses. Pure.
+import type { Trouble } from './database.ts';
+
+interface Remedy {
+  readonly code: RegExp;
+  readonly what: string;
+  readonly todo: string;
+}
+
+const RECOVERS = 'It goes on by itself as soon as that is over.';
+
+const REMEDIES: readonly Remedy[] = [
+  { code: /^SQLITE_FULL/, what: 'its disk is full', todo: `Make room. ${RECOVERS}` },
+  {
+    code: /^SQLITE_(?:BUSY|LOCKED|PROTOCOL)/,
+    what: 'another process holds a lock on it',
+    todo: `End that process (see "fuser" or "lsof" on the file). ${RECOVERS}`,
+  },
+  {
+    code: /^SQLITE_READONLY/,
+    what: 'it cannot be written',
+    todo: `Give its file and directory back their owner and mode (0600, 0700), or mount the disk writable. ${RECOVERS}`,
+  },
+  {
+    code: /^SQLITE_(?:CORRUPT|NOTADB)/,
+    what: 'its content is damaged',
+    todo:
+      'Kill the coordinator with SIGKILL, which leaves the daemons and their sessions running, and start it again: it sets ' +
+      'the file aside and takes the daemons over. Check the disk.',
+  },
+  { code: /^SQLITE_/, what: 'its disk fails', todo: `Check the disk and the kernel's log. ${RECOVERS}` },
+];
+
+/** One sentence of what is wrong and one of what to do; empty when nothing is. */
+export function troubleWords(path: string, trouble: Trouble | undefined): readonly string[] {
+  const remedy = REMEDIES.find(({ code }) => code.test(trouble?.code ?? ''));
+  if (trouble === undefined || remedy === undefined) return [];
+  const { what, todo } = remedy;
+  return [
+    `The database ${path} refuses, because ${what} (${trouble.code}: ${trouble.message}). Requests that must be recorded get 507. ${todo}`,
+  ];
+}

@@ -1,0 +1,48 @@
+// Making room for a daemon when the limit is reached: the one that was used least recently and is provably idle goes.
+import { workOf } from '../domain/idle-policy.ts';
+import type { Cell } from './cell.ts';
+
+/** What an admission refusal tells of the daemons that take the places. */
+export interface RoomReport {
+  readonly evictable: readonly string[];
+  readonly kept: readonly { readonly workspaceId: string; readonly reason: string }[];
+}
+
+export interface EvictionDeps {
+  readonly cells: () => Iterable<Cell>;
+  readonly isPinned: (workspaceId: string) => boolean;
+  readonly nowMs: () => number;
+  readonly onEvicted: (workspaceId: string, why: string) => void;
+}
+
+/** Begins the end of one idle daemon, if there is one. @returns when it is gone; undefined when none can go. */
+export function makeRoom(deps: EvictionDeps, forWorkspace: string): Promise<void> | undefined {
+  const idle = [...deps.cells()]
+    .map((cell) => ({ cell, facts: factsOf(deps, cell) }))
+    .filter(({ facts }) => facts !== undefined && workOf(facts) === undefined && facts.subscribers === 0)
+    .sort((a, b) => (b.facts?.sinceGestureMs ?? 0) - (a.facts?.sinceGestureMs ?? 0));
+  const victim = idle[0]?.cell;
+  if (victim === undefined) return undefined;
+  const why = `evicted to make room for ${forWorkspace}`;
+  deps.onEvicted(victim.workspace.id, why);
+  return victim.stopIdle(why);
+}
+
+/** Who takes the places, and why each cannot go. */
+export function roomReport(deps: EvictionDeps): RoomReport {
+  const kept = [...deps.cells()].flatMap((cell) => {
+    const facts = factsOf(deps, cell);
+    const reason = facts === undefined ? 'it is starting or stopping' : workOf(facts);
+    const watched = facts !== undefined && facts.subscribers > 0 ? 'clients look on' : undefined;
+    const why = reason ?? watched;
+    return cell.current === undefined || why === undefined
+      ? []
+      : [{ workspaceId: cell.workspace.id, reason: why }];
+  });
+  return { evictable: [], kept };
+}
+
+function factsOf(deps: EvictionDeps, cell: Cell) {
+  if (!cell.isReady || cell.current === undefined) return undefined;
+  return cell.current.facts.idleFacts(deps.nowMs(), deps.isPinned(cell.workspace.id));
+}

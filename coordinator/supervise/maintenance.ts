@@ -1,0 +1,116 @@
+// What an operator does to daemons: drain and its end, restart of one or of all, settings of a workspace.
+import { fail } from '../../daemon/contract/errors.ts';
+import type { Log } from '../../daemon/contract/log.ts';
+import type { RouteClass } from '../domain/routing.ts';
+import type { Store, WorkspaceSettings } from '../store/store.ts';
+import type { Fleet, WorkspaceKey } from './fleet.ts';
+
+export interface MaintenanceDeps {
+  readonly store: Store;
+  readonly log: Log;
+  readonly fleet: Pick<Fleet, 'stop' | 'ensureReady' | 'views' | 'endpointOf'>;
+  readonly restoreAll: (workspaceId: string) => void;
+  readonly workspaceById: (workspaceId: string) => WorkspaceKey | undefined;
+}
+
+export interface RestartOutcome {
+  readonly workspaceId: string;
+  readonly ok: boolean;
+  /** The new incarnation, or why there is none. */
+  readonly detail: string;
+}
+
+/** Longest wait for a restarted daemon; its own start limits are shorter and give the better reason. */
+const READY_WITHIN_MS = 120_000;
+
+export class Maintenance {
+  readonly #deps: MaintenanceDeps;
+  /** Stored holds, so that a prompt costs no query. */
+  readonly #holds = new Map<string, string>();
+  /** Workspaces whose daemon is being replaced right now: creates park, prompts are told to come again. */
+  readonly #replacing = new Set<string>();
+
+  constructor(deps: MaintenanceDeps) {
+    this.#deps = deps;
+    for (const { id } of deps.store.workspaces.list()) {
+      const { holdReason } = deps.store.workspaces.settings(id);
+      if (holdReason !== null) this.#holds.set(id, holdReason);
+    }
+  }
+
+  /** Why the workspace takes no new work of this class; undefined when it does. */
+  holdOf(workspaceId: string, routeClass: RouteClass): string | undefined {
+    const hold = this.#holds.get(workspaceId);
+    if (hold !== undefined) return hold;
+    const isPrompt = routeClass === 'session_prompt';
+    return isPrompt && this.#replacing.has(workspaceId) ? 'its daemon is being replaced' : undefined;
+  }
+
+  /** The stored hold of a drain, for views. */
+  drainOf(workspaceId: string): string | undefined {
+    return this.#holds.get(workspaceId);
+  }
+
+  /**
+   * Refuses new work until `undrain`, lets running turns end for at most `drainMs`, then stops the daemon. Its sessions sleep.
+   * Resolves when the daemon is gone.
+   */
+  async drain(workspaceId: string, reason: string, drainMs: number | undefined): Promise<void> {
+    this.#deps.store.workspaces.change(workspaceId, { holdReason: reason });
+    this.#holds.set(workspaceId, reason);
+    const limit = drainMs === undefined ? {} : { drainMs };
+    await this.#deps.fleet.stop(workspaceId, { reason: `drained: ${reason}`, kind: 'stopped', ...limit });
+  }
+
+  undrain(workspaceId: string): void {
+    this.#deps.store.workspaces.change(workspaceId, { holdReason: null });
+    this.#holds.delete(workspaceId);
+  }
+
+  change(workspaceId: string, change: Partial<Omit<WorkspaceSettings, 'holdReason'>>): WorkspaceSettings {
+    this.#deps.store.workspaces.change(workspaceId, change);
+    return this.#deps.store.workspaces.settings(workspaceId);
+  }
+
+  /** Replaces every running daemon, `atOnce` at a time; the rest is left alone after the first failure. */
+  async restartAll(atOnce: number, drainMs: number | undefined): Promise<readonly RestartOutcome[]> {
+    const running = this.#deps.fleet.views().filter(({ state }) => state === 'ready');
+    const queue = running.map(({ workspace }) => workspace.id);
+    const outcomes: RestartOutcome[] = [];
+    const worker = async () => {
+      for (let id = queue.shift(); id !== undefined; id = queue.shift()) {
+        const outcome = await this.restart(id, drainMs);
+        outcomes.push(outcome);
+        if (!outcome.ok) queue.length = 0;
+      }
+    };
+    await Promise.all(Array.from({ length: Math.max(1, atOnce) }, worker));
+    return outcomes;
+  }
+
+  /** Replaces one daemon: it ends after its turns, only then the next one starts, and its sessions come back. */
+  async restart(workspaceId: string, drainMs: number | undefined): Promise<RestartOutcome> {
+    const workspace = this.#deps.workspaceById(workspaceId);
+    if (workspace === undefined) throw fail('workspace_mismatch', 'No such workspace', { workspaceId });
+    if (this.#replacing.has(workspaceId))
+      return { workspaceId, ok: false, detail: 'it is being replaced already' };
+    this.#replacing.add(workspaceId);
+    try {
+      const limit = drainMs === undefined ? {} : { drainMs };
+      await this.#deps.fleet.stop(workspaceId, { reason: 'restart', kind: 'replaced', ...limit });
+      const endpoint = await this.#deps.fleet.ensureReady(workspace, AbortSignal.timeout(READY_WITHIN_MS));
+      this.#deps.restoreAll(workspaceId);
+      return { workspaceId, ok: true, detail: endpoint.incarnation };
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      this.#deps.log.error({ err: error, workspaceId }, 'a daemon could not be replaced');
+      return {
+        workspaceId,
+        ok: false,
+        detail: `${why}. Rolling back is impossible here: the previous version is not kept. Start the coordinator with --daemon-command of that version to go back.`,
+      };
+    } finally {
+      this.#replacing.delete(workspaceId);
+    }
+  }
+}

@@ -1,0 +1,241 @@
+// Brings sessions back that have no daemon: by themselves after a crash or a replacement, or because a client asks for one.
+// One job per session at a time; whoever wants the session joins it.
+import type { Clock, Timer } from '../../daemon/contract/clock.ts';
+import { ApiError, fail } from '../../daemon/contract/errors.ts';
+import { ID_FLOOR_GAP, type RestoreAnswer, type RestoreRequest } from '../../daemon/contract/feed.ts';
+import type { Log } from '../../daemon/contract/log.ts';
+import { sessionKey } from '../../daemon/contract/wire.ts';
+import { nextState } from '../domain/session.ts';
+import type { SessionRow, Store } from '../store/store.ts';
+import type { Endpoint, Fleet, WorkspaceKey } from './fleet.ts';
+import type { Recorder } from './recorder.ts';
+import type { SuperviseSettings } from './settings.ts';
+
+export interface RestorerDeps {
+  readonly store: Store;
+  readonly recorder: Recorder;
+  readonly fleet: () => Pick<Fleet, 'ensureReady' | 'stored'>;
+  readonly workspaceById: (workspaceId: string) => WorkspaceKey | undefined;
+  /** Asks a daemon. @throws the daemon's refusal as ApiError, 503 where it cannot be reached. */
+  readonly restoreOn: (
+    endpoint: Endpoint,
+    request: RestoreRequest,
+    signal: AbortSignal,
+  ) => Promise<RestoreAnswer>;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly settings: Pick<SuperviseSettings, 'restoreConcurrency' | 'restoreTimeoutMs' | 'restoreWaitMs'>;
+}
+
+interface Job {
+  readonly sessionId: string;
+  readonly workspaceId: string;
+  readonly done: Promise<void>;
+  readonly settle: (error?: unknown) => void;
+  isStarted: boolean;
+}
+
+export class Restorer {
+  readonly #deps: RestorerDeps;
+  readonly #jobs = new Map<string, Job>();
+  readonly #running = new Map<string, number>();
+  readonly #stopped = new AbortController();
+
+  constructor(deps: RestorerDeps) {
+    this.#deps = deps;
+  }
+
+  /** Begins to bring back every session of the workspace that is to come back by itself. */
+  restoreAll(workspaceId: string): void {
+    const rows = this.#deps.store.sessions.open(workspaceId).filter(({ state }) => state === 'restoring');
+    for (const { sessionId } of rows) this.#jobOf(sessionId, workspaceId);
+    this.#pump(workspaceId);
+  }
+
+  /** The same for every workspace, after a start of the coordinator. */
+  resume(): void {
+    const rows = this.#deps.store.sessions.open().filter(({ state }) => state === 'restoring');
+    for (const workspaceId of new Set(rows.map((row) => row.workspaceId))) this.restoreAll(workspaceId);
+  }
+
+  /**
+   * Brings one session back before all others, for a client that wants it now. Resolves when it is live.
+   * @throws ApiError of the restore; the signal's reason when the client leaves (the restore goes on).
+   */
+  async bring(sessionId: string, signal: AbortSignal): Promise<void> {
+    const place = this.#deps.recorder.find(sessionId);
+    if (place === undefined || place.state === 'live') return;
+    const job = this.#jobOf(sessionId, place.workspaceId);
+    this.#toFront(job);
+    this.#pump(place.workspaceId, job);
+    await abandonable(job.done, signal);
+  }
+
+  /**
+   * Waits for a session that is coming back anyway, for at most the configured time.
+   * @throws ApiError 503 when it is not back by then; the signal's reason when the client leaves.
+   */
+  async await(sessionId: string, signal: AbortSignal): Promise<void> {
+    const job = this.#jobs.get(sessionKey(sessionId));
+    if (job === undefined) return;
+    let timer: Timer | undefined;
+    const tooLate = new Promise<never>((_resolve, reject) => {
+      const { clock, settings } = this.#deps;
+      timer = clock.after(settings.restoreWaitMs, () => reject(stillRestoring(sessionId)));
+    });
+    try {
+      await abandonable(Promise.race([job.done, tooLate]), signal);
+    } finally {
+      timer?.cancel();
+    }
+  }
+
+  /** Starts no further restore and ends the waits. Sessions keep their state for the next coordinator. */
+  stop(): void {
+    const error = fail('daemon_draining', 'the coordinator is shutting down');
+    this.#stopped.abort(error);
+    for (const job of [...this.#jobs.values()]) this.#finish(job, error);
+  }
+
+  #jobOf(sessionId: string, workspaceId: string): Job {
+    const key = sessionKey(sessionId);
+    const known = this.#jobs.get(key);
+    if (known !== undefined) return known;
+    let settle: Job['settle'] = () => undefined;
+    const done = new Promise<void>((resolve, reject) => {
+      settle = (error) => (error === undefined ? resolve() : reject(error));
+    });
+    // Nobody may be waiting; the outcome is in the store either way.
+    done.catch(() => undefined);
+    const job: Job = { sessionId: key, workspaceId, done, settle, isStarted: false };
+    this.#jobs.set(key, job);
+    return job;
+  }
+
+  /** The map's order is the queue's. */
+  #toFront(job: Job): void {
+    const others = [...this.#jobs].filter(([, other]) => other !== job);
+    this.#jobs.clear();
+    this.#jobs.set(job.sessionId, job);
+    for (const [key, other] of others) this.#jobs.set(key, other);
+  }
+
+  /** Starts what may start; `urgent` starts in any case. */
+  #pump(workspaceId: string, urgent?: Job): void {
+    if (urgent !== undefined && !urgent.isStarted) this.#start(urgent);
+    for (const job of [...this.#jobs.values()]) {
+      if ((this.#running.get(workspaceId) ?? 0) >= this.#deps.settings.restoreConcurrency) return;
+      if (job.workspaceId === workspaceId && !job.isStarted) this.#start(job);
+    }
+  }
+
+  #start(job: Job): void {
+    const { workspaceId } = job;
+    job.isStarted = true;
+    this.#running.set(workspaceId, (this.#running.get(workspaceId) ?? 0) + 1);
+    this.#restore(job)
+      .then(
+        () => this.#finish(job),
+        (error: unknown) => this.#failed(job, error),
+      )
+      .finally(() => {
+        this.#running.set(workspaceId, (this.#running.get(workspaceId) ?? 1) - 1);
+        if (!this.#stopped.signal.aborted) this.#pump(workspaceId);
+      });
+  }
+
+  async #restore({ sessionId, workspaceId }: Job): Promise<void> {
+    const { store, recorder, clock, settings, fleet, restoreOn } = this.#deps;
+    const workspace = this.#deps.workspaceById(workspaceId);
+    if (workspace === undefined)
+      throw fail('session_not_found', 'Its workspace is registered no more', { sessionId });
+    const endpoint = await fleet().ensureReady(workspace, this.#stopped.signal);
+    const row = store.sessions.get(sessionId);
+    if (row === undefined || row.state === 'closed')
+      throw fail('session_not_found', 'No such session', { sessionId });
+    if (row.state === 'live') return;
+    const deadline = AbortSignal.any([this.#stopped.signal, AbortSignal.timeout(settings.restoreTimeoutMs)]);
+    const answer = await restoreOn(endpoint, this.#requestFor(row), deadline);
+    if (!(await fleet().stored(endpoint.incarnation, answer.feedSeq)))
+      recorder.recordSession(endpoint, liveSession(row, store, workspace.path));
+    store.prompts.failUnsettled(sessionId, clock.nowMs(), 'daemon_restarted');
+    this.#event('session_back', row, { incarnation: endpoint.incarnation });
+  }
+
+  #requestFor(row: SessionRow): RestoreRequest {
+    const { store } = this.#deps;
+    return {
+      sessionId: row.sessionId,
+      idFloor: row.eventHead + ID_FLOOR_GAP,
+      clients: store.sessions.clients(row.sessionId),
+      isDefault: row.isDefault,
+      createdAtMs: row.createdAtMs,
+      ...optionalColumns(row),
+      lostPrompts: store.prompts.unsettled(row.sessionId).map(({ promptId }) => promptId),
+    };
+  }
+
+  #failed(job: Job, error: unknown): void {
+    if (this.#stopped.signal.aborted) return;
+    const { store, recorder, log } = this.#deps;
+    const isFinal = error instanceof ApiError && error.code === 'session_not_found';
+    const row = store.sessions.get(job.sessionId);
+    const why = error instanceof Error ? error.message : String(error);
+    log.warn({ err: error, sessionId: job.sessionId, isFinal }, 'a session could not be brought back');
+    if (row !== undefined && row.state !== 'live') {
+      const state = nextState(row.state, { type: 'restore_failed', isFinal }) ?? row.state;
+      if (state !== 'live')
+        recorder.rest(job.sessionId, state, isFinal ? 'restore_failed' : 'restore_postponed');
+      this.#event('session_restore_failed', row, { why, becomes: state });
+    }
+    this.#finish(job, error);
+  }
+
+  #finish(job: Job, error?: unknown): void {
+    if (this.#jobs.get(job.sessionId) === job) this.#jobs.delete(job.sessionId);
+    job.settle(error);
+  }
+
+  #event(kind: string, row: SessionRow, detail: Readonly<Record<string, unknown>>): void {
+    const { workspaceId, incarnation, sessionId } = row;
+    this.#deps.store.events.append({ kind, workspaceId, incarnation, sessionId, detail });
+  }
+}
+
+function optionalColumns({ displayName, sourceType, sourceId }: SessionRow) {
+  return {
+    ...(displayName === null ? {} : { displayName }),
+    ...(sourceType === null ? {} : { sourceType }),
+    ...(sourceId === null ? {} : { sourceId }),
+  };
+}
+
+/** The row as a session of the daemon that has taken it back, for the moments in which the feed is down. */
+function liveSession(row: SessionRow, store: Store, workspaceCwd: string) {
+  const { sessionId, createdAtMs, lastSeenAtMs, isDefault, eventHead } = row;
+  const clients = store.sessions.clients(sessionId);
+  return {
+    sessionId,
+    workspaceCwd,
+    createdAtMs,
+    lastSeenAtMs,
+    clients,
+    isDefault,
+    eventHead: eventHead + ID_FLOOR_GAP,
+    ...optionalColumns(row),
+  };
+}
+
+function stillRestoring(sessionId: string): ApiError {
+  return fail('workspace_runtime_unavailable', 'The session is being brought back', { sessionId });
+}
+
+/** `work`, or the signal's reason when that comes first. */
+function abandonable<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  signal.throwIfAborted();
+  return new Promise((resolve, reject) => {
+    const onAbort = () => reject(signal.reason);
+    signal.addEventListener('abort', onAbort, { once: true });
+    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
+  });
+}

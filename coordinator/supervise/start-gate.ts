@@ -1,0 +1,37 @@
+// How many daemons may be starting at once. Later ones wait their turn in order; a start that nobody wants any more costs
+// its turn nothing.
+
+export class StartGate {
+  readonly #max: number;
+  readonly #inside = new Set<string>();
+  readonly #waiting = new Map<string, () => boolean>();
+
+  /** `max` at least 1. */
+  constructor(max: number) {
+    this.#max = Math.max(1, max);
+  }
+
+  /**
+   * Runs `begin` now or when a place is free. It returns whether a start has begun; if not, the place goes to the next one.
+   * A key that waits or is inside already changes nothing.
+   */
+  enter(key: string, begin: () => boolean): void {
+    if (this.#inside.has(key) || this.#waiting.has(key)) return;
+    this.#waiting.set(key, begin);
+    this.#admit();
+  }
+
+  /** The start of `key` is over, however it went. */
+  leave(key: string): void {
+    if (this.#inside.delete(key)) this.#admit();
+  }
+
+  #admit(): void {
+    for (const [key, begin] of this.#waiting) {
+      if (this.#inside.size >= this.#max) return;
+      this.#waiting.delete(key);
+      this.#inside.add(key);
+      if (!begin()) this.#inside.delete(key);
+    }
+  }
+}

@@ -1,0 +1,147 @@
+// One event as sentences for a person. Pure; an event that nobody has words for is told by its name and its detail.
+import type { FeedBeat } from '../../daemon/contract/feed.ts';
+import type { EventRow } from '../store/store.ts';
+import { agoOf, bytesOf, clockOf, spanOf } from './story-units.ts';
+
+/** The first is the sentence, the others stand below it. */
+export type Sentences = readonly [string, ...string[]];
+
+/** Lines of a dead daemon's log that are told; the event has more. */
+const LINES_TOLD = 8;
+
+type Detail = EventRow['detail'];
+type Teller = (detail: Detail, nowMs: number, event: EventRow) => Sentences;
+
+const TELLERS: Readonly<Record<string, Teller>> = {
+  workspace_added: ({ path, origin }) => [`the workspace ${path} was registered (${origin})`],
+  workspace_changed: ({ origin, displayName }) => [
+    `its registration changed: ${origin}${displayName == null ? '' : `, shown as "${displayName}"`}`,
+  ],
+  workspace_removed: () => ['the workspace was removed'],
+  workspace_held: ({ why, pid }) => [`held, nothing is started: ${why}${pid == null ? '' : ` (pid ${pid})`}`],
+  workspace_released: () => ['no longer held'],
+  daemon_starting: () => ['a start was decided and written down'],
+  daemon_spawned: ({ pid }) => [`its process is ${pid}`],
+  daemon_ready: ({ version }) => [`it listens, version ${version}`],
+  daemon_adopted: ({ pid }) => [`taken over, running, from an earlier coordinator (pid ${pid})`],
+  daemon_recovered: ({ pid }) => [
+    `found running though the database did not know it, and taken up from its note (pid ${pid})`,
+  ],
+  daemon_evicted: ({ why }) => [textOf(why)],
+  daemon_died: (detail, nowMs, event) => death(detail, nowMs, event.atMs),
+  daemon_stopped: (detail, nowMs, event) => [
+    `ended in order: ${causeOf(detail)}${sessionsOf(detail)}`,
+    ...nextOf(detail, nowMs, event.atMs),
+  ],
+  daemon_ended: (detail) => [`ended: ${causeOf(detail)}${sessionsOf(detail)}`],
+  start_failed: (detail, nowMs, event) => [
+    `could not be started: ${causeOf(detail)}`,
+    ...nextOf(detail, nowMs, event.atMs),
+  ],
+  agent_exited: ({ code, signal, sessions }) => [
+    `its agent ended by itself (${howOf(code, signal)})${Number(sessions) > 0 ? `, and ${count(sessions, 'session')} with it` : ''}`,
+  ],
+  request_refused: (detail, nowMs) => [refusal(detail, nowMs)],
+};
+
+/** What happened, newest knowledge at `nowMs`. */
+export function tell(event: EventRow, nowMs: number): Sentences {
+  return (TELLERS[event.kind] ?? byName)(event.detail, nowMs, event);
+}
+
+const byName: Teller = (detail, _nowMs, { kind }) => {
+  const facts = Object.entries(detail).map(([name, value]) => `${name} ${textOf(value)}`);
+  return [[kind.replaceAll('_', ' '), facts.join(', ')].filter((part) => part !== '').join(': ')];
+};
+
+/** How a daemon died, in a few words. */
+export function causeOf(detail: Detail): string {
+  const { cause, code, signal, isUnasked } = detail;
+  if (isUnasked !== true) return textOf(cause ?? 'unknown');
+  if (signal === 'SIGKILL') return 'killed by SIGKILL, a signal that nobody of us sent';
+  if (typeof signal === 'string') return `killed by ${signal}, by itself or from outside`;
+  return code === null ? textOf(cause ?? 'unknown') : `it exited by itself with code ${code}`;
+}
+
+function death(detail: Detail, nowMs: number, atMs: number): Sentences {
+  const { isUnasked, wasReady, code, signal, lastLines } = detail;
+  const verb = wasReady === false ? 'failed to start' : isUnasked === false ? 'was given up on' : 'died';
+  const how =
+    isUnasked === false && (code ?? signal) != null ? ` (it ended with ${howOf(code, signal)})` : '';
+  const said = (Array.isArray(lastLines) ? lastLines : []).slice(-LINES_TOLD);
+  return [
+    `${verb}: ${causeOf(detail)}${how}${sessionsOf(detail)}`,
+    ...memory(detail),
+    ...(said.length === 0 ? [] : ['it last said:', ...said.map((line) => `| ${line}`)]),
+    ...nextOf(detail, nowMs, atMs),
+  ];
+}
+
+function memory({ oomKills, hostOomKills, peakBytes, beats, signal }: Detail): readonly string[] {
+  const told: string[] = [];
+  if (Number(oomKills) > 0)
+    told.push(`out of memory: the kernel killed ${count(oomKills, 'process', 'processes')} of its cgroup`);
+  else if (Number(hostOomKills) > 0)
+    told.push(
+      `perhaps out of memory: the host's oom killer struck ${count(hostOomKills, 'time')} while it ran, whom is not known`,
+    );
+  else if (signal === 'SIGKILL' && hostOomKills === 0)
+    told.push('not out of memory: the host counted no oom kill while it ran');
+  if (typeof peakBytes === 'number') told.push(`its whole tree used at most ${bytesOf(peakBytes)}`);
+  return [...told, ...trend(Array.isArray(beats) ? (beats as readonly FeedBeat[]) : [])];
+}
+
+function trend(beats: readonly FeedBeat[]): readonly string[] {
+  const [first, last] = [beats[0], beats.at(-1)];
+  if (first === undefined || last === undefined) return [];
+  const from = (key: 'rssBytes' | 'agentRssBytes') =>
+    first[key] === last[key] ? bytesOf(last[key]) : `${bytesOf(first[key])} to ${bytesOf(last[key])}`;
+  return [
+    `memory over its last ${spanOf(last.atMs - first.atMs)}: daemon ${from('rssBytes')}, agent ${from('agentRssBytes')}; ` +
+      `at the last beat ${count(last.activePrompts, 'prompt')} running, ${count(last.sessions, 'session')}`,
+  ];
+}
+
+function nextOf({ next }: Detail, nowMs: number, atMs: number): readonly string[] {
+  if (typeof next !== 'object' || next === null) return [];
+  const { state, afterMs, deaths, intensity, periodMs } = next as Record<string, unknown>;
+  const until = atMs + Number(afterMs ?? 0);
+  const policy =
+    deaths === undefined
+      ? ''
+      : ` (death ${deaths} within ${spanOf(Number(periodMs))}; ${intensity} are retried)`;
+  if (state === 'backoff')
+    return [
+      `then: started again after ${spanOf(Number(afterMs))} if somebody waits, else on demand${policy}`,
+    ];
+  if (state === 'failed')
+    return [`then: not started again until ${clockOf(until)} (${agoOf(until, nowMs)}), or a reset${policy}`];
+  return state === 'stopped' ? ['then: nothing, until a request needs it'] : [];
+}
+
+function refusal(
+  { status, code, message, count: times, firstAtMs, lastAtMs }: Detail,
+  nowMs: number,
+): string {
+  const what = `${status}${code == null ? '' : ` ${code}`}: ${message}`;
+  if (times === 1) return `a request was refused with ${what}`;
+  const span = Number(lastAtMs) - Number(firstAtMs);
+  return `${times} more requests within ${spanOf(span)} were refused, the last ${agoOf(Number(lastAtMs), nowMs)}, with ${what}`;
+}
+
+function sessionsOf({ sessions }: Detail): string {
+  return Number(sessions) > 0 ? `, with ${count(sessions, 'session')} open` : '';
+}
+
+function howOf(code: unknown, signal: unknown): string {
+  if (typeof signal === 'string') return `signal ${signal}`;
+  return code == null ? 'an unknown exit code' : `exit code ${code}`;
+}
+
+function count(value: unknown, one: string, many = `${one}s`): string {
+  return `${value} ${value === 1 ? one : many}`;
+}
+
+function textOf(value: unknown): string {
+  return typeof value === 'string' ? value : JSON.stringify(value);
+}

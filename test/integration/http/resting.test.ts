@@ -1,0 +1,122 @@
+import { afterEach, describe, expect, test } from '@jest/globals';
+import { fail } from '../../../daemon/contract/errors.ts';
+import { Closers, send } from './fake-daemon.ts';
+import { stage } from './listener-kit.ts';
+
+const closers = new Closers();
+afterEach(() => closers.run());
+
+/** A stage whose daemon answers with the path that it was asked for, and one session `s-1` in the primary workspace. */
+async function withSession(state: 'live' | 'restoring' | 'dormant') {
+  const on = await stage(closers, (req, res) => res.end(JSON.stringify({ reached: req.url })));
+  on.index.set('s-1', on.a.id);
+  if (state !== 'live') on.restingAs.set('s-1', state);
+  return on;
+}
+
+describe('a session that sleeps', () => {
+  test.each(['prompt', 'model', 'approval-mode', 'continue'])(
+    'is woken by a %s, which then goes on',
+    async (action) => {
+      const on = await withSession('dormant');
+      const answer = await send(on.port, `/session/s-1/${action}`, { method: 'POST' });
+      expect(JSON.parse(answer.body)).toEqual({ reached: `/session/s-1/${action}` });
+      expect(on.brought).toEqual(['s-1']);
+    },
+  );
+
+  test.each([
+    ['GET', 'events'],
+    ['POST', 'heartbeat'],
+    ['POST', 'permission/r-1'],
+    ['GET', 'pending-prompts'],
+  ])('is not woken by %s %s', async (method, action) => {
+    const on = await withSession('dormant');
+    const answer = await send(on.port, `/session/s-1/${action}`, { method });
+    expect([answer.status, JSON.parse(answer.body)]).toEqual([
+      404,
+      expect.objectContaining({ code: 'session_not_found', dormant: true }),
+    ]);
+    expect(on.brought).toEqual([]);
+  });
+
+  test.each(['detach', 'cancel'])('has nothing left to %s', async (action) => {
+    const on = await withSession('dormant');
+    expect((await send(on.port, `/session/s-1/${action}`, { method: 'POST' })).status).toBe(204);
+    expect(on.brought).toEqual([]);
+  });
+
+  test('is closed where it rests', async () => {
+    const on = await withSession('dormant');
+    expect((await send(on.port, '/session/s-1', { method: 'DELETE' })).status).toBe(204);
+    expect(on.closedAtRest).toEqual(['s-1']);
+  });
+
+  test('in the single slot is woken by a create', async () => {
+    const on = await withSession('dormant');
+    on.slotSleeper = () => 's-1';
+    await send(on.port, '/session', { method: 'POST' });
+    expect(on.brought).toEqual(['s-1']);
+  });
+
+  test('is left alone by a create of a thread', async () => {
+    const on = await withSession('dormant');
+    on.slotSleeper = () => 's-1';
+    const headers = { 'content-type': 'application/json' };
+    await send(on.port, '/session', { method: 'POST', headers, body: '{"sessionScope":"thread"}' });
+    expect(on.brought).toEqual([]);
+  });
+});
+
+describe('a session that is coming back', () => {
+  test.each(['events', 'status'])('is waited for by %s', async (action) => {
+    const on = await withSession('restoring');
+    const waited: string[] = [];
+    on.awaited = (sessionId) => {
+      waited.push(sessionId);
+      return Promise.resolve();
+    };
+    const answer = await send(on.port, `/session/s-1/${action}`);
+    expect(JSON.parse(answer.body)).toEqual({ reached: `/session/s-1/${action}` });
+    expect(waited).toEqual(['s-1']);
+    expect(on.brought).toEqual([]);
+  });
+
+  test('and does not come in time is 503 with Retry-After', async () => {
+    const on = await withSession('restoring');
+    on.awaited = () => Promise.reject(fail('workspace_runtime_unavailable', 'not yet'));
+    const answer = await send(on.port, '/session/s-1/heartbeat', { method: 'POST' });
+    expect(answer.status).toBe(503);
+    expect(answer.headers['retry-after']).toBe('1');
+  });
+});
+
+describe('a workspace that is drained', () => {
+  test.each([
+    ['POST', '/session'],
+    ['POST', '/session/s-1/prompt'],
+    ['POST', '/session/s-1/load'],
+  ])('refuses %s %s', async (method, path) => {
+    const on = await withSession('live');
+    on.holdOf = () => 'maintenance';
+    const answer = await send(on.port, path, { method });
+    expect([answer.status, JSON.parse(answer.body)]).toEqual([
+      503,
+      expect.objectContaining({ code: 'workspace_draining', reason: 'maintenance' }),
+    ]);
+    expect(answer.headers['retry-after']).toBeDefined();
+  });
+
+  test.each([
+    ['POST', 'cancel'],
+    ['POST', 'heartbeat'],
+    ['POST', 'permission/r-1'],
+    ['GET', 'events'],
+    ['GET', 'status'],
+    ['POST', 'detach'],
+  ])('lets %s %s pass', async (method, action) => {
+    const on = await withSession('live');
+    on.holdOf = () => 'maintenance';
+    expect((await send(on.port, `/session/s-1/${action}`, { method })).status).toBe(200);
+  });
+});

@@ -1,0 +1,105 @@
+import { describe, expect, test } from '@jest/globals';
+import type { DaemonView, FleetStop } from '../../../coordinator/supervise/fleet.ts';
+import { Maintenance } from '../../../coordinator/supervise/maintenance.ts';
+import { FakeStore } from '../../support/fake-store.ts';
+import { OTHER_WORKSPACE, silentLog, WORKSPACE } from '../../support/fleet-fixture.ts';
+
+function fixture() {
+  const store = new FakeStore();
+  for (const { id, path } of [WORKSPACE, OTHER_WORKSPACE])
+    store.workspaces.upsert({ id, path, displayName: null, origin: 'static', createdAtMs: 0 });
+  const stops: (FleetStop & { readonly id: string })[] = [];
+  const restored: string[] = [];
+  const broken = new Set<string>();
+  const make = () =>
+    new Maintenance({
+      store,
+      log: silentLog,
+      fleet: {
+        stop: (id, stop) => {
+          stops.push({ id, ...stop });
+          return Promise.resolve();
+        },
+        ensureReady: ({ id }) =>
+          broken.has(id)
+            ? Promise.reject(new Error('it does not start'))
+            : Promise.resolve({ workspaceId: id, incarnation: `${id}-2`, socketPath: '/s', secret: 'x' }),
+        endpointOf: () => undefined,
+        views: () =>
+          [WORKSPACE, OTHER_WORKSPACE].map((workspace) => ({ workspace, state: 'ready' }) as DaemonView),
+      },
+      restoreAll: (id) => void restored.push(id),
+      workspaceById: (id) => [WORKSPACE, OTHER_WORKSPACE].find((workspace) => workspace.id === id),
+    });
+  return { store, stops, restored, broken, make, maintenance: make() };
+}
+
+describe('a drain', () => {
+  test('refuses new work until it is taken back, and stops the daemon within its limit', async () => {
+    const { maintenance, stops } = fixture();
+    await maintenance.drain(WORKSPACE.id, 'new disk', 5000);
+    expect(maintenance.holdOf(WORKSPACE.id, 'session_create')).toBe('new disk');
+    expect(maintenance.holdOf(OTHER_WORKSPACE.id, 'session_create')).toBeUndefined();
+    expect(stops).toMatchObject([{ id: WORKSPACE.id, kind: 'stopped', drainMs: 5000 }]);
+    maintenance.undrain(WORKSPACE.id);
+    expect(maintenance.holdOf(WORKSPACE.id, 'session_create')).toBeUndefined();
+  });
+
+  test('outlives the coordinator', async () => {
+    const { maintenance, make } = fixture();
+    await maintenance.drain(WORKSPACE.id, 'new disk', undefined);
+    expect(make().holdOf(WORKSPACE.id, 'session_prompt')).toBe('new disk');
+  });
+});
+
+describe('a restart', () => {
+  test('ends the daemon, starts the next one, and brings the sessions back', async () => {
+    const { maintenance, stops, restored } = fixture();
+    const outcome = await maintenance.restart(WORKSPACE.id, undefined);
+    expect(outcome).toEqual({ workspaceId: WORKSPACE.id, ok: true, detail: `${WORKSPACE.id}-2` });
+    expect(stops).toMatchObject([{ kind: 'replaced' }]);
+    expect(restored).toEqual([WORKSPACE.id]);
+  });
+
+  test('tells prompts to come again while it lasts, and lets creates wait', async () => {
+    const { maintenance } = fixture();
+    const restart = maintenance.restart(WORKSPACE.id, undefined);
+    expect(maintenance.holdOf(WORKSPACE.id, 'session_prompt')).toBeDefined();
+    expect(maintenance.holdOf(WORKSPACE.id, 'session_create')).toBeUndefined();
+    await restart;
+    expect(maintenance.holdOf(WORKSPACE.id, 'session_prompt')).toBeUndefined();
+  });
+
+  test('of all goes one by one and stops at the first failure, saying why and what is impossible', async () => {
+    const { maintenance, broken, stops } = fixture();
+    broken.add(WORKSPACE.id);
+    const outcomes = await maintenance.restartAll(1, undefined);
+    expect(outcomes).toHaveLength(1);
+    expect(outcomes[0]?.detail).toMatch(/it does not start.*rolling back is impossible/i);
+    expect(stops.map(({ id }) => id)).toEqual([WORKSPACE.id]);
+  });
+
+  test('of one that is being replaced already is refused', async () => {
+    const { maintenance } = fixture();
+    const first = maintenance.restart(WORKSPACE.id, undefined);
+    expect(await maintenance.restart(WORKSPACE.id, undefined)).toMatchObject({ ok: false });
+    await first;
+  });
+});
+
+test('settings of a workspace are kept, and unset ones are the defaults', () => {
+  const { maintenance, store } = fixture();
+  expect(maintenance.change(WORKSPACE.id, { isPinned: true })).toMatchObject({
+    isPinned: true,
+    idleTimeoutMs: null,
+  });
+  expect(maintenance.change(WORKSPACE.id, { idleTimeoutMs: 9 })).toMatchObject({
+    isPinned: true,
+    idleTimeoutMs: 9,
+  });
+  expect(store.workspaces.settings(OTHER_WORKSPACE.id)).toEqual({
+    idleTimeoutMs: null,
+    isPinned: false,
+    holdReason: null,
+  });
+});

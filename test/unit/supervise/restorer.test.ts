@@ -1,0 +1,196 @@
+import { describe, expect, test } from '@jest/globals';
+import { createRecorder } from '../../../coordinator/supervise/recorder.ts';
+import { Restorer } from '../../../coordinator/supervise/restorer.ts';
+import { fail } from '../../../daemon/contract/errors.ts';
+import { ID_FLOOR_GAP, type RestoreRequest } from '../../../daemon/contract/feed.ts';
+import { FakeStore } from '../../support/fake-store.ts';
+import { OTHER_WORKSPACE, sessionOf, silentLog, stays, WORKSPACE } from '../../support/fleet-fixture.ts';
+import { ManualClock, settled } from '../../support/manual-clock.ts';
+
+interface Call {
+  readonly request: RestoreRequest;
+  readonly answer: () => void;
+  readonly refuse: (error: unknown) => void;
+}
+
+/** A store with sessions of a dead daemon, and a daemon whose answers the test gives. */
+function fixture(restoreConcurrency = 2) {
+  const store = new FakeStore();
+  const clock = new ManualClock();
+  const [before, now] = [1, 2].map((n) => `${WORKSPACE.id}-${n}`) as [string, string];
+  for (const incarnation of [before, now]) store.addDaemon({ incarnation, workspaceId: WORKSPACE.id });
+  const endpoint = { workspaceId: WORKSPACE.id, incarnation: now, socketPath: '/s', secret: 'x' };
+  const recorder = createRecorder({ store, clock, log: silentLog, settings: { seenBatchRows: 10 } });
+  const calls: Call[] = [];
+  let ensureReady = () => Promise.resolve(endpoint);
+  const restorer = new Restorer({
+    store,
+    recorder,
+    clock,
+    log: silentLog,
+    fleet: () => ({ ensureReady: () => ensureReady(), stored: () => Promise.resolve(false) }),
+    workspaceById: (id) => [WORKSPACE, OTHER_WORKSPACE].find((workspace) => workspace.id === id),
+    restoreOn: (_endpoint, request) =>
+      new Promise((resolve, reject) => {
+        const { sessionId } = request;
+        calls.push({ request, answer: () => resolve({ sessionId, feedSeq: 1 }), refuse: reject });
+      }),
+    settings: { restoreConcurrency, restoreTimeoutMs: 60_000, restoreWaitMs: 1000 },
+  });
+  const lose = (sessionId: string, state: 'restoring' | 'dormant') => {
+    recorder.recordSession({ workspaceId: WORKSPACE.id, incarnation: before }, sessionOf(sessionId));
+    recorder.rest(sessionId, state, 'daemon_died');
+  };
+  const failStarts = (error: unknown) => {
+    ensureReady = () => Promise.reject(error);
+  };
+  return { store, clock, recorder, restorer, calls, lose, failStarts, now };
+}
+
+const stateOf = ({ store }: { store: FakeStore }, sessionId: string) => store.sessions.get(sessionId)?.state;
+
+describe('sessions of a daemon that died', () => {
+  test('come back by themselves, a few at a time, and are live in the new incarnation', async () => {
+    const fix = fixture(2);
+    for (const id of ['a', 'b', 'c']) fix.lose(id, 'restoring');
+    fix.restorer.restoreAll(WORKSPACE.id);
+    await settled();
+    expect(fix.calls).toHaveLength(2);
+    fix.calls[0]?.answer();
+    await settled();
+    expect(fix.calls).toHaveLength(3);
+    for (const call of fix.calls) call.answer();
+    await settled();
+    expect(['a', 'b', 'c'].map((id) => stateOf(fix, id))).toEqual(['live', 'live', 'live']);
+    expect(fix.store.sessions.get('a')?.incarnation).toBe(fix.now);
+  });
+
+  test('come back with their clients, above every id that was ever told, and with their lost prompts', async () => {
+    const fix = fixture();
+    fix.lose('a', 'restoring');
+    fix.store.sessions.setHead('a', 5000);
+    fix.store.prompts.record({ promptId: 'p', sessionId: 'a', state: 'running', atMs: 1 });
+    fix.restorer.restoreAll(WORKSPACE.id);
+    await settled();
+    expect(fix.calls[0]?.request).toMatchObject({
+      sessionId: 'a',
+      idFloor: 5000 + ID_FLOOR_GAP,
+      clients: [{ clientId: 'c1', count: 1 }],
+      lostPrompts: ['p'],
+    });
+    expect(fix.store.prompts.get('p')?.settledAtMs).toBeNull();
+    fix.calls[0]?.answer();
+    await settled();
+    expect(fix.store.prompts.get('p')).toMatchObject({ state: 'failed', outcome: 'daemon_restarted' });
+  });
+
+  test('that an earlier coordinator had not finished with are resumed', async () => {
+    const fix = fixture();
+    fix.lose('a', 'restoring');
+    fix.lose('asleep', 'dormant');
+    fix.restorer.resume();
+    await settled();
+    expect(fix.calls.map(({ request }) => request.sessionId)).toEqual(['a']);
+  });
+
+  test('are closed when the agent does not know them any more', async () => {
+    const fix = fixture();
+    fix.lose('a', 'restoring');
+    fix.restorer.restoreAll(WORKSPACE.id);
+    await settled();
+    fix.calls[0]?.refuse(fail('session_not_found', 'gone'));
+    await settled();
+    expect(stateOf(fix, 'a')).toBe('closed');
+    expect(fix.recorder.find('a')).toBeUndefined();
+  });
+
+  test('sleep when their daemon cannot be had, and a gesture tries again', async () => {
+    const fix = fixture();
+    fix.lose('a', 'restoring');
+    fix.failStarts(fail('workspace_runtime_unavailable', 'it keeps failing'));
+    fix.restorer.restoreAll(WORKSPACE.id);
+    await settled();
+    expect(stateOf(fix, 'a')).toBe('dormant');
+    await expect(fix.restorer.bring('a', stays)).rejects.toMatchObject({ status: 503 });
+    expect(stateOf(fix, 'a')).toBe('dormant');
+  });
+});
+
+describe('a client that wants a session', () => {
+  test('joins the restore that runs already', async () => {
+    const fix = fixture();
+    fix.lose('a', 'restoring');
+    fix.restorer.restoreAll(WORKSPACE.id);
+    const joined = [fix.restorer.bring('a', stays), fix.restorer.bring('A', stays)];
+    await settled();
+    expect(fix.calls).toHaveLength(1);
+    fix.calls[0]?.answer();
+    await joined[0];
+    expect(stateOf(fix, 'a')).toBe('live');
+  });
+
+  test('goes before the others in the queue', async () => {
+    const fix = fixture(1);
+    for (const id of ['a', 'b', 'c']) fix.lose(id, 'restoring');
+    fix.restorer.restoreAll(WORKSPACE.id);
+    void fix.restorer.bring('c', stays);
+    await settled();
+    expect(fix.calls.map(({ request }) => request.sessionId)).toEqual(['a', 'c']);
+  });
+
+  test('may leave, and the session comes back all the same', async () => {
+    const fix = fixture();
+    fix.lose('a', 'dormant');
+    const leaving = new AbortController();
+    const brought = fix.restorer.bring('a', leaving.signal);
+    await settled();
+    leaving.abort(new Error('client gone'));
+    await expect(brought).rejects.toThrow('client gone');
+    fix.calls[0]?.answer();
+    await settled();
+    expect(stateOf(fix, 'a')).toBe('live');
+  });
+
+  test('of a live or unknown session waits for nothing', async () => {
+    const fix = fixture();
+    await fix.restorer.bring('nobody', stays);
+    expect(fix.calls).toEqual([]);
+  });
+});
+
+describe('a passive request', () => {
+  test('waits for a session that is coming back', async () => {
+    const fix = fixture();
+    fix.lose('a', 'restoring');
+    fix.restorer.restoreAll(WORKSPACE.id);
+    const waiting = fix.restorer.await('a', stays);
+    await settled();
+    fix.calls[0]?.answer();
+    await waiting;
+    expect(stateOf(fix, 'a')).toBe('live');
+  });
+
+  test('does not wait longer than the setting says', async () => {
+    const fix = fixture();
+    fix.lose('a', 'restoring');
+    fix.restorer.restoreAll(WORKSPACE.id);
+    const waiting = expect(fix.restorer.await('a', stays)).rejects.toMatchObject({
+      status: 503,
+      code: 'workspace_runtime_unavailable',
+    });
+    await settled();
+    fix.clock.advance(1000);
+    await waiting;
+  });
+});
+
+test('a stop ends the waits and leaves the sessions to the next coordinator', async () => {
+  const fix = fixture();
+  fix.lose('a', 'restoring');
+  fix.restorer.restoreAll(WORKSPACE.id);
+  const brought = expect(fix.restorer.bring('a', stays)).rejects.toMatchObject({ code: 'daemon_draining' });
+  await settled();
+  fix.restorer.stop();
+  await brought;
+  expect(stateOf(fix, 'a')).toBe('restoring');
+});
