@@ -38,6 +38,8 @@ export class SessionSink implements AgentSink {
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #early = new EarlyEvents<EarlyEvent>();
+  /** Sessions whose past the agent is telling. */
+  readonly #collectors = new Map<string, (params: Params) => void>();
 
   constructor(sessions: Sessions, clock: Clock, log: Log) {
     this.#sessions = sessions;
@@ -46,7 +48,18 @@ export class SessionSink implements AgentSink {
   }
 
   update(sessionId: string, params: Params): void {
-    this.#deliver(sessionId, { method: undefined, params });
+    const collect = this.#collectors.size === 0 ? undefined : this.#collectors.get(sessionId);
+    if (collect !== undefined) collect(params);
+    else this.#deliver(sessionId, { method: undefined, params });
+  }
+
+  /**
+   * Gives a session's updates to `onUpdate` instead of to its bus, until the returned function is called: while an agent
+   * loads a session, it tells the past.
+   */
+  collect(sessionId: string, onUpdate: (params: Params) => void): () => void {
+    this.#collectors.set(sessionId, onUpdate);
+    return () => this.#collectors.delete(sessionId);
   }
 
   /** Hands over what came before the session was known. */

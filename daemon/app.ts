@@ -1,5 +1,6 @@
 // Composition root of the daemon: makes the parts, starts them in order, stops them in reverse.
 import type { ServerResponse } from 'node:http';
+import { join } from 'node:path';
 import type { AgentDiagnosis, AgentHost } from './agent/agent.ts';
 import { createAgentHost } from './agent/host.ts';
 import { preloadLink } from './agent/link.ts';
@@ -14,12 +15,15 @@ import { CONTRACT_VERSION } from './contract/handshake.ts';
 import type { Log } from './contract/log.ts';
 import { readProcStat, rssBytesOfGroup } from './contract/proc.ts';
 import { Feed } from './feed.ts';
+import { Pasts } from './history/pasts.ts';
+import { createHistoryStore } from './history/store.ts';
 import type { GuardPolicy } from './http/guard.ts';
 import { Listener } from './http/listen.ts';
 import { RateGate } from './http/rate-gate.ts';
 import { clientRoutes, controlRoutes, type RouteContext } from './http/routes.ts';
 import { createDaemonServer } from './http/server.ts';
 import type { PermissionSettings } from './permissions.ts';
+import { Restores } from './restores.ts';
 import { Sessions } from './sessions.ts';
 import { lockWorkspace, type WorkspaceLock } from './workspace-lock.ts';
 
@@ -51,6 +55,8 @@ export class Daemon {
   readonly #clock: Clock = systemClock;
   readonly #sessions: Sessions;
   readonly #sink: SessionSink;
+  readonly #pasts: Pasts;
+  readonly #restores: Restores;
   readonly #agent: AgentHost;
   readonly #feed: Feed;
   readonly #apiDocument: ApiDocument;
@@ -78,6 +84,13 @@ export class Daemon {
       beat: () => this.#beat(),
       onOrphaned,
     });
+    const history = createHistoryStore({
+      dir: join(config.stateDir, 'sessions'),
+      clock,
+      log,
+      maxBytesPerSession: limits.recordingMaxBytes,
+    });
+    this.#pasts = new Pasts(history, limits, log);
     this.#sessions = new Sessions({
       workspace,
       clock,
@@ -85,6 +98,7 @@ export class Daemon {
       limits,
       permissionSettings,
       agent: () => this.#agent,
+      pasts: this.#pasts,
       tell: (body) => this.#tell(body),
       noteSeen: (sessionId, clientId, atMs) => {
         this.#lastActivityAtMs = atMs;
@@ -93,6 +107,14 @@ export class Daemon {
       onRegistered: (session) => this.#sink.adopt(session),
     });
     this.#sink = new SessionSink(this.#sessions, clock, log);
+    this.#restores = new Restores({
+      sessions: this.#sessions,
+      history,
+      clock,
+      log,
+      tell: (body) => this.#tell(body),
+      collect: (sessionId, onUpdate) => this.#sink.collect(sessionId, onUpdate),
+    });
     this.#agent = createAgentHost({
       profile: () => this.#profile(),
       workspace,
@@ -210,6 +232,8 @@ export class Daemon {
       clock: this.#clock,
       log: this.#log,
       sessions: this.#sessions,
+      pasts: this.#pasts,
+      restores: this.#restores,
       permissionSettings,
       features: this.#conditionalFeatures(),
       feed: this.#feed,

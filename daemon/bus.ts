@@ -5,7 +5,7 @@ import type { Clock, Timer } from './contract/clock.ts';
 import { HEAD_STEP } from './contract/feed.ts';
 import type { Log } from './contract/log.ts';
 import { EventRing, type RingBounds } from './domain/event-ring.ts';
-import { type EventTags, prepareFrame } from './domain/frame.ts';
+import { type EncodedEvent, type EventTags, frameOf, serialise } from './domain/frame.ts';
 
 /** A stream that follows the bus by a cursor of its own. */
 export interface Reader {
@@ -15,12 +15,26 @@ export interface Reader {
   claimsPause(): boolean;
 }
 
+/** An event that has just been published. */
+export interface PublishedEvent extends EncodedEvent {
+  readonly tags: EventTags;
+  readonly atMs: number;
+}
+
+/** Whoever keeps the session's past. It hears of every event in the tick in which it is published. */
+export interface Observer {
+  note(event: PublishedEvent): void;
+  /** Called before any reader is given what was noted: what a client has seen is then in the transcript. */
+  flush(): void;
+}
+
 export interface BusOptions {
   readonly bounds: RingBounds;
   readonly clock: Clock;
   readonly log: Log;
   /** Ids start above it. */
   readonly idFloor?: number;
+  readonly observer?: Observer;
   /** Called whenever the bus has advanced by HEAD_STEP events. */
   readonly onHead: (head: number) => void;
   /** Stops the agent's output; the returned function lets it go on. Called at most once until then. */
@@ -69,14 +83,16 @@ export class Bus {
   /** Publishes an event. @returns its id, or undefined when it was dropped (unserialisable, or the bus has ended). */
   publish(type: string, data: unknown, tags: EventTags = {}): number | undefined {
     if (this.#hasEnded) return undefined;
-    const encode = prepareFrame(type, data, tags, this.#options.clock.nowMs());
-    if (encode === undefined) {
+    const atMs = this.#options.clock.nowMs();
+    const tail = serialise(type, data, tags, atMs);
+    if (tail === undefined) {
       this.#options.log.error({ type }, 'event dropped: its data cannot be serialised');
       return undefined;
     }
     // Nothing is dropped before the readers were pumped: a ring smaller than one read of the agent's output would
     // otherwise overtake readers that keep up.
-    const id = this.ring.append(encode);
+    const id = this.ring.append((next) => frameOf(next, type, tail));
+    this.#options.observer?.note({ id, type, data, tail, tags, atMs });
     if (id >= this.#toldHead + HEAD_STEP) {
       this.#toldHead = id;
       this.#options.onHead(id);
@@ -87,6 +103,7 @@ export class Bus {
 
   attach(reader: Reader): void {
     this.#readers.add(reader);
+    this.#options.observer?.flush();
     reader.pump();
   }
 
@@ -112,10 +129,8 @@ export class Bus {
   /** One flush per batch: the agent's output arrives in reads of many events, and a microtask runs after each read. */
   #scheduleFlush(): void {
     if (this.#isFlushing) return;
-    if (this.#readers.size === 0) {
-      this.ring.trim();
-      return;
-    }
+    if (this.#readers.size === 0) this.ring.trim();
+    if (this.#readers.size === 0 && this.#options.observer === undefined) return;
     this.#isFlushing = true;
     queueMicrotask(() => {
       this.#isFlushing = false;
@@ -124,6 +139,7 @@ export class Bus {
   }
 
   #flush(): void {
+    this.#options.observer?.flush();
     for (const reader of [...this.#readers]) reader.pump();
     if (this.#pause === undefined)
       this.#holdAgent([...this.#readers].filter((reader) => reader.claimsPause()));

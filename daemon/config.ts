@@ -1,9 +1,10 @@
 // argv, environment and handshake in, one frozen configuration out. The only reader of both.
 import { accessSync, constants, statSync } from 'node:fs';
-import { isAbsolute } from 'node:path';
+import { homedir } from 'node:os';
+import { isAbsolute, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { bareHost, isLoopbackAddress, parseOrigin } from './contract/access.ts';
-import { canonicalPath } from './contract/canonical-path.ts';
+import { canonicalPath, workspaceIdOf } from './contract/canonical-path.ts';
 import { type HandshakeRequest, INCARNATION_ENV } from './contract/handshake.ts';
 import {
   LIMIT_NAMES,
@@ -31,8 +32,8 @@ export interface DaemonConfig {
   readonly coordinated: { readonly incarnation: string; readonly secret: string } | undefined;
   readonly agent: string;
   readonly agentEnv: Readonly<Record<string, string | undefined>>;
-  /** Where the daemon may keep files; undefined: nowhere. */
-  readonly stateDir: string | undefined;
+  /** Where the daemon keeps files: transcripts, and what the demo agent remembers. Made with the first file. */
+  readonly stateDir: string;
   readonly permissionPolicy: PermissionPolicy;
   readonly consensusQuorum: number | undefined;
   readonly isRateLimited: boolean;
@@ -57,6 +58,7 @@ const TEXT_FLAGS = {
   'consensus-quorum': { type: 'string' },
   'rate-limit': { type: 'boolean' },
   'log-level': { type: 'string' },
+  'check-agent': { type: 'boolean' },
   incarnation: { type: 'string' },
   help: { type: 'boolean' },
   version: { type: 'boolean' },
@@ -105,8 +107,9 @@ export function standaloneConfig({ values }: Arguments, env: NodeJS.ProcessEnv):
   const logLevel = text('log-level') ?? 'info';
   if (!LOG_LEVELS.includes(logLevel))
     throw new ConfigError(`--log-level must be one of ${LOG_LEVELS.join(', ')}, got "${logLevel}"`);
+  const workspace = boundWorkspace(text('workspace'));
   return Object.freeze({
-    workspace: boundWorkspace(text('workspace')),
+    workspace,
     listen,
     token,
     requireAuth,
@@ -114,7 +117,7 @@ export function standaloneConfig({ values }: Arguments, env: NodeJS.ProcessEnv):
     coordinated: undefined,
     agent: text('agent') ?? 'qwen',
     agentEnv: agentEnvironment(env),
-    stateDir: text('state-dir'),
+    stateDir: text('state-dir') ?? defaultStateDir(workspace, env),
     ...parsePolicy(text('permission-policy'), text('consensus-quorum')),
     isRateLimited: values['rate-limit'] === true,
     limits: parseLimits(text),
@@ -139,6 +142,15 @@ export function coordinatedConfig(request: HandshakeRequest, env: NodeJS.Process
     limits: request.limits,
     logLevel: request.logLevel,
   });
+}
+
+/** One directory a workspace, apart from those of coordinators. */
+function defaultStateDir(workspace: string, env: NodeJS.ProcessEnv): string {
+  const name = join('qwen-daemon', workspaceIdOf(workspace));
+  // The XDG rules: a relative one is to be ignored.
+  if (env.XDG_STATE_HOME !== undefined && isAbsolute(env.XDG_STATE_HOME))
+    return join(env.XDG_STATE_HOME, name);
+  return join(env.HOME || homedir(), '.local', 'state', name);
 }
 
 /** The canonical workspace. @throws ConfigError naming `--workspace`. */

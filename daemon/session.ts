@@ -3,12 +3,13 @@ import type { AgentChannel, AgentExit, Params } from './agent/agent.ts';
 import { Bus } from './bus.ts';
 import type { Clock } from './contract/clock.ts';
 import { fail } from './contract/errors.ts';
-import type { FeedPrompt, FeedSession } from './contract/feed.ts';
+import type { FeedClient, FeedPrompt, FeedSession } from './contract/feed.ts';
 import type { Limits } from './contract/limits.ts';
 import type { Log } from './contract/log.ts';
 import { ClientRegistry } from './domain/clients.ts';
 import { type MetadataPatch, type PullRequest, withPullRequest } from './domain/metadata.ts';
 import { translate } from './domain/translate.ts';
+import { SessionPast } from './history/session-past.ts';
 import { type PermissionSettings, Permissions } from './permissions.ts';
 import { SideChannel } from './side-channel.ts';
 import { type Abort, Turns } from './turns.ts';
@@ -22,12 +23,25 @@ export interface SessionOptions {
   readonly log: Log;
   readonly limits: Limits;
   readonly permissionSettings: PermissionSettings;
+  /** Undefined: no past, and none is kept. */
+  readonly past?: SessionPast | undefined;
+  /** What is known of a session that lived before. */
+  readonly before?: SessionBefore | undefined;
   readonly onPrompt: (prompt: FeedPrompt) => void;
   readonly onHead: (head: number) => void;
   /** Something that may keep the session open has ended: the last turn, stream or client. */
   readonly onMaybeIdle: (session: Session) => void;
   /** The agent has given the session another name. */
   readonly onRenamed: (session: Session) => void;
+}
+
+export interface SessionBefore {
+  readonly createdAtMs: number;
+  readonly displayName?: string | undefined;
+  /** Ids of the bus start above it. */
+  readonly idFloor: number;
+  /** Registrations that go on. */
+  readonly clients: readonly FeedClient[];
 }
 
 /** `open`, then once and for ever `ended`. */
@@ -44,6 +58,7 @@ export class Session {
   readonly permissions: Permissions;
   readonly sideChannel: SideChannel;
   readonly createdAtMs: number;
+  readonly past: SessionPast;
   readonly #o: SessionOptions;
   #state: State = 'open';
   #lastSeenAtMs: number;
@@ -59,10 +74,16 @@ export class Session {
     this.sessionId = sessionId;
     this.workspaceCwd = options.workspaceCwd;
     this.channel = channel;
-    this.createdAtMs = clock.nowMs();
-    this.#lastSeenAtMs = this.createdAtMs;
-    this.#lastActivityAtMs = this.createdAtMs;
+    const { before, past = new SessionPast(limits, undefined) } = options;
+    this.createdAtMs = before?.createdAtMs ?? clock.nowMs();
+    this.#displayName = before?.displayName;
+    this.clients.adopt(before?.clients ?? []);
+    this.#lastSeenAtMs = clock.nowMs();
+    this.#lastActivityAtMs = this.#lastSeenAtMs;
+    this.past = past;
     this.bus = new Bus({
+      idFloor: Math.max(before?.idFloor ?? 0, past.idFloor),
+      observer: past,
       bounds: { maxEvents: limits.eventRingSize, maxBytes: limits.eventRingBytes },
       clock,
       log,
@@ -72,6 +93,9 @@ export class Session {
         return () => channel.resume();
       },
     });
+    past.whenDegraded(() =>
+      this.bus.publish('session_recording_degraded', { sessionId, reason: 'write_failed' }),
+    );
     this.turns = new Turns({
       sessionId,
       bus: this.bus,
@@ -170,6 +194,7 @@ export class Session {
       this.bus.publish(type, data);
       if (type !== 'session_metadata_updated') continue;
       this.#displayName = String(data.displayName);
+      this.past.change({ displayName: this.#displayName, titleSource: titleSourceOf(data.titleSource) });
       this.#o.onRenamed(this);
     }
     return events !== undefined;
@@ -177,7 +202,10 @@ export class Session {
 
   /** Applies what a client says of the session. @returns the values that are now in force. */
   patchMetadata(patch: MetadataPatch, clientId: string | undefined): Readonly<Record<string, unknown>> {
-    if (patch.displayName !== undefined) this.#displayName = patch.displayName;
+    if (patch.displayName !== undefined) {
+      this.#displayName = patch.displayName;
+      this.past.change({ displayName: patch.displayName, titleSource: 'manual' });
+    }
     if (patch.pr !== undefined) this.#prs = withPullRequest(this.#prs, patch.pr);
     const current = { sessionId: this.sessionId, ...this.#metadata() };
     if (patch.displayName !== undefined || patch.pr !== undefined) {
@@ -287,8 +315,13 @@ export class Session {
     this.permissions.cancelAll('session_closed');
     this.bus.publish(type, { sessionId: this.sessionId, ...data });
     this.bus.end();
+    this.past.close();
     return true;
   }
+}
+
+function titleSourceOf(value: unknown): 'manual' | 'auto' {
+  return value === 'manual' ? 'manual' : 'auto';
 }
 
 /** The part of a tool call that tells a person what is asked. */

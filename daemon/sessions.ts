@@ -10,9 +10,10 @@ import type { Log } from './contract/log.ts';
 import { sessionKey } from './contract/wire.ts';
 import type { CreateRequest } from './domain/create-request.ts';
 import type { MetadataPatch } from './domain/metadata.ts';
+import type { Pasts } from './history/pasts.ts';
 import type { PermissionSettings } from './permissions.ts';
 import type { Session } from './session.ts';
-import { applyWishes, type SpawnedSession, spawnOnAgent } from './spawn.ts';
+import { applyWishes, type SpawnContext, type SpawnedSession, spawnOnAgent } from './spawn.ts';
 
 export interface SessionsOptions {
   /** Canonical path. */
@@ -22,6 +23,7 @@ export interface SessionsOptions {
   readonly limits: Limits;
   readonly permissionSettings: PermissionSettings;
   readonly agent: () => AgentHost;
+  readonly pasts: Pasts;
   /** Tells the coordinator; returns the record's seq. */
   readonly tell: (body: FeedBody) => number;
   readonly noteSeen: (sessionId: string, clientId: string | undefined, atMs: number) => void;
@@ -38,7 +40,8 @@ export interface Created {
   readonly feedSeq: number;
 }
 
-type Obtained = SpawnedSession & { readonly isAttached: boolean };
+/** A live session that a caller has come by. */
+export type Obtained = SpawnedSession & { readonly isAttached: boolean };
 
 export class Sessions {
   readonly #o: SessionsOptions;
@@ -46,8 +49,11 @@ export class Sessions {
   /** Ids of spawns under way; chosen ids are taken from the first moment. */
   readonly #spawning = new Set<string>();
   #defaultId: string | undefined;
-  /** The one spawn that fills the single slot, shared by every `single` request that comes meanwhile. */
-  #defaultSpawn: Promise<Session> | undefined;
+  /**
+   * The one spawn or restore that fills the single slot, shared by every `single` request that comes meanwhile. Undefined
+   * from a restore that failed: then whoever waited for it spawns afresh.
+   */
+  #defaultSpawn: Promise<Session | undefined> | undefined;
   #retirement: Timer | undefined;
   #isStopping = false;
 
@@ -99,7 +105,7 @@ export class Sessions {
     offeredId: string | undefined,
     hasLeft: () => boolean,
   ): Promise<Created> {
-    if (this.#isStopping) throw fail('daemon_draining', 'The daemon is stopping');
+    this.checkOpen();
     this.#o.log.info({ scope: request.scope, sessionId: request.sessionId }, 'session asked for');
     for (;;) {
       const obtained = request.scope === 'single' ? await this.#single(request) : await this.#fresh(request);
@@ -107,6 +113,71 @@ export class Sessions {
       if (!obtained.isAttached)
         throw fail('acp_channel_unavailable', 'The session ended before its creation was answered');
       // A shared session may have ended again before this request came to attach: then it starts over.
+    }
+  }
+
+  /**
+   * Registers a client in the tick in which the session was seen alive. A caller that is gone is told of and detached like
+   * any other, so that the coordinator ends up with what is left.
+   */
+  join(obtained: Obtained, offeredId: string | undefined, hasLeft: () => boolean): Created {
+    const { session } = obtained;
+    const clientId = session.clients.register(offeredId, `client_${randomUUID()}`, this.#o.clock.nowMs());
+    const feedSeq = this.tellSession(session);
+    if (hasLeft()) this.detach(session, clientId);
+    return { ...obtained, clientId, feedSeq };
+  }
+
+  /** @throws ApiError 503 once the daemon is stopping. */
+  checkOpen(): void {
+    if (this.#isStopping) throw fail('daemon_draining', 'The daemon is stopping');
+  }
+
+  /** Whether a session is being made under the id. */
+  isStarting(id: string): boolean {
+    return this.#spawning.has(sessionKey(id));
+  }
+
+  /** A session of the workspace's single slot is being brought back: `single` requests wait for it. */
+  holdSlot(coming: Promise<Session>): void {
+    if (this.#defaultId !== undefined || this.#defaultSpawn !== undefined) return;
+    const held = coming.then(
+      (session) => {
+        if (!session.hasEnded) this.#defaultId = session.sessionId;
+        return session;
+      },
+      () => undefined,
+    );
+    this.#defaultSpawn = held;
+    void held.finally(() => {
+      if (this.#defaultSpawn === held) this.#defaultSpawn = undefined;
+    });
+  }
+
+  /**
+   * Runs what makes the session of this id (or, for ids yet to be chosen, of this place) live. The place is taken before the
+   * first await, so that racing spawns see each other.
+   * @throws ApiError 503 at the caps.
+   */
+  async open<T>(place: string, run: (context: SpawnContext) => Promise<T>): Promise<T> {
+    const { limits } = this.#o;
+    checkCap(this.#byId.size + this.#spawning.size, limits.maxSessions, 'workspace');
+    checkCap(this.#byId.size + this.#spawning.size, limits.maxTotalSessions, 'total');
+    this.#spawning.add(place);
+    this.#retirement?.cancel();
+    try {
+      return await run({
+        ...this.#o,
+        agent: this.#o.agent(),
+        isOtherwiseEmpty: (channel) =>
+          this.#spawning.size === 1 && !this.all().some((session) => session.channel === channel),
+        register: (session) => this.#register(session),
+        onMaybeIdle: (session) => this.#afterTurn(session),
+        onRenamed: (session) => this.tellSession(session),
+      });
+    } finally {
+      this.#spawning.delete(place);
+      this.#retireIfEmpty();
     }
   }
 
@@ -121,7 +192,7 @@ export class Sessions {
   /** Applies a client's metadata and tells the coordinator. The agent hears of a name too, where it can. */
   patchMetadata(session: Session, patch: MetadataPatch, clientId: string | undefined) {
     const current = session.patchMetadata(patch, clientId);
-    this.#tellSession(session);
+    this.tellSession(session);
     if (patch.displayName !== undefined) void this.#titleOnAgent(session, patch.displayName);
     return current;
   }
@@ -134,7 +205,7 @@ export class Sessions {
   /** Releases one registration; unknown ids are ignored. May close the session. */
   detach(session: Session, clientId: string | undefined): void {
     if (clientId === undefined || !session.clients.release(clientId)) return;
-    this.#tellSession(session);
+    this.tellSession(session);
     this.closeIfUnheld(session);
   }
 
@@ -145,7 +216,9 @@ export class Sessions {
 
   /** The auto-close rule: nobody is registered and nothing holds the session. */
   closeIfUnheld(session: Session): void {
-    if (!session.hasEnded && !session.isHeld) this.#close(session, 'last_client_detached');
+    // One that the coordinator brought back lives until a client has come for it and gone again.
+    if (!session.hasEnded && !session.isHeld && session.clients.hasRegistered)
+      this.#close(session, 'last_client_detached');
   }
 
   /** Closes sessions without readers, work and signs of life for the configured time. */
@@ -184,10 +257,6 @@ export class Sessions {
     }
   }
 
-  /**
-   * Registers a client in the tick in which the session was seen alive. A caller that is gone is told of and detached like
-   * any other, so that the coordinator ends up with what is left.
-   */
   /** Joins first: a session that somebody is registered on does not end while it takes the caller's wishes. */
   async #joinAs(
     request: CreateRequest,
@@ -195,25 +264,21 @@ export class Sessions {
     offeredId: string | undefined,
     hasLeft: () => boolean,
   ): Promise<Created> {
-    const created = this.#join(obtained, offeredId, hasLeft);
+    const created = this.join(obtained, offeredId, hasLeft);
     if (created.isAttached) await applyWishes(created.session, request, this.#o.log, created.clientId);
     return created;
-  }
-
-  #join(obtained: Obtained, offeredId: string | undefined, hasLeft: () => boolean): Created {
-    const { session } = obtained;
-    const clientId = session.clients.register(offeredId, `client_${randomUUID()}`, this.#o.clock.nowMs());
-    const feedSeq = this.#tellSession(session);
-    if (hasLeft()) this.detach(session, clientId);
-    return { ...obtained, clientId, feedSeq };
   }
 
   async #single(request: CreateRequest): Promise<Obtained> {
     const live = this.#defaultId === undefined ? undefined : this.#byId.get(this.#defaultId);
     if (live?.channel.isDying === false)
       return { session: live, isAttached: true, isModelApplied: undefined };
-    if (this.#defaultSpawn !== undefined)
-      return { session: await this.#defaultSpawn, isAttached: true, isModelApplied: undefined };
+    if (this.#defaultSpawn !== undefined) {
+      const session = await this.#defaultSpawn;
+      return session === undefined
+        ? this.#single(request)
+        : { session, isAttached: true, isModelApplied: undefined };
+    }
     const spawn = this.#spawn(request);
     this.#defaultSpawn = spawn.then(({ session }) => session);
     // The others that wait see the same rejection; this guard only keeps a lone one from being unhandled.
@@ -231,29 +296,9 @@ export class Sessions {
     return { ...(await this.#spawn(request)), isAttached: false };
   }
 
-  /** The place is taken before the first await, so that racing spawns see each other. */
   async #spawn(request: CreateRequest): Promise<SpawnedSession> {
-    const { limits } = this.#o;
-    const place = request.sessionId ?? randomUUID();
     this.#checkFree(request.sessionId);
-    checkCap(this.#byId.size + this.#spawning.size, limits.maxSessions, 'workspace');
-    checkCap(this.#byId.size + this.#spawning.size, limits.maxTotalSessions, 'total');
-    this.#spawning.add(place);
-    this.#retirement?.cancel();
-    try {
-      return await spawnOnAgent(request, {
-        ...this.#o,
-        agent: this.#o.agent(),
-        isOtherwiseEmpty: (channel) =>
-          this.#spawning.size === 1 && !this.all().some((session) => session.channel === channel),
-        register: (session) => this.#register(session),
-        onMaybeIdle: (session) => this.#afterTurn(session),
-        onRenamed: (session) => this.#tellSession(session),
-      });
-    } finally {
-      this.#spawning.delete(place);
-      this.#retireIfEmpty();
-    }
+    return this.open(request.sessionId ?? randomUUID(), (context) => spawnOnAgent(request, context));
   }
 
   #checkFree(chosenId: string | undefined): void {
@@ -332,7 +377,8 @@ export class Sessions {
     });
   }
 
-  #tellSession(session: Session): number {
+  /** Tells the coordinator. @returns the record's seq. */
+  tellSession(session: Session): number {
     return this.#o.tell({ type: 'session', session: session.feedSession(this.isDefault(session)) });
   }
 }

@@ -16,8 +16,10 @@ import type { Log } from './contract/log.ts';
 import type { ApprovalMode } from './contract/wire.ts';
 import type { CreateRequest } from './domain/create-request.ts';
 import { asRecord } from './domain/records.ts';
+import type { Pasts } from './history/pasts.ts';
+import type { SessionPast } from './history/session-past.ts';
 import type { PermissionSettings } from './permissions.ts';
-import { Session } from './session.ts';
+import { Session, type SessionBefore } from './session.ts';
 import { UnusableAnswer } from './side-channel-axis.ts';
 
 export interface SpawnContext {
@@ -27,6 +29,7 @@ export interface SpawnContext {
   readonly limits: Limits;
   readonly permissionSettings: PermissionSettings;
   readonly agent: AgentHost;
+  readonly pasts: Pasts;
   readonly tell: (body: FeedBody) => number;
   /** Whether the child has no session and no other spawn: then a failed `session/new` ends it. */
   readonly isOtherwiseEmpty: (channel: AgentChannel) => boolean;
@@ -45,14 +48,45 @@ export interface SpawnedSession {
 /** @throws ApiError: the agent's failures in the protocol's terms. */
 export async function spawnOnAgent(request: CreateRequest, context: SpawnContext): Promise<SpawnedSession> {
   const channel = await startedChannel(context);
+  checkNotStored(request.sessionId, channel, context);
   const opened = await newSession(request, channel, context);
   const { sessionId } = opened;
+  const { workspace, clock, pasts, log } = context;
+  const { source } = request;
+  const stored = { sessionId, workspaceCwd: workspace, createdAtMs: clock.nowMs(), ...source };
+  const past = await pasts.fresh(channel, stored);
+  checkAlive(channel, 'session/new');
+  const session = sessionOf({ sessionId, channel, source, past, before: undefined }, context);
+  session.sideChannel.seed(opened.answer);
+  context.register(session);
+  return { session, isModelApplied: await applyWishes(session, request, log) };
+}
+
+/** A session that could be loaded has its id still; where nothing can be, the id is free. @throws ApiError 409 */
+function checkNotStored(chosenId: string | undefined, channel: AgentChannel, { pasts }: SpawnContext): void {
+  if (chosenId === undefined || !channel.process.canLoad) return;
+  if (pasts.history.find(chosenId) === undefined) return;
+  throw fail('session_id_conflict', 'The id is that of a session that can be loaded', {
+    sessionId: chosenId,
+    conflict: 'stored',
+  });
+}
+
+export interface SessionParts {
+  readonly sessionId: string;
+  readonly channel: AgentChannel;
+  readonly source: CreateRequest['source'];
+  readonly past: SessionPast;
+  readonly before: SessionBefore | undefined;
+}
+
+/** A session that is not reachable yet. */
+export function sessionOf(parts: SessionParts, context: SpawnContext): Session {
   const { workspace, clock, log, limits, permissionSettings, tell } = context;
-  const session = new Session({
-    sessionId,
+  const { sessionId } = parts;
+  return new Session({
+    ...parts,
     workspaceCwd: workspace,
-    channel,
-    source: request.source,
     clock,
     log,
     limits,
@@ -62,12 +96,20 @@ export async function spawnOnAgent(request: CreateRequest, context: SpawnContext
     onMaybeIdle: context.onMaybeIdle,
     onRenamed: context.onRenamed,
   });
-  session.sideChannel.seed(opened.answer);
-  context.register(session);
-  return { session, isModelApplied: await applyWishes(session, request, log) };
 }
 
-async function startedChannel(context: SpawnContext): Promise<AgentChannel> {
+/**
+ * To be called before a session is registered on a channel that was awaited meanwhile: the end of a child reaches only the
+ * sessions that are registered by then.
+ * @throws ApiError 503
+ */
+export function checkAlive(channel: AgentChannel, phase: string): void {
+  if (!channel.isDying) return;
+  throw fail('acp_channel_unavailable', `The agent ended during ${phase}`, { errorKind: 'protocol_error' });
+}
+
+/** The agent's channel, started if need be. @throws ApiError: the agent's failures in the protocol's terms. */
+export async function startedChannel(context: SpawnContext): Promise<AgentChannel> {
   try {
     const channel = await context.agent.channel();
     context.tell({ type: 'agent', agent: channel.process });

@@ -19,7 +19,7 @@ Serves one workspace over HTTP and server-sent events, with one ACP agent behind
   --require-auth         bearer on loopback too, also for /health
   --allow-origin ORIGIN  browser origin that may call; repeatable, "*" for any
   --agent AGENT          "qwen" (default), "demo", or a command line
-  --state-dir DIR        where the daemon may keep files
+  --state-dir DIR        where the daemon keeps transcripts ($XDG_STATE_HOME/qwen-daemon/<workspace id>)
   --permission-policy P  first-responder (default), designated, consensus, local-only
   --consensus-quorum N   votes that decide under the consensus policy
   --rate-limit           limit requests per client

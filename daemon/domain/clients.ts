@@ -9,10 +9,16 @@ interface Entry {
 
 export class ClientRegistry {
   readonly #entries = new Map<string, Entry>();
+  #hasRegistered = false;
 
   /** Number of distinct registered ids. */
   get size(): number {
     return this.#entries.size;
+  }
+
+  /** Whether a client was ever registered, adopted ones not counted. */
+  get hasRegistered(): boolean {
+    return this.#hasRegistered;
   }
 
   has(clientId: string): boolean {
@@ -28,6 +34,7 @@ export class ClientRegistry {
    * @returns the id that the client must use.
    */
   register(offered: string | undefined, minted: string, nowMs: number): string {
+    this.#hasRegistered = true;
     const known = offered === undefined ? undefined : this.#entries.get(offered);
     if (offered !== undefined && known !== undefined) {
       known.count += 1;
@@ -36,6 +43,14 @@ export class ClientRegistry {
     }
     this.#entries.set(minted, { count: 1, lastSeenAtMs: nowMs });
     return minted;
+  }
+
+  /** Takes over registrations that an earlier process gave out; they go on under their ids. */
+  adopt(clients: readonly FeedClient[]): void {
+    for (const { clientId, count, lastSeenAtMs } of clients) {
+      const known = this.#entries.get(clientId);
+      this.#entries.set(clientId, { count: count + (known?.count ?? 0), lastSeenAtMs });
+    }
   }
 
   /** Drops one reference, and the entry with the last one. @returns false for an unknown id. */

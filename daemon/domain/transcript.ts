@@ -67,20 +67,27 @@ export class TurnBounds {
   see(event: TranscriptEvent): { readonly before: boolean; readonly after: boolean } {
     if (isTerminal(event.type)) return { before: false, after: this.#seeTerminal(event) };
     const isUser = isUserChunk(event);
-    const isSamePrompt = this.#promptId !== undefined && event.promptId === this.#promptId;
-    const before = isUser && this.#has === 'answer' && !isSamePrompt;
+    const before = isUser && this.isOpen && this.#isOfNextTurn(event.promptId);
     if (before || this.#has === 'nothing') this.#promptId = event.promptId;
     this.#has = isUser && (before || this.#has !== 'answer') ? 'question' : 'answer';
     return { before, after: false };
   }
 
+  /** What was seen so far is over. */
+  reset(): void {
+    this.#has = 'nothing';
+    this.#promptId = undefined;
+  }
+
+  #isOfNextTurn(promptId: string | undefined): boolean {
+    if (this.#promptId !== undefined && promptId !== undefined) return promptId !== this.#promptId;
+    return this.#has === 'answer';
+  }
+
   #seeTerminal({ data, promptId }: TranscriptEvent): boolean {
     const ended = promptId ?? asRecord(data).promptId;
     const isOurs = !this.isOpen || this.#promptId === undefined || ended === this.#promptId;
-    if (isOurs) {
-      this.#has = 'nothing';
-      this.#promptId = undefined;
-    }
+    if (isOurs) this.reset();
     return isOurs;
   }
 }

@@ -1,6 +1,8 @@
 // The past of sessions as the rest of the daemon sees it: a store of transcripts that outlive their live sessions.
 // `store.ts` keeps them in files; `agent-history.ts` asks an agent that keeps its own.
 
+import type { EncodedEvent } from '../domain/frame.ts';
+
 /** One entry of a transcript, in the order in which it happened. */
 export interface HistoryRecord {
   /** Unique and stable within the session; anchors and cursors name it. */
@@ -30,22 +32,12 @@ export interface StoredSession {
 /** What a session changes about itself while it is recorded. */
 export type StoredChange = Partial<Pick<StoredSession, 'displayName' | 'titleSource'>>;
 
-/** An event as the bus publishes it: what it is, and its JSON, made once for its readers and for the transcript. */
-export interface NotedEvent {
-  /** Id on the bus, and the record's: ids of a session only grow, over its restores too. */
-  readonly id: number;
-  readonly type: string;
-  readonly data: unknown;
-  /** JSON of the envelope without its opening brace and id, see `domain/frame.ts`. */
-  readonly tail: string;
-}
-
 /** The open end of one live session's transcript. Nothing here throws: a failed write makes it degraded. */
 export interface Recording {
   /** Highest event id of the transcript, 0 for a new one: the session's bus starts above it. */
   readonly lastId: number;
-  /** Notes a bus event; kinds that belong to no transcript are ignored. It is on disk after the next `flush`. */
-  note(event: NotedEvent): void;
+  /** Notes a bus event; its id becomes the record's, and kinds that belong to no transcript are ignored. It is on disk after the next `flush`. */
+  note(event: EncodedEvent): void;
   /** Hands what was noted to the operating system, so that a kill -9 of this process loses none of it. */
   flush(): void;
   change(change: StoredChange): void;

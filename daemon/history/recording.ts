@@ -2,9 +2,10 @@
 // quiet for good, once, when a write fails.
 import type { Clock } from '../contract/clock.ts';
 import type { Log } from '../contract/log.ts';
+import type { EncodedEvent } from '../domain/frame.ts';
 import { isOfTranscript } from '../domain/transcript.ts';
 import { AppendFile } from './append-file.ts';
-import type { NotedEvent, Recording, StoredChange, StoredSession } from './history.ts';
+import type { Recording, StoredChange, StoredSession } from './history.ts';
 import { metaLine, recordLine, type TranscriptMeta } from './transcript-file.ts';
 
 export interface RecordingOptions {
@@ -54,7 +55,7 @@ export class FileRecording implements Recording {
     return { ...this.#meta, lastId: this.#lastId, session };
   }
 
-  note({ id, type, data, tail }: NotedEvent): void {
+  note({ id, type, data, tail }: EncodedEvent): void {
     if (this.#state !== 'recording') return;
     this.#lastId = id;
     if (isOfTranscript(type, data)) this.#pending.push(recordLine(id, tail));

@@ -2,11 +2,13 @@
 import type { ServerResponse } from 'node:http';
 import { API_DOCUMENT_PATH, type ApiDocument } from '../contract/api-document.ts';
 import type { Clock } from '../contract/clock.ts';
-import { FEED_PATH, IDENTITY_PATH } from '../contract/feed.ts';
+import { FEED_PATH, IDENTITY_PATH, RESTORE_PATH } from '../contract/feed.ts';
 import type { Limits } from '../contract/limits.ts';
 import type { Log } from '../contract/log.ts';
 import type { Feed } from '../feed.ts';
+import type { Pasts } from '../history/pasts.ts';
 import type { PermissionSettings } from '../permissions.ts';
+import type { Restores } from '../restores.ts';
 import type { Sessions } from '../sessions.ts';
 import {
   configOption,
@@ -21,10 +23,11 @@ import {
   statusRead,
   supportedCommands,
 } from './routes/agent-calls.ts';
-import { feed, identity } from './routes/control.ts';
+import { feed, identity, restoreForCoordinator } from './routes/control.ts';
 import { events } from './routes/events.ts';
 import { capabilities, health } from './routes/meta.ts';
 import { openapi } from './routes/openapi.ts';
+import { loadSession, resumeSession } from './routes/restore.ts';
 import {
   closeSession,
   createSession,
@@ -55,6 +58,8 @@ export interface RouteContext {
   readonly clock: Clock;
   readonly log: Log;
   readonly sessions: Sessions;
+  readonly pasts: Pasts;
+  readonly restores: Restores;
   readonly permissionSettings: PermissionSettings;
   /** Capability tags that depend on the configuration. */
   readonly features: readonly string[];
@@ -82,6 +87,8 @@ export function clientRoutes(context: RouteContext): readonly Route[] {
     { method: 'get', path: '/capabilities', handler: capabilities(context) },
     { method: 'get', path: API_DOCUMENT_PATH, handler: openapi(context) },
     { method: 'post', path: '/session', handler: createSession(context) },
+    { method: 'post', path: '/session/:id/load', handler: loadSession(context) },
+    { method: 'post', path: '/session/:id/resume', handler: resumeSession(context) },
     { method: 'get', path: '/workspace/:id/sessions', handler: listByPath(context) },
     { method: 'get', path: '/workspaces/:workspace/sessions', handler: listBySelector(context) },
     { method: 'get', path: '/session/:id/status', handler: status(context) },
@@ -130,5 +137,6 @@ export function controlRoutes(context: RouteContext): readonly Route[] {
   return [
     { method: 'get', path: IDENTITY_PATH, handler: identity(context) },
     { method: 'get', path: FEED_PATH, handler: feed(context) },
+    { method: 'post', path: RESTORE_PATH, handler: restoreForCoordinator(context) },
   ];
 }

@@ -67,6 +67,7 @@ export class FakeChannel implements AgentChannel {
     ['craft/cancelPendingPrompt', unknownMethod],
     ['qwen/control/session/close', unknownMethod],
     ['qwen/control/session/title', unknownMethod],
+    ['qwen/status/session/transcript', unknownMethod],
     ['qwen/control/session/approval_mode', unknownMethod],
     ['qwen/settings/setCoreValue', unknownMethod],
     ['qwen/status/session/context', unknownMethod],

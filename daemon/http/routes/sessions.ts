@@ -9,15 +9,20 @@ import type { Created } from '../../sessions.ts';
 import { clientIdOf, type Handler, NO_CONTENT, ok } from '../call.ts';
 import type { RouteContext } from '../routes.ts';
 
-export function createSession({ sessions, workspace, log }: RouteContext): Handler {
+/** @throws ApiError 400 when a body's `cwd` is not the bound workspace. */
+export function checkWorkspace(value: unknown, { workspace, log }: RouteContext): void {
+  const cwd = canonicalCwd(value);
+  if (cwd === undefined || cwd === workspace) return;
+  const mismatch = workspaceMismatch(workspace, cwd);
+  log.info(mismatch.context, 'session refused: another workspace');
+  throw mismatch;
+}
+
+export function createSession(context: RouteContext): Handler {
+  const { sessions, workspace } = context;
   return async (call) => {
     const clientId = clientIdOf(call);
-    const cwd = canonicalCwd(call.body.cwd);
-    if (cwd !== undefined && cwd !== workspace) {
-      const mismatch = workspaceMismatch(workspace, cwd);
-      log.info(mismatch.context, 'session refused: another workspace');
-      throw mismatch;
-    }
+    checkWorkspace(call.body.cwd, context);
     const created = await sessions.create(parseCreateRequest(call.body), clientId, call.hasLeft);
     return {
       status: 200,
@@ -27,7 +32,11 @@ export function createSession({ sessions, workspace, log }: RouteContext): Handl
   };
 }
 
-function createdBody({ session, clientId, isAttached, isModelApplied }: Created, workspaceCwd: string) {
+/** What an answer says that made a session live, or attached to it. */
+export function createdBody(
+  { session, clientId, isAttached, isModelApplied }: Created,
+  workspaceCwd: string,
+) {
   const { sourceType, sourceId } = session.feedSession(false);
   return {
     sessionId: session.sessionId,
@@ -36,7 +45,10 @@ function createdBody({ session, clientId, isAttached, isModelApplied }: Created,
     clientId,
     createdAt: new Date(session.createdAtMs).toISOString(),
     ...(isAttached
-      ? { hasActivePrompt: session.turns.running !== undefined, hasRunningBackgroundTasks: false }
+      ? {
+          hasActivePrompt: session.turns.running !== undefined,
+          hasRunningBackgroundTasks: session.hasAgentWork,
+        }
       : {}),
     ...(sourceType === undefined ? {} : { sourceType }),
     ...(sourceId === undefined ? {} : { sourceId }),

@@ -9,6 +9,7 @@ import { parseCreateRequest } from '../../../daemon/domain/create-request.ts';
 import { type Created, Sessions } from '../../../daemon/sessions.ts';
 import { CRASH, type FakeChannel, FakeHost } from '../../support/fake-channel.ts';
 import { ManualClock, settled } from '../../support/manual-clock.ts';
+import { noPasts } from '../../support/no-history.ts';
 import { eventsOf, SILENT } from '../../support/session-parts.ts';
 
 const THREAD = { sessionScope: 'thread' };
@@ -35,6 +36,7 @@ class Workspace {
       limits: { ...DEFAULT_LIMITS, ...limits },
       permissionSettings: { policy: 'first-responder', consensusQuorum: undefined, requestIdPrefix: '' },
       agent: () => this.host,
+      pasts: noPasts(),
       tell: (body) => this.told.push(body),
       noteSeen: () => undefined,
       onRegistered: (session) => this.sink.adopt(session),

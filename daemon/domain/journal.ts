@@ -1,0 +1,108 @@
+// The events since the last end of a turn, within bounds: the chunks of one text are held as one entry, and when the bounds
+// are reached the oldest entries go.
+import { isOfTranscript, TextRun, updateOf } from './transcript.ts';
+
+/** An event as replays hold it. */
+export interface PastEvent {
+  /** Id on the bus; undefined where it never was on this one. */
+  readonly id?: number | undefined;
+  readonly type: string;
+  readonly data: unknown;
+  readonly promptId?: string | undefined;
+  readonly originatorClientId?: string | undefined;
+  readonly atMs: number;
+}
+
+export interface JournalBounds {
+  readonly maxEvents: number;
+  readonly maxBytes: number;
+}
+
+interface Entry {
+  readonly run: TextRun<PastEvent>;
+  bytes: number;
+  events: number;
+}
+
+/** Room that is made at once, so that a journal at its bound does not move its entries for each event. */
+const DROPPED_SHARE = 1 / 16;
+
+export class Journal {
+  readonly #bounds: JournalBounds;
+  #entries: Entry[] = [];
+  #bytes = 0;
+  #droppedEvents = 0;
+
+  constructor(bounds: JournalBounds) {
+    this.#bounds = bounds;
+  }
+
+  get droppedEvents(): number {
+    return this.#droppedEvents;
+  }
+
+  get isEmpty(): boolean {
+    return this.#entries.length === 0;
+  }
+
+  /** @param bytes what the event takes as JSON. */
+  add(event: PastEvent, bytes: number): void {
+    const last = this.#entries.at(-1);
+    if (last?.run.add(event) === true) {
+      const added = textLength(event);
+      last.bytes += added;
+      last.events += 1;
+      this.#bytes += added;
+    } else {
+      this.#entries.push({ run: new TextRun(event), bytes, events: 1 });
+      this.#bytes += bytes;
+    }
+    if (this.#entries.length > this.#bounds.maxEvents || this.#bytes > this.#bounds.maxBytes)
+      this.#makeRoom();
+  }
+
+  events(): PastEvent[] {
+    return this.#entries.map(({ run }) => run.merged());
+  }
+
+  /** Takes everything out and starts anew. */
+  take(): { readonly events: PastEvent[]; readonly droppedEvents: number } {
+    const taken = { events: this.events(), droppedEvents: this.#droppedEvents };
+    this.#entries = [];
+    this.#bytes = 0;
+    this.#droppedEvents = 0;
+    return taken;
+  }
+
+  #makeRoom(): void {
+    const { maxEvents, maxBytes } = this.#bounds;
+    const events = maxEvents - Math.floor(maxEvents * DROPPED_SHARE);
+    const bytes = maxBytes - Math.floor(maxBytes * DROPPED_SHARE);
+    let count = 0;
+    // The newest entry is the text that is being written: it alone may be over the bound.
+    while (
+      count < this.#entries.length - 1 &&
+      (this.#entries.length - count > events || this.#bytes > bytes)
+    ) {
+      const entry = this.#entries[count] as Entry;
+      this.#bytes -= entry.bytes;
+      this.#droppedEvents += entry.events;
+      count += 1;
+    }
+    this.#entries.splice(0, count);
+  }
+}
+
+function textLength({ data }: PastEvent): number {
+  const { content } = updateOf(data) as { content?: { text?: unknown } };
+  return typeof content?.text === 'string' ? content.text.length : 0;
+}
+
+/** What a summary leaves out: thoughts, and what a tool reports while it works. */
+export function isOfSummary({ type, data }: PastEvent): boolean {
+  if (type !== 'session_update') return true;
+  if (!isOfTranscript(type, data)) return false;
+  const { sessionUpdate, status } = updateOf(data);
+  if (sessionUpdate === 'agent_thought_chunk') return false;
+  return sessionUpdate !== 'tool_call_update' || status === 'completed' || status === 'failed';
+}

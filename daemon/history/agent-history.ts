@@ -1,0 +1,87 @@
+// Transcripts of an agent that keeps its own, page by page through its own method.
+import { AgentCallError, type AgentChannel } from '../agent/agent.ts';
+import { callIfKnown } from '../agent/extensions.ts';
+import { asRecord, isRecord, type JsonRecord } from '../domain/records.ts';
+import { updateOf } from '../domain/transcript.ts';
+import type { HistoryRecord } from './history.ts';
+
+export const TRANSCRIPT_METHOD = 'qwen/status/session/transcript';
+
+const PAGE_SIZE = 500;
+const RECORD_ID_KEY = 'qwen.session.recordId';
+
+/** A whole transcript as its agent tells it. */
+export interface AgentTranscript {
+  readonly records: readonly HistoryRecord[];
+  /** A page could not be read; what could is there. */
+  readonly isPartial: boolean;
+}
+
+/**
+ * Reads the session's whole transcript, live or not.
+ * @param maxRecords the reading stops, and is partial, behind this many.
+ * @returns undefined when the agent has no such method or knows no such session.
+ * @throws AgentGone, AgentTimeout
+ */
+export async function readAgentTranscript(
+  channel: AgentChannel,
+  sessionId: string,
+  options: { readonly timeoutMs: number; readonly maxRecords: number },
+): Promise<AgentTranscript | undefined> {
+  const records: HistoryRecord[] = [];
+  let cursor: string | undefined;
+  let isPartial = false;
+  do {
+    const page = await readPage(channel, sessionId, cursor, options.timeoutMs);
+    if (page === undefined) return cursor === undefined ? undefined : { records, isPartial: true };
+    for (const event of page.events) records.push(recordOf(event, sessionId, records.length));
+    isPartial ||= page.isPartial;
+    cursor = page.nextCursor;
+  } while (cursor !== undefined && records.length < options.maxRecords);
+  return { records, isPartial: isPartial || cursor !== undefined };
+}
+
+interface Page {
+  readonly events: readonly JsonRecord[];
+  readonly isPartial: boolean;
+  /** Undefined at the end. */
+  readonly nextCursor: string | undefined;
+}
+
+async function readPage(
+  channel: AgentChannel,
+  sessionId: string,
+  cursor: string | undefined,
+  timeoutMs: number,
+): Promise<Page | undefined> {
+  const params = { sessionId, limit: PAGE_SIZE, ...(cursor === undefined ? {} : { cursor }) };
+  try {
+    const answer = await callIfKnown(channel, TRANSCRIPT_METHOD, params, timeoutMs);
+    if (answer === undefined) return undefined;
+    const { events, partial, nextCursor } = asRecord(answer);
+    const found = Array.isArray(events) ? events.filter(isRecord) : [];
+    // A cursor behind an empty page would be followed for ever.
+    const hasMore = typeof nextCursor === 'string' && found.length > 0;
+    return { events: found, isPartial: partial === true, nextCursor: hasMore ? nextCursor : undefined };
+  } catch (error) {
+    if (error instanceof AgentCallError) return undefined;
+    throw error;
+  }
+}
+
+/** Agents tell updates bare; transcripts hold them as they were on the bus. */
+function recordOf(event: JsonRecord, sessionId: string, index: number): HistoryRecord {
+  const type = typeof event.type === 'string' ? event.type : 'session_update';
+  const data = asRecord(event.data);
+  const isBare = type === 'session_update' && !isRecord(data.update);
+  const recordId = asRecord(updateOf(data)._meta)[RECORD_ID_KEY];
+  const { serverTimestamp } = asRecord(event._meta);
+  return {
+    recordId: typeof recordId === 'string' ? recordId : String(index + 1),
+    atMs: typeof serverTimestamp === 'number' ? serverTimestamp : 0,
+    type,
+    data: isBare ? { sessionId, update: data } : data,
+    ...(typeof event.promptId === 'string' ? { promptId: event.promptId } : {}),
+    ...(typeof event.originatorClientId === 'string' ? { originatorClientId: event.originatorClientId } : {}),
+  };
+}

@@ -1,0 +1,79 @@
+// The past of one live session: what a loading client is shown, kept in memory, and the transcript, where we record it.
+import type { Observer, PublishedEvent } from '../bus.ts';
+import { serialise } from '../domain/frame.ts';
+import type { PastEvent } from '../domain/journal.ts';
+import { Replay, type ReplayBounds } from '../domain/replay.ts';
+import type { Recording, StoredChange, StoredTranscript } from './history.ts';
+
+export class SessionPast implements Observer {
+  readonly replay: Replay;
+  readonly #recording: Recording | undefined;
+  #floor = 0;
+  #onDegraded: () => void = () => undefined;
+
+  /** @param begin opens the transcript; undefined where the agent keeps its own. */
+  constructor(bounds: ReplayBounds, begin: ((onDegraded: () => void) => Recording) | undefined) {
+    this.#recording = begin?.(() => this.#onDegraded());
+    this.replay = new Replay({ ...bounds, isRecorded: this.#recording !== undefined });
+    this.#floor = this.#recording?.lastId ?? 0;
+  }
+
+  /** Ids of the session's bus start above it: every id up to it belongs to the past. */
+  get idFloor(): number {
+    return this.#floor;
+  }
+
+  get isRecorded(): boolean {
+    return this.#recording !== undefined;
+  }
+
+  get isDegraded(): boolean {
+    return this.#recording?.isDegraded === true;
+  }
+
+  /** `tell` is called once: when a write fails, or now when one has failed already. */
+  whenDegraded(tell: () => void): void {
+    this.#onDegraded = tell;
+    if (this.isDegraded) tell();
+  }
+
+  note({ id, type, data, tail, tags, atMs }: PublishedEvent): void {
+    this.#recording?.note({ id, type, data, tail });
+    const { promptId, originatorClientId } = tags;
+    this.replay.note({ id, type, data, promptId, originatorClientId, atMs }, tail.length);
+  }
+
+  flush(): void {
+    this.#recording?.flush();
+  }
+
+  change(change: StoredChange): void {
+    this.#recording?.change(change);
+  }
+
+  /** Seeds the replay from our own transcript; before the session's bus exists. */
+  seedFrom({ records, droppedTurns, droppedEvents }: StoredTranscript): void {
+    this.replay.noteMissing({ turns: droppedTurns, events: droppedEvents }, false);
+    for (const { recordId, ...event } of records) this.#seed({ ...event, id: Number(recordId) });
+  }
+
+  /** Seeds one update that the agent told of the past. It goes into our transcript, where there is one. */
+  seedUpdate(data: Readonly<Record<string, unknown>>, atMs: number): void {
+    const id = this.#floor + 1;
+    const tail = serialise('session_update', data, {}, atMs);
+    if (tail === undefined) return;
+    this.#recording?.note({ id, type: 'session_update', data, tail });
+    this.#seed({ id, type: 'session_update', data, atMs });
+  }
+
+  /** Flushes and closes the transcript. Idempotent. */
+  close(): void {
+    this.#recording?.close();
+  }
+
+  #seed(event: PastEvent): void {
+    this.#floor = Math.max(this.#floor, event.id ?? 0);
+    // Its size as JSON is only needed for the bound of the journal, which a past without end of turn may reach.
+    this.replay.note(event, JSON.stringify(event.data).length);
+  }
+}

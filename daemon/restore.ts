@@ -1,0 +1,304 @@
+// One session brought back on the agent under its old id: `session/load` or `session/resume`, its past from our transcript
+// or from what the agent tells, and a bus whose ids go on above everything that was.
+import { AgentCallError, type AgentChannel, type Params } from './agent/agent.ts';
+import type { Timer } from './contract/clock.ts';
+import { fail } from './contract/errors.ts';
+import type { FeedClient } from './contract/feed.ts';
+import type { ApprovalMode } from './contract/wire.ts';
+import type { SessionSource } from './domain/create-request.ts';
+import { asRecord, isRecord } from './domain/records.ts';
+import { isOfTranscript } from './domain/transcript.ts';
+import type { StoredSession, StoredTranscript } from './history/history.ts';
+import type { SessionPast } from './history/session-past.ts';
+import type { Session } from './session.ts';
+import {
+  applyWishes,
+  channelFailure,
+  checkAlive,
+  type SpawnContext,
+  sessionOf,
+  startedChannel,
+} from './spawn.ts';
+
+export type RestoreAction = 'load' | 'resume';
+
+export interface RestoreIntent {
+  /** In its lookup form. */
+  readonly sessionId: string;
+  readonly action: RestoreAction;
+  readonly source: SessionSource;
+  readonly approvalMode: ApprovalMode | undefined;
+  /** What the coordinator knows of the session; undefined for a client's request. */
+  readonly known: KnownSession | undefined;
+}
+
+export interface KnownSession {
+  readonly idFloor: number;
+  readonly createdAtMs: number;
+  readonly displayName: string | undefined;
+  readonly clients: readonly FeedClient[];
+  /** Prompts that were admitted and never settled. */
+  readonly lostPrompts: readonly string[];
+}
+
+export interface RestoreContext extends SpawnContext {
+  /** Diverts the session's updates, see `SessionSink.collect`. */
+  readonly collect: (sessionId: string, onUpdate: (params: Params) => void) => () => void;
+  /** The call goes on at the agent after its caller was told of a timeout; settles when it has ended for good. */
+  readonly abandon: (sessionId: string, ended: Promise<void>) => void;
+}
+
+export interface RestoredSession {
+  readonly session: Session;
+  /** Models, modes and options as the agent answered them. */
+  readonly state: Params;
+  readonly damage: ReplayDamage;
+}
+
+/** What is wrong with the past that is shown. */
+export interface ReplayDamage {
+  readonly partial?: true;
+  readonly replayError?: string;
+}
+
+const REPLAY_MODE_KEY = 'qwen.session.loadReplayMode';
+const REPLAY_KEY = 'qwen.session.loadReplay';
+/** The agent's way to say that it has no such thing (JSON-RPC, as ACP uses it). */
+const RESOURCE_NOT_FOUND = -32002;
+/** Updates of the past that are kept while an agent streams them; the oldest half goes when there are more. */
+const MAX_COLLECTED = 200_000;
+
+/** @throws ApiError 404, 500, 501, 503, 504 */
+export async function restoreOnAgent(
+  intent: RestoreIntent,
+  context: RestoreContext,
+): Promise<RestoredSession> {
+  const { sessionId } = intent;
+  const stored = context.pasts.history.find(sessionId);
+  const channel = await startedChannel(context);
+  const method = methodFor(intent, channel, stored);
+  const told = new ToldPast();
+  const stop = context.collect(sessionId, (params) => told.add(params));
+  let answer: Params;
+  try {
+    answer = await callAgent(intent, method, channel, stored, context);
+  } finally {
+    stop();
+  }
+  const bulk = takeBulk(answer);
+  const transcript = stored === undefined ? undefined : await context.pasts.history.read(sessionId);
+  const { past, damage } = await pastOf(intent, channel, { stored, transcript, told, bulk }, context);
+  checkAlive(channel, method);
+  const session = bringUp(intent, channel, stored, past, context);
+  session.sideChannel.seed(bulk.state);
+  context.register(session);
+  // The transcript of a daemon that was killed ends inside a turn.
+  const open = past.replay.openPromptId;
+  const lost = new Set([...(intent.known?.lostPrompts ?? []), ...(open === undefined ? [] : [open])]);
+  reportLost(session, [...lost], context);
+  past.replay.finishTurn();
+  for (const params of told.rest()) session.agentUpdate(params);
+  await applyWishes(session, { approvalMode: intent.approvalMode, modelId: undefined }, context.log);
+  return { session, state: bulk.state, damage };
+}
+
+/** @throws ApiError 404 for what nobody knows, 501 where the agent cannot bring back what we know. */
+function methodFor(
+  { action, sessionId }: RestoreIntent,
+  channel: AgentChannel,
+  stored: StoredSession | undefined,
+): string {
+  const capabilities = asRecord(channel.initialized.agentCapabilities);
+  if (action === 'resume' && isRecord(asRecord(capabilities.sessionCapabilities).resume))
+    return 'session/resume';
+  if (channel.process.canLoad) return 'session/load';
+  if (stored === undefined) throw notFound(sessionId);
+  throw fail(
+    'not_implemented',
+    'The agent cannot load sessions: the transcript of this one can be read, but not gone on with',
+    { sessionId, capability: 'loadSession' },
+  );
+}
+
+function notFound(sessionId: string) {
+  return fail('session_not_found', 'No such session', { sessionId });
+}
+
+/** @throws ApiError; 504 leaves the call running at the agent, and says so through `abandon`. */
+async function callAgent(
+  { sessionId }: RestoreIntent,
+  method: string,
+  channel: AgentChannel,
+  stored: StoredSession | undefined,
+  context: RestoreContext,
+): Promise<Params> {
+  const { workspace, limits, clock } = context;
+  const timeoutMs = limits.sessionRestoreTimeoutMs;
+  const bulk = method === 'session/load' ? { _meta: { [REPLAY_MODE_KEY]: 'bulk' } } : {};
+  const call = channel.request(method, { sessionId, cwd: workspace, mcpServers: [], ...bulk }, undefined);
+  let isLate = false;
+  let deadline: Timer | undefined;
+  const tooLate = new Promise<never>((_, reject) => {
+    deadline = clock.after(timeoutMs, () => {
+      isLate = true;
+      reject(timeoutOf(sessionId, method, timeoutMs));
+    });
+  });
+  try {
+    return asRecord(await Promise.race([call, tooLate]));
+  } catch (error) {
+    if (isLate) context.abandon(sessionId, ended(call));
+    if (context.isOtherwiseEmpty(channel) && isLate) void context.agent.retire(channel);
+    if (error instanceof AgentCallError && stored === undefined && isUnknownSession(error))
+      throw notFound(sessionId);
+    throw channelFailure(error, method);
+  } finally {
+    deadline?.cancel();
+  }
+}
+
+function timeoutOf(sessionId: string, phase: string, timeoutMs: number) {
+  return fail('restore_timeout', `The agent did not bring the session back within ${timeoutMs} ms`, {
+    sessionId,
+    errorKind: 'restore_timeout',
+    retryable: true,
+    phase,
+    timeoutMs,
+  });
+}
+
+async function ended(call: Promise<unknown>): Promise<void> {
+  // However it ends, it is only waited for.
+  await call.catch(() => undefined);
+}
+
+function isUnknownSession({ code, message, data }: AgentCallError): boolean {
+  const { errorKind, details } = asRecord(data);
+  if (code === RESOURCE_NOT_FOUND || errorKind === 'session_not_found') return true;
+  return /session.*(not found|unknown|does not exist)|(unknown|no such).*session/i.test(
+    `${message} ${String(details)}`,
+  );
+}
+
+interface Bulk {
+  /** The answer without the replay. */
+  readonly state: Params;
+  readonly updates: readonly Params[];
+  readonly damage: ReplayDamage;
+  readonly hasMore: boolean;
+}
+
+/** The history that a qwen agent puts into its answer instead of streaming it. */
+function takeBulk(answer: Params): Bulk {
+  const { [REPLAY_KEY]: replay, ...meta } = asRecord(answer._meta);
+  const { _meta: _, ...rest } = answer;
+  const state = Object.keys(meta).length === 0 ? rest : { ...rest, _meta: meta };
+  const { updates, partial, replayError, hasMore } = asRecord(replay);
+  return {
+    state,
+    updates: Array.isArray(updates) ? updates.filter(isRecord) : [],
+    damage: {
+      ...(partial === true ? { partial: true as const } : {}),
+      ...(typeof replayError === 'string' ? { replayError } : {}),
+    },
+    hasMore: hasMore === true,
+  };
+}
+
+/** What an agent streams of a session while it loads it. */
+class ToldPast {
+  dropped = 0;
+  #updates: Params[] = [];
+
+  add(params: Params): void {
+    if (this.#updates.length >= MAX_COLLECTED)
+      this.dropped += this.#updates.splice(0, MAX_COLLECTED / 2).length;
+    this.#updates.push(params);
+  }
+
+  updates(): Params[] {
+    return this.#updates.filter((params) => isOfTranscript('session_update', params));
+  }
+
+  /** What it said of the present: commands, mode. */
+  rest(): Params[] {
+    return this.#updates.filter((params) => !isOfTranscript('session_update', params));
+  }
+}
+
+interface Sources {
+  readonly stored: StoredSession | undefined;
+  readonly transcript: StoredTranscript | undefined;
+  readonly told: ToldPast;
+  readonly bulk: Bulk;
+}
+
+/** Our transcript where there is one: it has what clients saw, ends of turns included. Else what the agent told. */
+async function pastOf(
+  intent: RestoreIntent,
+  channel: AgentChannel,
+  { stored, transcript, told, bulk }: Sources,
+  context: RestoreContext,
+): Promise<{ readonly past: SessionPast; readonly damage: ReplayDamage }> {
+  const { pasts, workspace, clock } = context;
+  const { sessionId, source, known } = intent;
+  const nowMs = clock.nowMs();
+  if (stored !== undefined && transcript !== undefined) {
+    const past = pasts.recorded(stored);
+    past.seedFrom(transcript);
+    return { past, damage: transcript.isPartial ? { partial: true } : {} };
+  }
+  const createdAtMs = known?.createdAtMs ?? nowMs;
+  const isKeptByAgent = await pasts.isKeptByAgent(channel, sessionId);
+  const past = isKeptByAgent
+    ? pasts.unrecorded()
+    : pasts.recorded({ sessionId, workspaceCwd: workspace, createdAtMs, ...source });
+  const updates = [...told.updates(), ...bulk.updates.map((update) => ({ sessionId, update }))];
+  for (const update of updates) past.seedUpdate(update, nowMs);
+  past.replay.finishTurn();
+  const hasUnseenPast = bulk.hasMore || (intent.action === 'resume' && updates.length === 0);
+  past.replay.noteMissing({ turns: 0, events: told.dropped }, hasUnseenPast);
+  return { past, damage: bulk.damage };
+}
+
+function bringUp(
+  intent: RestoreIntent,
+  channel: AgentChannel,
+  stored: StoredSession | undefined,
+  past: SessionPast,
+  context: RestoreContext,
+): Session {
+  const { sessionId, known } = intent;
+  const source = { ...sourceOf(stored), ...intent.source };
+  const before = {
+    createdAtMs: known?.createdAtMs ?? stored?.createdAtMs ?? context.clock.nowMs(),
+    displayName: known?.displayName ?? stored?.displayName,
+    idFloor: known?.idFloor ?? 0,
+    clients: known?.clients ?? [],
+  };
+  return sessionOf({ sessionId, channel, source, past, before }, context);
+}
+
+function sourceOf(stored: StoredSession | undefined): SessionSource {
+  const { sourceType, sourceId } = stored ?? {};
+  return {
+    ...(sourceType === undefined ? {} : { sourceType }),
+    ...(sourceId === undefined ? {} : { sourceId }),
+  };
+}
+
+/** Every prompt that an earlier process admitted and did not settle ends here, once. */
+export function reportLost(
+  session: Session,
+  promptIds: readonly string[],
+  { tell, clock }: Pick<SpawnContext, 'tell' | 'clock'>,
+): void {
+  const { sessionId, bus } = session;
+  const message = 'The daemon was restarted while the prompt was not settled; it was not sent again';
+  const code = 'daemon_restarted';
+  for (const promptId of promptIds) {
+    bus.publish('turn_error', { sessionId, promptId, code, message }, { promptId });
+    const atMs = clock.nowMs();
+    tell({ type: 'prompt', prompt: { promptId, sessionId, state: 'failed', atMs, outcome: code } });
+  }
+}

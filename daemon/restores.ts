@@ -1,0 +1,220 @@
+// Who brings sessions back: clients by load and resume, the coordinator after a crash or an upgrade. One at a time for an
+// id: whoever comes meanwhile joins, or is told to come again.
+import type { Params } from './agent/agent.ts';
+import { closeSession } from './agent/extensions.ts';
+import type { Clock } from './contract/clock.ts';
+import { fail } from './contract/errors.ts';
+import type { FeedBody, RestoreAnswer, RestoreRequest } from './contract/feed.ts';
+import type { Log } from './contract/log.ts';
+import { sessionKey } from './contract/wire.ts';
+import type { History } from './history/history.ts';
+import {
+  type ReplayDamage,
+  type RestoredSession,
+  type RestoreIntent,
+  reportLost,
+  restoreOnAgent,
+} from './restore.ts';
+import type { Session } from './session.ts';
+import type { Created, Sessions } from './sessions.ts';
+import { applyWishes, checkAlive, type SpawnContext } from './spawn.ts';
+
+export interface RestoresOptions {
+  readonly sessions: Sessions;
+  readonly history: History;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Tells the coordinator; returns the record's seq. */
+  readonly tell: (body: FeedBody) => number;
+  readonly collect: (sessionId: string, onUpdate: (params: Params) => void) => () => void;
+}
+
+export interface Restored extends Created {
+  /** Empty where the session was live already. */
+  readonly state: Params;
+  readonly damage: ReplayDamage;
+}
+
+type BlockingAction = 'load' | 'resume' | 'spawn';
+
+interface Active {
+  readonly action: RestoreIntent['action'];
+  readonly isOfCoordinator: boolean;
+  readonly done: Promise<RestoredSession>;
+}
+
+/** A call that was given up may go on for long; asking again at the ordinary pace is of no use. */
+const ABANDONED_RETRY_S = 30;
+
+export class Restores {
+  readonly #o: RestoresOptions;
+  readonly #active = new Map<string, Active>();
+  /** Ids for which a call that was given up still runs at the agent. */
+  readonly #abandoned = new Set<string>();
+
+  constructor(options: RestoresOptions) {
+    this.#o = options;
+  }
+
+  /**
+   * Attaches to the session when it is live, else brings it back.
+   * @param hasLeft whether the caller is gone: then a fresh restore that nobody else holds is closed, an attach undone.
+   * @throws ApiError 404, 409, 500, 501, 503, 504
+   */
+  async forClient(
+    intent: RestoreIntent,
+    offeredId: string | undefined,
+    hasLeft: () => boolean,
+  ): Promise<Restored> {
+    const { sessions } = this.#o;
+    sessions.checkOpen();
+    for (;;) {
+      const live = sessions.find(intent.sessionId);
+      if (live !== undefined) return this.#attach(live, intent, offeredId, hasLeft);
+      const active = this.#active.get(intent.sessionId);
+      if (active === undefined) return this.#bringBack(intent, offeredId, hasLeft);
+      // A resume tells nothing of the past, so a load behind it would show less than there is.
+      const canJoin = active.isOfCoordinator || active.action === 'load' || intent.action === 'resume';
+      if (!canJoin) throw inProgress(intent, active.action);
+      const { session } = await active.done;
+      if (!session.hasEnded) return this.#attach(session, intent, offeredId, hasLeft);
+    }
+  }
+
+  /**
+   * For the coordinator: the session lives under its old id, with its clients, above its old event ids. Nobody is registered
+   * anew. A live session takes over what the coordinator knows.
+   * @throws ApiError as `forClient`.
+   */
+  async forCoordinator(request: RestoreRequest): Promise<RestoreAnswer> {
+    const { sessions } = this.#o;
+    sessions.checkOpen();
+    const sessionId = sessionKey(request.sessionId);
+    const live = sessions.find(sessionId) ?? (await this.#active.get(sessionId)?.done)?.session;
+    if (live?.hasEnded === false) return this.#takeOver(live, request);
+    const intent = intentOf(sessionId, request);
+    const done = this.#begin(intent, true);
+    if (request.isDefault) sessions.holdSlot(done.then(({ session }) => session));
+    const { session } = await done;
+    return { sessionId, feedSeq: sessions.tellSession(session) };
+  }
+
+  async #attach(
+    session: Session,
+    { approvalMode }: RestoreIntent,
+    offeredId: string | undefined,
+    hasLeft: () => boolean,
+  ): Promise<Restored> {
+    const { sessions, log } = this.#o;
+    checkAlive(session.channel, 'the restore');
+    const obtained = { session, isAttached: true, isModelApplied: undefined };
+    const created = sessions.join(obtained, offeredId, hasLeft);
+    await applyWishes(session, { approvalMode, modelId: undefined }, log, created.clientId);
+    return { ...created, state: {}, damage: {} };
+  }
+
+  async #bringBack(
+    intent: RestoreIntent,
+    offeredId: string | undefined,
+    hasLeft: () => boolean,
+  ): Promise<Restored> {
+    const { session, state, damage } = await this.#begin(intent, false);
+    if (session.hasEnded)
+      throw fail('acp_channel_unavailable', 'The session ended before its restore was answered');
+    const obtained = { session, isAttached: false, isModelApplied: undefined };
+    return { ...this.#o.sessions.join(obtained, offeredId, hasLeft), state, damage };
+  }
+
+  /** Takes the id in the same tick in which it was found free. @throws ApiError 404, 409 */
+  #begin(intent: RestoreIntent, isOfCoordinator: boolean): Promise<RestoredSession> {
+    const { sessions, history, collect } = this.#o;
+    const { sessionId, action } = intent;
+    if (this.#abandoned.has(sessionId)) throw awaitingCleanup(intent);
+    if (sessions.isStarting(sessionId)) throw inProgress(intent, 'spawn');
+    if (history.find(sessionId)?.isArchived === true)
+      throw fail('session_archived', 'The session is archived: unarchive it first', { sessionId });
+    const done = sessions.open(sessionId, (context) =>
+      restoreOnAgent(intent, {
+        ...context,
+        collect,
+        abandon: (id, ended) => this.#abandon(id, ended, context),
+      }),
+    );
+    this.#active.set(sessionId, { action, isOfCoordinator, done });
+    const forget = () => this.#active.delete(sessionId);
+    done.then(forget, forget);
+    return done;
+  }
+
+  /** What the agent opened after all is closed again; until then the id is not free. */
+  #abandon(sessionId: string, ended: Promise<void>, context: SpawnContext): void {
+    const channel = context.agent.current();
+    this.#abandoned.add(sessionId);
+    this.#o.log.warn({ sessionId }, 'a restore was given up; the agent may still be at it');
+    ended
+      .then(async () => {
+        if (channel?.isDying !== false) return;
+        await closeSession(channel, sessionId, context.limits.initializeTimeoutMs);
+      })
+      .catch((error: unknown) =>
+        this.#o.log.debug({ err: error, sessionId }, 'the agent did not close its session'),
+      )
+      .finally(() => this.#abandoned.delete(sessionId));
+  }
+
+  #takeOver(session: Session, request: RestoreRequest): RestoreAnswer {
+    const { sessions } = this.#o;
+    session.clients.adopt(request.clients);
+    if (request.isDefault) sessions.holdSlot(Promise.resolve(session));
+    const running = new Set(session.turns.feedPrompts().map(({ promptId }) => promptId));
+    reportLost(
+      session,
+      request.lostPrompts.filter((promptId) => !running.has(promptId)),
+      this.#o,
+    );
+    return { sessionId: session.sessionId, feedSeq: sessions.tellSession(session) };
+  }
+}
+
+function intentOf(sessionId: string, request: RestoreRequest): RestoreIntent {
+  const { idFloor, createdAtMs, displayName, clients, lostPrompts, sourceType, sourceId } = request;
+  return {
+    sessionId,
+    action: 'load',
+    source: {
+      ...(sourceType === undefined ? {} : { sourceType }),
+      ...(sourceId === undefined ? {} : { sourceId }),
+    },
+    approvalMode: undefined,
+    known: { idFloor, createdAtMs, displayName, clients, lostPrompts },
+  };
+}
+
+function inProgress({ sessionId, action }: RestoreIntent, activeAction: BlockingAction) {
+  return fail(
+    'restore_in_progress',
+    `The session is being made live by ${activeAction}: try again when that is done`,
+    {
+      sessionId,
+      reason: 'restore_in_progress',
+      retryable: true,
+      activeAction,
+      requestedAction: action,
+    },
+  );
+}
+
+function awaitingCleanup({ sessionId, action }: RestoreIntent) {
+  return fail(
+    'restore_in_progress',
+    'An earlier restore of the session was given up and has not ended yet',
+    {
+      sessionId,
+      reason: 'awaiting_abandoned_cleanup',
+      retryable: true,
+      activeAction: action,
+      requestedAction: action,
+    },
+    ABANDONED_RETRY_S,
+  );
+}

@@ -1,0 +1,28 @@
+// A history that keeps nothing, for services that need one and tests that do not.
+import { DEFAULT_LIMITS } from '../../daemon/contract/limits.ts';
+import type { History, Recording } from '../../daemon/history/history.ts';
+import { Pasts } from '../../daemon/history/pasts.ts';
+import { SILENT } from './session-parts.ts';
+
+const RECORDING: Recording = {
+  lastId: 0,
+  isDegraded: false,
+  note: () => undefined,
+  flush: () => undefined,
+  change: () => undefined,
+  close: () => undefined,
+};
+
+const NO_HISTORY: History = {
+  begin: () => RECORDING,
+  list: () => [],
+  find: () => undefined,
+  read: async () => undefined,
+  setArchived: () => false,
+  remove: () => false,
+};
+
+/** Pasts that nobody keeps. */
+export function noPasts(): Pasts {
+  return new Pasts(NO_HISTORY, DEFAULT_LIMITS, SILENT);
+}
