@@ -8,6 +8,8 @@ export interface Escape {
    * any more. Only a cgroup knows it.
    */
   readonly isHidden: boolean;
+  /** As `isHidden`, but its parent is alive: the parent's death before anybody looks hides it too. */
+  readonly isHiddenWithParent: boolean;
   /** Shell words that start it in the background. */
   readonly command: string;
 }
@@ -44,9 +46,13 @@ function escapeBy(parent: (typeof PARENTS)[number], ways: readonly string[]): Es
     'parent exits': `(${runs})`,
     'parent killed': `sh -c "${runs.replaceAll('$', '\\$')} kill -9 \\$\\$"`,
   };
-  const isHidden =
-    parent !== 'parent stays' && ways.includes('setsid') && ways.includes('environment cleared');
-  return { name, isHidden, command: commands[parent] };
+  const hasLeft = ways.includes('setsid') && ways.includes('environment cleared');
+  return {
+    name,
+    isHidden: hasLeft && parent !== 'parent stays',
+    isHiddenWithParent: hasLeft && parent === 'parent stays',
+    command: commands[parent],
+  };
 }
 
 function combinations<T>(items: readonly T[]): T[][] {
