@@ -296,10 +296,13 @@ export class Daemon {
   }
 
   #preload(): void {
-    preloadLink().catch((error: unknown) => this.#log.error({ err: error }, 'cannot load the agent link'));
-    this.#apiDocument
+    const link = preloadLink().catch((error: unknown) =>
+      this.#log.error({ err: error }, 'cannot load the agent link'),
+    );
+    const document = this.#apiDocument
       .bytes()
       .catch((error: unknown) => this.#log.warn({ err: error }, 'cannot load the API description'));
+    void Promise.all([link, document]).then(() => this.#log.debug('modules loaded'));
   }
 
   #verifySocket(): void {
