@@ -3,7 +3,7 @@
 // address taken.
 import { writeSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { Daemon, type DaemonFiles } from './app.ts';
+import { Daemon, type DaemonFiles, diagnoseAgent } from './app.ts';
 import {
   ConfigError,
   coordinatedConfig,
@@ -31,6 +31,8 @@ async function main(): Promise<void> {
   const args = parseArguments(process.argv.slice(2));
   if (args.values.help === true) return say(1, usage());
   if (args.values.version === true) return say(1, `${FILES.version}\n`);
+  if (args.values['check-agent'] === true)
+    return say(1, `${JSON.stringify(diagnoseAgent(standaloneConfig(args, process.env), FILES))}\n`);
   if (args.incarnation === undefined) await runStandalone(standaloneConfig(args, process.env));
   else await runCoordinated(await readHandshake());
 }
