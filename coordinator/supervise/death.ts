@@ -76,7 +76,9 @@ export function recordDeath(deps: SupervisorDeps, death: Death): void {
       event: { kind: kind === 'died' ? 'daemon_died' : 'daemon_stopped', detail: detailOf(death) },
     });
     recorder.moved(workspaceId, moved);
-    if (moved.some(({ state }) => state === 'restoring')) deps.onRestorable(workspaceId);
+    // In a later turn: this one still has to withdraw the dead daemon's route.
+    if (moved.some(({ state }) => state === 'restoring'))
+      setImmediate(() => deps.onRestorable(workspaceId));
   } catch (error) {
     log.error({ err: error, incarnation }, 'a daemon’s end could not be recorded yet');
   }
