@@ -147,7 +147,7 @@ function fallbackOf(flag: string): number | undefined {
 describe('operations.md', () => {
   test('the flags that it names exist', () => {
     const others = new Set([
-      ...['json', 'timeout', 'incarnation', 'init', 'format', 'build-arg', 'omit'],
+      ...['json', 'timeout', 'reap', 'incarnation', 'init', 'format', 'build-arg', 'omit'],
       ...['system', 'create-home', 'shell', 'now', 'signal', 'kill-whom'],
     ]);
     const named = [...read('docs/operations.md').matchAll(/--([a-z][a-z-]+)/g)].map(([, flag]) => flag ?? '');
