@@ -12,8 +12,19 @@ const REDACTED = ['token', 'secret', 'authorization', '*.token', '*.secret', '*.
 export function createLog(name: string, level: string, destination?: DestinationStream): Log {
   return pino(
     { name, level, redact: { paths: REDACTED, censor: '[redacted]' }, base: { name, pid: process.pid } },
-    destination ?? pino.destination({ dest: 2, sync: true }),
+    destination ?? logDestination(2),
   );
+}
+
+/** Lines that a full disk has not taken wait in memory up to this; what comes then is dropped. */
+const MAX_WAITING_BYTES = 256 * 1024;
+
+/** Writes to the descriptor. Where that fails (disk full) the process goes on, and the lines follow with the next that succeeds. */
+export function logDestination(fd: number): DestinationStream {
+  const stream = pino.destination({ dest: fd, sync: true, maxLength: MAX_WAITING_BYTES });
+  // Without a listener of ours the error would be thrown at whoever logs, and end the process.
+  stream.on('error', () => undefined);
+  return stream;
 }
 
 /** `text` cut to `maxChars`, for bodies and log fields that repeat what a client sent. */
