@@ -105,14 +105,14 @@ describe('daemons', () => {
     store.sessions.record(WS, first, aSession('s1'));
     store.sessions.record('f'.repeat(16), other, aSession('s2'));
     store.prompts.record(aPrompt('p1', { state: 'running' }));
-    expect(store.daemons.setEnded(first, anEnd)).toEqual(['s1']);
+    expect(store.daemons.setEnded(first, anEnd)).toEqual([{ sessionId: 's1', state: 'closed' }]);
     expect(store.sessions.get('s1')).toMatchObject({
       state: 'closed',
-      endReason: 'daemon_restarted',
+      endReason: 'daemon_died',
       endedAtMs: 500,
     });
     expect(store.sessions.get('s2')?.state).toBe('live');
-    expect(store.prompts.get('p1')).toMatchObject({ state: 'failed', outcome: 'daemon_restarted' });
+    expect(store.prompts.get('p1')).toMatchObject({ state: 'failed', outcome: 'daemon_died' });
   });
 });
 
@@ -133,6 +133,7 @@ describe('sessions', () => {
       sourceType: 'ide',
       sourceId: 'x',
       isDefault: true,
+      eventHead: 0,
       endedAtMs: null,
       endReason: null,
     });
@@ -154,7 +155,7 @@ describe('sessions', () => {
     store.sessions.record(WS, here, aSession('s1'));
     store.sessions.record(WS, here, aSession('s2', { createdAtMs: 5 }));
     store.sessions.record('f'.repeat(16), there, aSession('s3'));
-    store.sessions.close('s3', 30, 'client_close');
+    store.sessions.rest('s3', 'closed', 30, 'client_close');
     expect(store.sessions.live().map(({ sessionId }) => sessionId)).toEqual(['s2', 's1']);
     expect(store.sessions.live('f'.repeat(16))).toEqual([]);
     expect([store.sessions.countLive(), store.sessions.countLive(WS)]).toEqual([2, 2]);
@@ -162,16 +163,16 @@ describe('sessions', () => {
 
   test('closing twice, or a session that was never seen, changes nothing', () => {
     store.sessions.record(WS, startDaemon(store), aSession('s1'));
-    store.sessions.close('s1', 30, 'first');
-    store.sessions.close('s1', 40, 'second');
-    store.sessions.close('unknown', 40, 'second');
+    store.sessions.rest('s1', 'closed', 30, 'first');
+    store.sessions.rest('s1', 'closed', 40, 'second');
+    store.sessions.rest('unknown', 'closed', 40, 'second');
     expect(store.sessions.get('s1')).toMatchObject({ endReason: 'first', endedAtMs: 30 });
     expect(kinds(store).filter((kind) => kind === 'session_closed')).toHaveLength(1);
   });
 
   test('a closed session that a later daemon loads is live again, with the time of its first creation', () => {
     store.sessions.record(WS, startDaemon(store), aSession('s1', { createdAtMs: 10 }));
-    store.sessions.close('s1', 30, 'idle_timeout');
+    store.sessions.rest('s1', 'closed', 30, 'idle_timeout');
     const later = startDaemon(store);
     store.sessions.record(WS, later, aSession('s1', { createdAtMs: 700 }));
     expect(store.sessions.get('s1')).toMatchObject({
@@ -234,7 +235,7 @@ describe('prompts', () => {
   test('closing a session settles its open prompts as failed with the reason, or session_closed without one', () => {
     store.prompts.record(aPrompt('p1', { state: 'completed', outcome: 'end_turn' }));
     store.prompts.record(aPrompt('p2', { state: 'running' }));
-    store.sessions.close('s1', 300, '');
+    store.sessions.rest('s1', 'closed', 300, '');
     expect(store.prompts.get('p1')?.outcome).toBe('end_turn');
     expect(store.prompts.get('p2')).toMatchObject({
       state: 'failed',
@@ -245,7 +246,7 @@ describe('prompts', () => {
   });
 
   test('a prompt that is first heard of after its session closed is settled at once', () => {
-    store.sessions.close('s1', 300, 'idle_timeout');
+    store.sessions.rest('s1', 'closed', 300, 'idle_timeout');
     store.prompts.record(aPrompt('p1', { state: 'running' }));
     expect(store.prompts.get('p1')).toMatchObject({ state: 'failed', outcome: 'idle_timeout' });
   });
@@ -280,7 +281,7 @@ describe('heartbeats', () => {
     store.heartbeats.flush([seen('c1', 90)], 500);
     store.sessions.record(WS, startDaemon(store), aSession('s1', { clients: [] }));
     expect(store.sessions.get('s1')?.lastSeenAtMs).toBe(20);
-    store.sessions.close('s1', 100, 'x');
+    store.sessions.rest('s1', 'closed', 100, 'x');
     store.heartbeats.flush([seen(null, 200)], 500);
     expect(store.sessions.get('s1')?.lastSeenAtMs).toBe(20);
   });

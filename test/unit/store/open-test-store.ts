@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openDatabase } from '../../../coordinator/store/database.ts';
 import { storeOn } from '../../../coordinator/store/open.ts';
+import { DEFAULT_RETENTION, type RetentionSettings } from '../../../coordinator/store/retention.ts';
 import type { Store } from '../../../coordinator/store/store.ts';
 import { type Clock, systemClock } from '../../../daemon/contract/clock.ts';
 import type { FeedPrompt, FeedSession } from '../../../daemon/contract/feed.ts';
@@ -17,11 +18,18 @@ export function tempDir(): { dir: string; remove: () => void } {
   return { dir, remove: () => rmSync(dir, { recursive: true, force: true }) };
 }
 
-export function openTestStore(dir: string, { keep = 1000, path = join(dir, 'state.db') } = {}) {
+export function openTestStore(
+  dir: string,
+  { keep = 1000, path = join(dir, 'state.db'), retention = {} as Partial<RetentionSettings> } = {},
+) {
   const time = { nowMs: 1_000_000 };
   const clock: Clock = { ...systemClock, nowMs: () => time.nowMs };
   const database = openDatabase(path, silent);
-  return { store: storeOn(database, clock, keep), database, time };
+  return {
+    store: storeOn(database, clock, { ...DEFAULT_RETENTION, maxEvents: keep, ...retention }),
+    database,
+    time,
+  };
 }
 
 export function startDaemon(store: Store, workspaceId = WS): string {
@@ -56,12 +64,12 @@ export function aPrompt(promptId: string, more: Partial<FeedPrompt> = {}): FeedP
   return { promptId, sessionId: 's1', state: 'queued', atMs: 100, ...more };
 }
 
-export const anEnd = {
+export const anEnd: Parameters<Store['daemons']['setEnded']>[1] = {
   atMs: 500,
   code: 1,
   signal: null,
   reason: 'crashed',
-  sessionReason: 'daemon_restarted',
+  kind: 'died',
 };
 
 export function kinds(store: Store): string[] {
