@@ -1,7 +1,7 @@
 // Composition root of the daemon: makes the parts, starts them in order, stops them in reverse.
 import type { ServerResponse } from 'node:http';
 import { join } from 'node:path';
-import type { AgentDiagnosis, AgentHost } from './agent/agent.ts';
+import type { AgentHost } from './agent/agent.ts';
 import { createAgentHost } from './agent/host.ts';
 import { preloadLink } from './agent/link.ts';
 import { type AgentProfile, resolveAgent } from './agent/profiles.ts';
@@ -39,11 +39,10 @@ export interface DaemonFiles {
 }
 
 /** Which agent a daemon of this configuration would run, or what to do about it. Reads the file system only. */
-export function diagnoseAgent(config: DaemonConfig, files: DaemonFiles): AgentDiagnosis {
-  return profileOf(config, files);
-}
-
-function profileOf({ agent, workspace, stateDir }: DaemonConfig, files: DaemonFiles): AgentProfile {
+export function diagnoseAgent(
+  { agent, workspace, stateDir }: DaemonConfig,
+  files: DaemonFiles,
+): AgentProfile {
   const { path, packageRoot, demoAgent } = files;
   return resolveAgent(agent, { path, workspace, packageRoot, demoAgent, demoStateDir: stateDir });
 }
@@ -197,7 +196,7 @@ export class Daemon {
   }
 
   #profile(): AgentProfile {
-    return profileOf(this.#config, this.#files);
+    return diagnoseAgent(this.#config, this.#files);
   }
 
   #permissionSettings(): PermissionSettings {
