@@ -33,12 +33,20 @@ async function listed(server: Server): Promise<readonly string[]> {
     .sort();
 }
 
-/** Sessions that the daemon itself has, as its last beat says. */
-async function heldByDaemon(server: Server): Promise<number> {
-  const { json } = await call(server.baseUrl, 'GET', '/admin/diagnostics');
-  const [mine] = json.workspaces as readonly { readonly lastBeat: { readonly sessions: number } | null }[];
-  return mine?.lastBeat?.sessions ?? -1;
+interface Diagnosis {
+  readonly isFeedUp: boolean;
+  readonly lastBeat: { readonly sessions: number } | null;
 }
+
+async function diagnosis(server: Server): Promise<Diagnosis> {
+  const { json } = await call(server.baseUrl, 'GET', '/admin/diagnostics');
+  const [mine] = json.workspaces as readonly Diagnosis[];
+  if (mine === undefined) throw new Error('no workspace');
+  return mine;
+}
+
+/** Sessions that the daemon itself has, as its last beat says. */
+const heldByDaemon = async (server: Server) => (await diagnosis(server)).lastBeat?.sessions ?? -1;
 
 /** A turn from prompt to end, on a session that exists. */
 async function expectTurn(server: Server, session: { sessionId: string; clientId: string }): Promise<string> {
@@ -75,10 +83,9 @@ async function refusedThenServed(
     const answer = await create(server);
     return answer.status === 200 && (answer.json as { sessionId?: string }).sessionId;
   });
-  await eventually('a prompt that the feed tells again', async () => {
-    const promptId = await expectTurn(server, kept);
-    return stateOfPrompt(server, promptId) === 'completed';
-  });
+  await eventually('its feed', async () => (await diagnosis(server)).isFeedUp);
+  const later = await expectTurn(server, kept);
+  await eventually('a later prompt in the store', () => stateOfPrompt(server, later) === 'completed');
   expect(rowsOf(server.stateDir, 'SELECT * FROM prompts WHERE settled_at_ms IS NULL')).toEqual([]);
   await eventually('no session but these', async () => (await heldByDaemon(server)) === before.length + 1);
   expect(await listed(server)).toEqual([...before, fresh].sort());
