@@ -8,11 +8,17 @@ import type { ReplayMode, ReplayQuery } from './replay.ts';
 const MAX_PAGE = 500;
 
 /** `cwd` is checked elsewhere. @throws ApiError 400 */
-export function parseRestoreWishes({ approvalMode, sourceType, sourceId }: JsonObject): {
+export function parseRestoreWishes(body: JsonObject): {
   readonly approvalMode: ApprovalMode | undefined;
   readonly source: SessionSource;
 } {
-  return parseCreateRequest({ approvalMode, sourceType, sourceId });
+  const { sourceType, sourceId } = body;
+  const { approvalMode, source } = parseCreateRequest({
+    approvalMode: body.approvalMode,
+    sourceType,
+    sourceId,
+  });
+  return { approvalMode, source };
 }
 
 /** What of the past a load wants to see. @throws ApiError 400 */
