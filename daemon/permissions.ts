@@ -73,7 +73,10 @@ export class Permissions {
     return this.#book.find(requestId) !== undefined || this.#book.resolvedOutcome(requestId) !== undefined;
   }
 
-  /** Publishes the agent's question. @returns the agent's answer, once; over the cap it is `cancelled` at once. */
+  /**
+   * Publishes the agent's question. @returns the agent's answer, once; over the cap, or where the question cannot be
+   * serialised, it is `cancelled` at once.
+   */
   ask(params: Params): Promise<Params> {
     const { bus, clock, limits, settings, clients, sessionId } = this.#o;
     if (this.#book.openCount >= limits.maxPendingPermissions) return Promise.resolve(cancelledAnswer());
@@ -86,13 +89,15 @@ export class Permissions {
       createdAtMs: clock.nowMs(),
       ballot: { originator: prompt?.clientId, voters: new Set(clients.ids()), votes: new Map() },
     };
-    this.#book.add(question);
     const { requestId, toolCall, options } = question;
-    bus.publish(
+    const eventId = bus.publish(
       'permission_request',
       { requestId, sessionId, toolCall, options },
       { promptId: question.promptId, originatorClientId: prompt?.clientId },
     );
+    // A question that nobody can be shown would wait for ever.
+    if (eventId === undefined) return Promise.resolve(cancelledAnswer());
+    this.#book.add(question);
     const timeout = this.#armTimeout(requestId);
     return new Promise((answer) => this.#waiting.set(requestId, { answer, timeout }));
   }

@@ -7,6 +7,12 @@ export function isRecord(value: unknown): value is JsonRecord {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
+/** Whether a JSON value has more than `maxDepth` levels of arrays and objects. Looks no deeper than that. */
+export function isDeeperThan(value: unknown, maxDepth: number): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  return maxDepth === 0 || Object.values(value).some((child) => isDeeperThan(child, maxDepth - 1));
+}
+
 /** The value itself when it is an object, else an empty one. */
 export function asRecord(value: unknown): JsonRecord {
   return isRecord(value) ? value : {};

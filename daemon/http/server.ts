@@ -1,18 +1,25 @@
 // The daemon's listener: guard, request id, body, then the route table through koa. One place where errors become answers.
 import { randomUUID } from 'node:crypto';
-import { createServer, type Server } from 'node:http';
+import { createServer, type IncomingMessage, type Server } from 'node:http';
 import Router from '@koa/router';
 import Koa from 'koa';
 import { answerFor, logError, sendError, unknownRouteHtml } from '../contract/envelope.ts';
-import { fail } from '../contract/errors.ts';
+import { fail, failPlain } from '../contract/errors.ts';
 import { REQUEST_ID_HEADER } from '../contract/feed.ts';
 import { type JsonObject, readJsonBody } from '../contract/json-body.ts';
 import type { Limits } from '../contract/limits.ts';
 import { type Log, truncated } from '../contract/log.ts';
 import { acceptedRequestId, type Peer } from '../contract/wire.ts';
+import { isDeeperThan } from '../domain/records.ts';
 import type { Answer, Handler } from './call.ts';
 import { admit, type GuardPolicy } from './guard.ts';
 import type { RateGate } from './rate-gate.ts';
+
+/**
+ * What JSON.parse takes at any depth, JSON.stringify refuses at some thousand levels: such a body could not go on to the
+ * agent, and a message that cannot be written ends the link to it for every session.
+ */
+const MAX_BODY_DEPTH = 256;
 
 export interface Route {
   readonly method: 'get' | 'post' | 'patch' | 'delete';
@@ -74,14 +81,15 @@ const admitted = new WeakMap<object, State>();
 function createApp({ routes, limits, log }: ServerOptions): Koa {
   const app = new Koa();
   const router = createRouter(routes);
-  // koa reports streams whose client left as errors of the application.
-  app.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'ERR_STREAM_PREMATURE_CLOSE') logError(log, error);
+  // koa reports connections that failed under an answer as errors of the application.
+  app.on('error', (error: NodeJS.ErrnoException & { readonly headerSent?: boolean }) => {
+    if (error.headerSent === true) log.debug({ err: error }, 'the connection failed under an answer');
+    else logError(log, error);
   });
   app.use(async (ctx, next) => {
     try {
       checkEncoding(ctx.path);
-      ctx.state.body = hasBody(ctx.method) ? await readJsonBody(ctx.req, limits.maxBodyBytes) : {};
+      ctx.state.body = hasBody(ctx.method) ? await readBody(ctx.req, limits.maxBodyBytes) : {};
       await next();
       if (ctx.status === 404 && ctx.body === undefined && ctx.respond !== false) writeUnknownRoute(ctx);
     } catch (error) {
@@ -102,7 +110,8 @@ function createRouter(routes: readonly Route[]): Router {
         req: ctx.req,
         res: ctx.res,
         params: ctx.params,
-        query: ctx.URL.searchParams,
+        // Not koa's URL: a Host that is none, which a unix socket does not check, leaves it empty.
+        query: new URLSearchParams(ctx.querystring),
         body: (ctx.state.body ?? {}) as JsonObject,
         peer: state?.peer ?? 'remote',
         hasLeft: () => ctx.res.destroyed || ctx.req.socket.destroyed,
@@ -138,11 +147,22 @@ function writeUnknownRoute(ctx: Koa.Context): void {
 
 function writeError(ctx: Koa.Context, error: unknown, log: Log): void {
   const requestId = admitted.get(ctx.req)?.requestId;
-  logError(log, error, { requestId, method: ctx.method, path: truncated(ctx.path) });
+  const context = { requestId, method: ctx.method, path: truncated(ctx.path) };
+  if (ctx.req.destroyed && !ctx.req.complete)
+    log.debug({ ...context, err: error }, 'the client left before its request was complete');
+  else logError(log, error, context);
   const answer = answerFor(error);
   ctx.status = answer.status;
   ctx.set(answer.headers);
   ctx.body = answer.body;
+}
+
+/** @throws ApiError 400, 413. */
+async function readBody(req: IncomingMessage, maxBytes: number): Promise<JsonObject> {
+  const body = await readJsonBody(req, maxBytes);
+  if (isDeeperThan(body, MAX_BODY_DEPTH))
+    throw failPlain(400, `The request body is nested deeper than ${MAX_BODY_DEPTH} levels`);
+  return body;
 }
 
 function hasBody(method: string): boolean {

@@ -19,6 +19,10 @@ export function events({ sessions, limits, clock, streams }: RouteContext): Hand
     if (session.bus.readerCount >= limit)
       throw fail('subscriber_limit_exceeded', `The session has ${limit} event streams, its limit`, { limit });
     writeHead(call, session);
+    if (call.req.method === 'HEAD') {
+      call.res.end();
+      return 'streaming';
+    }
     const stream = new EventStream({
       res: call.res,
       bus: session.bus,

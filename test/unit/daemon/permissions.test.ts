@@ -93,6 +93,15 @@ describe('a question', () => {
     },
   );
 
+  test('that cannot be shown is answered as cancelled at once', async () => {
+    const room = new Room();
+    let deep: unknown = 1;
+    for (let level = 0; level < 100_000; level += 1) deep = [deep];
+    const question = room.ask({ toolCall: { deep } });
+    await settled();
+    expect([question.answers, room.session.permissions.openCount]).toEqual([[CANCELLED], 1]);
+  });
+
   test('beyond the cap is answered as cancelled at once and not shown', async () => {
     const room = new Room();
     for (let open = 1; open < 64; open += 1) room.ask();
