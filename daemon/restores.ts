@@ -90,7 +90,9 @@ export class Restores {
     const { sessions } = this.#o;
     sessions.checkOpen();
     const sessionId = sessionKey(request.sessionId);
-    const live = sessions.find(sessionId) ?? (await this.#active.get(sessionId)?.done)?.session;
+    const active = this.#active.get(sessionId);
+    // Not awaited where there is none: the id is taken in the tick in which it was found free.
+    const live = sessions.find(sessionId) ?? (active === undefined ? undefined : (await active.done).session);
     if (live?.hasEnded === false) return this.#takeOver(live, request);
     const intent = intentOf(sessionId, request);
     const done = this.#begin(intent, true);

@@ -1,0 +1,493 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { AgentCallError, type Params } from '../../../daemon/agent/agent.ts';
+import { SessionSink } from '../../../daemon/agent-sink.ts';
+import type { FeedBody, RestoreRequest } from '../../../daemon/contract/feed.ts';
+import { DEFAULT_LIMITS, type Limits } from '../../../daemon/contract/limits.ts';
+import { parseCreateRequest } from '../../../daemon/domain/create-request.ts';
+import { Pasts } from '../../../daemon/history/pasts.ts';
+import { createHistoryStore } from '../../../daemon/history/store.ts';
+import type { RestoreAction } from '../../../daemon/restore.ts';
+import { type Restored, Restores } from '../../../daemon/restores.ts';
+import { Sessions } from '../../../daemon/sessions.ts';
+import { type FakeChannel, FakeHost } from '../../support/fake-channel.ts';
+import { ManualClock, settled } from '../../support/manual-clock.ts';
+import { eventsOf, SILENT } from '../../support/session-parts.ts';
+
+const METHODS = { load: 'session/load', resume: 'session/resume' } as const;
+
+/** Sessions and restores wired as the daemon wires them, over an agent that answers when it is told to. */
+class World {
+  readonly clock = new ManualClock();
+  readonly host = new FakeHost(this.clock);
+  readonly dir = mkdtempSync(join(tmpdir(), 'qr-'));
+  readonly told: FeedBody[] = [];
+  readonly sessions: Sessions;
+  readonly restores: Restores;
+  readonly pasts: Pasts;
+  readonly sink: SessionSink;
+  #channel: FakeChannel | undefined;
+  canLoad = true;
+  isLoadAnswered = true;
+
+  constructor(limits: Partial<Limits> = {}) {
+    const all = { ...DEFAULT_LIMITS, ...limits };
+    this.host.onStart = (channel) => this.#prepare(channel);
+    const history = createHistoryStore({
+      dir: this.dir,
+      clock: this.clock,
+      log: SILENT,
+      maxBytesPerSession: 1_000_000,
+    });
+    this.pasts = new Pasts(history, all, SILENT);
+    const tell = (body: FeedBody) => this.told.push(body);
+    this.sessions = new Sessions({
+      workspace: '/ws',
+      clock: this.clock,
+      log: SILENT,
+      limits: all,
+      permissionSettings: { policy: 'first-responder', consensusQuorum: undefined, requestIdPrefix: '' },
+      agent: () => this.host,
+      pasts: this.pasts,
+      tell,
+      noteSeen: () => undefined,
+      onRegistered: (session) => this.sink.adopt(session),
+    });
+    this.sink = new SessionSink(this.sessions, this.clock, SILENT);
+    this.restores = new Restores({
+      sessions: this.sessions,
+      history,
+      clock: this.clock,
+      log: SILENT,
+      tell,
+      collect: (sessionId, onUpdate) => this.sink.collect(sessionId, onUpdate),
+    });
+  }
+
+  get channel(): FakeChannel {
+    if (this.#channel === undefined) throw new Error('no agent was started');
+    return this.#channel;
+  }
+
+  load(
+    sessionId = 'old',
+    options: Partial<{ action: RestoreAction; hasLeft: boolean; offered: string }> = {},
+  ) {
+    const { action = 'load', hasLeft = false, offered } = options;
+    const intent = { sessionId, action, source: {}, approvalMode: undefined, known: undefined };
+    return this.restores.forClient(intent, offered, () => hasLeft);
+  }
+
+  restore(request: Partial<RestoreRequest> = {}) {
+    const whole = {
+      sessionId: 'old',
+      idFloor: 20_000,
+      clients: [],
+      isDefault: false,
+      createdAtMs: 5,
+      lostPrompts: [],
+    };
+    return this.restores.forCoordinator({ ...whole, ...request });
+  }
+
+  /** A session that was recorded and has ended. */
+  async lived(sessionId: string): Promise<void> {
+    const created = await this.sessions.create(
+      parseCreateRequest({ sessionScope: 'thread' }),
+      undefined,
+      () => false,
+    );
+    this.sink.update(created.session.sessionId, chunk('of the past'));
+    await settled();
+    this.sessions.close(created.session, undefined);
+    expect(created.session.sessionId).toBe(sessionId);
+  }
+
+  #prepare(channel: FakeChannel): void {
+    this.#channel = channel;
+    Object.assign(channel, { process: { ...channel.process, canLoad: this.canLoad } });
+    channel.answers.set('session/new', () => ({ sessionId: 'old' }));
+    channel.answers.set('session/set_mode', () => ({}));
+    if (this.isLoadAnswered) channel.answers.set('session/load', () => ({ models: { currentModelId: 'm' } }));
+  }
+}
+
+function chunk(text: string): Params {
+  return {
+    sessionId: 'old',
+    update: { sessionUpdate: 'agent_message_chunk', content: { type: 'text', text } },
+  };
+}
+
+function codeOf(error: unknown): unknown {
+  const { status, code, context } = error as { status: number; code: string; context: object };
+  return { status, code, ...context };
+}
+
+const refusal = (promise: Promise<unknown>) => promise.then(() => 'no refusal', codeOf);
+
+let world: World;
+beforeEach(() => {
+  world = new World();
+});
+afterEach(() => {
+  world.sessions.stop();
+  rmSync(world.dir, { recursive: true, force: true });
+});
+
+describe('two who want one session back', () => {
+  beforeEach(() => {
+    world.isLoadAnswered = false;
+  });
+
+  const answerAgent = async (method: string = METHODS.load) => {
+    await settled();
+    world.channel.next(method).answer({});
+  };
+
+  test.each<[RestoreAction, RestoreAction]>([
+    ['load', 'load'],
+    ['load', 'resume'],
+  ])('share one call: a %s and a %s behind it', async (first, second) => {
+    const both = [world.load('old', { action: first }), world.load('old', { action: second })];
+    await answerAgent();
+    const [one, other] = (await Promise.all(both)) as [Restored, Restored];
+    expect(one).toMatchObject({ isAttached: false });
+    expect(other).toMatchObject({ isAttached: true, state: {} });
+    expect(other.session).toBe(one.session);
+    expect(one.session.clients.size).toBe(2);
+    expect(world.channel.calls.filter(({ method }) => method === METHODS.load)).toHaveLength(1);
+  });
+
+  test('do not where the second wants more than the first: a load behind a resume comes again', async () => {
+    const first = world.load('old', { action: 'resume' });
+    await settled();
+    expect(await refusal(world.load())).toEqual({
+      status: 409,
+      code: 'restore_in_progress',
+      sessionId: 'old',
+      reason: 'restore_in_progress',
+      retryable: true,
+      activeAction: 'resume',
+      requestedAction: 'load',
+    });
+    await answerAgent();
+    await first;
+    expect(await world.load()).toMatchObject({ isAttached: true });
+  });
+
+  test('share its failure, and the next one starts over', async () => {
+    const both = [refusal(world.load()), refusal(world.load())];
+    await settled();
+    world.channel.next(METHODS.load).fail(new AgentCallError(-32603, 'broken'));
+    expect(await Promise.all(both)).toEqual([
+      { status: 500, code: -32603 },
+      { status: 500, code: -32603 },
+    ]);
+    const again = world.load();
+    await answerAgent();
+    expect(await again).toMatchObject({ isAttached: false });
+  });
+
+  test('never keep the coordinator and a client apart', async () => {
+    const restored = world.restore();
+    const resumed = world.load('old', { action: 'resume' });
+    const loaded = world.load();
+    await answerAgent();
+    expect(await restored).toMatchObject({ sessionId: 'old' });
+    expect(await resumed).toMatchObject({ isAttached: true });
+    expect(await loaded).toMatchObject({ isAttached: true });
+  });
+
+  test('are both kept from an id under which a session is being created', async () => {
+    const id = '3f333df6-90a4-4fda-8dd3-9485d27cee36';
+    await world.host.channel();
+    world.channel.answers.delete('session/new');
+    const created = world.sessions.create(parseCreateRequest({ sessionId: id }), undefined, () => false);
+    await settled();
+    expect(await refusal(world.load(id))).toMatchObject({
+      code: 'restore_in_progress',
+      activeAction: 'spawn',
+      requestedAction: 'load',
+    });
+    world.channel.next('session/new').answer({ sessionId: id });
+    await created;
+    expect(await world.load(id)).toMatchObject({ isAttached: true });
+  });
+
+  test('keep a creation from their id', async () => {
+    const id = '3f333df6-90a4-4fda-8dd3-9485d27cee36';
+    const loading = world.load(id);
+    await settled();
+    const creating = world.sessions.create(parseCreateRequest({ sessionId: id }), undefined, () => false);
+    expect(await refusal(creating)).toMatchObject({ status: 409, code: 'session_id_conflict' });
+    await answerAgent();
+    await loading;
+  });
+});
+
+describe('a restore that takes too long', () => {
+  beforeEach(() => {
+    world = new World({ sessionRestoreTimeoutMs: 1000, channelReuseMs: 60_000 });
+    world.isLoadAnswered = false;
+  });
+
+  test('is 504, and its id is not free until the agent has let go; what it opened late is closed', async () => {
+    await world.sessions.create(parseCreateRequest({}), undefined, () => false);
+    world.channel.answers.set('qwen/control/session/close', () => ({}));
+    const late = refusal(world.load('slow'));
+    await settled();
+    world.clock.advance(1000);
+    expect(await late).toEqual({
+      status: 504,
+      code: 'restore_timeout',
+      sessionId: 'slow',
+      errorKind: 'restore_timeout',
+      retryable: true,
+      phase: 'session/load',
+      timeoutMs: 1000,
+    });
+    const fenced = await world.load('slow').catch((error) => error);
+    expect(codeOf(fenced)).toMatchObject({
+      code: 'restore_in_progress',
+      reason: 'awaiting_abandoned_cleanup',
+    });
+    expect(fenced.retryAfterS).toBe(30);
+    world.channel.next('session/load').answer({});
+    await settled();
+    expect(world.channel.calls.at(-1)).toMatchObject({
+      method: 'qwen/control/session/close',
+      params: { sessionId: 'slow' },
+    });
+    world.channel.answers.set('session/load', () => ({}));
+    expect(await world.load('slow')).toMatchObject({ isAttached: false });
+  });
+
+  test('ends the child that nobody else uses', async () => {
+    const late = refusal(world.load('slow'));
+    await settled();
+    world.clock.advance(1000);
+    await late;
+    await settled();
+    expect(world.host.retired).toEqual([world.channel]);
+  });
+});
+
+describe('what cannot be brought back', () => {
+  test('is 404 where neither the agent nor we know it', async () => {
+    await world.host.channel();
+    for (const error of [
+      new AgentCallError(-32002, 'Resource not found: nobody'),
+      new AgentCallError(-32603, 'Internal error', { details: 'Session nobody not found' }),
+    ]) {
+      world.channel.answers.set('session/load', () => {
+        throw error;
+      });
+      expect(await refusal(world.load('nobody'))).toEqual({
+        status: 404,
+        code: 'session_not_found',
+        sessionId: 'nobody',
+      });
+    }
+  });
+
+  test('is the error of the agent where we know it and the agent does not', async () => {
+    await world.lived('old');
+    world.channel.answers.set('session/load', () => {
+      throw new AgentCallError(-32002, 'Resource not found: old');
+    });
+    expect(await refusal(world.load())).toEqual({ status: 500, code: -32002 });
+  });
+
+  test('is 501 where we know it and the agent cannot load; 404 where nobody does', async () => {
+    world.canLoad = false;
+    await world.lived('old');
+    expect(await refusal(world.load())).toMatchObject({ status: 501, code: 'not_implemented' });
+    expect(await refusal(world.load('nobody'))).toMatchObject({ status: 404 });
+  });
+
+  test('is 409 while it is archived', async () => {
+    await world.lived('old');
+    world.pasts.history.setArchived('old', true);
+    expect(await refusal(world.load())).toEqual({ status: 409, code: 'session_archived', sessionId: 'old' });
+    world.pasts.history.setArchived('old', false);
+    expect(await world.load()).toMatchObject({ isAttached: false });
+  });
+
+  test('is 503 at the cap, which an attach does not count against', async () => {
+    world = new World({ maxSessions: 1 });
+    await world.load('one');
+    expect(await refusal(world.load('two'))).toMatchObject({
+      status: 503,
+      code: 'session_limit_exceeded',
+      limit: 1,
+    });
+    expect(await world.load('one')).toMatchObject({ isAttached: true });
+  });
+
+  test('is 503 when the agent dies meanwhile', async () => {
+    world.isLoadAnswered = false;
+    const loading = refusal(world.load());
+    await settled();
+    world.channel.die();
+    expect(await loading).toMatchObject({ status: 503, code: 'acp_channel_unavailable' });
+  });
+});
+
+describe('a caller that left', () => {
+  test('leaves no fresh restore behind', async () => {
+    await world.load('old', { hasLeft: true });
+    expect(world.sessions.all()).toEqual([]);
+  });
+
+  test('leaves what others hold', async () => {
+    await world.load();
+    await world.load('old', { hasLeft: true });
+    expect(world.sessions.all()).toHaveLength(1);
+  });
+});
+
+describe('the past', () => {
+  test('comes from our transcript, and what the agent tells of it is swallowed', async () => {
+    await world.lived('old');
+    world.channel.answers.set('session/load', () => {
+      world.sink.update('old', chunk('told again'));
+      return {};
+    });
+    const { session } = await world.load();
+    const { compactedReplay } = session.past.replay.answer(QUERY, 0);
+    expect(compactedReplay.map(({ data }) => data)).toEqual([chunk('of the past')]);
+    expect(session.bus.ring.size).toBe(0);
+  });
+
+  test('is what the agent tells where we have none, and then we keep it', async () => {
+    await world.host.channel();
+    world.channel.answers.set('session/load', () => {
+      world.sink.update('old', chunk('a'));
+      world.sink.update('old', chunk('b'));
+      return {};
+    });
+    const { session } = await world.load();
+    expect(session.past.replay.answer(QUERY, 0).compactedReplay.map(({ data }) => data)).toEqual([
+      chunk('ab'),
+    ]);
+    expect((await world.pasts.history.read('old'))?.records).toHaveLength(2);
+  });
+
+  test('is not the present: commands that come with the load are live events', async () => {
+    await world.host.channel();
+    const commands = {
+      sessionId: 'old',
+      update: { sessionUpdate: 'available_commands_update', availableCommands: [] },
+    };
+    world.channel.answers.set('session/load', () => {
+      world.sink.update('old', chunk('a'));
+      world.sink.update('old', commands);
+      return {};
+    });
+    const { session } = await world.load();
+    expect(eventsOf(session.bus)).toMatchObject([{ id: 2, type: 'session_update', data: commands }]);
+  });
+
+  test('of a killed daemon ends with the prompt that it lost', async () => {
+    const recording = world.pasts.history.begin(
+      { sessionId: 'old', workspaceCwd: '/ws', createdAtMs: 5 },
+      () => undefined,
+    );
+    const data = { sessionId: 'old', update: { sessionUpdate: 'user_message_chunk', content: {} } };
+    const tail = JSON.stringify({ v: 1, type: 'session_update', data, promptId: 'p-9' }).slice(1);
+    recording.note({ id: 7, type: 'session_update', data, tail });
+    recording.flush();
+    const { session } = await world.load();
+    expect(eventsOf(session.bus)).toMatchObject([
+      { id: 8, type: 'turn_error', promptId: 'p-9', data: { code: 'daemon_restarted', promptId: 'p-9' } },
+    ]);
+    expect(session.past.replay.terminals()).toMatchObject([{ promptId: 'p-9', terminal: 'interrupted' }]);
+  });
+});
+
+const QUERY = { compactedMode: 'full', journalMode: 'full', pageSize: undefined } as const;
+
+describe('for the coordinator', () => {
+  const clients = [{ clientId: 'client_a', count: 2, lastSeenAtMs: 3 }];
+
+  test('a session lives under its old id, with its clients, its name and its place, above its old events', async () => {
+    const answer = await world.restore({
+      clients,
+      isDefault: true,
+      displayName: 'Named',
+      sourceType: 'ide',
+      lostPrompts: ['p-1', 'p-2'],
+    });
+    const session = world.sessions.get('old');
+    expect(session.feedSession(world.sessions.isDefault(session))).toMatchObject({
+      clients,
+      isDefault: true,
+      displayName: 'Named',
+      sourceType: 'ide',
+      createdAtMs: 5,
+      eventHead: 20_002,
+    });
+    expect(eventsOf(session.bus)).toMatchObject([
+      { id: 20_001, type: 'turn_error', data: { promptId: 'p-1', code: 'daemon_restarted' } },
+      { id: 20_002, type: 'turn_error', data: { promptId: 'p-2', code: 'daemon_restarted' } },
+    ]);
+    expect(answer.feedSeq).toBe(world.told.length);
+    const failed = world.told.filter(({ type }) => type === 'prompt');
+    expect(failed).toMatchObject([
+      { prompt: { promptId: 'p-1', state: 'failed' } },
+      { prompt: { promptId: 'p-2' } },
+    ]);
+  });
+
+  test('a heartbeat with an old client id goes on working', async () => {
+    await world.restore({ clients });
+    expect(world.sessions.heartbeat(world.sessions.get('old'), 'client_a')).toBe(world.clock.nowMs());
+  });
+
+  test('nobody is registered, and the session does not close until somebody came and left', async () => {
+    await world.restore({ clients });
+    const session = world.sessions.get('old');
+    for (let i = 0; i < 2; i++) world.sessions.detach(session, 'client_a');
+    expect(session.clients.size).toBe(0);
+    expect(session.hasEnded).toBe(false);
+    const { clientId } = await world.load();
+    world.sessions.detach(session, clientId);
+    expect(session.hasEnded).toBe(true);
+  });
+
+  test('a single create that comes meanwhile waits for it, and spawns afresh where it fails', async () => {
+    world.isLoadAnswered = false;
+    const failing = refusal(world.restore({ sessionId: 'gone', isDefault: true }));
+    const create = world.sessions.create(
+      parseCreateRequest({ sessionScope: 'single' }),
+      undefined,
+      () => false,
+    );
+    await settled();
+    world.channel.next('session/load').fail(new AgentCallError(-32603, 'broken'));
+    expect(await failing).toMatchObject({ status: 500 });
+    expect(await create).toMatchObject({ isAttached: false });
+  });
+
+  test('a single create attaches to what was brought back', async () => {
+    await world.restore({ isDefault: true });
+    const create = world.sessions.create(
+      parseCreateRequest({ sessionScope: 'single' }),
+      undefined,
+      () => false,
+    );
+    expect(await create).toMatchObject({ isAttached: true, session: { sessionId: 'old' } });
+  });
+
+  test('a session that lives already takes over what is known, and no running prompt is called lost', async () => {
+    const { session } = await world.load();
+    const { promptId } = session.turns.submit({ prompt: [{ type: 'text', text: 'x' }] }, undefined);
+    await world.restore({ clients, lostPrompts: [promptId, 'p-1'] });
+    expect(session.clients.has('client_a')).toBe(true);
+    const errors = eventsOf(session.bus).filter(({ type }) => type === 'turn_error');
+    expect(errors.map(({ promptId: id }) => id)).toEqual(['p-1']);
+  });
+});
