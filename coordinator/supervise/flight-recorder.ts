@@ -10,6 +10,8 @@ export interface FlightRecorder {
   note(event: NewEvent): void;
   /** Counts a refusal that a client got for this workspace; anything but a 503, 504 or 507 is none. Never throws. */
   refused(workspaceId: string, error: unknown): void;
+  /** Runs `work`; what it throws is counted as a refusal and thrown on. */
+  counting<T>(workspaceId: string, work: () => T): T;
   /** Writes the counts whose minute is over, or all. */
   flush(all?: boolean): void;
 }
@@ -78,6 +80,15 @@ class EventFlightRecorder implements FlightRecorder {
     };
     this.#windows.set(key, opened);
     this.#write({ ...opened, count: 1 });
+  }
+
+  counting<T>(workspaceId: string, work: () => T): T {
+    try {
+      return work();
+    } catch (error) {
+      this.refused(workspaceId, error);
+      throw error;
+    }
   }
 
   flush(all = false): void {
