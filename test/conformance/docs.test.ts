@@ -148,7 +148,7 @@ describe('operations.md', () => {
   test('the flags that it names exist', () => {
     const others = new Set([
       ...['json', 'timeout', 'reap', 'incarnation', 'init', 'format', 'build-arg', 'omit'],
-      ...['system', 'create-home', 'shell', 'now', 'signal', 'kill-whom'],
+      ...['system', 'create-home', 'shell', 'now', 'signal', 'kill-whom', 'limit'],
     ]);
     const named = [...read('docs/operations.md').matchAll(/--([a-z][a-z-]+)/g)].map(([, flag]) => flag ?? '');
     expect(named.filter((flag) => !coordinatorFlags.has(flag) && !others.has(flag))).toEqual([]);
