@@ -48,6 +48,8 @@ export class Sessions {
   readonly #byId = new Map<string, Session>();
   /** Ids of spawns under way; chosen ids are taken from the first moment. */
   readonly #spawning = new Set<string>();
+  /** Sessions that the agent is still closing: an id is opened again only behind that. */
+  readonly #releasing = new Map<string, Promise<void>>();
   #defaultId: string | undefined;
   /**
    * The one spawn or restore that fills the single slot, shared by every `single` request that comes meanwhile. Undefined
@@ -166,6 +168,7 @@ export class Sessions {
     this.#spawning.add(place);
     this.#retirement?.cancel();
     try {
+      await this.#releasing.get(place);
       return await run({
         ...this.#o,
         agent: this.#o.agent(),
@@ -243,8 +246,10 @@ export class Sessions {
       this.#forget(session, 'channel_closed');
       session.agentDied(exit);
     }
-    const { code, signal } = exit;
-    this.#o.tell({ type: 'agent', agent: null, exit: { code, signal, sessions: dead.length } });
+    const { code, signal, isPlanned } = exit;
+    // An end that the daemon itself wanted is no news for anybody.
+    const news = isPlanned ? {} : { exit: { code, signal, sessions: dead.length } };
+    this.#o.tell({ type: 'agent', agent: null, ...news });
   }
 
   /** Ends every session because the daemon ends. */
@@ -334,7 +339,9 @@ export class Sessions {
     const wasRunning = session.turns.running !== undefined;
     this.#forget(session, reason);
     session.close(reason, extras);
-    void this.#releaseOnAgent(session, wasRunning);
+    const released = this.#releaseOnAgent(session, wasRunning);
+    this.#releasing.set(session.sessionId, released);
+    void released.then(() => this.#releasing.delete(session.sessionId));
   }
 
   /** Lets the agent drop the session. Its failure is nobody's concern any more, but it is logged. */

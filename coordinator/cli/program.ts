@@ -1,20 +1,14 @@
 // The command line: which commands there are, and from their flags to one call each.
-import { Command, CommanderError, Option } from 'commander';
-import { type FlagValues, parseConfig, parseSweepConfig, stateDirOf, wholeNumber } from '../config.ts';
-import {
-  FLAGS,
-  type FlagName,
-  type FlagSpec,
-  flagVariable,
-  LIMIT_FLAGS,
-  type NumberFlag,
-  SUPERVISION_FLAGS,
-} from '../flags.ts';
+import { Command, CommanderError } from 'commander';
+import { type FlagValues, parseConfig, parseSweepConfig, stateDirOf } from '../config.ts';
+import { FLAGS, flagVariable } from '../flags.ts';
 import type { AdminTarget } from './admin-place.ts';
 import { backup } from './backup.ts';
 import { demo } from './demo.ts';
 import { doctor } from './doctor.ts';
 import { EXIT, type ExitCode } from './exit-codes.ts';
+import { drain, restart, setWorkspace, undrain } from './operate.ts';
+import { flagValues, numberOf, optionOf, withConfigFlags, withStateDir } from './options.ts';
 import { refusalOf } from './refusal.ts';
 import type { Runtime } from './runtime.ts';
 import { start } from './start.ts';
@@ -25,14 +19,18 @@ import { why } from './why.ts';
 
 const STOP_WAIT_MS = 60_000;
 
-const VARIABLES = `
-Every flag has a variable: QWEN_COORDINATOR_ and its name in capitals with underscores, for example
-QWEN_COORDINATOR_MAX_DAEMONS for --max-daemons. A flag wins over its variable. The variable of a repeatable
-flag holds directories separated by ":", other values by ",". 1, true or yes sets a switch. MS: milliseconds.`;
-
 export interface Program {
   /** Runs one command line. @throws CommandError, ConfigError */
   run(argv: readonly string[]): Promise<ExitCode>;
+}
+
+/** What every command's action works with. */
+interface Scene {
+  readonly program: Command;
+  readonly runtime: Runtime;
+  readonly env: NodeJS.ProcessEnv;
+  readonly targetOf: (flags: FlagValues) => AdminTarget;
+  readonly ended: (code: ExitCode) => void;
 }
 
 export function createProgram(runtime: Runtime, env: NodeJS.ProcessEnv): Program {
@@ -59,14 +57,31 @@ function commands(runtime: Runtime, env: NodeJS.ProcessEnv, ended: (code: ExitCo
     .description('One isolated daemon per workspace in front of an ACP coding agent, behind one URL.')
     .version(runtime.version)
     .exitOverride();
-  const configOf = (flags: FlagValues) => parseConfig(flags, env, runtime.cwd);
   const targetOf = (flags: FlagValues): AdminTarget => ({
     stateDir: stateDirOf(flags['state-dir'] as string | undefined, env, runtime.cwd),
     runtimeBases: runtime.runtimeBases,
   });
+  const scene: Scene = { program, runtime, env, targetOf, ended };
+  addRunning(scene);
+  addOperations(scene);
+  addRecords(scene);
+  addChecks(scene);
+  program
+    .command('demo')
+    .description('try it out: two scratch workspaces and the built-in demo agent')
+    .action(() => demo(runtime));
+  program
+    .command('version')
+    .description('print the version')
+    .action(() => runtime.print(`${runtime.version}\n`));
+  return program;
+}
 
+/** A coordinator's own life. */
+function addRunning({ program, runtime, env, targetOf, ended }: Scene): void {
   withConfigFlags(program.command('start').description('run a coordinator in the foreground')).action(
-    async (_options, command: Command) => ended(await start(configOf(flagValues(command)), runtime)),
+    async (_options, command: Command) =>
+      ended(await start(parseConfig(flagValues(command), env, runtime.cwd), runtime)),
   );
   withStateDir(program.command('status').description('show whether a coordinator runs, and its workspaces'))
     .option('--json', 'print JSON')
@@ -76,15 +91,76 @@ function commands(runtime: Runtime, env: NodeJS.ProcessEnv, ended: (code: ExitCo
     });
   withStateDir(program.command('stop').description('end the running coordinator and its daemons'))
     .option('--timeout <MS>', 'how long to wait for the end', String(STOP_WAIT_MS))
+    .option('--leave-daemons', 'end the coordinator alone; the next one takes its daemons over')
     .action((_options, command: Command) => {
       const flags = flagValues(command);
-      return stop(targetOf(flags), wholeNumber('timeout', String(flags.timeout)), runtime);
+      const timeoutMs = numberOf(flags, 'timeout') ?? STOP_WAIT_MS;
+      const leavesDaemons = flags['leave-daemons'] === true;
+      return stop(targetOf(flags), { timeoutMs, leavesDaemons }, runtime);
     });
   withStateDir(
     program.command('sweep').description('end daemons that a coordinator which no longer runs has left'),
   ).action((_options, command: Command) =>
     sweep(parseSweepConfig(flagValues(command), env, runtime.cwd), runtime),
   );
+}
+
+/** What an operator does to the running fleet. */
+function addOperations({ program, runtime, targetOf }: Scene): void {
+  withStateDir(program.command('drain').description('take no new work, end the turns, stop the daemon'))
+    .argument('<workspace>', 'directory or id')
+    .option('--reason <TEXT>', 'what clients are told')
+    .option('--drain-ms <MS>', 'how long turns may go on')
+    .action((workspace: string, _options, command: Command) => {
+      const flags = flagValues(command);
+      const reason = flags.reason === undefined ? undefined : String(flags.reason);
+      return drain(targetOf(flags), workspace, { reason, drainMs: numberOf(flags, 'drain-ms') }, runtime);
+    });
+  withStateDir(program.command('undrain').description('take work again'))
+    .argument('<workspace>', 'directory or id')
+    .action((workspace: string, _options, command: Command) =>
+      undrain(targetOf(flagValues(command)), workspace, runtime),
+    );
+  withStateDir(program.command('restart').description('replace daemons after their turns, one by one'))
+    .argument('[workspace]', 'directory or id; all that run when it is left out')
+    .option('--rolling', 'all that run (the same as no workspace)')
+    .option('--at-once <N>', 'daemons that are replaced at the same time (1)')
+    .option('--drain-ms <MS>', 'how long turns may go on')
+    .action((workspace: string | undefined, _options, command: Command) => {
+      const flags = flagValues(command);
+      const options = { atOnce: numberOf(flags, 'at-once', 1), drainMs: numberOf(flags, 'drain-ms') };
+      return restart(targetOf(flags), flags.rolling === true ? undefined : workspace, options, runtime);
+    });
+  const workspace = program.command('workspace').description('settings of a workspace');
+  withStateDir(workspace.command('set').description('idleTimeout=<ms> pinned=true|false, kept over restarts'))
+    .argument('<workspace>', 'directory or id')
+    .argument('<settings...>', 'name=value; an empty value is the default again')
+    .action((name: string, settings: string[], _options, command: Command) =>
+      setWorkspace(targetOf(flagValues(command)), name, settings, runtime),
+    );
+}
+
+/** What the running coordinator has written down. */
+function addRecords({ program, runtime, targetOf }: Scene): void {
+  withStateDir(program.command('why').description('tell the state of a workspace, and what led to it'))
+    .argument('<workspace>', 'directory or id')
+    .option('--json', 'print JSON, with every event in full')
+    .option('--limit <N>', 'events that are told, the newest (50)')
+    .action((workspace: string, _options, command: Command) => {
+      const flags = flagValues(command);
+      const limit = numberOf(flags, 'limit', 1);
+      return why(targetOf(flags), workspace, { isJson: flags.json === true, limit }, runtime);
+    });
+  withStateDir(
+    program.command('backup').description('copy the database of the running coordinator, without secrets'),
+  )
+    .argument('<file>', 'the copy; must not exist')
+    .action((file: string, _options, command: Command) =>
+      backup(targetOf(flagValues(command)), file, runtime),
+    );
+}
+
+function addChecks({ program, runtime, env, targetOf, ended }: Scene): void {
   withStateDir(
     program.command('doctor').description('check what a coordinator needs, and what may be left over'),
   )
@@ -100,73 +176,4 @@ function commands(runtime: Runtime, env: NodeJS.ProcessEnv, ended: (code: ExitCo
       };
       ended(await doctor(targetOf(flags), options, runtime));
     });
-  addRecords(program, targetOf, runtime);
-  program
-    .command('demo')
-    .description('try it out: two scratch workspaces and the built-in demo agent')
-    .action(() => demo(runtime));
-  program
-    .command('version')
-    .description('print the version')
-    .action(() => runtime.print(`${runtime.version}\n`));
-  return program;
-}
-
-/** The commands that read what the running coordinator has written down. */
-function addRecords(program: Command, targetOf: (flags: FlagValues) => AdminTarget, runtime: Runtime): void {
-  withStateDir(program.command('why').description('tell the state of a workspace, and what led to it'))
-    .argument('<workspace>', 'directory or id')
-    .option('--json', 'print JSON, with every event in full')
-    .option('--limit <N>', 'events that are told, the newest (50)')
-    .action((workspace: string, _options, command: Command) => {
-      const flags = flagValues(command);
-      const limit = flags.limit === undefined ? undefined : wholeNumber('limit', String(flags.limit), 1);
-      return why(targetOf(flags), workspace, { isJson: flags.json === true, limit }, runtime);
-    });
-  withStateDir(
-    program.command('backup').description('copy the database of the running coordinator, without secrets'),
-  )
-    .argument('<file>', 'the copy; must not exist')
-    .action((file: string, _options, command: Command) =>
-      backup(targetOf(flagValues(command)), file, runtime),
-    );
-}
-
-function withConfigFlags(command: Command): Command {
-  for (const [flag, spec] of Object.entries<FlagSpec>(FLAGS))
-    command.addOption(optionOf(flag, spec).helpGroup(`${spec.group}:`));
-  for (const number of SUPERVISION_FLAGS)
-    command.addOption(numberOption(number).helpGroup('Daemons: start, stop and supervision:'));
-  for (const number of LIMIT_FLAGS)
-    command.addOption(numberOption(number).helpGroup('Limits of each daemon:'));
-  return command.addHelpText('after', VARIABLES);
-}
-
-function withStateDir(command: Command): Command {
-  const flag: FlagName = 'state-dir';
-  const spec: FlagSpec = FLAGS[flag];
-  return command.addOption(optionOf(flag, { ...spec, help: `${spec.help} [${flagVariable(flag)}]` }));
-}
-
-function optionOf(flag: string, { value, isRepeatable, help }: FlagSpec): Option {
-  const argument = value === undefined ? '' : ` <${value}${isRepeatable === true ? '...' : ''}>`;
-  const option = new Option(`--${flag}${argument}`, help);
-  // One value each time, so that `--workspace a start` cannot swallow what follows.
-  if (isRepeatable === true) {
-    option.variadic = false;
-    option.argParser((item: string, before: readonly string[] | undefined) => [...(before ?? []), item]);
-  }
-  return option;
-}
-
-function numberOption({ flag, value, fallback, help }: NumberFlag): Option {
-  return new Option(`--${flag} <${value}>`, `${help} (${fallback})`);
-}
-
-/** Commander's values under the flags' own names. */
-function flagValues(command: Command): FlagValues {
-  const values = command.opts<Record<string, string | boolean | readonly string[]>>();
-  return Object.fromEntries(
-    command.options.map((option) => [option.long?.slice(2) ?? '', values[option.attributeName()]]),
-  );
 }

@@ -12,7 +12,9 @@ import type { Runtime } from './runtime.ts';
 export async function start(config: Config, runtime: Runtime): Promise<ExitCode> {
   const log = runtime.createLog(config.logLevel);
   const run = new Run(log);
-  const coordinator = makeCoordinator(config, runtime, log, (reason) => run.end(reason));
+  const coordinator = makeCoordinator(config, runtime, log, (reason, leavesDaemons) =>
+    run.end(reason, leavesDaemons),
+  );
   run.attach(coordinator);
   try {
     await coordinator.start();
@@ -27,7 +29,7 @@ function makeCoordinator(
   config: Config,
   runtime: Runtime,
   log: Log,
-  requestStop: (reason: string) => void,
+  requestStop: (reason: string, leavesDaemons: boolean) => void,
 ): Coordinator {
   const { version, daemonCommand, daemonEnv, runtimeBases, openapiPath } = runtime;
   try {
@@ -108,15 +110,17 @@ class Run {
     process.on('SIGHUP', () => this.#log.info('SIGHUP ignored'));
   }
 
-  end(reason: string): void {
-    if (this.#isEnding) return;
+  end(reason: string, leavesDaemons = false): void {
+    const coordinator = this.#coordinator;
+    if (this.#isEnding || coordinator === undefined) return;
     this.#isEnding = true;
-    this.#log.info({ reason }, 'stopping');
-    this.#coordinator?.stop().then(
+    this.#log.info({ reason, leavesDaemons }, 'stopping');
+    const end = leavesDaemons ? coordinator.leave() : coordinator.stop();
+    end.then(
       () => this.#finish(EXIT.ok),
       (error: unknown) => {
         this.#log.fatal({ err: error }, 'could not stop in order: killing the daemons');
-        this.#coordinator?.killNow();
+        coordinator.killNow();
         this.#finish(EXIT.unexpected);
       },
     );

@@ -1,4 +1,4 @@
-// `qwen-coordinator stop`: asks the running coordinator to end with its daemons, and waits until it has.
+// `qwen-coordinator stop`: asks the running coordinator to end, with its daemons or without, and waits until it has.
 import { existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { askCoordinator } from './admin-client.ts';
@@ -9,10 +9,14 @@ import type { Runtime } from './runtime.ts';
 const LOOK_EVERY_MS = 50;
 
 /** @throws CommandError as `askCoordinator`, and `unexpected` when it still runs after `timeoutMs`. */
-export async function stop(target: AdminTarget, timeoutMs: number, runtime: Runtime): Promise<void> {
+export async function stop(
+  target: AdminTarget,
+  { timeoutMs, leavesDaemons }: { readonly timeoutMs: number; readonly leavesDaemons: boolean },
+  runtime: Runtime,
+): Promise<void> {
   const { socketPath } = findAdminPlace(target);
   const { pid } = await askCoordinator(target, 'GET', '/admin/status');
-  await askCoordinator(target, 'POST', '/admin/stop');
+  await askCoordinator(target, 'POST', '/admin/stop', { body: { leaveDaemons: leavesDaemons } });
   const deadline = performance.now() + timeoutMs;
   while (isAlive(Number(pid)) || existsSync(socketPath)) {
     if (performance.now() > deadline)
@@ -22,7 +26,7 @@ export async function stop(target: AdminTarget, timeoutMs: number, runtime: Runt
       );
     await sleep(LOOK_EVERY_MS);
   }
-  runtime.print('stopped\n');
+  runtime.print(leavesDaemons ? 'stopped; the daemons go on\n' : 'stopped\n');
 }
 
 function isAlive(pid: number): boolean {

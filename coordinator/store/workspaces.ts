@@ -52,7 +52,7 @@ export function createWorkspaces(database: StoreDatabase, events: EventTable): W
       database.write(() => {
         const wanted = { ...settings(id), ...change };
         writeSettings.run({ ...wanted, id, isPinned: wanted.isPinned ? 1 : 0 });
-        events.add({ kind: 'workspace_changed', workspaceId: id, detail: { ...change } });
+        events.add({ kind: 'workspace_set', workspaceId: id, detail: { ...change } });
       }),
     remove: (id) =>
       database.write(() => {

@@ -77,8 +77,7 @@ export function recordDeath(deps: SupervisorDeps, death: Death): void {
     });
     recorder.moved(workspaceId, moved);
     // In a later turn: this one still has to withdraw the dead daemon's route.
-    if (moved.some(({ state }) => state === 'restoring'))
-      setImmediate(() => deps.onRestorable(workspaceId));
+    if (moved.some(({ state }) => state === 'restoring')) setImmediate(() => deps.onRestorable(workspaceId));
   } catch (error) {
     log.error({ err: error, incarnation }, 'a daemon’s end could not be recorded yet');
   }

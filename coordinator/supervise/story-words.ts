@@ -17,6 +17,13 @@ const TELLERS: Readonly<Record<string, Teller>> = {
   workspace_changed: ({ origin, displayName }) => [
     `its registration changed: ${origin}${displayName == null ? '' : `, shown as "${displayName}"`}`,
   ],
+  workspace_set: ({ holdReason, idleTimeoutMs, isPinned }) => [
+    ...(holdReason === undefined
+      ? []
+      : [holdReason === null ? 'it takes work again' : `drained: ${holdReason}`]),
+    ...(idleTimeoutMs === undefined ? [] : [`its idle timeout is ${idleTimeoutMs ?? 'the default'} ms now`]),
+    ...(isPinned === undefined ? [] : [isPinned === true ? 'it is pinned' : 'it is not pinned any more']),
+  ],
   workspace_removed: () => ['the workspace was removed'],
   workspace_held: ({ why, pid }) => [`held, nothing is started: ${why}${pid == null ? '' : ` (pid ${pid})`}`],
   workspace_released: () => ['no longer held'],

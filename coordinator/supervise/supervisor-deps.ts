@@ -5,8 +5,8 @@ import type { Log } from '../../daemon/contract/log.ts';
 import type { Launcher, LaunchSpec } from '../launch/launcher.ts';
 import type { Store } from '../store/store.ts';
 import type { FollowFeed } from './feed.ts';
-import type { FlightRecorder } from './flight-recorder.ts';
 import type { Endpoint, WorkspaceKey } from './fleet.ts';
+import type { FlightRecorder } from './flight-recorder.ts';
 import type { Recorder } from './recorder.ts';
 import type { SuperviseSettings } from './settings.ts';
 

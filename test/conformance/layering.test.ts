@@ -23,7 +23,7 @@ const ROOMS: Readonly<Record<'coordinator' | 'daemon', readonly Room[]>> = {
   coordinator: [
     { name: 'main', files: /^main\.ts$/, below: ['cli', 'app', 'config', ...COORDINATOR_SERVICES] },
     { name: 'cli', files: /^cli\//, below: ['app', 'config', ...COORDINATOR_SERVICES] },
-    { name: 'app', files: /^app\.ts$/, below: ['config', 'http', ...COORDINATOR_SERVICES] },
+    { name: 'app', files: /^app(?:-\w+)?\.ts$/, below: ['config', 'http', ...COORDINATOR_SERVICES] },
     { name: 'config', files: /^(?:config|flags)\.ts$/, below: COORDINATOR_SERVICES },
     { name: 'http', files: /^http\//, below: ['supervise', 'store', ...COORDINATOR_BASE] },
     { name: 'supervise', files: /^supervise\//, below: ['launch', 'store', ...COORDINATOR_BASE] },
@@ -61,7 +61,11 @@ const CONFINED: readonly (readonly [module: RegExp, files: RegExp, rule: string]
     'processes are made in launch and agent only',
   ],
   [/^http-proxy(?:-3)?$/, /^coordinator\/http\/forward\.ts$/, 'only forward.ts knows the proxy library'],
-  [/^(?:koa|@koa\/router)$/, /^(?:coordinator|daemon)\/(?:http\/|app\.ts$)/, 'HTTP frameworks stay in http'],
+  [
+    /^(?:koa|@koa\/router)$/,
+    /^(?:coordinator|daemon)\/(?:http\/|app(?:-\w+)?\.ts$)/,
+    'HTTP frameworks stay in http',
+  ],
   [/^@agentclientprotocol\/sdk$/, /^daemon\/(?:agent|demo-agent)\//, 'ACP is spoken by the agent link only'],
   [/^commander$/, /^coordinator\/cli\//, 'the command line is parsed in cli only'],
 ];
@@ -125,7 +129,7 @@ describe('the layers', () => {
     expect(FILES.length).toBeGreaterThan(100);
     const app = FILES.find(({ path }) => path === 'coordinator/app.ts') as SourceFile;
     expect(importsOf(app).map(({ specifier }) => specifier)).toEqual(
-      expect.arrayContaining(['node:fs', '@koa/router', './config.ts', './http/server.ts']),
+      expect.arrayContaining(['node:fs', './app-http.ts', './config.ts', './http/server.ts']),
     );
     // A dynamic import counts like any other.
     const dynamic: SourceFile = { path: 'x.ts', text: "const lazy = await import('koa');" };

@@ -1,7 +1,6 @@
 // The operator's routes, the same under /admin on the listener and on the admin socket.
 import Router from '@koa/router';
 import type { Clock } from '../../../daemon/contract/clock.ts';
-import type { Log } from '../../../daemon/contract/log.ts';
 import type { Store } from '../../store/store.ts';
 import type { Fleet } from '../../supervise/fleet.ts';
 import { lastExitOf } from '../../supervise/last-exit.ts';
@@ -21,9 +20,6 @@ export interface AdminDeps {
   };
   readonly clock: Clock;
   readonly beatStaleMs: number;
-  /** Begins the orderly stop of the coordinator; returns at once. */
-  readonly requestStop: (reason: string) => void;
-  readonly log: Log;
 }
 
 export function createAdminRouter(deps: AdminDeps): Router {
@@ -49,13 +45,6 @@ export function createAdminRouter(deps: AdminDeps): Router {
   router.get('/status', (ctx) => {
     ctx.set('Cache-Control', 'no-store');
     ctx.body = status(facts());
-  });
-  router.post('/stop', (ctx) => {
-    deps.log.info('stop requested by an operator');
-    ctx.status = 202;
-    ctx.body = { stopping: true };
-    // After the answer has left: the stop closes the connection that asked for it.
-    ctx.res.once('close', () => deps.requestStop('admin'));
   });
   return router;
 }

@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, realpathSync, rmSync } from 'node:fs';
 import type { RequestListener } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { addOperations } from '../../../coordinator/http/admin/operations.ts';
 import { createAdminRouter } from '../../../coordinator/http/admin/router.ts';
 import { createDaemonClient } from '../../../coordinator/http/daemon-client.ts';
 import { createForwarder } from '../../../coordinator/http/forward.ts';
@@ -15,10 +16,12 @@ import { UpstreamAgents } from '../../../coordinator/http/upstream-agents.ts';
 import type { Visits } from '../../../coordinator/http/visit.ts';
 import type { WorkspaceBook, WorkspaceEntry } from '../../../coordinator/http/workspace-book.ts';
 import type { DaemonView, Endpoint, WorkspaceKey } from '../../../coordinator/supervise/fleet.ts';
+import { Maintenance } from '../../../coordinator/supervise/maintenance.ts';
 import { workspaceIdOf } from '../../../daemon/contract/canonical-path.ts';
 import { systemClock } from '../../../daemon/contract/clock.ts';
 import { fail } from '../../../daemon/contract/errors.ts';
 import { limitsFrom } from '../../../daemon/contract/limits.ts';
+import { FakeStore } from '../../support/fake-store.ts';
 import { type Closers, type FakeDaemon, fakeDaemon, listening, log } from './fake-daemon.ts';
 
 /** What a test may change while the listener runs. */
@@ -248,8 +251,17 @@ export async function stage(
     store,
     clock,
     beatStaleMs: 15_000,
-    requestStop: (reason) => made.stops.push(reason),
-    log,
+  });
+  addOperations(admin, {
+    book,
+    maintenance: new Maintenance({
+      store: new FakeStore(),
+      log,
+      fleet,
+      restoreAll: () => undefined,
+      workspaceById: book.byId,
+    }),
+    requestStop: (reason) => void made.stops.push(reason),
   });
   const forwarder = createForwarder({
     agents,

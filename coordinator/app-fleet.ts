@@ -1,0 +1,156 @@
+// The half of the composition root that owns daemons and sessions: store upwards to the supervisor.
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { systemClock } from '../daemon/contract/clock.ts';
+import type { Log } from '../daemon/contract/log.ts';
+import type { Config } from './config.ts';
+import { createDaemonClient } from './http/daemon-client.ts';
+import { restoreOn } from './http/restore-call.ts';
+import type { UpstreamAgents } from './http/upstream-agents.ts';
+import { type CgroupProbe, cgroupWords } from './launch/cgroup-probe.ts';
+import { socketPathFor } from './launch/directories.ts';
+import { askIdentity, readBootId } from './launch/identity.ts';
+import type { Launcher } from './launch/launcher.ts';
+import { rotateIfLarge } from './launch/log-files.ts';
+import { createProcessLauncher } from './launch/process.ts';
+import type { Store } from './store/store.ts';
+import { feedFollower } from './supervise/feed.ts';
+import { createFlightRecorder, type FlightRecorder } from './supervise/flight-recorder.ts';
+import { recoverLostDaemons } from './supervise/lost-daemons.ts';
+import { Maintenance } from './supervise/maintenance.ts';
+import { createRecorder, type Recorder } from './supervise/recorder.ts';
+import { Restorer } from './supervise/restorer.ts';
+import { createSupervisor, type Supervisor } from './supervise/supervisor.ts';
+import type { DaemonLayout } from './supervise/supervisor-deps.ts';
+import { WorkspaceRegistry } from './supervise/workspace-registry.ts';
+
+/** A load snapshot is the largest answer that is read whole: compacted replay and journal, 12 MiB at their bounds. */
+export const MAX_ANSWER_BYTES = 24 * 1024 * 1024;
+const KEPT_LOGS = 2;
+
+export interface FleetOptions {
+  readonly config: Config;
+  readonly log: Log;
+  readonly store: Store;
+  readonly stateDir: string;
+  readonly runtimeDir: string;
+  readonly cgroups: CgroupProbe;
+  /** Program and first arguments of a daemon. */
+  readonly daemonCommand: readonly string[];
+  /** Environment for daemons, stripped of our secrets. */
+  readonly daemonEnv: Readonly<Record<string, string>>;
+  readonly agents: UpstreamAgents;
+  /** Ends the workspace's event streams plainly. */
+  readonly endStreams: (workspaceId: string) => void;
+}
+
+export interface FleetParts {
+  readonly registry: WorkspaceRegistry;
+  readonly recorder: Recorder;
+  readonly flight: FlightRecorder;
+  readonly supervisor: Supervisor;
+  readonly restorer: Restorer;
+  readonly maintenance: Maintenance;
+  /** Settles what a lost database left of earlier daemons. Called once, at start. */
+  readonly buryLost: () => Promise<void>;
+}
+
+/** Makes the parts and starts nothing. */
+export function assembleFleet(options: FleetOptions): FleetParts {
+  const { config, log, store } = options;
+  const clock = systemClock;
+  const launcher = makeLauncher(options);
+  const buryLost = recoverLostDaemons({ store, launcher, clock, log });
+  const recorder = createRecorder({ store, clock, log, settings: config.supervise });
+  const flight = createFlightRecorder({ store, clock, log });
+  const { workspaces, roots } = config;
+  const registry = new WorkspaceRegistry({ workspaces, roots, store, clock, log });
+  const supervisor = makeSupervisor(options, {
+    launcher,
+    recorder,
+    flight,
+    onRestorable: (workspaceId) => restorer.restoreAll(workspaceId),
+  });
+  const workspaceById = (id: string) => registry.byId(id);
+  const client = createDaemonClient(options.agents, MAX_ANSWER_BYTES);
+  const restorer = new Restorer({
+    store,
+    recorder,
+    fleet: () => supervisor,
+    workspaceById,
+    restoreOn: (endpoint, request, signal) => restoreOn(client, endpoint, request, signal),
+    clock,
+    log,
+    settings: config.supervise,
+  });
+  const maintenance = new Maintenance({
+    store,
+    log,
+    fleet: supervisor,
+    restoreAll: (workspaceId) => restorer.restoreAll(workspaceId),
+    workspaceById,
+  });
+  return { registry, recorder, flight, supervisor, restorer, maintenance, buryLost };
+}
+
+function makeLauncher(options: FleetOptions): Launcher {
+  const { log, daemonCommand, daemonEnv: env, runtimeDir, cgroups } = options;
+  log.info({ cgroups: cgroupWords(cgroups) }, 'process trees');
+  return createProcessLauncher({
+    daemonCommand,
+    runtimeDir,
+    env,
+    clock: systemClock,
+    log,
+    bootId: readBootId(),
+    cgroups: cgroups.isUsable ? cgroups.cgroups : undefined,
+  });
+}
+
+function makeSupervisor(
+  options: FleetOptions,
+  parts: {
+    readonly launcher: Launcher;
+    readonly recorder: Recorder;
+    readonly flight: FlightRecorder;
+    readonly onRestorable: (workspaceId: string) => void;
+  },
+): Supervisor {
+  const { config, log, store, endStreams } = options;
+  return createSupervisor({
+    ...parts,
+    store,
+    clock: systemClock,
+    log,
+    settings: config.supervise,
+    followFeed: feedFollower({ clock: systemClock, log, settings: config.supervise }),
+    askIdentity: (at, timeoutMs) => askIdentity(at.socketPath, at.secret, timeoutMs).catch(() => undefined),
+    bootId: readBootId(),
+    layoutOf: (workspace, incarnation) => layoutOf(options, workspace.id, incarnation),
+    endStreams,
+    rotateLogs: (paths) => {
+      for (const path of paths) rotateIfLarge(path, config.maxLogBytes, KEPT_LOGS);
+    },
+    random: Math.random,
+  });
+}
+
+function layoutOf(options: FleetOptions, workspaceId: string, incarnation: string): DaemonLayout {
+  const { config, stateDir, runtimeDir } = options;
+  const daemonStateDir = join(stateDir, 'workspaces', workspaceId);
+  mkdirSync(daemonStateDir, { recursive: true, mode: 0o700 });
+  return {
+    socketPath: socketPathFor(runtimeDir, incarnation),
+    logPath: join(stateDir, 'logs', `${workspaceId}.log`),
+    daemonStateDir,
+    bridge: {
+      agent: config.agent,
+      permissionPolicy: config.permissionPolicy,
+      consensusQuorum: config.consensusQuorum ?? null,
+      rateLimit: config.isRateLimited,
+      // The total is counted over the fleet, by the coordinator.
+      limits: { ...config.limits, maxTotalSessions: 0 },
+      logLevel: config.logLevel,
+    },
+  };
+}

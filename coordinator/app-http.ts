@@ -1,0 +1,174 @@
+// The half of the composition root that answers: the listener for clients and the admin plane.
+import type Router from '@koa/router';
+import type { ApiDocument } from '../daemon/contract/api-document.ts';
+import { systemClock } from '../daemon/contract/clock.ts';
+import type { Log } from '../daemon/contract/log.ts';
+import { type FleetParts, MAX_ANSWER_BYTES } from './app-fleet.ts';
+import type { Config } from './config.ts';
+import { addBackup } from './http/admin/backup.ts';
+import { addOperations } from './http/admin/operations.ts';
+import { createAdminRouter } from './http/admin/router.ts';
+import { type AdminServer, createAdminServer } from './http/admin/server.ts';
+import { addWhy } from './http/admin/why.ts';
+import { createDaemonClient } from './http/daemon-client.ts';
+import type { Forwarder } from './http/forward.ts';
+import type { GuardPolicy } from './http/guard.ts';
+import type { Places } from './http/locate.ts';
+import { createRoutes } from './http/routes.ts';
+import { createListener, type Listener } from './http/server.ts';
+import type { SessionDeps } from './http/sessions.ts';
+import type { UpstreamAgents } from './http/upstream-agents.ts';
+import type { Visits } from './http/visit.ts';
+import { type CgroupProbe, cgroupWords } from './launch/cgroup-probe.ts';
+import type { Store } from './store/store.ts';
+import { recordAnswer } from './supervise/answer-recorder.ts';
+import { SessionAdmission } from './supervise/session-admission.ts';
+
+const UNDO_TIMEOUT_MS = 5000;
+/** Rows that a listing from the store looks at; the oldest beyond it are found by load alone. */
+const MAX_LISTED = 5000;
+
+export interface HttpOptions {
+  readonly config: Config;
+  readonly version: string;
+  readonly log: Log;
+  readonly store: Store;
+  readonly cgroups: CgroupProbe;
+  readonly apiDocument: ApiDocument;
+  readonly agents: UpstreamAgents;
+  readonly forwarder: Forwarder;
+  /** The bound port; asked for each request, since it is known only once the server listens. */
+  readonly port: () => number;
+  readonly requestStop: (reason: string, leavesDaemons: boolean) => void;
+}
+
+/** Makes both servers; neither listens yet. */
+export function assembleHttp(
+  options: HttpOptions,
+  fleet: FleetParts,
+): { readonly listener: Listener; readonly admin: AdminServer } {
+  const { store, log } = options;
+  // The admin socket's own: whoever can open that is this user, whose files may be written.
+  const ownRouter = adminRouter(options, fleet);
+  addBackup(ownRouter, { store, clock: systemClock, log });
+  return {
+    listener: makeListener(options, fleet, adminRouter(options, fleet)),
+    admin: createAdminServer(ownRouter, systemClock, log),
+  };
+}
+
+function adminRouter(options: HttpOptions, fleet: FleetParts): Router {
+  const { version, config, store, cgroups, requestStop } = options;
+  const { registry: book, supervisor, flight, maintenance } = fleet;
+  const clock = systemClock;
+  const router = createAdminRouter({
+    version,
+    config: { ...config, cgroups: cgroupWords(cgroups) },
+    book,
+    fleet: supervisor,
+    store,
+    clock,
+    beatStaleMs: config.limits.feedBeatMs * config.supervise.beatTimeoutFactor,
+  });
+  addWhy(router, { book, fleet: supervisor, store, flight, clock });
+  addOperations(router, { book, maintenance, requestStop });
+  return router;
+}
+
+function makeListener(options: HttpOptions, fleet: FleetParts, admin: Router): Listener {
+  const { config, log, version, store, apiDocument, forwarder } = options;
+  const { limits } = config;
+  const visits: Visits = new WeakMap();
+  const places = placesOf(fleet);
+  const policy = () => guardPolicy(options);
+  const routes = createRoutes({
+    visits,
+    policy,
+    sessions: sessionDeps(options, fleet, places),
+    rows: {
+      get: store.sessions.get,
+      listed: (id) => store.sessions.newest(id, MAX_LISTED),
+      countLive: store.sessions.countLive,
+      clients: store.sessions.clients,
+    },
+    apiDocument,
+    fleet: fleet.supervisor,
+    facts: {
+      version,
+      limits,
+      permissionPolicy: config.permissionPolicy,
+      maxTotalSessions: limits.maxTotalSessions,
+      isAuthRequired: config.requireAuth,
+      isRateLimited: config.isRateLimited,
+      hasAllowedOrigins: config.allowedOrigins.length > 0,
+    },
+    clock: systemClock,
+    maxBodyBytes: limits.maxBodyBytes,
+  });
+  return createListener({
+    policy,
+    places,
+    forwarder,
+    routes,
+    admin,
+    visits,
+    limits,
+    clock: systemClock,
+    log,
+  });
+}
+
+function placesOf({ registry, recorder, supervisor, restorer, maintenance }: FleetParts): Places {
+  return {
+    book: registry,
+    index: recorder,
+    fleet: supervisor,
+    resting: {
+      bring: (sessionId, signal) => restorer.bring(sessionId, signal),
+      await: (sessionId, signal) => restorer.await(sessionId, signal),
+      close: (sessionId) => recorder.rest(sessionId, 'closed', 'client_close'),
+    },
+    holdOf: (workspaceId, routeClass) => maintenance.holdOf(workspaceId, routeClass),
+  };
+}
+
+function sessionDeps(
+  { config, log, store, agents }: HttpOptions,
+  fleet: FleetParts,
+  places: Places,
+): SessionDeps {
+  const { recorder, supervisor, flight } = fleet;
+  const admission = new SessionAdmission({
+    maxTotalSessions: config.limits.maxTotalSessions,
+    countLive: () => store.sessions.countLive(),
+    hasDefault: (id) => store.sessions.live(id).some(({ isDefault }) => isDefault),
+  });
+  return {
+    places,
+    fleet: supervisor,
+    daemon: createDaemonClient(agents, MAX_ANSWER_BYTES),
+    recorder: {
+      recordAnswer: (shown) =>
+        flight.counting(shown.workspaceId, () => recordAnswer({ store, recorder }, shown)),
+    },
+    clock: systemClock,
+    log,
+    undoTimeoutMs: UNDO_TIMEOUT_MS,
+    slotSleeper: (id) =>
+      store.sessions.open(id).find(({ isDefault, state }) => isDefault && state !== 'live')?.sessionId,
+    admission: { enter: (id, wanted) => flight.counting(id, () => admission.enter(id, wanted)) },
+  };
+}
+
+function guardPolicy({ config, port }: HttpOptions): GuardPolicy {
+  const { listen, token, requireAuth, allowedOrigins, trustedProxies } = config;
+  return {
+    listener: listen.kind,
+    boundHost: listen.kind === 'tcp' ? listen.host : '',
+    port: port(),
+    token,
+    requireAuth,
+    allowedOrigins,
+    trustedProxies,
+  };
+}

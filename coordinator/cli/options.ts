@@ -1,0 +1,64 @@
+// Commander's options made from the flag tables, and its values under the flags' own names.
+import { type Command, Option } from 'commander';
+import { type FlagValues, wholeNumber } from '../config.ts';
+import {
+  FLAGS,
+  type FlagName,
+  type FlagSpec,
+  flagVariable,
+  LIMIT_FLAGS,
+  type NumberFlag,
+  SUPERVISION_FLAGS,
+} from '../flags.ts';
+
+const VARIABLES = `
+Every flag has a variable: QWEN_COORDINATOR_ and its name in capitals with underscores, for example
+QWEN_COORDINATOR_MAX_DAEMONS for --max-daemons. A flag wins over its variable. The variable of a repeatable
+flag holds directories separated by ":", other values by ",". 1, true or yes sets a switch. MS: milliseconds.`;
+
+/** Every flag of `start`, in groups. */
+export function withConfigFlags(command: Command): Command {
+  for (const [flag, spec] of Object.entries<FlagSpec>(FLAGS))
+    command.addOption(optionOf(flag, spec).helpGroup(`${spec.group}:`));
+  for (const number of SUPERVISION_FLAGS)
+    command.addOption(numberOption(number).helpGroup('Daemons: start, stop and supervision:'));
+  for (const number of LIMIT_FLAGS)
+    command.addOption(numberOption(number).helpGroup('Limits of each daemon:'));
+  return command.addHelpText('after', VARIABLES);
+}
+
+/** The one flag of commands that look for a running coordinator. */
+export function withStateDir(command: Command): Command {
+  const flag: FlagName = 'state-dir';
+  const spec: FlagSpec = FLAGS[flag];
+  return command.addOption(optionOf(flag, { ...spec, help: `${spec.help} [${flagVariable(flag)}]` }));
+}
+
+export function optionOf(flag: string, { value, isRepeatable, help }: FlagSpec): Option {
+  const argument = value === undefined ? '' : ` <${value}${isRepeatable === true ? '...' : ''}>`;
+  const option = new Option(`--${flag}${argument}`, help);
+  // One value each time, so that `--workspace a start` cannot swallow what follows.
+  if (isRepeatable === true) {
+    option.variadic = false;
+    option.argParser((item: string, before: readonly string[] | undefined) => [...(before ?? []), item]);
+  }
+  return option;
+}
+
+function numberOption({ flag, value, fallback, help }: NumberFlag): Option {
+  return new Option(`--${flag} <${value}>`, `${help} (${fallback})`);
+}
+
+/** Commander's values under the flags' own names. */
+export function flagValues(command: Command): FlagValues {
+  const values = command.opts<Record<string, string | boolean | readonly string[]>>();
+  return Object.fromEntries(
+    command.options.map((option) => [option.long?.slice(2) ?? '', values[option.attributeName()]]),
+  );
+}
+
+/** A number flag of a command. @throws ConfigError naming it. */
+export function numberOf(flags: FlagValues, name: string, min = 0): number | undefined {
+  const text = flags[name];
+  return text === undefined ? undefined : wholeNumber(name, String(text), min);
+}
