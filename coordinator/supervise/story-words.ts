@@ -17,13 +17,7 @@ const TELLERS: Readonly<Record<string, Teller>> = {
   workspace_changed: ({ origin, displayName }) => [
     `its registration changed: ${origin}${displayName == null ? '' : `, shown as "${displayName}"`}`,
   ],
-  workspace_set: ({ holdReason, idleTimeoutMs, isPinned }) => [
-    ...(holdReason === undefined
-      ? []
-      : [holdReason === null ? 'it takes work again' : `drained: ${holdReason}`]),
-    ...(idleTimeoutMs === undefined ? [] : [`its idle timeout is ${idleTimeoutMs ?? 'the default'} ms now`]),
-    ...(isPinned === undefined ? [] : [isPinned === true ? 'it is pinned' : 'it is not pinned any more']),
-  ],
+  workspace_set: (change) => [`its settings changed: ${settingWords(change).join(', ')}`],
   workspace_removed: () => ['the workspace was removed'],
   workspace_held: ({ why, pid }) => [`held, nothing is started: ${why}${pid == null ? '' : ` (pid ${pid})`}`],
   workspace_released: () => ['no longer held'],
@@ -151,4 +145,16 @@ function count(value: unknown, one: string, many = `${one}s`): string {
 
 function textOf(value: unknown): string {
   return typeof value === 'string' ? value : JSON.stringify(value);
+}
+
+function settingWords({ holdReason, idleTimeoutMs, isPinned }: Detail): readonly string[] {
+  return [
+    ...(holdReason === undefined
+      ? []
+      : [holdReason === null ? 'it takes work again' : `drained (${holdReason})`]),
+    ...(idleTimeoutMs === undefined
+      ? []
+      : [`idle timeout ${idleTimeoutMs === null ? 'as configured' : `${idleTimeoutMs} ms`}`]),
+    ...(isPinned === undefined ? [] : [isPinned === true ? 'pinned' : 'not pinned']),
+  ];
 }
