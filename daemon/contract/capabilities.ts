@@ -28,6 +28,7 @@ export const CORE_FEATURES: readonly string[] = [
   'session_recap',
   'session_btw',
   'session_rewind',
+  'session_branch',
   'session_prompt',
   'non_blocking_prompt',
   'session_cancel',

@@ -27,7 +27,7 @@ import { feed, identity, restoreForCoordinator } from './routes/control.ts';
 import { events } from './routes/events.ts';
 import { capabilities, health } from './routes/meta.ts';
 import { openapi } from './routes/openapi.ts';
-import { loadSession, resumeSession } from './routes/restore.ts';
+import { branchSession, loadSession, resumeSession } from './routes/restore.ts';
 import {
   closeSession,
   createSession,
@@ -89,6 +89,7 @@ export function clientRoutes(context: RouteContext): readonly Route[] {
     { method: 'post', path: '/session', handler: createSession(context) },
     { method: 'post', path: '/session/:id/load', handler: loadSession(context) },
     { method: 'post', path: '/session/:id/resume', handler: resumeSession(context) },
+    { method: 'post', path: '/session/:id/branch', handler: branchSession(context) },
     { method: 'get', path: '/workspace/:id/sessions', handler: listByPath(context) },
     { method: 'get', path: '/workspaces/:workspace/sessions', handler: listBySelector(context) },
     { method: 'get', path: '/session/:id/status', handler: status(context) },

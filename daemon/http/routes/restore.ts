@@ -1,12 +1,18 @@
-// Sessions with a past: load with what a client renders, resume without.
+// Sessions with a past: load with what a client renders, resume without, and branch off another one.
+import { fail, failPlain } from '../../contract/errors.ts';
 import { FEED_SEQ_HEADER } from '../../contract/feed.ts';
+import type { JsonObject } from '../../contract/json-body.ts';
 import { sessionKey } from '../../contract/wire.ts';
 import { parseReplayQuery, parseRestoreWishes } from '../../domain/restore-request.ts';
 import type { RestoreAction } from '../../restore.ts';
 import type { Restored } from '../../restores.ts';
+import { askService } from '../../session-calls.ts';
 import { type Call, clientIdOf, type Handler } from '../call.ts';
 import type { RouteContext } from '../routes.ts';
 import { checkWorkspace, createdBody } from './sessions.ts';
+
+/** Longest name of a branch, in UTF-16 units. */
+const MAX_NAME_CHARS = 200;
 
 /** `POST /session/:id/load`: the answer's arrays and `lastEventId` are of one instant, so nothing is missed or told twice. */
 export function loadSession(context: RouteContext): Handler {
@@ -24,6 +30,51 @@ export function loadSession(context: RouteContext): Handler {
 
 export function resumeSession(context: RouteContext): Handler {
   return async (call) => answer(await restore('resume', call, context), context, {});
+}
+
+/** `POST /session/:id/branch`: the agent forks the session on disk, and the fork is then loaded like any other. */
+export function branchSession(context: RouteContext): Handler {
+  return async (call) => {
+    const clientId = clientIdOf(call);
+    const params = parseBranch(call.body);
+    const source = context.sessions.get(call.params.id ?? '');
+    source.checkClient(clientId);
+    const { sessionId } = source;
+    if (!source.turns.isIdle)
+      throw fail('session_busy', 'Cannot branch while a prompt is running', { sessionId });
+    const timeoutMs = context.limits.sessionRestoreTimeoutMs;
+    const fork = await askService(source, 'branch', { ...params, cwd: context.workspace }, timeoutMs);
+    const { newSessionId, displayName } = fork;
+    if (typeof newSessionId !== 'string' || newSessionId === '')
+      throw fail('acp_channel_unavailable', 'The agent answered a branch without a session id');
+    const intent = {
+      sessionId: sessionKey(newSessionId),
+      action: 'load',
+      source: {},
+      approvalMode: undefined,
+      known: undefined,
+    } as const;
+    const restored = await context.restores.forClient(intent, undefined, call.hasLeft);
+    const { past } = restored.session;
+    const name = (of: unknown, id: string) => (typeof of === 'string' && of !== '' ? of : id.slice(0, 8));
+    const made = answer(restored, context, {
+      ...past.replay.answer(parseReplayQuery({}), context.clock.nowMs()),
+      displayName: name(displayName, newSessionId),
+      forkedFrom: { sessionId, displayName: name(source.summary().displayName, sessionId) },
+    });
+    return { ...made, status: 201 };
+  };
+}
+
+/** @throws ApiError 400 */
+function parseBranch({ name, atRecordId }: JsonObject): Readonly<Record<string, string>> {
+  if (atRecordId !== undefined && typeof atRecordId !== 'string')
+    throw failPlain(400, '`atRecordId` must be a string when it is given');
+  const clean = typeof name === 'string' ? name.replaceAll(/\p{Cc}/gu, '').slice(0, MAX_NAME_CHARS) : '';
+  return {
+    ...(clean === '' ? {} : { name: clean }),
+    ...(atRecordId === undefined ? {} : { atRecordId }),
+  };
 }
 
 async function restore(action: RestoreAction, call: Call, context: RouteContext): Promise<Restored> {
