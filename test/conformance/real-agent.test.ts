@@ -46,7 +46,9 @@ class Conversation {
 
   async post(action: string, json: unknown): Promise<Record<string, unknown>> {
     const path = `/session/${this.id}/${action}`;
-    const answer = await call(this.base, 'POST', path, { json, headers: clientHeader(this.clientId) });
+    // A closed session knows no client any more.
+    const headers = action === 'load' ? {} : clientHeader(this.clientId);
+    const answer = await call(this.base, 'POST', path, { json, headers });
     if (answer.status >= 300) throw new Error(`POST ${action}: ${answer.status} ${answer.text}`);
     return answer.json;
   }
@@ -272,4 +274,80 @@ suite(name, () => {
     expect(done).toMatchObject({ rewound: true, targetTurnIndex: target?.turnIndex });
     expect((await talk.stream.event('session_rewound')).data).toMatchObject({ promptId: target?.promptId });
   });
+
+  test('goes on with a turn that was interrupted', async () => {
+    const talk = await Conversation.start(base);
+    const path = join(world.server.workspace, 'interrupted.txt');
+    const call_ = JSON.stringify({ file_path: path, content: 'written' });
+    const promptId = await talk.prompt(`[[call:write_file:${call_}]]`);
+    await talk.answer('reject_once', await talk.question(0));
+    await talk.stream.settled(promptId);
+    const { recovery } = await talk.get('context');
+    expect(recovery).toMatchObject({ canContinue: true });
+    const decision = await talk.post('continue', {});
+    expect(decision).toMatchObject({ accepted: true, promptId: expect.any(String) });
+    const { type } = await talk.stream.settled(String(decision.promptId));
+    expect(type).toBe('turn_complete');
+  });
+
+  test('branches a conversation into a live session of its own', async () => {
+    const talk = await Conversation.start(base);
+    await talk.turn('[[say:before the fork]]');
+    const fork = await talk.post('branch', { name: 'a fork' });
+    expect(fork).toMatchObject({
+      attached: false,
+      displayName: expect.stringContaining('a fork'),
+      forkedFrom: { sessionId: talk.id },
+    });
+    expect(fork.sessionId).not.toBe(talk.id);
+    expect(JSON.stringify(fork.compactedReplay)).toContain('before the fork');
+    const branch = await reopened(base, fork);
+    expect(await branch.turn('[[say:after the fork]]')).toMatchObject({ stopReason: 'end_turn' });
+    expect(branch.textOf('agent_message_chunk')).toBe('after the fork');
+  });
+
+  test('is loaded after a close: the past is shown, and the conversation goes on', async () => {
+    const talk = await Conversation.start(base);
+    await talk.turn('[[think:hm]][[say:remember this]]');
+    await call(base, 'DELETE', `/session/${talk.id}`);
+    const loaded = await talk.post('load', {});
+    expect(loaded).toMatchObject({ sessionId: talk.id, attached: false });
+    expect(JSON.stringify(loaded.compactedReplay)).toContain('remember this');
+    const again = await reopened(base, loaded);
+    await again.turn('[[say:and on]]');
+    expect(again.textOf('agent_message_chunk')).toBe('and on');
+    const asked = JSON.stringify(world.model.requests.at(-1)?.messages);
+    expect(asked).toContain('remember this');
+  });
+
+  test('is loaded after a crash of the agent, with its model', async () => {
+    const talk = await Conversation.start(base);
+    await talk.turn('[[say:before the crash]]');
+    await talk.post('model', { modelId: 'other' });
+    const hanging = await talk.prompt('[[hang]]');
+    await eventually('the first chunk', () => talk.textOf('agent_message_chunk').endsWith('hanging'));
+    for (const { pid } of agents()) process.kill(pid, 'SIGKILL');
+    expect((await talk.stream.settled(hanging)).type).toBe('turn_error');
+    await talk.stream.event('session_died');
+    const loaded = await talk.post('load', {});
+    expect(JSON.stringify(loaded.compactedReplay)).toContain('before the crash');
+    expect(loaded.state).toMatchObject({ models: { currentModelId: REAL_MODELS.second } });
+    const again = await reopened(base, loaded);
+    expect(await again.turn('[[say:alive]]')).toMatchObject({ stopReason: 'end_turn' });
+    expect(world.model.requests.at(-1)?.model).toBe('other');
+    await again.post('model', { modelId: 'fake' });
+  });
+
+  /** The agent's processes: whatever runs in this world besides the daemon. */
+  function agents() {
+    return world.server.scratch.processes().filter(({ pid }) => pid !== world.server.pid);
+  }
 });
+
+/** A client that came by load or branch, from the cursor that the answer names. */
+async function reopened(base: string, answer: Record<string, unknown>): Promise<Conversation> {
+  const { sessionId, clientId, lastEventId, eventEpoch } = answer as Record<string, string>;
+  const headers = { 'last-event-id': String(lastEventId), 'x-qwen-event-epoch': String(eventEpoch) };
+  const stream = await openStream(base, String(sessionId), { headers });
+  return new Conversation(base, String(sessionId), String(clientId), stream);
+}

@@ -4,7 +4,7 @@
 //   [[say:<text>]]              a text
 //   [[think:<text>]]            reasoning before it
 //   [[call:<tool>:<json>]]      a call of that tool; what the tool answers is then repeated as `tool said: <answer>`
-//   [[hang]]                    one chunk `hanging`, then nothing until the client leaves
+//   [[hang]]                    as the last one: a chunk `hanging`, then nothing until the client leaves
 //
 // Without a directive the answer is the text `ok`.
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
@@ -82,8 +82,8 @@ function scriptFor({ messages, tools = [] }: ChatRequest): Script {
     return { deltas: pieces('content', `tool said: ${textOf(newest)}`), finish: 'stop' };
   const asked = textOf(messages.findLast(({ role }) => role === 'user'));
   const found = [...asked.matchAll(DIRECTIVE)];
-  if (found.some(([, name]) => name === 'hang'))
-    return { deltas: [{ content: 'hanging' }], finish: undefined };
+  // The last one: agents put what came before an interruption into the same message.
+  if (found.at(-1)?.[1] === 'hang') return { deltas: [{ content: 'hanging' }], finish: undefined };
   // A side question of the agent repeats the conversation but offers no tools.
   const calls = tools.length === 0 ? [] : found.filter(([, name]) => name === 'call');
   const texts = found.flatMap(([, name, text = '']) => {
