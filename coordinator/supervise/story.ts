@@ -33,6 +33,12 @@ export const ENDS: ReadonlySet<string> = new Set([
   'start_failed',
 ]);
 
+const AT_REST = {
+  stopped: 'is stopped',
+  backoff: 'died and is to be started again (backoff)',
+  failed: 'has failed',
+} as const;
+
 export function storyOf(facts: StoryFacts): Story {
   const events = [...facts.events].sort((a, b) => a.id - b.id);
   const drain = facts.drainWhy === null ? '' : ` It takes no new work until "undrain": ${facts.drainWhy}.`;
@@ -58,8 +64,8 @@ function summaryOf(
     case 'failed':
     case 'stopped':
       return end === undefined
-        ? `${subject} is ${state}: it was never started, as far as is remembered.`
-        : `${subject} is ${state}. ${ending(end, nowMs)}`;
+        ? `${subject} ${AT_REST[state]}: it was never started, as far as is remembered.`
+        : `${subject} ${AT_REST[state]}. ${ending(end, nowMs)}`;
   }
 }
 

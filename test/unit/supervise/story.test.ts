@@ -108,7 +108,7 @@ describe('the story of a workspace', () => {
       at(1, 'request_refused', null, refusal(499, 18, 2)),
     ];
     expect(told({ state: 'failed', events })).toEqual([
-      'The daemon of /projects/a is failed. Number 1 failed to start: the agent is missing (it ended with exit code 3), ' +
+      'The daemon of /projects/a has failed. Number 1 failed to start: the agent is missing (it ended with exit code 3), ' +
         '2026-11-20 15:19:40Z (20 s ago). Not started again until 2026-11-20 15:20:40Z (in 40 s), or a reset (death 6 within 1 min; 5 are retried).',
       'Daemon 1 (00000000000000aa-1)',
       '  2026-11-20 15:19:40Z (20 s ago)  failed to start: the agent is missing (it ended with exit code 3)',
