@@ -3,6 +3,7 @@
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { afterAll } from '@jest/globals';
 import SqliteConnection from 'better-sqlite3';
 import { openStore } from '../../coordinator/store/open.ts';
 import type { DaemonRow, EventRow, SeenEntry, Store } from '../../coordinator/store/store.ts';
@@ -11,7 +12,7 @@ import { createLog } from '../../daemon/contract/log.ts';
 
 // In memory where that is to be had: nobody here waits for a disk.
 const scratch = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'qf-'));
-process.once('exit', () => rmSync(scratch, { recursive: true, force: true }));
+afterAll(() => rmSync(scratch, { recursive: true, force: true }));
 let count = 0;
 
 const STILL = {
