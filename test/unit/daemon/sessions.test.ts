@@ -170,6 +170,20 @@ describe('a create', () => {
     expect(workspace.sessions.liveCount).toBe(1);
   });
 
+  test('with the id of a session that the agent is still closing waits for the end of that', async () => {
+    const workspace = new Workspace();
+    const { session } = await workspace.create({ sessionId: CHOSEN });
+    workspace.channel.answers.delete('qwen/control/session/close');
+    workspace.sessions.close(session, undefined);
+    const again = workspace.create({ sessionId: CHOSEN });
+    await settled();
+    const asked = () => workspace.channel.calls.filter(({ method }) => method === 'session/new').length;
+    expect(asked()).toBe(1);
+    workspace.channel.next('qwen/control/session/close').answer({ closed: true });
+    expect((await again).session.sessionId).toBe(CHOSEN);
+    expect(asked()).toBe(2);
+  });
+
   test.each([[null], [{}], [{ sessionId: '' }], [{ sessionId: 7 }], ['text']])(
     'whose answer has no session id is refused: %j',
     async (answer) => {
