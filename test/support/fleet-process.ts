@@ -196,7 +196,7 @@ export function startCoordinator(options: CoordinatorOptions = {}): Promise<Serv
 
 /** A coordinator that may refuse to start. */
 export function coordinatorProcess(options: CoordinatorOptions = {}): Server {
-  const scratch = options.scratch ?? new Scratch(options.workspaces ?? 2);
+  const scratch = options.scratch ?? newScratch('coordinator', options.workspaces ?? 2);
   const workspaces = scratch.workspaces.flatMap((path) => ['--workspace', path]);
   const where = ['--state-dir', scratch.stateDir, '--port', '0', ...workspaces];
   const args = [
@@ -217,7 +217,7 @@ export function startDaemon(options: ServerOptions = {}): Promise<Server> {
 
 /** A bare daemon that may refuse to start. */
 export function daemonProcess(options: ServerOptions = {}): Server {
-  const scratch = options.scratch ?? new Scratch(1);
+  const scratch = options.scratch ?? newScratch('daemon', 1);
   const where = ['--workspace', scratch.workspaces[0] as string, '--port', '0'];
   const args = [...where, '--agent', options.agent ?? stubAgent(), ...QUICK_DAEMON];
   return new Server('daemon', [...args, ...(options.flags ?? [])], scratch, options.env ?? {});
@@ -241,6 +241,12 @@ export async function endFleets(): Promise<void> {
     if (!wasKilled) problems.push(...left.map(({ pid, command }) => `left behind: ${pid} ${command}`));
   }
   if (problems.length > 0) throw new Error(problems.join('\n'));
+}
+
+/** A world for the binary. Where that is missing, none is made: nobody would remove it. */
+function newScratch(binary: string, workspaces: number): Scratch {
+  binaryPath(binary);
+  return new Scratch(workspaces);
 }
 
 /** @throws Error when it has not been built. */
