@@ -1,0 +1,156 @@
+// What a transcript request asks for: where its page begins, in which direction it goes, and the opaque cursor that goes on.
+import { type ApiError, fail } from '../contract/errors.ts';
+import { isRecord } from './records.ts';
+
+const DEFAULT_LIMIT = 100;
+const MAX_LIMIT = 500;
+const MAX_CURSOR_CHARS = 4096;
+const MAX_RECORD_ID_CHARS = 200;
+
+export type Direction = 'forward' | 'backward';
+
+/** Where a page begins. Positions are named by records, so that they survive what is appended meanwhile. */
+export type PageStart =
+  | { readonly kind: 'first' }
+  | { readonly kind: 'last' }
+  /** Behind (forward) or before (backward) the record, which is not part of the page. */
+  | { readonly kind: 'cursor'; readonly recordId: string; readonly direction: Direction }
+  | { readonly kind: 'before'; readonly recordId: string }
+  /** With the turn that the record begins. */
+  | { readonly kind: 'at'; readonly recordId: string };
+
+/** A checked request. What was given out as opaque text is still that: only who gave it out can read it. */
+export interface TranscriptQuery {
+  /** Records of a page, 1 to 500. */
+  readonly limit: number;
+  /** Alone when it is given. */
+  readonly cursor?: string;
+  readonly direction?: 'backward';
+  readonly beforeRecordId?: string;
+  /** Never without a snapshot. */
+  readonly atRecordId?: string;
+  readonly snapshot?: string;
+}
+
+const START_KEYS = ['direction', 'beforeRecordId', 'atRecordId'] as const;
+
+/** @throws ApiError 400 `invalid_transcript_limit`, `invalid_transcript_cursor`, `invalid_turn_anchor`. */
+export function parseTranscriptQuery(query: URLSearchParams): TranscriptQuery {
+  const limit = parseLimit(query.get('limit'));
+  const cursor = opaque(query, 'cursor');
+  if (cursor === undefined) return { limit, ...parseStart(query), ...parseSnapshot(query) };
+  for (const other of [...START_KEYS, 'snapshot'])
+    if (query.has(other)) throw invalidCursor(`\`cursor\` excludes \`${other}\``);
+  return { limit, cursor };
+}
+
+/** @throws ApiError 400 `invalid_transcript_cursor`. */
+export function parseSnapshot(query: URLSearchParams): { readonly snapshot?: string } {
+  const snapshot = opaque(query, 'snapshot');
+  return snapshot === undefined ? {} : { snapshot };
+}
+
+/** @throws ApiError 400 `invalid_transcript_limit`. */
+export function parseLimit(text: string | null): number {
+  if (text === null) return DEFAULT_LIMIT;
+  const limit = /^\d{1,4}$/.test(text) ? Number(text) : 0;
+  if (limit >= 1 && limit <= MAX_LIMIT) return limit;
+  throw fail('invalid_transcript_limit', `\`limit\` must be a whole number from 1 to ${MAX_LIMIT}`, {
+    maxLimit: MAX_LIMIT,
+  });
+}
+
+function parseStart(query: URLSearchParams): Pick<TranscriptQuery, (typeof START_KEYS)[number]> {
+  const given = START_KEYS.filter((key) => query.has(key));
+  const [key] = given;
+  if (key === undefined) return {};
+  if (given.length > 1) throw invalidCursor(`\`${given.join('` and `')}\` exclude each other`);
+  const value = query.get(key) ?? '';
+  if (key === 'direction') {
+    if (value !== 'backward') throw invalidCursor('`direction` must be "backward" when it is given');
+    return { direction: value };
+  }
+  if (key === 'beforeRecordId') {
+    if (!isRecordId(value)) throw invalidCursor('`beforeRecordId` must name a record');
+    return { beforeRecordId: value };
+  }
+  if (!query.has('snapshot')) throw invalidCursor('`atRecordId` needs the `snapshot` that it was read from');
+  if (!isRecordId(value)) throw invalidAnchor();
+  return { atRecordId: value };
+}
+
+function opaque(query: URLSearchParams, key: 'cursor' | 'snapshot'): string | undefined {
+  const text = query.get(key);
+  if (text === null) return undefined;
+  if (text === '' || text.length > MAX_CURSOR_CHARS)
+    throw invalidCursor(`\`${key}\` is none that was given out`);
+  return text;
+}
+
+function isRecordId(text: string): boolean {
+  return text.trim() !== '' && text.length <= MAX_RECORD_ID_CHARS;
+}
+
+/** The opaque text of a snapshot that ends with the record. */
+export function encodeSnapshot(lastRecordId: string): string {
+  return encode({ s: lastRecordId });
+}
+
+/** @throws ApiError 400 `invalid_transcript_cursor`. */
+export function decodeSnapshot(text: string): string {
+  const { s } = decode(text);
+  if (typeof s === 'string') return s;
+  throw invalidCursor('`snapshot` is none that was given out');
+}
+
+/** The opaque text of the place next to the record, within the snapshot. */
+export function encodeCursor(recordId: string, direction: Direction, snapshot: string): string {
+  return encode({ r: recordId, d: direction === 'forward' ? 'f' : 'b', s: snapshot });
+}
+
+/** Where our own page begins and its snapshot ends. @throws ApiError 400 `invalid_transcript_cursor`. */
+export function startOf(query: TranscriptQuery): {
+  readonly start: PageStart;
+  /** Last record of the snapshot; undefined shows what there is now. */
+  readonly last: string | undefined;
+} {
+  const { cursor, direction, beforeRecordId, atRecordId, snapshot } = query;
+  if (cursor !== undefined) return decodeCursor(cursor);
+  const last = snapshot === undefined ? undefined : decodeSnapshot(snapshot);
+  if (direction !== undefined) return { start: { kind: 'last' }, last };
+  if (beforeRecordId !== undefined) return { start: { kind: 'before', recordId: beforeRecordId }, last };
+  if (atRecordId !== undefined) return { start: { kind: 'at', recordId: atRecordId }, last };
+  return { start: { kind: 'first' }, last };
+}
+
+function decodeCursor(text: string): ReturnType<typeof startOf> {
+  const { r, d, s } = decode(text);
+  if (typeof r !== 'string' || typeof s !== 'string' || (d !== 'f' && d !== 'b'))
+    throw invalidCursor('The cursor is none that was given out');
+  return {
+    start: { kind: 'cursor', recordId: r, direction: d === 'f' ? 'forward' : 'backward' },
+    last: s,
+  };
+}
+
+function encode(value: object): string {
+  return Buffer.from(JSON.stringify(value)).toString('base64url');
+}
+
+function decode(text: string): Readonly<Record<string, unknown>> {
+  try {
+    const value: unknown = JSON.parse(Buffer.from(text, 'base64url').toString('utf8'));
+    if (isRecord(value)) return value;
+  } catch {
+    // Not one of ours: refused below like any other bad one.
+  }
+  throw invalidCursor('The cursor or snapshot is none that was given out');
+}
+
+export function invalidCursor(message: string): ApiError {
+  return fail('invalid_transcript_cursor', message);
+}
+
+export function invalidAnchor(): ApiError {
+  return fail('invalid_turn_anchor', '`atRecordId` must name a turn of the snapshot');
+}

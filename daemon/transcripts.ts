@@ -1,0 +1,216 @@
+// Where a session's transcript comes from: our recording where there is one, else the agent. An agent that has a turn index
+// pages its transcripts itself; of any other its whole transcript is read, and paged as ours are.
+import { AgentCallError, type AgentChannel, type AgentHost, type Params } from './agent/agent.ts';
+import { callIfKnown } from './agent/extensions.ts';
+import type { Clock } from './contract/clock.ts';
+import { type ErrorCode, fail } from './contract/errors.ts';
+import type { Limits } from './contract/limits.ts';
+import { asRecord, isRecord, type JsonRecord } from './domain/records.ts';
+import { pageOf, type TranscriptView, viewOf } from './domain/transcript-page.ts';
+import type { TranscriptQuery } from './domain/transcript-page-query.ts';
+import { type TurnIndexQuery, turnIndexOf } from './domain/turn-index.ts';
+import { readAgentTranscript, TRANSCRIPT_METHOD } from './history/agent-history.ts';
+import type { Pasts } from './history/pasts.ts';
+import type { Sessions } from './sessions.ts';
+import { channelFailure } from './spawn.ts';
+
+const TURN_INDEX_METHOD = 'qwen/status/session/turn_index';
+
+/** Records of one transcript that are held at once; what an agent tells beyond is not shown. */
+const MAX_RECORDS = 500_000;
+
+export interface TranscriptsOptions {
+  readonly workspace: string;
+  readonly sessions: Sessions;
+  readonly pasts: Pasts;
+  readonly agent: () => AgentHost;
+  readonly clock: Clock;
+  readonly limits: Limits;
+}
+
+export interface WholeTranscript {
+  readonly view: TranscriptView;
+  readonly displayName: string | undefined;
+  readonly workspaceCwd: string;
+}
+
+/** What an agent calls the refusals of its transcripts, which are ours too. */
+const REFUSALS: ReadonlySet<string> = new Set<ErrorCode>([
+  'invalid_transcript_cursor',
+  'invalid_turn_anchor',
+  'session_not_found',
+  'transcript_snapshot_unavailable',
+  'transcript_too_large',
+  'transcript_page_too_large',
+]);
+
+export class Transcripts {
+  readonly #o: TranscriptsOptions;
+  readonly #navigating = new WeakMap<AgentChannel, Promise<boolean>>();
+
+  constructor(options: TranscriptsOptions) {
+    this.#o = options;
+  }
+
+  /** @throws ApiError 404 unknown or nothing persisted, 409 `session_archived`, and as `pageOf`. */
+  async page(sessionId: string, query: TranscriptQuery): Promise<JsonRecord> {
+    const channel = await this.#navigatorOf(sessionId);
+    if (channel === undefined) return { ...pageOf((await this.whole(sessionId)).view, query) };
+    const answer = await this.#ask(channel, TRANSCRIPT_METHOD, { sessionId, ...query });
+    return relayedPage(sessionId, answer);
+  }
+
+  /** @throws as `page` */
+  async turnIndex(sessionId: string, query: TurnIndexQuery): Promise<JsonRecord> {
+    const channel = await this.#navigatorOf(sessionId);
+    if (channel === undefined) return { ...turnIndexOf((await this.whole(sessionId)).view, query) };
+    return { ...(await this.#ask(channel, TURN_INDEX_METHOD, { sessionId, ...query })), v: 1, sessionId };
+  }
+
+  /** Everything that is kept of the session. @throws ApiError 404, 409 `session_archived`. */
+  async whole(sessionId: string): Promise<WholeTranscript> {
+    const { sessions, workspace } = this.#o;
+    const named = sessions.find(sessionId)?.feedSession(false).displayName;
+    const channel = await this.#keeperOf(sessionId);
+    if (channel === undefined) {
+      const transcript = await this.#o.pasts.history.read(sessionId);
+      if (transcript === undefined) throw notFound(sessionId);
+      const { session, records, isPartial, droppedEvents } = transcript;
+      const view = shown(viewOf(sessionId, records, isPartial || droppedEvents > 0));
+      return { view, displayName: named ?? session.displayName, workspaceCwd: workspace };
+    }
+    const transcript = await this.#readFromAgent(channel, sessionId);
+    if (transcript === undefined) throw notFound(sessionId);
+    const view = shown(viewOf(sessionId, transcript.records, transcript.isPartial));
+    return { view, displayName: named, workspaceCwd: workspace };
+  }
+
+  /** The agent that keeps the transcript; undefined where we do. @throws ApiError 404, 409, 503 */
+  async #keeperOf(sessionId: string): Promise<AgentChannel | undefined> {
+    const { sessions, pasts } = this.#o;
+    const stored = pasts.history.find(sessionId);
+    if (stored?.isArchived === true)
+      throw fail('session_archived', 'The session is archived: unarchive it first', { sessionId });
+    const live = sessions.find(sessionId);
+    if (live !== undefined) return live.past.isRecorded ? undefined : live.channel;
+    if (stored !== undefined) return undefined;
+    const channel = await this.#runningAgent(sessionId);
+    if (!(await pasts.isKeptByAgent(channel, sessionId))) throw notFound(sessionId);
+    return channel;
+  }
+
+  /** The keeper, where it pages by itself. */
+  async #navigatorOf(sessionId: string): Promise<AgentChannel | undefined> {
+    const channel = await this.#keeperOf(sessionId);
+    return channel !== undefined && (await this.#navigates(channel, sessionId)) ? channel : undefined;
+  }
+
+  #navigates(channel: AgentChannel, sessionId: string): Promise<boolean> {
+    let probe = this.#navigating.get(channel);
+    if (probe === undefined) {
+      probe = this.#probe(channel, sessionId);
+      this.#navigating.set(channel, probe);
+      // An agent that was too slow to say is asked again.
+      probe.catch(() => this.#navigating.delete(channel));
+    }
+    return probe;
+  }
+
+  async #probe(channel: AgentChannel, sessionId: string): Promise<boolean> {
+    try {
+      const timeoutMs = this.#o.limits.initializeTimeoutMs;
+      const answer = await callIfKnown(channel, TURN_INDEX_METHOD, { sessionId, limit: 1 }, timeoutMs);
+      return answer !== undefined;
+    } catch (error) {
+      // Any other refusal is about this session: the method is there.
+      if (error instanceof AgentCallError) return true;
+      throw channelFailure(error, TURN_INDEX_METHOD);
+    }
+  }
+
+  /** Starts the agent where it may know what we do not: only where nothing of this workspace is recorded. */
+  async #runningAgent(sessionId: string): Promise<AgentChannel> {
+    const agent = this.#o.agent();
+    const running = agent.current();
+    if (running !== undefined) return running;
+    if (this.#o.pasts.history.list().length > 0) throw notFound(sessionId);
+    try {
+      const channel = await agent.channel();
+      this.#retireUnused(channel);
+      return channel;
+    } catch (error) {
+      throw channelFailure(error, 'channel.initialize');
+    }
+  }
+
+  /** A child that was started for a read alone goes when nobody came for it. */
+  #retireUnused(channel: AgentChannel): void {
+    const { sessions, clock, limits } = this.#o;
+    clock.after(Math.max(limits.channelIdleTimeoutMs, limits.agentAnswerTimeoutMs), () => {
+      if (sessions.liveCount === 0 && !sessions.isOpeningOne) void this.#o.agent().retire(channel);
+    });
+  }
+
+  async #readFromAgent(channel: AgentChannel, sessionId: string) {
+    const options = { timeoutMs: this.#o.limits.initializeTimeoutMs, maxRecords: MAX_RECORDS };
+    try {
+      return await readAgentTranscript(channel, sessionId, options);
+    } catch (error) {
+      throw channelFailure(error, TRANSCRIPT_METHOD);
+    }
+  }
+
+  async #ask(channel: AgentChannel, method: string, params: Params): Promise<JsonRecord> {
+    try {
+      return asRecord(await callIfKnown(channel, method, params, this.#o.limits.initializeTimeoutMs));
+    } catch (error) {
+      throw refusalOf(error) ?? channelFailure(error, method);
+    }
+  }
+}
+
+/** @throws ApiError 404: nothing has been said in the session yet. */
+function shown(view: TranscriptView): TranscriptView {
+  if (view.records.length === 0) throw notFound(view.sessionId);
+  return view;
+}
+
+function notFound(sessionId: string) {
+  return fail('session_not_found', 'No transcript of such a session', { sessionId });
+}
+
+function refusalOf(error: unknown) {
+  if (!(error instanceof AgentCallError)) return undefined;
+  const { errorKind, sessionId, pageBytes, snapshotSize, maxBytes } = asRecord(error.data);
+  if (typeof errorKind !== 'string' || !REFUSALS.has(errorKind)) return undefined;
+  const context = Object.entries({ sessionId, pageBytes, snapshotSize, maxBytes });
+  return fail(
+    errorKind as ErrorCode,
+    error.message,
+    Object.fromEntries(context.filter(([, value]) => value !== undefined)),
+  );
+}
+
+const RELAYED = [
+  'nextCursor',
+  'startTime',
+  'lastUpdated',
+  'partial',
+  'replayError',
+  'targetRecordId',
+  'hasOlder',
+];
+
+/** The agent's page; ids of its events mean nothing on our buses. */
+function relayedPage(sessionId: string, answer: JsonRecord): JsonRecord {
+  const events = Array.isArray(answer.events) ? answer.events.filter(isRecord) : [];
+  return {
+    v: 1,
+    sessionId,
+    events: events.map(({ id: _, ...event }) => event),
+    hasMore: answer.hasMore === true || typeof answer.nextCursor === 'string',
+    ...Object.fromEntries(
+      RELAYED.filter((key) => answer[key] !== undefined).map((key) => [key, answer[key]]),
+    ),
+  };
+}
