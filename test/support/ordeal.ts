@@ -1,0 +1,305 @@
+// A fleet under faults: one coordinator after the other in one world, witnesses as clients, faults by name, and the
+// invariants that hold whatever was done to it.
+import { readdirSync, readFileSync, unlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import { eventually } from './eventually.ts';
+import { coordinatorProcess, type Server, stubAgent } from './fleet-process.ts';
+import { type FoundProcess, Scratch } from './scratch.ts';
+import { rowsOf } from './state-database.ts';
+import { call } from './wire-client.ts';
+import { type AcknowledgedPrompt, Witness } from './witness.ts';
+
+/** Everything quick, so that a fault is over in seconds; nothing is switched off. */
+const QUICK = [
+  ...['--restart-intensity', '10000', '--restart-first-backoff-ms', '50', '--restart-max-backoff-ms', '200'],
+  ...['--start-timeout-ms', '4000', '--reconcile-period-ms', '200', '--feed-beat-ms', '200'],
+  ...['--liveness-period-ms', '200', '--probe-timeout-ms', '700', '--stop-grace-ms', '3000'],
+];
+
+/** Longest time until the fleet serves again after any fault. */
+const RECOVERY_MS = 25_000;
+
+export const FAULTS = [
+  'kill the coordinator',
+  'kill a daemon',
+  'kill an agent',
+  'freeze a daemon',
+  'remove a socket file',
+  'kill the coordinator and a daemon',
+  'stop and start the coordinator',
+] as const;
+export type Fault = (typeof FAULTS)[number];
+
+export interface OrdealOptions {
+  readonly workspaces?: number;
+  readonly switches?: readonly string[];
+  readonly flags?: readonly string[];
+  readonly random: () => number;
+}
+
+export interface Totals {
+  readonly sessions: number;
+  readonly acknowledged: number;
+  readonly completed: number;
+  readonly reported: number;
+  /** Settled in the store, though the stream that would have told it was lost with its daemon. */
+  readonly storedOnly: number;
+  readonly lost: number;
+}
+
+export class Ordeal {
+  readonly scratch: Scratch;
+  readonly random: () => number;
+  readonly witnesses: Witness[] = [];
+  readonly violations: string[] = [];
+  readonly #options: OrdealOptions;
+  #server: Server | undefined;
+
+  constructor(options: OrdealOptions) {
+    this.#options = options;
+    this.random = options.random;
+    this.scratch = new Scratch(options.workspaces ?? 1);
+  }
+
+  get baseUrl(): string | undefined {
+    return this.#server?.exit === undefined ? this.#server?.baseUrl || undefined : undefined;
+  }
+
+  get server(): Server {
+    if (this.#server === undefined) throw new Error('no coordinator was started');
+    return this.#server;
+  }
+
+  /** The next coordinator, in the same world. */
+  async start(): Promise<Server> {
+    const next = coordinatorProcess({
+      scratch: this.scratch,
+      agent: stubAgent('--load', ...(this.#options.switches ?? [])),
+      flags: [...QUICK, ...(this.#options.flags ?? [])],
+    });
+    this.#server = next;
+    return next.up();
+  }
+
+  witness(workspace = 0): Witness {
+    const path = this.scratch.workspaces[workspace] ?? '';
+    const witness = new Witness(`client ${this.witnesses.length + 1}`, this, path);
+    this.witnesses.push(witness);
+    return witness;
+  }
+
+  pick<T>(from: readonly T[]): T {
+    return from[Math.floor(this.random() * from.length)] as T;
+  }
+
+  /** Processes by what they are; only living ones. */
+  daemons(): FoundProcess[] {
+    return this.scratch
+      .processes()
+      .filter(({ command }) => command.includes('/daemon/main.js --incarnation'));
+  }
+
+  agents(): FoundProcess[] {
+    return this.scratch.processes().filter(({ command }) => /^\S+ \S+stub-agent\.mjs/.test(command));
+  }
+
+  /** Does it, and brings a coordinator back where there is none. @returns when it was done, on performance.now's scale. */
+  async fault(fault: Fault): Promise<number> {
+    const atMs = performance.now();
+    switch (fault) {
+      case 'kill the coordinator':
+        await this.killCoordinator();
+        break;
+      case 'kill a daemon':
+        this.signalOne(this.daemons(), 'SIGKILL');
+        break;
+      case 'kill an agent':
+        this.signalOne(this.agents(), 'SIGKILL');
+        break;
+      case 'freeze a daemon':
+        this.signalOne(this.daemons(), 'SIGSTOP');
+        break;
+      case 'remove a socket file':
+        this.#removeSocket();
+        break;
+      case 'kill the coordinator and a daemon':
+        this.signalOne(this.daemons(), 'SIGKILL');
+        await this.killCoordinator();
+        break;
+      case 'stop and start the coordinator':
+        await this.server.stop();
+        await this.start();
+        break;
+    }
+    return atMs;
+  }
+
+  async killCoordinator(): Promise<void> {
+    await this.server.kill();
+    await this.start();
+  }
+
+  /** Signals one of them by its pid. */
+  signalOne(found: readonly FoundProcess[], signal: NodeJS.Signals): boolean {
+    if (found.length === 0) return false;
+    try {
+      process.kill(this.pick(found).pid, signal);
+      return true;
+    } catch {
+      // It went between the look and the signal.
+      return false;
+    }
+  }
+
+  /**
+   * Waits until every witness has completed a turn that it asked for after `atMs`, and until nothing of the dead is left.
+   * @returns the milliseconds until the last one was served; what did not come true is a violation.
+   */
+  async recovered(what: string, atMs: number): Promise<number> {
+    const ends = await Promise.all(
+      this.witnesses.map((witness) =>
+        eventually(
+          `${witness.name} to be served after: ${what}`,
+          () => witness.hasCompletedSince(atMs)?.endedAtMs,
+          RECOVERY_MS,
+        ).catch(async (error: Error) => {
+          this.violations.push(`${error.message}; ${await this.#stateOf(witness)}`);
+          return atMs;
+        }),
+      ),
+    );
+    await this.checkProcesses(what);
+    return Math.max(...ends) - atMs;
+  }
+
+  /** One daemon a workspace, and no process of an incarnation that is gone. */
+  async checkProcesses(what: string): Promise<void> {
+    await eventually(
+      `one daemon a workspace and no orphan after: ${what}`,
+      () => this.#misfits().length === 0,
+    ).catch(() => this.violations.push(`after ${what}: ${this.#misfits().join('; ')}`));
+  }
+
+  /** Two living daemons of one workspace at this moment: never right, whatever goes on. */
+  twins(): string[] {
+    const byWorkspace = new Map<string, string[]>();
+    for (const { pid } of this.daemons()) {
+      const incarnation = incarnationOf(pid);
+      const row = rowsOf(
+        this.scratch.stateDir,
+        'SELECT workspace_id FROM daemons WHERE incarnation = ?',
+        incarnation,
+      )[0];
+      const id = String(row?.workspace_id);
+      byWorkspace.set(id, [...(byWorkspace.get(id) ?? []), `${pid} (${incarnation})`]);
+    }
+    return [...byWorkspace]
+      .filter(([, pids]) => pids.length > 1)
+      .map(([id, pids]) => `${id}: ${pids.join(', ')}`);
+  }
+
+  /** Ends the witnesses, then judges every session and prompt that was ever acknowledged. */
+  async judge(): Promise<Totals> {
+    await Promise.all(this.witnesses.map((witness) => witness.stop()));
+    for (const witness of this.witnesses) this.violations.push(...witness.violations);
+    await this.#everyPromptSettles();
+    const prompts = this.witnesses.flatMap((witness) => witness.prompts);
+    const fates = prompts.map((prompt) => this.#fateOf(prompt));
+    const count = (fate: string) => fates.filter((each) => each === fate).length;
+    await this.#judgeSessions();
+    return {
+      sessions: this.witnesses.flatMap(({ sessions }) => sessions).length,
+      acknowledged: prompts.length,
+      completed: count('completed'),
+      reported: count('reported'),
+      storedOnly: count('stored'),
+      lost: count('lost'),
+    };
+  }
+
+  /** Ends the coordinator in order and proves that nothing is left. */
+  async end(): Promise<void> {
+    const { code } = await this.server.stop();
+    if (code !== 0) this.violations.push(`the orderly end had exit code ${code}`);
+    await eventually('an empty world', () => this.scratch.processes().length === 0, 5000).catch(() =>
+      this.violations.push(
+        ...this.scratch.processes().map(({ pid, command }) => `left behind: ${pid} ${command}`),
+      ),
+    );
+  }
+
+  async #everyPromptSettles(): Promise<void> {
+    const open = () =>
+      rowsOf(this.scratch.stateDir, 'SELECT prompt_id FROM prompts WHERE settled_at_ms IS NULL');
+    await eventually('the end of every prompt', () => open().length === 0, RECOVERY_MS).catch(() =>
+      this.violations.push(...open().map(({ prompt_id }) => `prompt ${prompt_id} never ended`)),
+    );
+  }
+
+  #fateOf({ promptId, sessionId, ends }: AcknowledgedPrompt): 'completed' | 'reported' | 'stored' | 'lost' {
+    if (ends[0] === 'turn_complete') return 'completed';
+    if (ends.length > 0) return 'reported';
+    const row = rowsOf(
+      this.scratch.stateDir,
+      'SELECT state, outcome FROM prompts WHERE prompt_id = ?',
+      promptId,
+    )[0];
+    if (row?.state === 'completed' || row?.state === 'failed') return 'stored';
+    this.violations.push(
+      `prompt ${promptId} of ${sessionId} was acknowledged and is ${row?.state ?? 'unknown'}`,
+    );
+    return 'lost';
+  }
+
+  async #judgeSessions(): Promise<void> {
+    for (const sessionId of this.witnesses.flatMap(({ sessions }) => sessions)) {
+      const row = rowsOf(
+        this.scratch.stateDir,
+        'SELECT state, end_reason FROM sessions WHERE session_id = ?',
+        sessionId,
+      )[0];
+      const isExplained = row?.state === 'closed' && row.end_reason !== null;
+      const { status, text } = await call(this.server.baseUrl, 'GET', `/session/${sessionId}/status`);
+      if (status !== 200 && !isExplained)
+        this.violations.push(`session ${sessionId} (${row?.state ?? 'unknown'}) answers ${status} ${text}`);
+    }
+  }
+
+  #misfits(): string[] {
+    const living = new Set(this.daemons().map(({ pid }) => incarnationOf(pid)));
+    const strays = this.scratch
+      .processes()
+      .map(({ pid, command }) => ({ pid, command, incarnation: incarnationOf(pid) }))
+      .filter(({ incarnation }) => incarnation !== '' && !living.has(incarnation));
+    return [...this.twins(), ...strays.map(({ pid, command }) => `orphan ${pid} ${command}`)];
+  }
+
+  #removeSocket(): void {
+    const below = readdirSync(join(this.scratch.dir, 'run'), { recursive: true }) as string[];
+    const sockets = below.filter((name) => /[0-9a-f]{16}-\d+\.sock$/.test(name));
+    if (sockets.length > 0) unlinkSync(join(this.scratch.dir, 'run', this.pick(sockets)));
+  }
+
+  async #stateOf(witness: Witness): Promise<string> {
+    const { sessionId } = witness;
+    const rows = rowsOf(
+      this.scratch.stateDir,
+      'SELECT state, end_reason FROM sessions WHERE session_id = ?',
+      sessionId ?? '',
+    );
+    const events = rowsOf(this.scratch.stateDir, 'SELECT kind, detail FROM events ORDER BY id DESC LIMIT 8');
+    const fleet = await this.server.diagnostics().catch((error: Error) => error.message);
+    return JSON.stringify({ sessionId, rows, last: witness.prompts.at(-1), fleet, events });
+  }
+}
+
+function incarnationOf(pid: number): string {
+  try {
+    const environ = readFileSync(`/proc/${pid}/environ`, 'utf8');
+    const mark = /(?:^|\0)QWEN_COORDINATOR_INCARNATION=([^\0]*)/.exec(environ)?.[1];
+    return mark ?? /--incarnation\0([^\0]+)/.exec(readFileSync(`/proc/${pid}/cmdline`, 'utf8'))?.[1] ?? '';
+  } catch {
+    // It went meanwhile.
+    return '';
+  }
+}
