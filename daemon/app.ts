@@ -6,6 +6,7 @@ import { createAgentHost } from './agent/host.ts';
 import { preloadLink } from './agent/link.ts';
 import { type AgentProfile, resolveAgent } from './agent/profiles.ts';
 import { SessionSink } from './agent-sink.ts';
+import { Catalogue } from './catalogue.ts';
 import type { DaemonConfig } from './config.ts';
 import { ApiDocument } from './contract/api-document.ts';
 import { workspaceIdOf } from './contract/canonical-path.ts';
@@ -25,6 +26,7 @@ import { createDaemonServer } from './http/server.ts';
 import type { PermissionSettings } from './permissions.ts';
 import { Restores } from './restores.ts';
 import { Sessions } from './sessions.ts';
+import { Transcripts } from './transcripts.ts';
 import { lockWorkspace, type WorkspaceLock } from './workspace-lock.ts';
 
 export interface DaemonFiles {
@@ -233,6 +235,7 @@ export class Daemon {
       sessions: this.#sessions,
       pasts: this.#pasts,
       restores: this.#restores,
+      ...this.#pastServices(),
       permissionSettings,
       features: this.#conditionalFeatures(),
       feed: this.#feed,
@@ -248,6 +251,15 @@ export class Daemon {
         startTime: this.startTime,
         isEnding: () => this.#stopping !== undefined,
       },
+    };
+  }
+
+  #pastServices(): Pick<RouteContext, 'transcripts' | 'catalogue'> {
+    const { workspace, limits } = this.#config;
+    const [sessions, pasts, clock] = [this.#sessions, this.#pasts, this.#clock];
+    return {
+      transcripts: new Transcripts({ workspace, sessions, pasts, agent: () => this.#agent, clock, limits }),
+      catalogue: new Catalogue({ sessions, history: pasts.history, clock }),
     };
   }
 

@@ -8,6 +8,8 @@ const MAX_SIZE = 100;
 
 export interface ListedSession {
   readonly createdAtMs: number;
+  /** Whether there is only the live session, and nothing on disk. */
+  readonly isUnpersisted?: boolean;
   readonly summary: Readonly<Record<string, unknown>>;
 }
 
@@ -16,28 +18,51 @@ export interface SessionPage {
   readonly nextCursor?: string;
 }
 
+/**
+ * `appended`: persisted sessions fill the pages, and the first page also has every session of which nothing is on disk, beyond
+ * its size; where nothing at all is on disk, those are paged. `merged`: all are paged alike.
+ */
+export type Listing = 'appended' | 'merged';
+
 interface Position {
   readonly createdAtMs: number;
   readonly sessionId: string;
 }
 
+interface Cursor extends Position {
+  /** A listing that began as merged goes on so, whatever has come to disk meanwhile. */
+  readonly listing: Listing;
+}
+
 /** @throws ApiError 400 for a bad cursor, archive state, view or filter; a bad size falls back to the default. */
-export function listPage(all: readonly ListedSession[], query: URLSearchParams): SessionPage {
+export function listPage(
+  all: readonly ListedSession[],
+  query: URLSearchParams,
+  asked: Listing = 'appended',
+): SessionPage {
   const after = parseCursor(query.get('cursor'));
   const isArchivedWanted = parseArchiveState(query.get('archiveState'));
   checkView(query);
-  const filter = parseFilter(query);
-  if (isArchivedWanted) return { sessions: [] };
+  const filter: Readonly<Record<string, unknown>> = parseFilter(query);
   const wanted = all
+    .filter(({ summary }) => (summary.isArchived === true) === isArchivedWanted)
     .filter(({ summary }) => Object.entries(filter).every(([key, value]) => summary[key] === value))
     .map((item) => ({ ...item, position: positionOf(item) }))
-    .filter(({ position }) => after === undefined || comparePositions(position, after) > 0)
     .sort((a, b) => comparePositions(a.position, b.position));
-  const page = wanted.slice(0, parseSize(query.get('size')));
+  const hasPersisted = wanted.some(({ isUnpersisted }) => isUnpersisted !== true);
+  const listing = after?.listing ?? (hasPersisted ? asked : 'merged');
+  const paged = wanted
+    .filter(({ isUnpersisted }) => listing === 'merged' || isUnpersisted !== true)
+    .filter(({ position }) => after === undefined || comparePositions(position, after) > 0);
+  const page = paged.slice(0, parseSize(query.get('size')));
+  const isFirst = after === undefined;
+  const appended = wanted.filter(({ isUnpersisted }) => isFirst && listing === 'appended' && isUnpersisted);
   const last = page.at(-1);
   return {
-    sessions: page.map(({ summary }) => summary),
-    ...(last !== undefined && wanted.length > page.length ? { nextCursor: encodeCursor(last.position) } : {}),
+    sessions: [...page, ...appended].map(({ summary }) => summary),
+    ...(last !== undefined && paged.length > page.length
+      ? { nextCursor: encodeCursor({ ...last.position, listing }) }
+      : {}),
   };
 }
 
@@ -56,15 +81,18 @@ function parseSize(text: string | null): number {
   return Math.min(MAX_SIZE, Math.max(1, size));
 }
 
-function encodeCursor(position: Position): string {
-  return Buffer.from(JSON.stringify([position.createdAtMs, position.sessionId])).toString('base64url');
+function encodeCursor({ createdAtMs, sessionId, listing }: Cursor): string {
+  const merged = listing === 'merged' ? [1] : [];
+  return Buffer.from(JSON.stringify([createdAtMs, sessionId, ...merged])).toString('base64url');
 }
 
-function parseCursor(text: string | null): Position | undefined {
+function parseCursor(text: string | null): Cursor | undefined {
   if (text === null || text === '') return undefined;
   try {
-    const [createdAtMs, sessionId] = JSON.parse(Buffer.from(text, 'base64url').toString('utf8')) as unknown[];
-    if (typeof createdAtMs === 'number' && typeof sessionId === 'string') return { createdAtMs, sessionId };
+    const parts = JSON.parse(Buffer.from(text, 'base64url').toString('utf8')) as unknown[];
+    const [createdAtMs, sessionId, merged] = parts;
+    if (typeof createdAtMs === 'number' && typeof sessionId === 'string')
+      return { createdAtMs, sessionId, listing: merged === 1 ? 'merged' : 'appended' };
   } catch {
     // Not one of our cursors: refused below like any other bad one.
   }

@@ -1,5 +1,6 @@
 // The route table of the daemon, whole.
 import type { ServerResponse } from 'node:http';
+import type { Catalogue } from '../catalogue.ts';
 import { API_DOCUMENT_PATH, type ApiDocument } from '../contract/api-document.ts';
 import type { Clock } from '../contract/clock.ts';
 import { FEED_PATH, IDENTITY_PATH, RESTORE_PATH } from '../contract/feed.ts';
@@ -10,6 +11,7 @@ import type { Pasts } from '../history/pasts.ts';
 import type { PermissionSettings } from '../permissions.ts';
 import type { Restores } from '../restores.ts';
 import type { Sessions } from '../sessions.ts';
+import type { Transcripts } from '../transcripts.ts';
 import {
   configOption,
   contextUsage,
@@ -23,20 +25,25 @@ import {
   statusRead,
   supportedCommands,
 } from './routes/agent-calls.ts';
+import {
+  archive,
+  byPath,
+  catalogs,
+  list,
+  liveState,
+  patchAnyMetadata,
+  removeSessions,
+  search,
+  sessionInfo,
+  unarchive,
+} from './routes/catalogue.ts';
 import { feed, identity, restoreForCoordinator } from './routes/control.ts';
 import { events } from './routes/events.ts';
+import { exportSession, transcript, turnIndex, within } from './routes/history.ts';
 import { capabilities, health } from './routes/meta.ts';
 import { openapi } from './routes/openapi.ts';
 import { branchSession, loadSession, resumeSession } from './routes/restore.ts';
-import {
-  closeSession,
-  createSession,
-  detach,
-  heartbeat,
-  listByPath,
-  listBySelector,
-  status,
-} from './routes/sessions.ts';
+import { closeSession, createSession, detach, heartbeat, status } from './routes/sessions.ts';
 import { changeApprovalMode, patchMetadata, switchModel } from './routes/settings.ts';
 import {
   cancel,
@@ -60,6 +67,8 @@ export interface RouteContext {
   readonly sessions: Sessions;
   readonly pasts: Pasts;
   readonly restores: Restores;
+  readonly transcripts: Transcripts;
+  readonly catalogue: Catalogue;
   readonly permissionSettings: PermissionSettings;
   /** Capability tags that depend on the configuration. */
   readonly features: readonly string[];
@@ -90,8 +99,8 @@ export function clientRoutes(context: RouteContext): readonly Route[] {
     { method: 'post', path: '/session/:id/load', handler: loadSession(context) },
     { method: 'post', path: '/session/:id/resume', handler: resumeSession(context) },
     { method: 'post', path: '/session/:id/branch', handler: branchSession(context) },
-    { method: 'get', path: '/workspace/:id/sessions', handler: listByPath(context) },
-    { method: 'get', path: '/workspaces/:workspace/sessions', handler: listBySelector(context) },
+    ...historyRoutes(context),
+    ...catalogueRoutes(context),
     { method: 'get', path: '/session/:id/status', handler: status(context) },
     { method: 'get', path: '/session/:id/events', handler: events(context) },
     { method: 'post', path: '/session/:id/prompt', handler: submitPrompt(context) },
@@ -108,6 +117,56 @@ export function clientRoutes(context: RouteContext): readonly Route[] {
     { method: 'post', path: '/session/:id/heartbeat', handler: heartbeat(context) },
     { method: 'post', path: '/session/:id/detach', handler: detach(context) },
     { method: 'delete', path: '/session/:id', handler: closeSession(context) },
+  ];
+}
+
+/** The past of one session, by its id alone and within its workspace. */
+function historyRoutes(context: RouteContext): readonly Route[] {
+  const reads = [
+    ['transcript', transcript(context)],
+    ['turn-index', turnIndex(context)],
+    ['export', exportSession(context)],
+  ] as const;
+  return reads.flatMap(([name, handler]) => [
+    { method: 'get', path: `/session/:id/${name}`, handler } as const,
+    {
+      method: 'get',
+      path: `/workspaces/:workspace/session/:id/${name}`,
+      handler: within(context, handler),
+    } as const,
+  ]);
+}
+
+/** The sessions of the workspace as a collection. */
+function catalogueRoutes(context: RouteContext): readonly Route[] {
+  const reads = [
+    ['sessions', list(context)],
+    ['sessions/search', search(context)],
+    ['session-info', sessionInfo(context)],
+  ] as const;
+  const changes = [
+    ['archive', archive(context)],
+    ['unarchive', unarchive(context)],
+    ['delete', removeSessions(context)],
+  ] as const;
+  const ours = '/workspaces/:workspace';
+  return [
+    ...reads.flatMap(([path, handler]) => [
+      { method: 'get', path: `/workspace/:id/${path}`, handler: byPath(context, handler) } as const,
+      { method: 'get', path: `${ours}/${path}`, handler: within(context, handler) } as const,
+    ]),
+    { method: 'get', path: `${ours}/sessions/live-state`, handler: within(context, liveState(context)) },
+    ...changes.flatMap(([name, handler]) => [
+      { method: 'post', path: `/sessions/${name}`, handler } as const,
+      { method: 'post', path: `${ours}/sessions/${name}`, handler: within(context, handler) } as const,
+    ]),
+    { method: 'post', path: '/sessions/catalog', handler: catalogs(context) },
+    {
+      method: 'patch',
+      path: `${ours}/session/:id/metadata`,
+      handler: within(context, patchAnyMetadata(context)),
+      isStrict: true,
+    },
   ];
 }
 

@@ -1,9 +1,6 @@
-// Sessions as a client handles them: create, list, look, heartbeat, detach, close.
-import { canonicalCwd, canonicalPath, isWorkspaceId, workspaceIdOf } from '../../contract/canonical-path.ts';
-import { failPlain } from '../../contract/errors.ts';
+// Sessions as a client handles them: create, look, heartbeat, detach, close.
+import { canonicalCwd } from '../../contract/canonical-path.ts';
 import { FEED_SEQ_HEADER } from '../../contract/feed.ts';
-import { truncated } from '../../contract/log.ts';
-import { listPage } from '../../contract/session-page.ts';
 import { parseCreateRequest, workspaceMismatch } from '../../domain/create-request.ts';
 import type { Created } from '../../sessions.ts';
 import { clientIdOf, type Handler, NO_CONTENT, ok } from '../call.ts';
@@ -54,33 +51,6 @@ export function createdBody(
     ...(sourceId === undefined ? {} : { sourceId }),
     ...(isModelApplied === undefined ? {} : { modelApplied: isModelApplied }),
   };
-}
-
-/** `GET /workspace/:id/sessions`: a relative path that is no id has no code here, unlike the plural route. */
-export function listByPath(context: RouteContext): Handler {
-  return (call) => {
-    const selector = call.params.id ?? '';
-    if (!isWorkspaceId(selector) && !selector.startsWith('/'))
-      throw failPlain(400, '`:id` must be a workspace id or an absolute path');
-    return list(context, selector, call.query);
-  };
-}
-
-/** `GET /workspaces/:workspace/sessions`. */
-export function listBySelector(context: RouteContext): Handler {
-  return (call) => list(context, call.params.workspace ?? '', call.query);
-}
-
-function list({ sessions, workspace }: RouteContext, selector: string, query: URLSearchParams) {
-  const isOurs =
-    selector === workspaceIdOf(workspace) ||
-    (selector.startsWith('/') && canonicalPath(selector) === workspace);
-  if (!isOurs) throw workspaceMismatch(workspace, truncated(selector));
-  const items = sessions.all().map((session) => ({
-    createdAtMs: session.createdAtMs,
-    summary: { ...session.summary(), isArchived: false },
-  }));
-  return ok(listPage(items, query));
 }
 
 export function status({ sessions }: RouteContext): Handler {

@@ -1,0 +1,243 @@
+// The workspace's sessions as a collection: live ones and those that are only on disk, in one list; archived, deleted and
+// searched together.
+import { createHash, randomUUID } from 'node:crypto';
+import type { Clock } from './contract/clock.ts';
+import { fail } from './contract/errors.ts';
+import type { ListedSession } from './contract/session-page.ts';
+import { sessionKey } from './contract/wire.ts';
+import type { MetadataPatch } from './domain/metadata.ts';
+import { type BatchAnswer, type BatchOutcome, runBatch } from './domain/session-batch.ts';
+import { type SearchQuery, snippetIn, snippetOf } from './domain/session-search.ts';
+import { viewOf } from './domain/transcript-page.ts';
+import type { History, StoredSession } from './history/history.ts';
+import type { Session } from './session.ts';
+import type { Sessions } from './sessions.ts';
+
+/** Transcripts that one search reads at most, newest first. */
+const MAX_SEARCHED = 200;
+/** How long one search goes on reading. */
+const MAX_SEARCH_MS = 5000;
+
+export interface CatalogueOptions {
+  readonly sessions: Sessions;
+  readonly history: History;
+  readonly clock: Clock;
+}
+
+interface Item extends ListedSession {
+  readonly sessionId: string;
+  readonly updatedAtMs: number;
+  readonly live: Session | undefined;
+  readonly stored: StoredSession | undefined;
+}
+
+export interface SearchAnswer {
+  readonly results: readonly { readonly session: unknown; readonly snippet: string }[];
+  /** Not everything was read. */
+  readonly truncated?: true;
+}
+
+export class Catalogue {
+  readonly #o: CatalogueOptions;
+  readonly #generation = randomUUID();
+  #revision = 0;
+  #fingerprint = '';
+
+  constructor(options: CatalogueOptions) {
+    this.#o = options;
+  }
+
+  /** Every session once, in no order. */
+  items(): readonly Item[] {
+    const { sessions, history } = this.#o;
+    const stored = new Map(history.list().map((session) => [sessionKey(session.sessionId), session]));
+    const items: Item[] = [];
+    for (const live of sessions.all()) {
+      const key = sessionKey(live.sessionId);
+      items.push(liveItem(live, stored.get(key)));
+      stored.delete(key);
+    }
+    return [...items, ...[...stored.values()].map(storedItem)];
+  }
+
+  /** How many sessions there are of which kind. */
+  info() {
+    const items = this.items();
+    const archived = items.filter(({ stored }) => stored?.isArchived === true).length;
+    return {
+      active: items.length - archived,
+      archived,
+      total: items.length,
+      live: this.#o.sessions.liveCount,
+      expensive: true,
+      cost: 'disk_scan',
+    } as const;
+  }
+
+  /** What changes often about live sessions, and a version that changes whenever the list itself does. */
+  liveState() {
+    const items = this.items();
+    const facts = items.map(({ summary, stored }) => {
+      const { sessionId, displayName, isArchived, prs } = summary;
+      return JSON.stringify([sessionId, displayName, isArchived, prs, stored !== undefined]);
+    });
+    const fingerprint = createHash('sha1').update(facts.sort().join('\n')).digest('base64');
+    if (fingerprint !== this.#fingerprint) this.#revision += 1;
+    this.#fingerprint = fingerprint;
+    return {
+      v: 1,
+      catalogVersion: { generation: this.#generation, revision: this.#revision },
+      sessions: items.filter(({ live }) => live !== undefined).map(({ summary }) => volatilePart(summary)),
+    } as const;
+  }
+
+  /** Sessions at rest become archived; a live one is closed for it, unless something still goes on in it. */
+  archive(ids: readonly string[], clientId: string | undefined) {
+    const answer = runBatch(ids, ['archived', 'alreadyArchived'], (id) => this.#archiveOne(id, clientId));
+    return { ...answer, resolvedConflicts: [] };
+  }
+
+  unarchive(ids: readonly string[]) {
+    const { sessions, history } = this.#o;
+    const answer = runBatch(ids, ['unarchived', 'alreadyActive'], (id) => {
+      const stored = history.find(id);
+      if (stored === undefined) return sessions.find(id) === undefined ? 'notFound' : 'alreadyActive';
+      return history.setArchived(id, false) ? 'unarchived' : 'alreadyActive';
+    });
+    return { ...answer, resolvedConflicts: [] };
+  }
+
+  /** Closes live sessions, whatever goes on in them, and removes the transcripts that we keep. */
+  remove(ids: readonly string[], clientId: string | undefined): BatchAnswer<'removed'> {
+    const { sessions, history } = this.#o;
+    return runBatch(ids, ['removed'], (id): BatchOutcome<'removed'> => {
+      if (sessions.isStarting(id)) return STARTING;
+      const live = sessions.find(id);
+      if (live !== undefined) sessions.close(live, clientId);
+      if (history.remove(id)) return 'removed';
+      return live === undefined ? 'notFound' : { error: 'Closed; the agent keeps the transcript itself' };
+    });
+  }
+
+  /**
+   * Changes what is stored of a session that is not live.
+   * @returns undefined when nothing is stored of it.
+   * @throws ApiError 501 for what only live sessions have, 507 when it cannot be written.
+   */
+  patchStored(sessionId: string, { displayName, pr }: MetadataPatch) {
+    const stored = this.#o.history.find(sessionId);
+    if (stored === undefined) return undefined;
+    if (pr !== undefined)
+      throw fail('not_implemented', 'Pull requests are linked to live sessions only: load it first', {
+        sessionId,
+      });
+    if (displayName !== undefined) {
+      const recording = this.#o.history.begin(stored, () => undefined);
+      recording.change({ displayName, titleSource: 'manual' });
+      const hasFailed = recording.isDegraded;
+      recording.close();
+      if (hasFailed) throw fail('storage_unavailable', 'The transcript cannot be written', { sessionId });
+    }
+    const name = displayName ?? stored.displayName;
+    return { sessionId: stored.sessionId, ...(name === undefined ? {} : { displayName: name }) };
+  }
+
+  /** Active sessions whose title or talk has the words, the most recently changed first. */
+  async search({ needle, maxResults }: SearchQuery, hasLeft: () => boolean): Promise<SearchAnswer> {
+    const { clock } = this.#o;
+    const untilMs = clock.monotonicMs() + MAX_SEARCH_MS;
+    const candidates = this.items()
+      .filter(({ stored }) => stored?.isArchived !== true)
+      .sort((a, b) => b.updatedAtMs - a.updatedAtMs);
+    const results: SearchAnswer['results'][number][] = [];
+    for (const [index, item] of candidates.entries()) {
+      if (results.length === maxResults) break;
+      if (index >= MAX_SEARCHED || clock.monotonicMs() > untilMs || hasLeft())
+        return { results, truncated: true };
+      const snippet = await this.#match(item, needle);
+      if (snippet !== undefined) results.push({ session: item.summary, snippet });
+    }
+    return { results };
+  }
+
+  #archiveOne(id: string, closedBy: string | undefined): BatchOutcome<'archived' | 'alreadyArchived'> {
+    const { sessions, history } = this.#o;
+    const stored = history.find(id);
+    const live = sessions.find(id);
+    if (stored?.isArchived === true) return 'alreadyArchived';
+    if (sessions.isStarting(id)) return STARTING;
+    if (stored === undefined) return live === undefined ? 'notFound' : NOT_OURS;
+    if (live !== undefined && isBusy(live)) return BUSY;
+    if (live !== undefined) sessions.close(live, closedBy);
+    return history.setArchived(id, true) ? 'archived' : { error: 'The transcript is no longer there' };
+  }
+
+  async #match({ sessionId, summary, stored }: Item, needle: string): Promise<string | undefined> {
+    const inTitle = snippetIn(String(summary.displayName ?? ''), needle);
+    if (inTitle !== undefined || stored === undefined) return inTitle;
+    const transcript = await this.#o.history.read(sessionId);
+    return transcript && snippetOf(viewOf(sessionId, transcript.records, transcript.isPartial), needle);
+  }
+}
+
+const BUSY = {
+  error: 'The session is at work: wait for its turn to end, or cancel it',
+  code: 'session_busy',
+};
+const STARTING = { error: 'The session is being made live', code: 'restore_in_progress' };
+const NOT_OURS = { error: 'The agent keeps the transcript of this session itself' };
+
+function isBusy({ turns, permissions, hasAgentWork }: Session): boolean {
+  return !turns.isIdle || permissions.openCount > 0 || hasAgentWork;
+}
+
+function liveItem(live: Session, stored: StoredSession | undefined): Item {
+  const { titleSource, parentSessionId } = stored ?? {};
+  return {
+    sessionId: live.sessionId,
+    createdAtMs: live.createdAtMs,
+    updatedAtMs: live.lastActivityAtMs,
+    isUnpersisted: stored === undefined,
+    live,
+    stored,
+    summary: {
+      ...live.summary(),
+      ...(titleSource === undefined ? {} : { titleSource }),
+      ...(parentSessionId === undefined ? {} : { parentSessionId }),
+      isArchived: false,
+    },
+  };
+}
+
+function storedItem(stored: StoredSession): Item {
+  const { createdAtMs, updatedAtMs, ...facts } = stored;
+  return {
+    sessionId: stored.sessionId,
+    createdAtMs,
+    updatedAtMs,
+    live: undefined,
+    stored,
+    summary: {
+      ...facts,
+      createdAt: new Date(createdAtMs).toISOString(),
+      updatedAt: new Date(updatedAtMs).toISOString(),
+      clientCount: 0,
+      hasActivePrompt: false,
+    },
+  };
+}
+
+const VOLATILE = [
+  'sessionId',
+  'clientCount',
+  'hasActivePrompt',
+  'activeWorkState',
+  'hasRunningBackgroundTasks',
+  'isWaitingForPermission',
+  'isWaitingForUserQuestion',
+  'updatedAt',
+];
+
+function volatilePart(summary: Readonly<Record<string, unknown>>) {
+  return Object.fromEntries(VOLATILE.map((key) => [key, summary[key]]));
+}

@@ -1,0 +1,48 @@
+// The past of one session: transcript, turn index, export. None of them makes the session live.
+import { sessionKey } from '../../contract/wire.ts';
+import { exportOf, parseExportFormat } from '../../domain/export.ts';
+import { parseTranscriptQuery } from '../../domain/transcript-page-query.ts';
+import { parseTurnIndexQuery } from '../../domain/turn-index.ts';
+import { type Call, type Handler, ok } from '../call.ts';
+import type { RouteContext } from '../routes.ts';
+import { checkSelector } from './catalogue.ts';
+
+/** `GET /session/:id/transcript`. */
+export function transcript({ transcripts }: RouteContext): Handler {
+  return async (call) => ok(await transcripts.page(idOf(call), parseTranscriptQuery(call.query)));
+}
+
+/** `GET /session/:id/turn-index`. */
+export function turnIndex({ transcripts }: RouteContext): Handler {
+  return async (call) => ok(await transcripts.turnIndex(idOf(call), parseTurnIndexQuery(call.query)));
+}
+
+/** `GET /session/:id/export`: a document to keep, which a browser never opens as part of this server. */
+export function exportSession({ transcripts }: RouteContext): Handler {
+  return async (call) => {
+    const format = parseExportFormat(call.query.get('format'));
+    const { view, ...session } = await transcripts.whole(idOf(call));
+    const { content, contentType, filename } = exportOf(view, session, format);
+    return {
+      status: 200,
+      body: content,
+      headers: {
+        'Content-Type': contentType,
+        'Content-Disposition': `attachment; filename="${filename}"`,
+        'X-Content-Type-Options': 'nosniff',
+      },
+    };
+  };
+}
+
+/** The same route below `/workspaces/:workspace`. */
+export function within(context: RouteContext, handler: Handler): Handler {
+  return (call) => {
+    checkSelector(context, call.params.workspace ?? '');
+    return handler(call);
+  };
+}
+
+function idOf({ params }: Call): string {
+  return sessionKey(params.id ?? '');
+}
