@@ -92,43 +92,37 @@ export class TurnBounds {
   }
 }
 
-/** Whether `next` only continues the text of `previous`. User blocks stay apart: they are what the person sent. */
-export function continuesText(previous: TranscriptEvent, next: TranscriptEvent): boolean {
-  if (previous.type !== 'session_update' || next.type !== 'session_update') return false;
-  if (previous.promptId !== next.promptId) return false;
-  const a = updateOf(previous.data);
-  const b = updateOf(next.data);
-  return (
-    a.sessionUpdate === b.sessionUpdate &&
-    MERGED_KINDS.has(String(a.sessionUpdate)) &&
-    a.messageId === b.messageId &&
-    isPlainText(a.content) &&
-    isPlainText(b.content)
-  );
-}
-
-function isPlainText(content: unknown): boolean {
-  return isRecord(content) && content.type === 'text' && typeof content.text === 'string';
-}
-
-/** Adds up the chunks of one text without copying it per chunk. */
+/**
+ * The chunks of one text, added up without copying it per chunk. User blocks stay apart: they are what the person sent. It is
+ * asked about every event of a session, so what identifies the text is worked out once.
+ */
 export class TextRun<Event extends TranscriptEvent> {
   readonly #first: Event;
-  #last: Event;
+  readonly #kind: unknown;
+  readonly #messageId: unknown;
   readonly #texts: string[] = [];
-  #meta: JsonRecord = {};
+  #meta: JsonRecord | undefined;
 
   constructor(first: Event) {
     this.#first = first;
-    this.#last = first;
-    this.#take(first);
+    if (first.type !== 'session_update') return;
+    const update = updateOf(first.data);
+    const text = MERGED_KINDS.has(String(update.sessionUpdate)) ? textOf(update.content) : undefined;
+    if (text === undefined) return;
+    this.#kind = update.sessionUpdate;
+    this.#messageId = update.messageId;
+    this.#take(text, update);
   }
 
-  /** Adds the event if it continues the text. @returns false when it does not. */
+  /** Adds the event if it only continues the text. @returns false when it does not. */
   add(next: Event): boolean {
-    if (!continuesText(this.#last, next)) return false;
-    this.#last = next;
-    this.#take(next);
+    if (this.#kind === undefined || next.type !== 'session_update') return false;
+    if (next.promptId !== this.#first.promptId) return false;
+    const update = updateOf(next.data);
+    if (update.sessionUpdate !== this.#kind || update.messageId !== this.#messageId) return false;
+    const text = textOf(update.content);
+    if (text === undefined) return false;
+    this.#take(text, update);
     return true;
   }
 
@@ -137,16 +131,20 @@ export class TextRun<Event extends TranscriptEvent> {
     if (this.#texts.length <= 1) return this.#first;
     const update = updateOf(this.#first.data);
     const content = { ...asRecord(update.content), text: this.#texts.join('') };
-    const meta = Object.keys(this.#meta).length === 0 ? {} : { _meta: this.#meta };
+    const meta = this.#meta === undefined ? {} : { _meta: this.#meta };
     return { ...this.#first, data: withUpdate(this.#first.data, { ...update, content, ...meta }) };
   }
 
-  #take({ data }: Event): void {
-    const update = updateOf(data);
-    const { text } = asRecord(update.content);
-    if (typeof text === 'string') this.#texts.push(text);
-    if (isRecord(update._meta)) this.#meta = { ...this.#meta, ...update._meta };
+  #take(text: string, { _meta }: JsonRecord): void {
+    this.#texts.push(text);
+    if (isRecord(_meta)) this.#meta = { ...this.#meta, ..._meta };
   }
+}
+
+/** The text of a plain text block. */
+function textOf(content: unknown): string | undefined {
+  if (!isRecord(content) || content.type !== 'text') return undefined;
+  return typeof content.text === 'string' ? content.text : undefined;
 }
 
 function withUpdate(data: unknown, update: JsonRecord): JsonRecord {

@@ -34,10 +34,14 @@ export class AppendFile {
   /** Writes all of it. @throws the system's error; what was written by then is a torn line. */
   append(text: string): void {
     if (this.#fd === undefined) return;
-    const bytes = Buffer.from(text);
-    for (let written = 0; written < bytes.length; )
-      written += writeSync(this.#fd, bytes, written, bytes.length - written);
-    this.#sizeBytes += bytes.length;
+    const byteLength = Buffer.byteLength(text);
+    // One call without a buffer of ours is the common case; short writes come from full disks and quotas.
+    let written = writeSync(this.#fd, text);
+    if (written < byteLength) {
+      const bytes = Buffer.from(text);
+      while (written < byteLength) written += writeSync(this.#fd, bytes, written, byteLength - written);
+    }
+    this.#sizeBytes += byteLength;
   }
 
   /** Idempotent. Never throws: there is nothing to be done about it. */

@@ -87,6 +87,8 @@ export function startDaemon(workspace, flags = [], node = process.execPath) {
       workspace,
       '--port',
       '0',
+      '--state-dir',
+      join(workspace, '..', 'state'),
       '--agent',
       `${node} ${STUB_AGENT} --ext`,
     ],
