@@ -8,6 +8,7 @@ export class RawSocket {
   /** Resolves when the connection is over, in order or not. */
   readonly closed: Promise<void>;
   readonly #socket: Socket;
+  readonly #watchers = new Set<() => void>();
 
   /** Connects to the host and port of `base`. */
   constructor(base: string) {
@@ -15,6 +16,7 @@ export class RawSocket {
     this.#socket = connect(Number(port), hostname);
     this.#socket.setEncoding('latin1').on('data', (text: string) => {
       this.text += text;
+      for (const look of this.#watchers) look();
     });
     this.#socket.on('error', () => undefined);
     this.closed = new Promise((resolve) => this.#socket.once('close', () => resolve()));
@@ -29,6 +31,18 @@ export class RawSocket {
     this.send(text);
     await within(`the end of the connection, which said: ${this.text.slice(0, 200)}`, timeoutMs, this.closed);
     return this.text;
+  }
+
+  /** Resolves when what has come matches, or the connection is over. */
+  until(matches: (text: string) => boolean): Promise<void> {
+    const matched = new Promise<void>((resolve) => {
+      const look = () => {
+        if (matches(this.text)) resolve();
+      };
+      this.#watchers.add(look);
+      look();
+    });
+    return Promise.race([matched, this.closed]);
   }
 
   /** Closes our side only: the other one may go on. */
