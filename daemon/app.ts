@@ -1,5 +1,4 @@
 // Composition root of the daemon: makes the parts, starts them in order, stops them in reverse.
-import type { ServerResponse } from 'node:http';
 import { join } from 'node:path';
 import type { AgentHost } from './agent/agent.ts';
 import { createAgentHost } from './agent/host.ts';
@@ -23,6 +22,7 @@ import { Listener } from './http/listen.ts';
 import { RateGate } from './http/rate-gate.ts';
 import { clientRoutes, controlRoutes, type RouteContext } from './http/routes.ts';
 import { createDaemonServer } from './http/server.ts';
+import { Streams } from './http/streams.ts';
 import type { PermissionSettings } from './permissions.ts';
 import { Restores } from './restores.ts';
 import { Sessions } from './sessions.ts';
@@ -62,7 +62,7 @@ export class Daemon {
   readonly #feed: Feed;
   readonly #apiDocument: ApiDocument;
   readonly #listener: Listener;
-  readonly #streams = new Set<ServerResponse>();
+  readonly #streams = new Streams();
   readonly #timers: Timer[] = [];
   readonly startTime = readProcStat(process.pid)?.startTime ?? 0;
   #lock: WorkspaceLock | undefined;
@@ -180,16 +180,11 @@ export class Daemon {
     this.#sessions.stop();
     await this.#agent.stop();
     this.#feed.stop();
-    await this.#streamsEnded();
+    // Streams end by themselves once their last frame is written; the cut above bounds the wait.
+    await this.#streams.ended();
     this.#listener.closeConnections(true);
     cut.cancel();
     this.#lock?.release();
-  }
-
-  /** Streams end by themselves once their last frame is written; the cut above bounds the wait. */
-  async #streamsEnded(): Promise<void> {
-    const open = [...this.#streams].filter((res) => !res.closed && !res.writableFinished);
-    await Promise.all(open.map((res) => new Promise((resolve) => res.once('close', resolve))));
   }
 
   #tell(body: FeedBody): number {

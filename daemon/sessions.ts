@@ -10,6 +10,8 @@ import type { Log } from './contract/log.ts';
 import { sessionKey } from './contract/wire.ts';
 import type { CreateRequest } from './domain/create-request.ts';
 import type { MetadataPatch } from './domain/metadata.ts';
+import { checkCap } from './domain/session-caps.ts';
+import { Doors } from './doors.ts';
 import type { Pasts } from './history/pasts.ts';
 import type { PermissionSettings } from './permissions.ts';
 import type { Session } from './session.ts';
@@ -44,6 +46,7 @@ export interface Created {
 export type Obtained = SpawnedSession & { readonly isAttached: boolean };
 
 export class Sessions {
+  readonly doors = new Doors();
   readonly #o: SessionsOptions;
   readonly #byId = new Map<string, Session>();
   /** Ids of spawns under way; chosen ids are taken from the first moment. */
@@ -57,7 +60,6 @@ export class Sessions {
    */
   #defaultSpawn: Promise<Session | undefined> | undefined;
   #retirement: Timer | undefined;
-  #isStopping = false;
 
   constructor(options: SessionsOptions) {
     this.#o = options;
@@ -74,6 +76,11 @@ export class Sessions {
   /** Whether the agent may speak of a session that is not known yet. */
   get isOpeningOne(): boolean {
     return this.#spawning.size > 0;
+  }
+
+  /** No turn runs or waits, and no question is open. */
+  get isQuiet(): boolean {
+    return this.all().every(({ turns, permissions }) => turns.isIdle && permissions.openCount === 0);
   }
 
   isDefault(session: Session): boolean {
@@ -132,7 +139,7 @@ export class Sessions {
 
   /** @throws ApiError 503 once the daemon is stopping. */
   checkOpen(): void {
-    if (this.#isStopping) throw fail('daemon_draining', 'The daemon is stopping');
+    this.doors.check();
   }
 
   /** Whether a session is being made under the id. */
@@ -254,7 +261,7 @@ export class Sessions {
 
   /** Ends every session because the daemon ends. */
   stop(): void {
-    this.#isStopping = true;
+    this.doors.close();
     this.#retirement?.cancel();
     for (const session of this.all()) {
       this.#forget(session, 'daemon_shutdown');
@@ -318,7 +325,7 @@ export class Sessions {
   }
 
   #register(session: Session): void {
-    if (this.#isStopping) throw fail('daemon_draining', 'The daemon is stopping');
+    this.doors.check();
     if (this.#byId.has(session.sessionId))
       throw fail('session_id_conflict', 'The agent gave out a session id twice', {
         sessionId: session.sessionId,
@@ -374,7 +381,7 @@ export class Sessions {
 
   /** An agent child without sessions is let go after the idle time. */
   #retireIfEmpty(): void {
-    if (this.#byId.size + this.#spawning.size > 0 || this.#isStopping) return;
+    if (this.#byId.size + this.#spawning.size > 0 || !this.doors.isOpen) return;
     this.#retirement?.cancel();
     const { channelIdleTimeoutMs, channelReuseMs } = this.#o.limits;
     this.#retirement = this.#o.clock.after(Math.max(channelIdleTimeoutMs, channelReuseMs), () => {
@@ -388,10 +395,4 @@ export class Sessions {
   tellSession(session: Session): number {
     return this.#o.tell({ type: 'session', session: session.feedSession(this.isDefault(session)) });
   }
-}
-
-/** @throws ApiError 503 when the cap (0 = none) is reached. */
-function checkCap(used: number, limit: number, scope: 'workspace' | 'total'): void {
-  if (limit === 0 || used < limit) return;
-  throw fail('session_limit_exceeded', `There are ${used} sessions; the limit is ${limit}`, { limit, scope });
 }

@@ -7,6 +7,8 @@ export const FEED_PATH = '/control/feed';
 export const IDENTITY_PATH = '/control/identity';
 /** Brings a session of an earlier incarnation back to life under its old id (`RestoreRequest` -> `RestoreAnswer`). */
 export const RESTORE_PATH = '/control/restore';
+/** Ends the daemon's work and streams before its process (`ReleaseRequest` -> `ReleaseAnswer`). */
+export const RELEASE_PATH = '/control/release';
 /** Header on answers that made a session live: the feed `seq` after which the session is in the feed. */
 export const FEED_SEQ_HEADER = 'x-qwen-feed-seq';
 
@@ -25,6 +27,16 @@ export interface DaemonIdentity {
   readonly startTime: number;
   readonly version: string;
   readonly ending: boolean;
+}
+
+/** Coordinator -> daemon, POST RELEASE_PATH. */
+export interface ReleaseRequest {
+  /** Do nothing while a turn runs or waits, or a permission question is open. */
+  readonly onlyIfQuiet: boolean;
+}
+
+export interface ReleaseAnswer {
+  readonly released: boolean;
 }
 
 export interface FeedClient {

@@ -39,6 +39,7 @@ export class EventStream implements Reader {
   readonly #replayUntil: number;
   readonly #liveFrom: number;
   #isBlocked = false;
+  #isReleased = false;
   #hasClaimedPause = false;
   #isWarned = false;
   #lastWriteMs: number;
@@ -75,8 +76,15 @@ export class EventStream implements Reader {
       else if (!this.#writeChunk()) break;
     }
     if (this.#phase === 'ended') return;
-    if (this.#o.bus.hasEnded && this.#cursor >= this.#o.bus.ring.head && !this.#isBlocked) this.#close();
+    const isLastEvent = this.#o.bus.hasEnded || this.#isReleased;
+    if (isLastEvent && this.#cursor >= this.#o.bus.ring.head && !this.#isBlocked) this.#close();
     else this.#judgeBacklog();
+  }
+
+  /** Ends behind the newest event, without a word: the client is to come back. */
+  release(): void {
+    this.#isReleased = true;
+    this.pump();
   }
 
   claimsPause(): boolean {

@@ -1,9 +1,8 @@
 // The route table of the daemon, whole.
-import type { ServerResponse } from 'node:http';
 import type { Catalogue } from '../catalogue.ts';
 import { API_DOCUMENT_PATH, type ApiDocument } from '../contract/api-document.ts';
 import type { Clock } from '../contract/clock.ts';
-import { FEED_PATH, IDENTITY_PATH, RESTORE_PATH } from '../contract/feed.ts';
+import { FEED_PATH, IDENTITY_PATH, RELEASE_PATH, RESTORE_PATH } from '../contract/feed.ts';
 import type { Limits } from '../contract/limits.ts';
 import type { Log } from '../contract/log.ts';
 import type { Feed } from '../feed.ts';
@@ -37,7 +36,7 @@ import {
   sessionInfo,
   unarchive,
 } from './routes/catalogue.ts';
-import { feed, identity, restoreForCoordinator } from './routes/control.ts';
+import { feed, identity, release, restoreForCoordinator } from './routes/control.ts';
 import { events } from './routes/events.ts';
 import { exportSession, transcript, turnIndex, within } from './routes/history.ts';
 import { capabilities, health } from './routes/meta.ts';
@@ -55,6 +54,7 @@ import {
   voteInSession,
 } from './routes/turns.ts';
 import type { Route } from './server.ts';
+import type { Streams } from './streams.ts';
 
 /** What the handlers work with. */
 export interface RouteContext {
@@ -74,8 +74,7 @@ export interface RouteContext {
   readonly features: readonly string[];
   readonly feed: Feed;
   readonly apiDocument: ApiDocument;
-  /** Open event streams, for an orderly end. */
-  readonly streams: Set<ServerResponse>;
+  readonly streams: Streams;
   readonly activity: {
     /** Epoch ms of the newest activity of any session, ended ones included; null before the first. */
     readonly lastAtMs: () => number | null;
@@ -198,5 +197,6 @@ export function controlRoutes(context: RouteContext): readonly Route[] {
     { method: 'get', path: IDENTITY_PATH, handler: identity(context) },
     { method: 'get', path: FEED_PATH, handler: feed(context) },
     { method: 'post', path: RESTORE_PATH, handler: restoreForCoordinator(context) },
+    { method: 'post', path: RELEASE_PATH, handler: release(context) },
   ];
 }

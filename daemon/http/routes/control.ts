@@ -1,7 +1,7 @@
 // The routes between a daemon and its coordinator. They exist only on the incarnation's socket, behind its secret.
 
 import { fail } from '../../contract/errors.ts';
-import type { DaemonIdentity, FeedClient, RestoreRequest } from '../../contract/feed.ts';
+import type { DaemonIdentity, FeedClient, ReleaseAnswer, RestoreRequest } from '../../contract/feed.ts';
 import { CONTRACT_VERSION } from '../../contract/handshake.ts';
 import { isRecord } from '../../domain/records.ts';
 import { type Handler, ok } from '../call.ts';
@@ -27,6 +27,23 @@ export function feed({ feed: source }: RouteContext): Handler {
     res.flushHeaders();
     source.follow(res);
     return 'streaming';
+  };
+}
+
+/** How long a client that does not read may hold back the end of the streams. */
+const RELEASE_WITHIN_MS = 2000;
+
+/**
+ * `POST /control/release`: no new work from now on, and every event stream ends plainly behind its last event. With
+ * `onlyIfQuiet` nothing happens while a turn or a question is open.
+ */
+export function release({ sessions, streams, clock }: RouteContext): Handler {
+  return async ({ body }) => {
+    const answer = (isReleased: boolean): ReleaseAnswer => ({ released: isReleased });
+    if (body.onlyIfQuiet === true && !sessions.isQuiet) return ok(answer(false));
+    sessions.doors.close();
+    await streams.release(clock, RELEASE_WITHIN_MS);
+    return ok(answer(true));
   };
 }
 

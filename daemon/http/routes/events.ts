@@ -23,7 +23,7 @@ export function events({ sessions, limits, clock, streams }: RouteContext): Hand
       call.res.end();
       return 'streaming';
     }
-    const stream = new EventStream({
+    const stream: EventStream = new EventStream({
       res: call.res,
       bus: session.bus,
       clock,
@@ -31,9 +31,9 @@ export function events({ sessions, limits, clock, streams }: RouteContext): Hand
       maxQueued,
       replay: replayOf(call, session),
       snapshot: call.query.get('snapshot') === '1' ? () => snapshotOf(session) : undefined,
-      onEnd: () => streams.delete(call.res),
+      onEnd: () => streams.delete(stream),
     });
-    streams.add(call.res);
+    streams.add(stream, call.res);
     stream.start();
     return 'streaming';
   };

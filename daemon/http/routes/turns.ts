@@ -10,6 +10,7 @@ export function submitPrompt({ sessions }: RouteContext): Handler {
     const clientId = clientIdOf(call);
     const session = sessions.get(call.params.id ?? '');
     session.checkClient(clientId);
+    sessions.doors.check();
     const admission = session.turns.submit(call.body, clientId);
     return { status: 202, body: admission };
   };

@@ -1,0 +1,29 @@
+// The open event streams of the daemon: known so that they can end before the daemon does.
+import type { ServerResponse } from 'node:http';
+import type { Clock } from '../contract/clock.ts';
+import type { EventStream } from './event-stream.ts';
+
+export class Streams {
+  readonly #open = new Map<EventStream, ServerResponse>();
+
+  add(stream: EventStream, res: ServerResponse): void {
+    this.#open.set(stream, res);
+  }
+
+  delete(stream: EventStream): void {
+    this.#open.delete(stream);
+  }
+
+  /** Ends every stream plainly behind its last event; resolves when all are written out, or after `withinMs`. */
+  async release(clock: Clock, withinMs: number): Promise<void> {
+    const closed = this.ended();
+    for (const stream of [...this.#open.keys()]) stream.release();
+    await Promise.race([closed, new Promise<void>((resolve) => clock.after(withinMs, resolve))]);
+  }
+
+  /** Resolves when every stream that is open now has been written out and closed. */
+  async ended(): Promise<void> {
+    const open = [...this.#open.values()].filter((res) => !res.closed && !res.writableFinished);
+    await Promise.all(open.map((res) => new Promise((resolve) => res.once('close', resolve))));
+  }
+}
