@@ -30,6 +30,9 @@ export const FAULTS = [
 ] as const;
 export type Fault = (typeof FAULTS)[number];
 
+export const VICTIMS = ['coordinator', 'daemon', 'agent'] as const;
+export type Victim = (typeof VICTIMS)[number];
+
 export interface OrdealOptions {
   readonly workspaces?: number;
   readonly switches?: readonly string[];
@@ -79,6 +82,13 @@ export class Ordeal {
     });
     this.#server = next;
     return next.up();
+  }
+
+  /** Kills one by its pid. @throws Error when there is none within a while. */
+  async kill(victim: Victim): Promise<void> {
+    if (victim === 'coordinator') return this.killCoordinator();
+    const found = () => (victim === 'daemon' ? this.daemons() : this.agents());
+    await eventually(`a living ${victim}`, () => this.signalOne(found(), 'SIGKILL'), 5000);
   }
 
   witness(workspace = 0): Witness {
@@ -287,9 +297,17 @@ export class Ordeal {
       'SELECT state, end_reason FROM sessions WHERE session_id = ?',
       sessionId ?? '',
     );
-    const events = rowsOf(this.scratch.stateDir, 'SELECT kind, detail FROM events ORDER BY id DESC LIMIT 8');
-    const fleet = await this.server.diagnostics().catch((error: Error) => error.message);
-    return JSON.stringify({ sessionId, rows, last: witness.prompts.at(-1), fleet, events });
+    const fleet = await this.server.diagnostics().catch(() => []);
+    const told = fleet
+      .filter(({ cwd }) => cwd === witness.workspace)
+      .map(({ state, incarnation, pid, sessions, waiters }) => ({
+        state,
+        incarnation,
+        pid,
+        sessions,
+        waiters,
+      }));
+    return JSON.stringify({ sessionId, rows, last: witness.prompts.at(-1), told });
   }
 }
 

@@ -47,8 +47,10 @@ export class Witness {
   #seat: Seat | undefined;
   #stream: SseStream | undefined;
   #running: Promise<unknown> = Promise.resolve();
+  #opening: Promise<void> | undefined;
   /** Its session was last seen asleep: only asking again wakes it. */
   #isAsleep = false;
+  #isListening = false;
 
   constructor(name: string, world: WitnessWorld, workspace: string) {
     this.name = name;
@@ -66,15 +68,17 @@ export class Witness {
 
   /** Goes on by itself until `stop`: one turn after the other. `text` chooses what is asked. */
   start(text: () => string): void {
-    const reading = this.#follow();
+    this.listen();
     const asking = (async () => {
       while (!this.#hasStopped) await this.turn(text());
     })();
-    this.#running = Promise.all([reading, asking]);
+    this.#running = Promise.all([this.#running, asking]);
   }
 
   /** Follows events only. */
   listen(): void {
+    if (this.#isListening) return;
+    this.#isListening = true;
     this.#running = this.#follow();
   }
 
@@ -88,13 +92,10 @@ export class Witness {
   /** A session, for as long as the answer takes. @returns its id; undefined when it was stopped first. */
   async open(): Promise<string | undefined> {
     while (!this.#hasStopped && this.#seat === undefined) {
-      const json = { cwd: this.workspace, sessionScope: 'thread' };
-      const answer = await this.#ask('POST', '/session', json);
-      if (answer.status === 200) {
-        const { sessionId, clientId } = answer.json as { sessionId: string; clientId: string };
-        this.sessions.push(sessionId);
-        this.#seat = { sessionId, clientId, lastId: 0, epoch: undefined };
-      } else await this.#again('POST /session', answer);
+      this.#opening ??= this.#openOnce().finally(() => {
+        this.#opening = undefined;
+      });
+      await this.#opening;
     }
     return this.#seat?.sessionId;
   }
@@ -146,6 +147,16 @@ export class Witness {
 
   /** Ends of prompts whose 202 was not read yet: events may be faster than the answer. */
   readonly #early = new Map<string, string[]>();
+
+  async #openOnce(): Promise<void> {
+    const json = { cwd: this.workspace, sessionScope: 'thread' };
+    const answer = await this.#ask('POST', '/session', json);
+    if (answer.status === 200) {
+      const { sessionId, clientId } = answer.json as { sessionId: string; clientId: string };
+      this.sessions.push(sessionId);
+      this.#seat = { sessionId, clientId, lastId: 0, epoch: undefined };
+    } else await this.#again('POST /session', answer);
+  }
 
   get #hasStopped(): boolean {
     return this.#stopped.signal.aborted;
@@ -249,7 +260,10 @@ export class Witness {
 
   #takeEvent(type: string, data: unknown, { sessionId }: Seat): void {
     const { promptId, code, requestId } = data as { promptId?: string; code?: string; requestId?: string };
-    if (type === 'permission_request' && requestId !== undefined) void this.#vote(sessionId, requestId);
+    if (type === 'permission_request' && requestId !== undefined) {
+      this.questions.push({ sessionId, requestId });
+      if (!this.holdsVotes) void this.#vote(sessionId, requestId);
+    }
     if ((type !== 'turn_complete' && type !== 'turn_error') || promptId === undefined) return;
     const end = [type, code].filter(Boolean).join(' ');
     const prompt = this.prompts.find((known) => known.promptId === promptId);
@@ -262,14 +276,26 @@ export class Witness {
     if (prompt.ends.length > 1) this.#violation(`prompt ${promptId} ended twice: ${prompt.ends.join(', ')}`);
   }
 
+  /** A question is told once: a vote that met nobody is cast again, until the question is answered or gone. */
   async #vote(sessionId: string, requestId: string): Promise<void> {
-    if (this.holdsVotes) return;
     const json = { outcome: { outcome: 'selected', optionId: 'allow' } };
-    await this.#ask('POST', `/session/${sessionId}/permission/${requestId}`, json);
+    const path = `/session/${sessionId}/permission/${requestId}`;
+    while (!this.holdsVotes && !this.#hasStopped) {
+      const answer = await this.#ask('POST', path, json);
+      if (!LATER.has(answer.status)) return;
+      await sleep(PAUSE_MS);
+    }
   }
 
   /** Set to leave questions open. */
   holdsVotes = false;
+  readonly questions: { readonly sessionId: string; readonly requestId: string }[] = [];
+
+  /** Answers what was left open, and from now on whatever comes. */
+  async voteNow(): Promise<void> {
+    this.holdsVotes = false;
+    await Promise.all(this.questions.map(({ sessionId, requestId }) => this.#vote(sessionId, requestId)));
+  }
 
   #violation(words: string): void {
     this.violations.push(`${this.name}: ${words}`);
