@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { systemClock } from '../daemon/contract/clock.ts';
 import type { Log } from '../daemon/contract/log.ts';
 import type { Config } from './config.ts';
+import { releaseOn, restoreOn } from './http/control-calls.ts';
 import { createDaemonClient } from './http/daemon-client.ts';
-import { restoreOn } from './http/restore-call.ts';
 import type { UpstreamAgents } from './http/upstream-agents.ts';
 import { type CgroupProbe, cgroupWords } from './launch/cgroup-probe.ts';
 import { socketPathFor } from './launch/directories.ts';
@@ -21,12 +21,14 @@ import { Maintenance } from './supervise/maintenance.ts';
 import { createRecorder, type Recorder } from './supervise/recorder.ts';
 import { Restorer } from './supervise/restorer.ts';
 import { createSupervisor, type Supervisor } from './supervise/supervisor.ts';
-import type { DaemonLayout } from './supervise/supervisor-deps.ts';
+import type { DaemonLayout, SupervisorDeps } from './supervise/supervisor-deps.ts';
 import { WorkspaceRegistry } from './supervise/workspace-registry.ts';
 
 /** A load snapshot is the largest answer that is read whole: compacted replay and journal, 12 MiB at their bounds. */
 export const MAX_ANSWER_BYTES = 24 * 1024 * 1024;
 const KEPT_LOGS = 2;
+/** The daemon itself waits 2 s for clients that do not read. */
+const RELEASE_TIMEOUT_MS = 4000;
 
 export interface FleetOptions {
   readonly config: Config;
@@ -65,14 +67,16 @@ export function assembleFleet(options: FleetOptions): FleetParts {
   const flight = createFlightRecorder({ store, clock, log });
   const { workspaces, roots } = config;
   const registry = new WorkspaceRegistry({ workspaces, roots, store, clock, log });
+  const client = createDaemonClient(options.agents, MAX_ANSWER_BYTES);
   const supervisor = makeSupervisor(options, {
     launcher,
     recorder,
     flight,
     onRestorable: (workspaceId) => restorer.restoreAll(workspaceId),
+    release: (endpoint, request) =>
+      releaseOn(client, endpoint, request, AbortSignal.timeout(RELEASE_TIMEOUT_MS)),
   });
   const workspaceById = (id: string) => registry.byId(id);
-  const client = createDaemonClient(options.agents, MAX_ANSWER_BYTES);
   const restorer = new Restorer({
     store,
     recorder,
@@ -114,6 +118,7 @@ function makeSupervisor(
     readonly recorder: Recorder;
     readonly flight: FlightRecorder;
     readonly onRestorable: (workspaceId: string) => void;
+    readonly release: SupervisorDeps['release'];
   },
 ): Supervisor {
   const { config, log, store, endStreams } = options;

@@ -18,7 +18,7 @@ export interface Resting {
 export interface Places {
   readonly book: WorkspaceBook;
   readonly index: SessionIndex;
-  readonly fleet: Pick<Fleet, 'ensureReady' | 'attend' | 'endpointOf'>;
+  readonly fleet: Pick<Fleet, 'ensureReady' | 'attend' | 'endpointOf' | 'reachOf'>;
   readonly resting: Resting;
   /** Why the workspace takes no new work; undefined when it does. */
   readonly holdOf: (workspaceId: string, routeClass: RouteClass) => string | undefined;
@@ -84,7 +84,9 @@ export function destinationOf(
   if (spec.answeredBy === 'coordinator') return OWN;
   const workspace = workspaceOf(places, route);
   if ('isWork' in spec) refuseHeld(places, workspace, route.class);
-  const endpoint = places.fleet.endpointOf(workspace.id);
+  const endpoint = isReading(route)
+    ? places.fleet.reachOf(workspace.id)
+    : places.fleet.endpointOf(workspace.id);
   if (route.select.by === 'session')
     return ofSession(places, route, route.select.sessionId, workspace, signal);
   if (endpoint !== undefined) return { kind: 'daemon', endpoint };
@@ -93,11 +95,19 @@ export function destinationOf(
   return notRunning(places, route, workspace, signal);
 }
 
+/** Routes that a daemon answers to its last moment. */
+function isReading(route: Route): boolean {
+  return route.select.by === 'request' || route.class === 'session_list';
+}
+
 /** @throws ApiError 503 `workspace_draining`. */
 export function refuseHeld(places: Places, workspace: WorkspaceKey, routeClass: RouteClass): void {
   const reason = places.holdOf(workspace.id, routeClass);
-  if (reason === undefined) return;
-  throw fail('workspace_draining', `The workspace takes no new work: ${reason}`, {
+  if (reason !== undefined) throw draining(workspace, reason);
+}
+
+function draining(workspace: WorkspaceKey, reason: string): ApiError {
+  return fail('workspace_draining', `The workspace takes no new work: ${reason}`, {
     workspaceId: workspace.id,
     workspaceCwd: workspace.path,
     reason,
@@ -115,9 +125,13 @@ function ofSession(
   if (route.class === 'session_history') return toDaemon(places.fleet.ensureReady(workspace, signal));
   if (place === undefined) throw sessionNotFound(sessionId);
   if (place.state !== 'live') return ofResting(places, route, sessionId, place.state, workspace, signal);
-  const endpoint = places.fleet.endpointOf(workspace.id);
+  // A daemon that ends its turns takes no more work, but everything else about its sessions.
+  const ready = places.fleet.endpointOf(workspace.id);
+  const endpoint = ready ?? places.fleet.reachOf(workspace.id);
+  if (ready === undefined && endpoint !== undefined && 'isWork' in ROUTE_CLASSES[route.class])
+    throw draining(workspace, 'its daemon ends its turns');
   if (endpoint !== undefined) return { kind: 'daemon', endpoint };
-  // Live with a daemon that is being taken over, or that ends: then it is known soon what becomes of the session.
+  // Live with a daemon that is being taken over, or that has gone: then it is known soon what becomes of the session.
   return toDaemon(places.fleet.attend(workspace, signal));
 }
 

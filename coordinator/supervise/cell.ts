@@ -76,6 +76,12 @@ export class Cell {
     return this.#machine.state === 'ready';
   }
 
+  /** Where its sessions can be reached: while it is ready, and while it ends its turns. */
+  get reach(): Endpoint | undefined {
+    const isReachable = this.#machine.state === 'ready' || this.#machine.state === 'draining';
+    return isReachable ? this.#current?.endpoint : undefined;
+  }
+
   /** A process is there, or somebody waits for one. */
   get isBusy(): boolean {
     return this.#current !== undefined || this.#waiters.size > 0;
@@ -316,16 +322,22 @@ export class Cell {
     });
   }
 
-  /** Clients of a daemon that ends in order get a plain end: its own words would tell them that their sessions died. */
-  #terminate({ process, cause }: Incarnation): void {
-    if (cause !== undefined && cause.kind !== 'died') this.#deps.endStreams(this.workspace.id);
-    void process.terminate(this.#deps.settings.stopGraceMs);
+  /** A daemon that is given up on is not asked for anything. */
+  #terminate({ process, cause, lettingGo }: Incarnation): void {
+    const { stopGraceMs } = this.#deps.settings;
+    if (cause === undefined || cause.kind === 'died') void process.terminate(stopGraceMs);
+    else void lettingGo.now().then(() => process.terminate(stopGraceMs));
   }
 
   /** Where the feed is down nobody knows whether a turn runs: the drain then takes its full time. */
-  #endDrainIfQuiet({ id, feed, facts }: Incarnation): void {
-    if (this.#machine.state === 'draining' && feed?.isUp && facts.isQuiet)
-      this.#machine.dispatch({ type: 'drained', incarnation: id });
+  #endDrainIfQuiet(current: Incarnation): void {
+    const { id, feed, facts, lettingGo } = current;
+    if (this.#machine.state !== 'draining' || this.#current !== current) return;
+    if (feed?.isUp !== true || !facts.isQuiet) return;
+    lettingGo.ifQuiet(
+      () => this.#machine.dispatch({ type: 'drained', incarnation: id }),
+      () => this.#endDrainIfQuiet(current),
+    );
   }
 
   #exited(incarnation: Incarnation, exit: DaemonExit): void {

@@ -55,6 +55,8 @@ export interface Fleet {
   ensureReady(workspace: WorkspaceKey, signal: AbortSignal): Promise<Endpoint>;
   /** Waits for a daemon that is being started or taken over. Starts none. @throws ApiError 503 where none is on its way. */
   attend(workspace: WorkspaceKey, signal: AbortSignal): Promise<Endpoint>;
+  /** The endpoint while the daemon has its sessions: ready, or ending its turns. Starts nothing. */
+  reachOf(workspaceId: string): Endpoint | undefined;
   /** The endpoint if the daemon is ready now. Starts nothing. */
   endpointOf(workspaceId: string): Endpoint | undefined;
   /**

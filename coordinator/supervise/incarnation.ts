@@ -9,6 +9,7 @@ import { DaemonFacts } from './daemon-facts.ts';
 import type { Watched } from './death.ts';
 import type { Feed } from './feed.ts';
 import type { Endpoint, WorkspaceKey } from './fleet.ts';
+import { LettingGo } from './letting-go.ts';
 import { wordsOf } from './refusals.ts';
 import type { SupervisorDeps } from './supervisor-deps.ts';
 
@@ -27,6 +28,7 @@ export interface Incarnation {
   /** Period in which beats are due. */
   readonly beatMs: number;
   readonly facts: DaemonFacts;
+  readonly lettingGo: LettingGo;
   version: string | null;
   feed: Feed | undefined;
   wasReady: boolean;
@@ -78,10 +80,12 @@ export function incarnationOf(
 ): Incarnation {
   const { incarnation, socketPath, secret } = process.mark;
   const { logPath, bridge } = deps.layoutOf(workspace, incarnation);
+  const endpoint = { workspaceId: workspace.id, incarnation, socketPath, secret };
   return {
     id: incarnation,
     process,
-    endpoint: { workspaceId: workspace.id, incarnation, socketPath, secret },
+    endpoint,
+    lettingGo: new LettingGo(deps, endpoint),
     logPath,
     beatMs: bridge.limits.feedBeatMs,
     facts: new DaemonFacts(deps.clock.monotonicMs()),

@@ -1,6 +1,6 @@
 // What supervision is made of: the composition root provides it, tests provide fakes.
 import type { Clock } from '../../daemon/contract/clock.ts';
-import type { DaemonIdentity } from '../../daemon/contract/feed.ts';
+import type { DaemonIdentity, ReleaseRequest } from '../../daemon/contract/feed.ts';
 import type { Log } from '../../daemon/contract/log.ts';
 import type { Launcher, LaunchSpec } from '../launch/launcher.ts';
 import type { Store } from '../store/store.ts';
@@ -37,6 +37,11 @@ export interface SupervisorDeps {
   readonly layoutOf: (workspace: WorkspaceKey, incarnation: string) => DaemonLayout;
   /** Some sessions of the workspace are to come back by themselves. */
   readonly onRestorable: (workspaceId: string) => void;
+  /**
+   * Makes a daemon end its work and its event streams, before its process is ended.
+   * @returns false when it has work and `onlyIfQuiet` was asked. @throws ApiError when it cannot be asked.
+   */
+  readonly release: (endpoint: Endpoint, request: ReleaseRequest) => Promise<boolean>;
   /** Ends the workspace's event streams plainly, before its daemon tells their clients that it goes. */
   readonly endStreams: (workspaceId: string) => void;
   /** Copies and truncates each log that has grown too long. */

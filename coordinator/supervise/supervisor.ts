@@ -105,6 +105,10 @@ class CellSupervisor implements Supervisor {
     return this.#routes.get(workspaceId);
   }
 
+  reachOf(workspaceId: string): Endpoint | undefined {
+    return this.#routes.get(workspaceId) ?? this.#cells.get(workspaceId)?.reach;
+  }
+
   async stored(incarnation: string, seq: number): Promise<boolean> {
     const cell = this.#byIncarnation(incarnation);
     const feed = cell?.current?.feed;

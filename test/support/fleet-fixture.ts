@@ -143,6 +143,7 @@ export function fleetFixture(
     }),
     onRestorable: () => {},
     endStreams: () => {},
+    release: () => Promise.resolve(true),
     rotateLogs: () => {},
     random: () => 0,
     ...parts,

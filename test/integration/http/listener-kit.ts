@@ -139,6 +139,7 @@ export async function stage(
   const fleet = {
     ensureReady: (workspace: WorkspaceKey, signal: AbortSignal) => made.wake(workspace, signal),
     endpointOf: (id: string) => ready.get(id),
+    reachOf: (id: string) => ready.get(id),
     attend: (workspace: WorkspaceKey) => {
       const endpoint = ready.get(workspace.id);
       return endpoint === undefined

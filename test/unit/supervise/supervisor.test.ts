@@ -282,6 +282,7 @@ describe('a stop', () => {
     fixture.clock.advance(999);
     expect(fixture.launcher.last.terminations).toHaveLength(0);
     fixture.clock.advance(1);
+    await settled();
     expect(fixture.launcher.last.terminations).toHaveLength(1);
   });
 
@@ -292,7 +293,32 @@ describe('a stop', () => {
     void fixture.supervisor.stop(WORKSPACE.id, { reason: 'asked', kind: 'stopped' });
     expect(fixture.launcher.last.terminations).toHaveLength(0);
     fixture.feeds[0]?.say({ type: 'prompt', prompt: { ...running, state: 'completed' } });
+    await settled();
     expect(fixture.launcher.last.terminations).toHaveLength(1);
+  });
+
+  test('asks the daemon itself before it believes that the daemon is quiet', async () => {
+    let isBusy = true;
+    const asked: boolean[] = [];
+    const fixture = fleetFixture(
+      {},
+      {
+        release: (_endpoint, { onlyIfQuiet }) => {
+          asked.push(onlyIfQuiet);
+          return Promise.resolve(!isBusy);
+        },
+      },
+    );
+    await ready(fixture);
+    void fixture.supervisor.stop(WORKSPACE.id, { reason: 'asked', kind: 'stopped' });
+    await settled();
+    expect(fixture.launcher.last.terminations).toHaveLength(0);
+    expect(fixture.supervisor.reachOf(WORKSPACE.id)).toBeDefined();
+    isBusy = false;
+    fixture.clock.advance(100);
+    await settled();
+    expect(fixture.launcher.last.terminations).toHaveLength(1);
+    expect(asked).toEqual([true, true]);
   });
 
   test('counts an open permission as a turn', async () => {

@@ -1,0 +1,50 @@
+// The last word to a daemon that ends in order: no new work, and every client's stream ends behind its last event. Only
+// then may its process be ended, or a turn's end could be cut off on the way to its client.
+
+import type { Endpoint } from './fleet.ts';
+import type { SupervisorDeps } from './supervisor-deps.ts';
+
+/** How soon a daemon that was busy after all is asked again; the feed usually tells sooner. */
+const ASK_AGAIN_MS = 100;
+
+export class LettingGo {
+  readonly #deps: Pick<SupervisorDeps, 'release' | 'endStreams' | 'clock' | 'log'>;
+  readonly #endpoint: Endpoint;
+  #state: 'held' | 'asking' | 'released' = 'held';
+
+  constructor(deps: Pick<SupervisorDeps, 'release' | 'endStreams' | 'clock' | 'log'>, endpoint: Endpoint) {
+    this.#deps = deps;
+    this.#endpoint = endpoint;
+  }
+
+  /**
+   * Asks the daemon itself whether it is quiet, since what was heard of it may be old; calls `done` once it has let go.
+   * Does nothing while it is being asked; `again` is called when it was busy.
+   */
+  ifQuiet(done: () => void, again: () => void): void {
+    if (this.#state !== 'held') return;
+    this.#state = 'asking';
+    this.#ask(true).then((isReleased) => {
+      this.#state = isReleased ? 'released' : 'held';
+      if (isReleased) done();
+      else this.#deps.clock.after(ASK_AGAIN_MS, again);
+    });
+  }
+
+  /** Lets go whatever runs. Never rejects; a daemon that cannot be asked has its streams ended here. */
+  async now(): Promise<void> {
+    if (this.#state !== 'released') await this.#ask(false);
+    this.#state = 'released';
+    this.#deps.endStreams(this.#endpoint.workspaceId);
+  }
+
+  /** A daemon that cannot be asked counts as released: there is nothing more to wait for. */
+  async #ask(onlyIfQuiet: boolean): Promise<boolean> {
+    try {
+      return await this.#deps.release(this.#endpoint, { onlyIfQuiet });
+    } catch (error) {
+      this.#deps.log.debug({ err: error, incarnation: this.#endpoint.incarnation }, 'daemon did not let go');
+      return true;
+    }
+  }
+}
