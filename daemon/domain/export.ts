@@ -19,7 +19,7 @@ const TYPES: Readonly<Record<ExportFormat, string>> = {
   html: 'text/html; charset=utf-8',
   md: 'text/markdown; charset=utf-8',
   json: 'application/json; charset=utf-8',
-  jsonl: 'application/x-ndjson; charset=utf-8',
+  jsonl: 'application/jsonl; charset=utf-8',
 };
 
 const MAX_NAME_CHARS = 80;
