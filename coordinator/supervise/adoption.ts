@@ -19,8 +19,6 @@ export interface Held {
 /** What a daemon that is gone has left. */
 type Remains = Pick<DaemonExit, 'strays' | 'oomKills' | 'peakBytes'>;
 
-const NOTHING_FOUND: Remains = { strays: 0, oomKills: null, peakBytes: null };
-
 /** Every start begins with it; it is worth no record. */
 const LOOKED_FOR = 'it is being looked for';
 
@@ -98,27 +96,31 @@ export class Adoption {
   async #settle(row: DaemonRow, workspace: WorkspaceKey | undefined): Promise<void> {
     try {
       const mark = await this.#markOf(row);
-      if (mark === undefined) this.#withoutProcess(row, workspace);
-      else await this.#act(row, workspace, await this.#find(mark));
+      const found = await this.#find(mark);
+      if (mark.pid === 0 && found.verdict === 'gone') this.#withoutProcess(row, workspace, found);
+      else await this.#act(row, workspace, found);
     } catch (error) {
       this.#deps.log.error({ err: error, incarnation: row.incarnation }, 'a daemon could not be reconciled');
       if (workspace !== undefined) this.#hold({ workspace, row, why: wordsOf(error) });
     }
   }
 
-  /** How to find the row's process. A coordinator that died between spawn and commit left no pid: then the socket tells it. */
-  async #markOf(row: DaemonRow): Promise<DaemonMark | undefined> {
+  /**
+   * How to find the row's process. A coordinator that died between spawn and commit left no pid: then the socket tells it,
+   * else the process table is searched (pid 0).
+   */
+  async #markOf(row: DaemonRow): Promise<DaemonMark> {
     const { incarnation, bootId, pid, startTime, socketPath, secret } = row;
     const known = { incarnation, bootId, socketPath, secret };
     if (pid !== null) return { ...known, pid, startTime: startTime ?? 0 };
     const identity = await this.#identityOf(row);
-    if (identity === undefined) return undefined;
+    if (identity === undefined) return { ...known, pid: 0, startTime: 0 };
     this.#deps.store.daemons.setPid(incarnation, identity.pid, identity.startTime);
     return { ...known, pid: identity.pid, startTime: identity.startTime };
   }
 
-  #withoutProcess(row: DaemonRow, workspace: WorkspaceKey | undefined): void {
-    if (this.#isStartOver(row)) this.#end(row, workspace, 'it never became a process', NOTHING_FOUND);
+  #withoutProcess(row: DaemonRow, workspace: WorkspaceKey | undefined, remains: Remains): void {
+    if (this.#isStartOver(row)) this.#end(row, workspace, 'it never became a process', remains);
     else if (workspace !== undefined)
       this.#hold({ workspace, row, why: 'its start was interrupted and may still succeed' });
   }
@@ -163,6 +165,8 @@ export class Adoption {
   async #takeOver(row: DaemonRow, workspace: WorkspaceKey, process: DaemonProcess): Promise<void> {
     const identity = await this.#identityOf(row);
     const version = identity?.version ?? row.version;
+    if (row.pid === null)
+      this.#deps.store.daemons.setPid(row.incarnation, process.mark.pid, process.mark.startTime);
     if (row.state === 'starting') this.#deps.store.daemons.setReady(row.incarnation, version ?? 'unknown');
     const isAdopted = this.#deps.cellOf(workspace).adopt(process, {
       version,

@@ -24,7 +24,7 @@ export class LettingGo {
   ifQuiet(done: () => void, again: () => void): void {
     if (this.#state !== 'held') return;
     this.#state = 'asking';
-    this.#ask(true).then((isReleased) => {
+    void this.#ask(true).then((isReleased) => {
       this.#state = isReleased ? 'released' : 'held';
       if (isReleased) done();
       else this.#deps.clock.after(ASK_AGAIN_MS, again);
