@@ -34,7 +34,7 @@
 //                                   before their answer
 //   early-notify:<method>:<json>    the same with that notification (sessionId is added); early ones go out in order
 //   raw:<text>                      that text on stdout as it is, with \n for a newline
-//   answer:<json>                   from now on every prompt is answered with that whole message, `id` being the prompt's
+//   answer:<json>                   this prompt is answered with that whole message, `id` being the prompt's unless given
 //   exit:<code>                     ends at once with that code
 //
 // Methods beyond ACP: `stub/state` answers what the agent knows (calls by method, sessions). With `--ext` it knows
@@ -98,8 +98,6 @@ const asked = new Map();
 let nextAsk = 1;
 /** Lines that go out before a session is opened, made with its id. */
 const early = [];
-/** What every prompt is answered with, where a test wants it wrong. */
-let fixedAnswer;
 
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const line = (message) => `${JSON.stringify({ jsonrpc: '2.0', ...message })}\n`;
@@ -292,8 +290,8 @@ const DIRECTIVES = {
   raw: (_id, _session, text) => {
     process.stdout.write(text.replaceAll('\\n', '\n'));
   },
-  answer: (_id, _session, json) => {
-    fixedAnswer = JSON.parse(json);
+  answer: (_id, session, json) => {
+    session.fixedAnswer = JSON.parse(json);
   },
   exit: (_id, _session, code) => process.exit(Number(code)),
   'after-answer': (_id, session, text) => {
@@ -316,13 +314,14 @@ async function runTurn(id, session, text) {
 async function prompt(requestId, params) {
   const session = sessions.get(params.sessionId);
   if (session === undefined) return { error: { code: -32002, message: 'unknown session' } };
-  Object.assign(session, { isCancelled: false, onCancel: [], promptId: requestId, afterAnswer: undefined });
+  Object.assign(session, { isCancelled: false, onCancel: [], promptId: requestId });
+  Object.assign(session, { afterAnswer: undefined, fixedAnswer: undefined });
   const text = params.prompt?.find((block) => block.type === 'text')?.text ?? '';
   for (const content of params.prompt ?? [])
     remember(params.sessionId, { sessionUpdate: 'user_message_chunk', content });
   const answer = await runTurn(params.sessionId, session, text);
-  if (fixedAnswer !== undefined) {
-    process.stdout.write(`${JSON.stringify({ jsonrpc: '2.0', id: requestId, ...fixedAnswer })}\n`);
+  if (session.fixedAnswer !== undefined) {
+    process.stdout.write(`${JSON.stringify({ jsonrpc: '2.0', id: requestId, ...session.fixedAnswer })}\n`);
     return undefined;
   }
   if (session.afterAnswer === undefined) return answer;
