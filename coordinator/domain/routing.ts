@@ -41,6 +41,12 @@ export const ROUTE_CLASSES = {
     answeredBy: 'either',
     routes: ['GET /workspace/:ws/sessions', 'GET /workspaces/:ws/sessions'],
   },
+  /** Polled by every open client: without a daemon nothing is live. */
+  session_live_state: {
+    whenStopped: 'store',
+    answeredBy: 'either',
+    routes: ['GET /workspaces/:ws/sessions/live-state'],
+  },
   session_prompt: {
     whenStopped: 'wake',
     answeredBy: 'daemon',
@@ -80,7 +86,12 @@ export const ROUTE_CLASSES = {
   workspace_qualified: {
     whenStopped: 'wake',
     answeredBy: 'daemon',
-    routes: ['* /workspaces/:ws/*', 'GET /workspace/:ws/session-info', 'GET /w/:ws/capabilities'],
+    routes: [
+      '* /workspaces/:ws/*',
+      'GET /workspace/:ws/session-info',
+      'GET /workspace/:ws/sessions/search',
+      'GET /w/:ws/capabilities',
+    ],
   },
   workspace: {
     whenStopped: 'wake',
@@ -235,16 +246,27 @@ function commonRoute(cut: Cut): Routing {
 
 function qualifiedRoute(cut: Cut): Routing {
   if (cut.raw.length < 3) return 'unknown';
-  const isList = cut.method === 'GET' && cut.raw.length === 3 && cut.raw[2] === 'sessions';
-  return routed(cut, isList ? 'session_list' : 'workspace_qualified', selector(cut, 1, false));
+  const read = cut.method === 'GET' ? cut.raw.slice(2).join('/') : '';
+  return routed(cut, QUALIFIED_READS.get(read) ?? 'workspace_qualified', selector(cut, 1, false));
 }
+
+/** Reads below `/workspaces/:ws` that are in a class of their own, by the rest of their path. */
+const QUALIFIED_READS: ReadonlyMap<string, RouteClass> = new Map([
+  ['sessions', 'session_list'],
+  ['sessions/live-state', 'session_live_state'],
+]);
+
+/** Reads below `/workspace/:ws` that name a workspace; whatever else is there is of the fallback's. */
+const SINGULAR_READS: ReadonlyMap<string, RouteClass> = new Map([
+  ['sessions', 'session_list'],
+  ['sessions/search', 'workspace_qualified'],
+  ['session-info', 'workspace_qualified'],
+]);
 
 function workspaceRoute(cut: Cut): Routing {
   if (cut.raw.length < 2) return 'unknown';
-  const isCatalogue = cut.method === 'GET' && cut.raw.length === 3;
-  if (isCatalogue && cut.raw[2] === 'sessions') return routed(cut, 'session_list', selector(cut, 1, true));
-  if (isCatalogue && cut.raw[2] === 'session-info')
-    return routed(cut, 'workspace_qualified', selector(cut, 1, true));
+  const read = cut.method === 'GET' ? SINGULAR_READS.get(cut.raw.slice(2).join('/')) : undefined;
+  if (read !== undefined) return routed(cut, read, selector(cut, 1, true));
   const isGeneration = cut.method === 'POST' && cut.raw.length === 2 && cut.raw[1] === 'generate';
   return routed(cut, 'workspace', fallback(cut), isGeneration ? 'stream' : 'plain');
 }

@@ -21,6 +21,7 @@ import {
   isDeep,
   sessionListing,
   sessionView,
+  stoppedLiveState,
 } from './views.ts';
 import type { Visit, Visits } from './visit.ts';
 import { addWorkspace, removeWorkspace } from './workspaces.ts';
@@ -87,6 +88,11 @@ export function createRoutes(deps: RouteDeps): Router {
       rows: deps.rows.listed(workspace.id),
       clientCount: (sessionId) => deps.rows.clients(sessionId).length,
     });
+  });
+  router.get('/workspaces/:workspace/sessions/live-state', (ctx) => {
+    const { id } = workspaceOf(deps.sessions.places, visitOf(deps, ctx.req).route);
+    ctx.set('Cache-Control', 'no-store');
+    ctx.body = stoppedLiveState(id);
   });
   return router;
 }

@@ -130,3 +130,8 @@ export function sessionListing(query: URLSearchParams, source: ListingSource): S
   }));
   return listPage(items, query);
 }
+
+/** The live state of a workspace whose daemon is not running. Its version is none that a daemon gives out. */
+export function stoppedLiveState(workspaceId: string): object {
+  return { v: 1, catalogVersion: { generation: `stopped-${workspaceId}`, revision: 0 }, sessions: [] };
+}

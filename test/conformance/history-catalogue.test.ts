@@ -1,0 +1,232 @@
+// The sessions of a workspace as a collection, through real servers: listings of what is live and what is at rest, archive,
+// delete, search, figures and live state.
+import { randomUUID } from 'node:crypto';
+import { afterEach, describe, expect, test } from '@jest/globals';
+import { DaemonClient } from '@qwen-code/sdk/daemon';
+import { workspaceIdOf } from '../../daemon/contract/canonical-path.ts';
+import { eventually } from '../support/eventually.ts';
+import { endFleets, startCoordinator, startDaemon, stubAgent } from '../support/fleet-process.ts';
+import { operationOf, validateAnswer } from '../support/openapi.ts';
+import { TARGETS } from '../support/targets.ts';
+import { type Answer, call, clientHeader, newSession, sendPrompt } from '../support/wire-client.ts';
+
+interface Listed {
+  readonly sessionId: string;
+  readonly isArchived: boolean;
+  readonly displayName?: string;
+}
+
+interface Listing {
+  readonly sessions: readonly Listed[];
+  readonly nextCursor?: string;
+}
+
+afterEach(endFleets);
+
+/** One request whose answer is as described. */
+async function ask(
+  base: string,
+  method: string,
+  path: string,
+  json?: unknown,
+  clientId?: string,
+): Promise<Answer> {
+  const answer = await call(base, method, path, {
+    ...(json === undefined ? {} : { json }),
+    headers: clientHeader(clientId),
+  });
+  const body = answer.text === '' ? undefined : answer.json;
+  validateAnswer(operationOf(method, path).name, answer.status, body, answer.headers);
+  return answer;
+}
+
+async function talk(base: string, sessionId: string, text: string): Promise<void> {
+  await sendPrompt(base, sessionId, text);
+  await eventually('the end of the turn', async () => {
+    const { json } = await call(base, 'GET', `/session/${sessionId}/status`);
+    return json.hasActivePrompt === false;
+  });
+}
+
+async function closed(base: string, text: string): Promise<string> {
+  const { sessionId } = await newSession(base);
+  await talk(base, sessionId, text);
+  expect((await call(base, 'DELETE', `/session/${sessionId}`)).status).toBe(204);
+  return sessionId;
+}
+
+async function listed(base: string, path: string): Promise<readonly Listed[]> {
+  const found: Listed[] = [];
+  for (let cursor: string | undefined = ''; cursor !== undefined; ) {
+    const page = (await ask(base, 'GET', `${path}&cursor=${cursor}`)).json as unknown as Listing;
+    found.push(...page.sessions);
+    cursor = page.nextCursor;
+  }
+  return found;
+}
+
+const idsOf = (sessions: readonly Listed[]) => sessions.map(({ sessionId }) => sessionId);
+
+describe.each(TARGETS)('the sessions of %s', (_name, target) => {
+  test('are listed whether they are live or at rest, newest first, each once, after a restart too', async () => {
+    const first = await target.start();
+    const at = `/workspaces/${workspaceIdOf(first.workspace)}`;
+    const expected: string[] = [];
+    for (const text of ['one', 'two', 'three']) expected.unshift(await closed(first.baseUrl, text));
+    const { sessionId } = await newSession(first.baseUrl);
+    expect(idsOf(await listed(first.baseUrl, `${at}/sessions?size=2`))).toEqual([sessionId, ...expected]);
+    expect((await ask(first.baseUrl, 'GET', `${at}/session-info`)).json).toMatchObject({
+      active: 4,
+      archived: 0,
+      total: 4,
+      live: 1,
+    });
+    expect((await call(first.baseUrl, 'DELETE', `/session/${sessionId}`)).status).toBe(204);
+    await first.stop();
+    const { baseUrl, workspace } = await target.start({ scratch: first.scratch });
+    // The daemon has the list, and a coordinator does not start one to list.
+    await ask(baseUrl, 'GET', `${at}/session-info`);
+    const path = `/workspace/${encodeURIComponent(workspace)}/sessions?size=3`;
+    expect(idsOf(await listed(baseUrl, path))).toEqual([sessionId, ...expected]);
+    const client = new DaemonClient({ baseUrl });
+    const page = await client.listWorkspaceSessions(workspace);
+    expect(page.map((session) => session.sessionId)).toEqual([sessionId, ...expected]);
+  });
+
+  test('can be archived, brought back and deleted', async () => {
+    const { baseUrl, workspace } = await target.start();
+    const at = `/workspaces/${workspaceIdOf(workspace)}`;
+    const [resting, unknown] = [await closed(baseUrl, 'at rest'), randomUUID()];
+    const { sessionId: idle } = await newSession(baseUrl);
+    const { sessionId: busy } = await newSession(baseUrl);
+    await sendPrompt(baseUrl, busy, 'hang');
+    const batch = { sessionIds: [resting, unknown, idle, busy, resting] };
+    const { json: archived } = await ask(baseUrl, 'POST', `${at}/sessions/archive`, batch);
+    expect(archived).toMatchObject({
+      archived: [resting, idle],
+      alreadyArchived: [],
+      resolvedConflicts: [],
+      notFound: [unknown],
+      errors: [{ sessionId: busy, code: 'session_busy' }],
+    });
+    const { json: again } = await ask(baseUrl, 'POST', '/sessions/archive', { sessionIds: [resting] });
+    expect(again).toMatchObject({ archived: [], alreadyArchived: [resting] });
+    expect(idsOf(await listed(baseUrl, `${at}/sessions?size=9`))).toEqual([busy]);
+    const shelf = await listed(baseUrl, `${at}/sessions?archiveState=archived`);
+    expect(shelf.map(({ isArchived }) => isArchived)).toEqual([true, true]);
+    expect((await ask(baseUrl, 'GET', `/session/${resting}/transcript`)).json.code).toBe('session_archived');
+    expect((await call(baseUrl, 'POST', `/session/${resting}/load`, { json: {} })).status).toBe(409);
+    const { json: back } = await ask(baseUrl, 'POST', '/sessions/unarchive', {
+      sessionIds: [resting, busy, unknown],
+    });
+    expect(back).toMatchObject({
+      unarchived: [resting],
+      alreadyActive: [busy],
+      notFound: [unknown],
+      errors: [],
+    });
+    expect((await ask(baseUrl, 'GET', `/session/${resting}/transcript`)).status).toBe(200);
+    const { json: gone } = await ask(baseUrl, 'POST', '/sessions/delete', {
+      sessionIds: [resting, busy, unknown],
+    });
+    expect(gone).toEqual({ removed: [resting, busy], notFound: [unknown], errors: [] });
+    expect((await ask(baseUrl, 'GET', `/session/${resting}/transcript`)).status).toBe(404);
+    expect((await call(baseUrl, 'GET', `/session/${busy}/status`)).status).toBe(404);
+  });
+
+  test('are found by their title and by what was said', async () => {
+    const { baseUrl, workspace } = await target.start();
+    const older = await closed(baseUrl, 'the Needle in the haystack');
+    const newer = await closed(baseUrl, 'nothing here');
+    const at = `/workspaces/${workspaceIdOf(workspace)}`;
+    const named = await ask(baseUrl, 'PATCH', `${at}/session/${newer}/metadata`, {
+      displayName: 'a needle too',
+    });
+    expect([named.status, named.json.displayName]).toEqual([200, 'a needle too']);
+    const client = new DaemonClient({ baseUrl });
+    const { results } = await client.searchWorkspaceSessions(workspace, 'NEEDLE');
+    expect(results.map(({ session, snippet }) => [session.sessionId, snippet])).toEqual([
+      [newer, 'a needle too'],
+      [older, 'the Needle in the haystack'],
+    ]);
+    for (const [query, code] of [
+      ['q=', 'invalid_search_query'],
+      [`q=${'x'.repeat(201)}`, 'invalid_search_query'],
+      ['q=x&maxResults=51', 'invalid_search_max_results'],
+    ])
+      expect((await ask(baseUrl, 'GET', `${at}/sessions/search?${query}`)).json.code).toBe(code);
+    expect((await ask(baseUrl, 'GET', `${at}/sessions/search?q=absent`)).json).toEqual({ results: [] });
+  });
+
+  test('are polled by a version that changes with the list, and only then', async () => {
+    const { baseUrl, workspace } = await target.start();
+    const { sessionId, clientId } = await newSession(baseUrl);
+    const path = `/workspaces/${workspaceIdOf(workspace)}/sessions/live-state`;
+    const read = async () =>
+      (await ask(baseUrl, 'GET', path)).json as { catalogVersion: object; sessions: object[] };
+    const before = await read();
+    expect(before.sessions).toMatchObject([{ sessionId, clientCount: 1, hasActivePrompt: false }]);
+    await talk(baseUrl, sessionId, 'hello');
+    expect((await read()).catalogVersion).toEqual(before.catalogVersion);
+    const named = { displayName: 'named' };
+    await ask(baseUrl, 'PATCH', `/session/${sessionId}/metadata`, named, clientId);
+    expect((await read()).catalogVersion).not.toEqual(before.catalogVersion);
+  });
+
+  test('refuse batches that are malformed or come from nobody', async () => {
+    const { baseUrl } = await target.start();
+    const tooMany = Array.from({ length: 101 }, () => randomUUID());
+    for (const sessionIds of [undefined, 'x', [], [1], [''], tooMany])
+      for (const name of ['archive', 'unarchive', 'delete'])
+        expect((await ask(baseUrl, 'POST', `/sessions/${name}`, { sessionIds })).json.code).toBe(
+          'invalid_request',
+        );
+    const batch = { sessionIds: [randomUUID()] };
+    const forged = await ask(baseUrl, 'POST', '/sessions/delete', batch, 'client_of_nobody');
+    expect([forged.status, forged.json.code]).toEqual([400, 'invalid_client_id']);
+  });
+});
+
+test('several listings come in one answer, each in its place', async () => {
+  const { baseUrl, workspace } = await startDaemon();
+  const older = await closed(baseUrl, 'one');
+  const { sessionId } = await newSession(baseUrl);
+  const { json } = await ask(baseUrl, 'POST', '/sessions/catalog', {
+    workspaces: 'all',
+    options: { size: 1 },
+  });
+  const [page] = json.workspaces as (Listing & { cwd: string })[];
+  expect([page?.cwd, idsOf(page?.sessions ?? [])]).toEqual([workspace, [sessionId]]);
+  const next = { workspaces: [{ workspace, cursor: page?.nextCursor }, { workspace: '/elsewhere' }] };
+  const { json: rest } = await ask(baseUrl, 'POST', '/sessions/catalog', next);
+  expect(rest.workspaces).toMatchObject([
+    { workspace, sessions: [{ sessionId: older }] },
+    { workspace: '/elsewhere', error: { code: 'workspace_mismatch', status: 400 } },
+  ]);
+});
+
+test('live sessions of which nothing is on disk come with the first page, beyond its size', async () => {
+  const recorded = await startDaemon();
+  const resting = [await closed(recorded.baseUrl, 'one'), await closed(recorded.baseUrl, 'two')];
+  await recorded.stop();
+  const agent = stubAgent('--load', '--memory', recorded.scratch.dir, '--transcripts');
+  const { baseUrl, workspace } = await startDaemon({ scratch: recorded.scratch, agent });
+  const live = [await newSession(baseUrl), await newSession(baseUrl)].map(({ sessionId }) => sessionId);
+  const path = `/workspaces/${workspaceIdOf(workspace)}/sessions?size=1`;
+  const first = (await ask(baseUrl, 'GET', path)).json as unknown as Listing;
+  expect(idsOf(first.sessions)).toEqual([resting[1], live[1], live[0]]);
+  const second = (await ask(baseUrl, 'GET', `${path}&cursor=${first.nextCursor}`)).json as unknown as Listing;
+  expect([idsOf(second.sessions), second.nextCursor]).toEqual([[resting[0]], undefined]);
+});
+
+test('a poll of the live state starts no daemon', async () => {
+  const server = await startCoordinator({ workspaces: 1 });
+  const path = `/workspaces/${workspaceIdOf(server.workspace)}/sessions/live-state`;
+  const answer = await ask(server.baseUrl, 'GET', path);
+  expect([answer.status, answer.json.sessions, answer.headers['cache-control']]).toEqual([
+    200,
+    [],
+    'no-store',
+  ]);
+  expect((await server.diagnosis(0)).starts).toBe(0);
+});
