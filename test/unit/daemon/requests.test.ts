@@ -1,8 +1,8 @@
 import { describe, expect, test } from '@jest/globals';
 import { ApiError } from '../../../daemon/contract/errors.ts';
+import { listPage } from '../../../daemon/contract/session-page.ts';
 import { parseCreateRequest } from '../../../daemon/domain/create-request.ts';
 import { effectiveDeadlineMs, parsePromptRequest } from '../../../daemon/domain/prompt-request.ts';
-import { listPage } from '../../../daemon/contract/session-page.ts';
 
 const codeOf = (run: () => unknown) => {
   try {

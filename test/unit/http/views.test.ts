@@ -204,7 +204,15 @@ describe('the listing from the store', () => {
 });
 
 describe('diagnostics', () => {
-  const store = { path: '/db', bytes: 1, walBytes: 0, schemaVersion: 1, sessions: 0, events: 0, warnings: [] };
+  const store = {
+    path: '/db',
+    bytes: 1,
+    walBytes: 0,
+    schemaVersion: 1,
+    sessions: 0,
+    events: 0,
+    warnings: [],
+  };
   const facts = {
     version: '1',
     pid: 1,
