@@ -42,6 +42,16 @@ export const CORE_FEATURES: readonly string[] = [
   'permission_mediation',
   'session_status',
   'session_close',
+  'session_info',
+  'session_archive',
+  'session_transcript',
+  'session_transcript_pagination',
+  'session_turn_navigation',
+  'session_export',
+  'workspace_persisted_transcript',
+  'workspace_session_export',
+  'workspace_session_live_state',
+  'workspace_session_metadata',
 ];
 
 /** Ranges of the wire that this build speaks. */
