@@ -35,7 +35,8 @@ class Examiner {
     const [wantedStatus, wantedCode] = typeof status === 'number' ? [status, answer.json.code] : status;
     expect([method, path, answer.status, answer.json.code]).toEqual([method, path, wantedStatus, wantedCode]);
     const { name } = operationOf(method, path);
-    const body = answer.text === '' ? undefined : (JSON.parse(answer.text) as unknown);
+    const isJson = answer.headers['content-type']?.startsWith('application/json') === true;
+    const body: unknown = isJson ? JSON.parse(answer.text) : answer.text;
     validateAnswer(name, answer.status, body, answer.headers);
     this.seen.add(`${name} ${answer.status}`);
     return answer;
@@ -219,6 +220,27 @@ describe.each(TARGETS)('the answers of %s', (_name, target) => {
     await ask.expect([400, undefined], 'GET', '/workspace/relative/sessions');
     await ask.expect([400, 'workspace_mismatch'], 'GET', '/workspaces/relative/sessions');
     await ask.expect([400, 'workspace_mismatch'], 'GET', '/workspace/%2F/sessions');
+  });
+
+  test('to the past of sessions', async () => {
+    const { sessionId } = await fresh();
+    const stream = await ask.stream(sessionId);
+    const { json } = await ask.expect(202, 'POST', `/session/${sessionId}/prompt`, text('hello'));
+    await stream.settled(String(json.promptId));
+    const ws = `/workspaces/${workspaceIdOf(server.workspace)}`;
+    const batch = { json: { sessionIds: [sessionId] } };
+    for (const at of ['', ws])
+      for (const read of ['transcript', 'turn-index', 'export', 'export?format=json'])
+        await ask.expect(200, 'GET', `${at}/session/${sessionId}/${read}`);
+    for (const at of [ws.replace('workspaces', 'workspace'), ws])
+      for (const read of ['session-info', 'sessions/search?q=hello'])
+        await ask.expect(200, 'GET', `${at}/${read}`);
+    await ask.expect(200, 'GET', `${ws}/sessions/live-state`);
+    await ask.expect(200, 'PATCH', `${ws}/session/${sessionId}/metadata`, { json: { displayName: 'x' } });
+    for (const at of ['', ws])
+      for (const name of ['archive', 'unarchive', 'delete'])
+        await ask.expect(200, 'POST', `${at}/sessions/${name}`, batch);
+    await ask.expect(200, 'POST', '/sessions/catalog', { json: { workspaces: 'all' } });
   });
 
   test.each(SESSION_OPERATIONS.map(({ name, method, path }) => [name, method.toUpperCase(), path]))(

@@ -156,7 +156,8 @@ export function validateAnswer(
   if (found === undefined) throw wrong(name, status, 'the status is not documented', body);
   const response = resolved(found);
   if (headers !== undefined) checkHeaders(`${name} ${status}`, response, headers);
-  const [media] = Object.values(response.content ?? {});
+  const content = response.content ?? {};
+  const media = content[headers?.['content-type']?.split(';', 1)[0] ?? ''] ?? Object.values(content)[0];
   if (media === undefined) {
     if (body !== undefined && body !== '') throw wrong(name, status, 'a body is not documented', body);
     return;
