@@ -8,6 +8,8 @@ export interface IdleFacts {
   readonly openPermissions: number;
   /** Sessions for which the agent holds background work. */
   readonly heldSessions: number;
+  /** A session is on its way: somebody was sent to the daemon, and no feed record tells of it yet. */
+  readonly isOpening: boolean;
   readonly subscribers: number;
   /** Since the last prompt step or session create. */
   readonly sinceGestureMs: number;
@@ -38,6 +40,7 @@ export function workOf(facts: IdleFacts): string | undefined {
   if (facts.prompts > 0) return `${facts.prompts} prompt(s) run or wait`;
   if (facts.openPermissions > 0) return `${facts.openPermissions} permission question(s) are open`;
   if (facts.heldSessions > 0) return `the agent holds work for ${facts.heldSessions} session(s)`;
+  if (facts.isOpening) return 'a session is being opened';
   if (facts.sessions > 0 && facts.canLoad !== true)
     return `its agent could not bring back ${facts.sessions} session(s)`;
   return undefined;

@@ -90,7 +90,10 @@ export class Cell {
   /** As `Fleet.ensureReady`. */
   async demand(signal: AbortSignal): Promise<Endpoint> {
     const endpoint = this.#deps.routes.get(this.workspace.id);
-    if (endpoint !== undefined) return endpoint;
+    if (endpoint !== undefined) {
+      this.#current?.facts.demanded(this.#deps.clock.monotonicMs());
+      return endpoint;
+    }
     const refusal = this.#coolOffRefusal();
     if (refusal !== undefined) throw refusal;
     const parked = this.#waiters.park(signal);
@@ -177,7 +180,11 @@ export class Cell {
       follow_feed: () => this.#followFeed(),
       publish_route: () => this.#publishRoute(),
       withdraw_route: () => this.#deps.routes.delete(this.workspace.id),
-      release_waiters: () => this.#withCurrent(({ endpoint }) => this.#waiters.release(endpoint)),
+      release_waiters: () =>
+        this.#withCurrent(({ endpoint, facts }) => {
+          if (this.#waiters.size > 0) facts.demanded(this.#deps.clock.monotonicMs());
+          this.#waiters.release(endpoint);
+        }),
       fail_waiters: (event) => this.#waiters.failAll(this.#refusalAfter(event)),
       serve_parked: () => {
         if (this.#waiters.size > 0) this.#askForStart();

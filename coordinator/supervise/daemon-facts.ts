@@ -3,6 +3,8 @@
 import type { FeedAgent, FeedBeat, FeedPrompt, FeedRecord } from '../../daemon/contract/feed.ts';
 import type { IdleFacts } from '../domain/idle-policy.ts';
 
+/** How long after a demand its session may still be on its way: agents take seconds to open one. */
+const OPENING_MS = 10_000;
 /** A minute at the default period: enough to see memory grow. */
 const BEATS_KEPT = 12;
 
@@ -16,6 +18,9 @@ export class DaemonFacts {
   /** Monotonic times of the last prompt step or create, and of the last heartbeat of a registered client. */
   #lastGestureAtMs: number;
   #lastHeartbeatAtMs = Number.NEGATIVE_INFINITY;
+  /** Of the last demand, and of the last record of what somebody wanted. */
+  #demandedAtMs = Number.NEGATIVE_INFINITY;
+  #openedAtMs = Number.NEGATIVE_INFINITY;
   readonly #unsettledPrompts = new Set<string>();
   readonly #sessions = new Set<string>();
   #canLoad: boolean | null = null;
@@ -33,12 +38,19 @@ export class DaemonFacts {
       prompts: this.#unsettledPrompts.size,
       openPermissions: beat?.pendingPermissions ?? 0,
       heldSessions: beat?.heldSessions ?? 0,
+      isOpening: this.#demandedAtMs > this.#openedAtMs && nowMs - this.#demandedAtMs < OPENING_MS,
       subscribers: beat?.subscribers ?? 0,
       sinceGestureMs: nowMs - this.#lastGestureAtMs,
       sinceHeartbeatMs: nowMs - this.#lastHeartbeatAtMs,
       canLoad: this.#canLoad,
       isPinned,
     };
+  }
+
+  /** Somebody was sent to it at `nowMs` (monotonic). What they want shows in the feed only when the agent has done it. */
+  demanded(nowMs: number): void {
+    this.#demandedAtMs = nowMs;
+    this.#lastGestureAtMs = nowMs;
   }
 
   /** `nowMs` is monotonic. */
@@ -59,7 +71,10 @@ export class DaemonFacts {
     if (record.type === 'session_ended') this.#sessions.delete(record.ended.sessionId);
     if (record.type === 'seen' && record.seen.some(({ clientId }) => clientId !== null))
       this.#lastHeartbeatAtMs = nowMs;
-    if (record.type === 'prompt' || record.type === 'session') this.#lastGestureAtMs = nowMs;
+    if (record.type === 'prompt' || record.type === 'session') {
+      this.#lastGestureAtMs = nowMs;
+      this.#openedAtMs = nowMs;
+    }
     if (record.type === 'session') this.#sessions.add(record.session.sessionId);
     if (record.type === 'prompt') this.#prompt(record.prompt);
   }

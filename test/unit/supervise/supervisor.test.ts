@@ -145,6 +145,14 @@ describe('a start', () => {
     const fixture = fleetFixture({ maxDaemons: 1 });
     await ready(fixture);
     const idle = fixture.launcher.last;
+    await expect(fixture.supervisor.ensureReady(OTHER_WORKSPACE, stays)).rejects.toMatchObject({
+      context: { kept: [{ workspaceId: WORKSPACE.id, reason: 'a session is being opened' }] },
+    });
+    fixture.feeds[0]?.say({ type: 'session', session: sessionOf('s1') });
+    fixture.feeds[0]?.say({
+      type: 'session_ended',
+      ended: { sessionId: 's1', reason: 'session_closed', atMs: 0 },
+    });
     const endpoint = fixture.supervisor.ensureReady(OTHER_WORKSPACE, stays);
     await settled();
     expect(idle.terminations).toHaveLength(1);
