@@ -26,7 +26,7 @@ describe('five hundred demands for a cold workspace', () => {
     Promise.all(Array.from({ length: 500 }, () => call(baseUrl, 'POST', '/session', { json: {} })));
 
   test('start one process; those over --max-waiters are told when to come again', async () => {
-    const server = await startCoordinator({ flags: ['--max-waiters', '300'] });
+    const server = await startCoordinator({ flags: ['--max-waiters', '300', '--max-connections', '0'] });
     const answers = await demands(server.baseUrl);
     const refused = answers.filter(({ status }) => status !== 200);
     for (const { status, json, headers } of refused) {
@@ -40,7 +40,7 @@ describe('five hundred demands for a cold workspace', () => {
   });
 
   test('start one process, and with room for all every one is served', async () => {
-    const server = await startCoordinator({ flags: ['--max-waiters', '500'] });
+    const server = await startCoordinator({ flags: ['--max-waiters', '500', '--max-connections', '0'] });
     const answers = await demands(server.baseUrl);
     expect(answers.filter(({ status }) => status !== 200).map(({ text }) => text)).toEqual([]);
     expect(new Set(answers.map(({ json }) => json.sessionId)).size).toBe(1);
