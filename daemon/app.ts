@@ -254,7 +254,12 @@ export class Daemon {
     const [sessions, pasts, clock] = [this.#sessions, this.#pasts, this.#clock];
     return {
       transcripts: new Transcripts({ workspace, sessions, pasts, agent: () => this.#agent, clock, limits }),
-      catalogue: new Catalogue({ sessions, history: pasts.history, clock }),
+      catalogue: new Catalogue({
+        sessions,
+        history: pasts.history,
+        clock,
+        tell: (body) => this.#tell(body),
+      }),
     };
   }
 

@@ -3,6 +3,7 @@
 import { createHash, randomUUID } from 'node:crypto';
 import type { Clock } from './contract/clock.ts';
 import { fail } from './contract/errors.ts';
+import type { FeedBody } from './contract/feed.ts';
 import type { ListedSession } from './contract/session-page.ts';
 import { sessionKey } from './contract/wire.ts';
 import type { MetadataPatch } from './domain/metadata.ts';
@@ -22,6 +23,8 @@ export interface CatalogueOptions {
   readonly sessions: Sessions;
   readonly history: History;
   readonly clock: Clock;
+  /** Tells the coordinator; returns the record's seq. */
+  readonly tell: (body: FeedBody) => number;
 }
 
 interface Item extends ListedSession {
@@ -114,7 +117,10 @@ export class Catalogue {
       if (sessions.isStarting(id)) return STARTING;
       const live = sessions.find(id);
       if (live !== undefined) sessions.close(live, clientId);
-      if (history.remove(id)) return 'removed';
+      if (history.remove(id)) {
+        this.#tellGone(id, live, 'deleted');
+        return 'removed';
+      }
       return live === undefined ? 'notFound' : { error: 'Closed; the agent keeps the transcript itself' };
     });
   }
@@ -169,7 +175,16 @@ export class Catalogue {
     if (stored === undefined) return live === undefined ? 'notFound' : NOT_OURS;
     if (live !== undefined && isBusy(live)) return BUSY;
     if (live !== undefined) sessions.close(live, closedBy);
-    return history.setArchived(id, true) ? 'archived' : { error: 'The transcript is no longer there' };
+    if (!history.setArchived(id, true)) return { error: 'The transcript is no longer there' };
+    this.#tellGone(id, live, 'archived');
+    return 'archived';
+  }
+
+  /** A coordinator may hold a session that is not live as one that sleeps; the end of a live one it has been told. */
+  #tellGone(sessionId: string, live: Session | undefined, reason: string): void {
+    if (live !== undefined) return;
+    const ended = { sessionId: sessionKey(sessionId), reason, atMs: this.#o.clock.nowMs() };
+    this.#o.tell({ type: 'session_ended', ended });
   }
 
   async #match({ sessionId, summary, stored }: Item, needle: string): Promise<string | undefined> {

@@ -230,3 +230,16 @@ test('a poll of the live state starts no daemon', async () => {
   ]);
   expect((await server.diagnosis(0)).starts).toBe(0);
 });
+
+test.each(['archive', 'delete'])('a session that sleeps does so no more after %s', async (what) => {
+  const server = await startCoordinator({ workspaces: 1, agent: stubAgent('--load') });
+  const { baseUrl } = server;
+  const { sessionId, clientId } = await newSession(baseUrl);
+  await talk(baseUrl, sessionId, 'hello');
+  await call(baseUrl, 'POST', `/session/${sessionId}/detach`, { headers: clientHeader(clientId) });
+  const status = async () => (await call(baseUrl, 'GET', `/session/${sessionId}/status`)).json;
+  expect((await status()).dormant).toBe(true);
+  const { json } = await ask(baseUrl, 'POST', `/sessions/${what}`, { sessionIds: [sessionId] });
+  expect(json.errors).toEqual([]);
+  await eventually('the end of the session', async () => (await status()).code === 'session_not_found');
+});
