@@ -60,12 +60,12 @@ async function faults(
   while (performance.now() < deadline) {
     await sleep(100 + ordeal.random() * 1500);
     const names: Fault[] = [ordeal.pick(FAULTS)];
-    const atMs = await ordeal.fault(names[0] as Fault);
+    let atMs = await ordeal.fault(names[0] as Fault);
     if (ordeal.random() < DOUBLE_SHARE) {
       const second = ordeal.pick(FAULTS.filter((fault) => canFollow(names[0] as Fault, fault)));
       names.push(second);
       await sleep(ordeal.random() * 600);
-      await ordeal.fault(second);
+      atMs = await ordeal.fault(second);
     }
     const what = names.join(', then ');
     const before = ordeal.violations.length;

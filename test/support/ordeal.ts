@@ -113,40 +113,40 @@ export class Ordeal {
     return this.scratch.processes().filter(({ command }) => /^\S+ \S+stub-agent\.mjs/.test(command));
   }
 
-  /** Does it, and brings a coordinator back where there is none. @returns when it was done, on performance.now's scale. */
+  /**
+   * Does it, and brings a coordinator back where there is none.
+   * @returns when the blow had fallen, on performance.now's scale: what was asked for later met its consequences.
+   */
   async fault(fault: Fault): Promise<number> {
+    const coordinator = this.server;
+    await this.#blow(fault, coordinator);
     const atMs = performance.now();
-    switch (fault) {
-      case 'kill the coordinator':
-        await this.killCoordinator();
-        break;
-      case 'kill a daemon':
-        this.signalOne(this.daemons(), 'SIGKILL');
-        break;
-      case 'kill an agent':
-        this.signalOne(this.agents(), 'SIGKILL');
-        break;
-      case 'freeze a daemon':
-        this.signalOne(this.daemons(), 'SIGSTOP');
-        break;
-      case 'remove a socket file':
-        this.#removeSocket();
-        break;
-      case 'kill the coordinator and a daemon':
-        this.signalOne(this.daemons(), 'SIGKILL');
-        await this.killCoordinator();
-        break;
-      case 'stop and start the coordinator':
-        await this.server.stop();
-        await this.start();
-        break;
-    }
+    if (coordinator.exit !== undefined) await this.start();
     return atMs;
   }
 
   async killCoordinator(): Promise<void> {
-    await this.server.kill();
-    await this.start();
+    await this.fault('kill the coordinator');
+  }
+
+  async #blow(fault: Fault, coordinator: Server): Promise<unknown> {
+    switch (fault) {
+      case 'kill the coordinator':
+        return coordinator.kill();
+      case 'kill a daemon':
+        return this.signalOne(this.daemons(), 'SIGKILL');
+      case 'kill an agent':
+        return this.signalOne(this.agents(), 'SIGKILL');
+      case 'freeze a daemon':
+        return this.signalOne(this.daemons(), 'SIGSTOP');
+      case 'remove a socket file':
+        return this.#removeSocket();
+      case 'kill the coordinator and a daemon':
+        this.signalOne(this.daemons(), 'SIGKILL');
+        return coordinator.kill();
+      case 'stop and start the coordinator':
+        return coordinator.stop();
+    }
   }
 
   /** Signals one of them by its pid. */
