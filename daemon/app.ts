@@ -267,8 +267,6 @@ export class Daemon {
     const { requireAuth, coordinated, allowedOrigins, isRateLimited, limits } = this.#config;
     return [
       ...(requireAuth && coordinated === undefined ? ['require_auth'] : []),
-      // Behind a coordinator the batch would leave out the other workspaces.
-      ...(coordinated === undefined ? ['session_catalog_batch'] : []),
       ...(allowedOrigins.length > 0 ? ['allow_origin'] : []),
       ...(isRateLimited ? ['rate_limit'] : []),
       ...(limits.promptDeadlineMs > 0 ? ['prompt_absolute_deadline'] : []),

@@ -41,6 +41,14 @@ export const ROUTE_CLASSES = {
     answeredBy: 'either',
     routes: ['GET /workspace/:ws/sessions', 'GET /workspaces/:ws/sessions'],
   },
+  /** The listings of several workspaces at once. */
+  session_catalog: { whenStopped: 'store', answeredBy: 'coordinator', routes: ['POST /sessions/catalog'] },
+  /** Sessions of several workspaces at once: each daemon does what concerns its own. */
+  session_batch: {
+    whenStopped: 'wake',
+    answeredBy: 'coordinator',
+    routes: ['POST /sessions/archive', 'POST /sessions/unarchive', 'POST /sessions/delete'],
+  },
   /** Polled by every open client: without a daemon nothing is live. */
   session_live_state: {
     whenStopped: 'store',
@@ -238,7 +246,7 @@ function commonRoute(cut: Cut): Routing {
     case 'glob':
       return cut.raw.length === 1 ? routed(cut, 'workspace', fallback(cut)) : 'unknown';
     case 'sessions':
-      return cut.raw.length > 1 ? routed(cut, 'workspace', fallback(cut)) : 'unknown';
+      return cut.raw.length > 1 ? routed(cut, batchClass(cut), fallback(cut)) : 'unknown';
     default:
       return 'unknown';
   }
@@ -289,6 +297,13 @@ const SESSION_ACTIONS: ReadonlyMap<string, RouteClass> = new Map(
     }),
   ),
 );
+
+function batchClass(cut: Cut): RouteClass {
+  const action = cut.method === 'POST' && cut.raw.length === 2 ? cut.raw[1] : undefined;
+  if (action === 'catalog') return 'session_catalog';
+  const isBatch = action === 'archive' || action === 'unarchive' || action === 'delete';
+  return isBatch ? 'session_batch' : 'workspace';
+}
 
 function permissionRoute(cut: Cut): Routing {
   const [, requestId] = cut.text;

@@ -1,18 +1,21 @@
 // The coordinator's own route table. Handlers only translate between HTTP and the functions that know.
-import type { IncomingMessage } from 'node:http';
+import type { IncomingMessage, OutgoingHttpHeaders } from 'node:http';
 import Router from '@koa/router';
 import type { Context } from 'koa';
 import { API_DOCUMENT_PATH, type ApiDocument } from '../../daemon/contract/api-document.ts';
 import type { Clock } from '../../daemon/contract/clock.ts';
 import { fail } from '../../daemon/contract/errors.ts';
 import { readJsonBody } from '../../daemon/contract/json-body.ts';
+import type { SessionPage } from '../../daemon/contract/session-page.ts';
 import { CLIENT_ID_HEADER, sessionKey } from '../../daemon/contract/wire.ts';
 import type { SessionRow } from '../store/store.ts';
-import type { Fleet } from '../supervise/fleet.ts';
+import type { Fleet, WorkspaceKey } from '../supervise/fleet.ts';
+import type { DaemonAnswer } from './daemon-client.ts';
 import type { GuardPolicy } from './guard.ts';
 import { requireTrusted } from './guard.ts';
 import { downstreamHeaders } from './headers.ts';
 import { workspaceOf } from './locate.ts';
+import { batchSessions, readCatalogs } from './session-batches.ts';
 import { createSession, loadSession, type SessionDeps } from './sessions.ts';
 import {
   type CapabilityFacts,
@@ -83,11 +86,16 @@ export function createRoutes(deps: RouteDeps): Router {
   });
   router.get(['/workspace/:workspace/sessions', '/workspaces/:workspace/sessions'], (ctx) => {
     const workspace = workspaceOf(deps.sessions.places, visitOf(deps, ctx.req).route);
-    ctx.body = sessionListing(queryOf(ctx), {
-      cwd: workspace.path,
-      rows: deps.rows.listed(workspace.id),
-      clientCount: (sessionId) => deps.rows.clients(sessionId).length,
-    });
+    ctx.body = storedListing(deps, workspace, queryOf(ctx));
+  });
+  router.post(['/sessions/archive', '/sessions/unarchive', '/sessions/delete'], (ctx) =>
+    postBatch(deps, ctx),
+  );
+  router.post('/sessions/catalog', async (ctx) => {
+    const body = await readJsonBody(ctx.req, deps.maxBodyBytes);
+    ctx.body = await readCatalogs(deps.sessions, visitOf(deps, ctx.req), body, (workspace, query) =>
+      storedListing(deps, workspace, query),
+    );
   });
   router.get('/workspaces/:workspace/sessions/live-state', (ctx) => {
     const { id } = workspaceOf(deps.sessions.places, visitOf(deps, ctx.req).route);
@@ -100,16 +108,42 @@ export function createRoutes(deps: RouteDeps): Router {
 /** Creates a session, or makes `sessionId` live. */
 async function postSession(deps: RouteDeps, ctx: Context, sessionId?: string): Promise<void> {
   const body = await readJsonBody(ctx.req, deps.maxBodyBytes);
-  const clientId = ctx.req.headers[CLIENT_ID_HEADER];
-  const headers = clientId === undefined ? {} : { [CLIENT_ID_HEADER]: clientId };
+  const headers = clientHeadersOf(ctx);
   const visit = visitOf(deps, ctx.req);
-  const answer =
+  relayAnswer(
+    ctx,
     sessionId === undefined
       ? await createSession(deps.sessions, visit, body, headers)
-      : await loadSession(deps.sessions, visit, sessionId, body, headers);
+      : await loadSession(deps.sessions, visit, sessionId, body, headers),
+  );
+}
+
+/** Archives, brings back or deletes sessions, wherever they belong. */
+async function postBatch(deps: RouteDeps, ctx: Context): Promise<void> {
+  const body = await readJsonBody(ctx.req, deps.maxBodyBytes);
+  const answer = await batchSessions(deps.sessions, visitOf(deps, ctx.req), body, clientHeadersOf(ctx));
+  if ('merged' in answer) ctx.body = answer.merged;
+  else relayAnswer(ctx, answer);
+}
+
+function clientHeadersOf(ctx: Context): OutgoingHttpHeaders {
+  const clientId = ctx.req.headers[CLIENT_ID_HEADER];
+  return clientId === undefined ? {} : { [CLIENT_ID_HEADER]: clientId };
+}
+
+function relayAnswer(ctx: Context, answer: DaemonAnswer): void {
   ctx.status = answer.status;
   for (const [name, values] of downstreamHeaders(answer)) if (!ctx.res.hasHeader(name)) ctx.set(name, values);
   ctx.body = answer.body;
+}
+
+/** One page of a workspace's sessions as they are stored. */
+function storedListing(deps: RouteDeps, workspace: WorkspaceKey, query: URLSearchParams): SessionPage {
+  return sessionListing(query, {
+    cwd: workspace.path,
+    rows: deps.rows.listed(workspace.id),
+    clientCount: (sessionId) => deps.rows.clients(sessionId).length,
+  });
 }
 
 /** A session that no daemon has, from its row. */

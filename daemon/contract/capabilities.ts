@@ -43,6 +43,7 @@ export const CORE_FEATURES: readonly string[] = [
   'session_status',
   'session_close',
   'session_info',
+  'session_catalog_batch',
   'session_archive',
   'session_transcript',
   'session_transcript_pagination',

@@ -243,3 +243,37 @@ test.each(['archive', 'delete'])('a session that sleeps does so no more after %s
   expect(json.errors).toEqual([]);
   await eventually('the end of the session', async () => (await status()).code === 'session_not_found');
 });
+
+test('sessions of several workspaces are listed and deleted together, each by its own daemon', async () => {
+  const { baseUrl, workspaces } = await startCoordinator({ workspaces: 3 });
+  const [first, second] = [await newSession(baseUrl), await newSession(baseUrl, workspaces[1])];
+  const { json } = await ask(baseUrl, 'POST', '/sessions/catalog', {
+    workspaces: 'all',
+    includeGroups: true,
+  });
+  const pages = json.workspaces as (Listing & { cwd: string })[];
+  expect(pages.map(({ cwd, sessions }) => [cwd, idsOf(sessions)])).toEqual([
+    [workspaces[0], [first.sessionId]],
+    [workspaces[1], [second.sessionId]],
+    [workspaces[2], []],
+  ]);
+  const some = {
+    workspaces: [{ workspace: workspaceIdOf(String(workspaces[1])) }, { workspace: '/elsewhere' }],
+  };
+  const { json: chosen } = await ask(baseUrl, 'POST', '/sessions/catalog', some);
+  expect(chosen.workspaces).toMatchObject([
+    { workspace: some.workspaces[0]?.workspace, sessions: [{ sessionId: second.sessionId }] },
+    { workspace: '/elsewhere', error: { code: 'workspace_mismatch' } },
+  ]);
+  expect((await ask(baseUrl, 'POST', '/sessions/catalog', { workspaces: [] })).json.code).toBe(
+    'invalid_request',
+  );
+  const unknown = randomUUID();
+  const batch = { sessionIds: [first.sessionId, second.sessionId, unknown] };
+  const { json: gone } = await ask(baseUrl, 'POST', '/sessions/delete', batch);
+  expect(gone).toEqual({
+    removed: [first.sessionId, second.sessionId],
+    notFound: [unknown],
+    errors: [],
+  });
+});

@@ -1,20 +1,16 @@
 // The sessions of the workspace as a collection: listings, search, live state, and what is done to several at once.
 import { canonicalPath, isWorkspaceId, workspaceIdOf } from '../../contract/canonical-path.ts';
-import { ApiError, fail, failPlain } from '../../contract/errors.ts';
-import type { JsonObject } from '../../contract/json-body.ts';
+import { failedMember, parseCatalogRequest } from '../../contract/catalog-request.ts';
+import { fail, failPlain } from '../../contract/errors.ts';
 import { truncated } from '../../contract/log.ts';
 import { listPage } from '../../contract/session-page.ts';
 import { isUuid } from '../../contract/wire.ts';
 import { workspaceMismatch } from '../../domain/create-request.ts';
 import { parseMetadataPatch } from '../../domain/metadata.ts';
-import { isRecord } from '../../domain/records.ts';
 import { parseSessionIds } from '../../domain/session-batch.ts';
 import { parseSearchQuery } from '../../domain/session-search.ts';
 import { type Call, clientIdOf, type Handler, ok } from '../call.ts';
 import type { RouteContext } from '../routes.ts';
-
-/** Most workspaces of one `POST /sessions/catalog`. */
-const MAX_CATALOGUES = 256;
 
 /** @throws ApiError 400 when the selector is neither the id nor the path of our workspace. */
 export function checkSelector({ workspace }: RouteContext, selector: string): void {
@@ -74,11 +70,19 @@ export function removeSessions(context: RouteContext): Handler {
 
 /** `POST /sessions/catalog`: the listings of several workspaces in one answer. A member that fails says so in its place. */
 export function catalogs(context: RouteContext): Handler {
+  const { workspace: cwd, catalogue } = context;
   return ({ body }) => {
-    const options = optionsOf(body.options);
-    const workspaces = membersOf(body, context).map(({ workspace, cursor }) => {
-      const query = new URLSearchParams({ ...options, ...(cursor === undefined ? {} : { cursor }) });
-      return catalogOf(context, workspace, query, body.includeGroups === true);
+    const { members, hasGroups, queryOf } = parseCatalogRequest(body, [cwd]);
+    const groups = hasGroups ? { groups: { groups: [], colorOptions: [] } } : {};
+    const workspaces = members.map((member) => {
+      const { workspace } = member;
+      try {
+        checkSelector(context, workspace);
+        const page = listPage(catalogue.items(), queryOf(member), 'merged');
+        return { workspace, workspaceId: workspaceIdOf(cwd), cwd, ...page, ...groups };
+      } catch (error) {
+        return failedMember(workspace, error);
+      }
     });
     return ok({ workspaces });
   };
@@ -106,46 +110,4 @@ function knownClient(call: Call, { sessions }: RouteContext): string | undefined
   if (clientId !== undefined && !sessions.knowsClient(clientId))
     throw fail('invalid_client_id', 'Client id is not registered in this workspace', { clientId });
   return clientId;
-}
-
-interface Member {
-  /** As the request names it. */
-  readonly workspace: string;
-  readonly cursor: string | undefined;
-}
-
-/** @throws ApiError 400 `invalid_request`. */
-function membersOf({ workspaces }: JsonObject, { workspace }: RouteContext): readonly Member[] {
-  if (workspaces === 'all') return [{ workspace, cursor: undefined }];
-  if (!Array.isArray(workspaces) || workspaces.length === 0 || workspaces.length > MAX_CATALOGUES)
-    throw fail('invalid_request', `\`workspaces\` must be "all" or a list of 1 to ${MAX_CATALOGUES}`);
-  return workspaces.map((member: unknown) => {
-    const { workspace: selector, cursor } = isRecord(member) ? member : {};
-    if (typeof selector !== 'string' || (cursor !== undefined && typeof cursor !== 'string'))
-      throw fail('invalid_request', 'Each of `workspaces` must have a `workspace`, and may have a `cursor`');
-    return { workspace: selector, cursor };
-  });
-}
-
-/** @throws ApiError 400 `invalid_request`. */
-function optionsOf(options: unknown): Record<string, string> {
-  if (options === undefined) return {};
-  if (!isRecord(options)) throw fail('invalid_request', '`options` must be an object when it is given');
-  return Object.fromEntries(Object.entries(options).map(([key, value]) => [key, String(value)]));
-}
-
-function catalogOf(context: RouteContext, workspace: string, query: URLSearchParams, hasGroups: boolean) {
-  try {
-    checkSelector(context, workspace);
-    return {
-      workspace,
-      workspaceId: workspaceIdOf(context.workspace),
-      cwd: context.workspace,
-      ...listPage(context.catalogue.items(), query, 'merged'),
-      ...(hasGroups ? { groups: { groups: [], colorOptions: [] } } : {}),
-    };
-  } catch (error) {
-    if (!(error instanceof ApiError)) throw error;
-    return { workspace, error: { code: error.code, message: error.message, status: error.status } };
-  }
 }

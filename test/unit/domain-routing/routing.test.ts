@@ -43,7 +43,10 @@ describe('the table of routes', () => {
     ['GET', '/workspace/tools', 'workspace'],
     ['GET', '/file/bytes', 'workspace'],
     ['GET', '/stat', 'workspace'],
-    ['POST', '/sessions/delete', 'workspace'],
+    ['POST', '/sessions/delete', 'session_batch'],
+    ['POST', '/w/0123456789abcdef/sessions/archive', 'session_batch'],
+    ['POST', '/sessions/catalog', 'session_catalog'],
+    ['POST', '/sessions/other', 'workspace'],
     ['GET', '/w/0123456789abcdef/health', 'health'],
     ['GET', '/w/0123456789abcdef/capabilities', 'workspace_qualified'],
     ['GET', '/w/0123456789abcdef/openapi.json', 'openapi'],
@@ -90,6 +93,7 @@ describe('the table of routes', () => {
   test('only classes that act for a client wake a daemon', () => {
     const waking = Object.entries(ROUTE_CLASSES).filter(([, spec]) => spec.whenStopped === 'wake');
     expect(waking.map(([name]) => name).sort()).toEqual([
+      'session_batch',
       'session_create',
       'session_gesture',
       'session_history',

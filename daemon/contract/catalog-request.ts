@@ -1,0 +1,60 @@
+// `POST /sessions/catalog`, as both processes take it: which workspaces, and what of their listings.
+import { ApiError, fail } from './errors.ts';
+import type { JsonObject } from './json-body.ts';
+
+/** Most workspaces of one request. */
+const MAX_MEMBERS = 256;
+
+export interface CatalogMember {
+  /** As the request names it. */
+  readonly workspace: string;
+  readonly cursor: string | undefined;
+}
+
+export interface CatalogRequest {
+  readonly members: readonly CatalogMember[];
+  readonly hasGroups: boolean;
+  /** The member's listing, as a query of the listing route. */
+  readonly queryOf: (member: CatalogMember) => URLSearchParams;
+}
+
+/**
+ * @param all what `"all"` stands for.
+ * @throws ApiError 400 `invalid_request`.
+ */
+export function parseCatalogRequest(body: JsonObject, all: readonly string[]): CatalogRequest {
+  const options = parseOptions(body.options);
+  return {
+    members: parseMembers(body.workspaces, all),
+    hasGroups: body.includeGroups === true,
+    queryOf: ({ cursor }) => new URLSearchParams({ ...options, ...(cursor === undefined ? {} : { cursor }) }),
+  };
+}
+
+function parseMembers(workspaces: unknown, all: readonly string[]): readonly CatalogMember[] {
+  if (workspaces === 'all') return all.map((workspace) => ({ workspace, cursor: undefined }));
+  if (!Array.isArray(workspaces) || workspaces.length === 0 || workspaces.length > MAX_MEMBERS)
+    throw fail('invalid_request', `\`workspaces\` must be "all" or a list of 1 to ${MAX_MEMBERS}`);
+  return workspaces.map((member: unknown) => {
+    const { workspace, cursor } = isObject(member) ? member : {};
+    if (typeof workspace !== 'string' || (cursor !== undefined && typeof cursor !== 'string'))
+      throw fail('invalid_request', 'Each of `workspaces` must have a `workspace`, and may have a `cursor`');
+    return { workspace, cursor };
+  });
+}
+
+function parseOptions(options: unknown): Record<string, string> {
+  if (options === undefined) return {};
+  if (!isObject(options)) throw fail('invalid_request', '`options` must be an object when it is given');
+  return Object.fromEntries(Object.entries(options).map(([key, value]) => [key, String(value)]));
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** What stands in the place of a member that cannot be read. @throws whatever is no ApiError. */
+export function failedMember(workspace: string, error: unknown): object {
+  if (!(error instanceof ApiError)) throw error;
+  return { workspace, error: { code: error.code, message: error.message, status: error.status } };
+}
