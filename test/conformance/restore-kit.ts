@@ -14,6 +14,7 @@ export const AGENTS = {
   'recorded, in bulk': ['--memory', '--bulk'],
   'keeping its own, streaming': ['--memory', '--transcripts'],
   'keeping its own, in bulk': ['--memory', '--transcripts', '--bulk'],
+  'keeping its own, that can resume': ['--memory', '--transcripts', '--resume'],
 } as const;
 
 export interface LoadAnswer {

@@ -1,4 +1,6 @@
 // Load and resume as the protocol has them, one test a rule, over agents that tell their past in every way there is.
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { eventually } from '../support/eventually.ts';
 import { endFleets } from '../support/fleet-process.ts';
@@ -13,6 +15,7 @@ const TURNS = ['N:3:10', 'hello'];
 describe.each(Object.entries(AGENTS))('with an agent %s', (name, switches) => {
   const world = new RestoreWorld(switches);
   const isOurs = name.startsWith('recorded');
+  const canResume = name.endsWith('can resume');
   let sessionId: string;
 
   beforeAll(async () => {
@@ -84,6 +87,11 @@ describe.each(Object.entries(AGENTS))('with an agent %s', (name, switches) => {
     expect(answer.json).toMatchObject({ attached: false, eventEpoch: expect.any(String) });
     expect(answer.json).not.toHaveProperty('compactedReplay');
     expect(answer.json).not.toHaveProperty('liveJournal');
+    const loaded = await world.load(sessionId);
+    expect(loaded).toMatchObject({ attached: true, lastEventId: answer.json.lastEventId });
+    // Without a resume of its own an agent is asked to load, and tells everything; a real one tells nothing.
+    expect(loaded.compactedReplay.length > 0).toBe(!canResume);
+    expect(loaded.historyHasMore).toBe(canResume ? true : undefined);
     await world.close(sessionId);
   });
 
@@ -191,4 +199,25 @@ describe('a live session', () => {
       'turn_complete end_turn',
     ]);
   });
+});
+
+test('a transcript that cannot be written is told once, and the session goes on', async () => {
+  const world = new RestoreWorld([]);
+  // A file where the directory of transcripts would be stops root too.
+  mkdirSync(join(world.scratch.dir, 'home', '.local', 'state'), { recursive: true });
+  writeFileSync(join(world.scratch.dir, 'home', '.local', 'state', 'qwen-daemon'), '');
+  await world.start();
+  const { sessionId, clientId } = await newSession(world.base);
+  const stream = await openStream(world.base, sessionId, {
+    query: '?snapshot=1',
+    headers: { 'last-event-id': '0' },
+  });
+  const snapshot = await stream.event('session_snapshot');
+  expect(snapshot.data).toMatchObject({ recordingDegraded: true });
+  for (let i = 0; i < 2; i++) await world.turn(sessionId, 'hello', clientId);
+  expect(stream.ofType('session_recording_degraded').map(({ data }) => data)).toEqual([
+    { sessionId, reason: 'write_failed' },
+  ]);
+  expect(stream.texts).toEqual(['echo: hello', 'echo: hello']);
+  stream.close();
 });

@@ -11,7 +11,7 @@ afterAll(endFleets);
 const SMALL = [
   ['--compacted-replay-max-bytes', '20000'],
   ['--max-journal-events', '64'],
-  ['--event-ring-size', '50'],
+  ['--event-ring-size', '200'],
   ['--recording-max-bytes', '65536'],
 ].flat();
 
@@ -42,8 +42,8 @@ describe.each(KINDS)('the stock client, with an agent %s', (kind) => {
   async function joinMidway(chunks: number) {
     const host = await DaemonSessionClient.createOrAttach(client, { sessionScope: 'thread' });
     for (let i = 0; i < 15; i++) await world.turn(host.sessionId, `N:5:500 ; turn ${i}`, host.clientId);
-    await host.submitPrompt({ prompt: [{ type: 'text', text: `N:${chunks}:60:1` }] });
-    await new Promise((resolve) => setTimeout(resolve, 100));
+    await host.submitPrompt({ prompt: [{ type: 'text', text: `N:${chunks}:60:3` }] });
+    await new Promise((resolve) => setTimeout(resolve, 800));
     const loaded = await DaemonSessionClient.load(client, host.sessionId);
     const { compactedReplay, liveJournal } = loaded.consumeReplaySnapshot();
     const live: DaemonEvent[] = [];

@@ -66,7 +66,7 @@ function snapshotOf(session: Session): Record<string, unknown> {
   return {
     sessionId: session.sessionId,
     ...session.sideChannel.snapshot(),
-    recordingDegraded: false,
+    recordingDegraded: session.past.isDegraded,
   };
 }
 
