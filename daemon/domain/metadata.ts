@@ -6,8 +6,11 @@ import { isRecord } from './records.ts';
 export interface PullRequest {
   readonly number: number;
   readonly url: string;
-  readonly state?: string;
+  readonly state?: PullRequestState;
 }
+
+const PULL_REQUEST_STATES = ['open', 'merged', 'closed'] as const;
+export type PullRequestState = (typeof PULL_REQUEST_STATES)[number];
 
 export interface MetadataPatch {
   readonly displayName?: string;
@@ -38,8 +41,13 @@ function parsePullRequest(value: unknown): PullRequest {
     throw invalid('pr.number', 'must be a whole number from 1');
   if (typeof url !== 'string' || url.length > MAX_URL_CHARS || !isHttpUrl(url))
     throw invalid('pr.url', `must be an http(s) address of at most ${MAX_URL_CHARS} characters`);
-  if (state !== undefined && typeof state !== 'string') throw invalid('pr.state', 'must be a string');
-  return { number, url, ...(state === undefined ? {} : { state }) };
+  return { number, url, ...(state === undefined ? {} : { state: parsePullRequestState(state) }) };
+}
+
+function parsePullRequestState(value: unknown): PullRequestState {
+  const state = PULL_REQUEST_STATES.find((known) => known === value);
+  if (state === undefined) throw invalid('pr.state', `must be one of: ${PULL_REQUEST_STATES.join(', ')}`);
+  return state;
 }
 
 function isHttpUrl(text: string): boolean {

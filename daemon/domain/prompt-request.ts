@@ -34,6 +34,7 @@ function parseContent(value: unknown): readonly Record<string, unknown>[] {
   for (const block of value) {
     if (typeof block !== 'object' || block === null || Array.isArray(block))
       throw failPlain(400, '`prompt` must hold objects only: ACP content blocks');
+    if (typeof block.type !== 'string') throw failPlain(400, 'each block of `prompt` needs a `type`');
     if (block.type === 'image') checkImage(block);
   }
   if (value.filter((block) => block.type !== 'text').length > MAX_NON_TEXT_BLOCKS)

@@ -2,6 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import { ApiError } from '../../../daemon/contract/errors.ts';
 import { listPage } from '../../../daemon/contract/session-page.ts';
 import { parseCreateRequest } from '../../../daemon/domain/create-request.ts';
+import { parseMetadataPatch } from '../../../daemon/domain/metadata.ts';
 import { effectiveDeadlineMs, parsePromptRequest } from '../../../daemon/domain/prompt-request.ts';
 
 const codeOf = (run: () => unknown) => {
@@ -61,6 +62,8 @@ describe('prompt request', () => {
     [{ prompt: 'hi' }],
     [{ prompt: ['hi'] }],
     [{ prompt: [null] }],
+    [{ prompt: [{ text: 'no type' }] }],
+    [{ prompt: [text, { type: 1 }] }],
     [{ prompt: [{ type: 'image' }] }],
     [{ prompt: Array.from({ length: 257 }, () => ({ type: 'resource_link' })) }],
   ])('%j is refused without a code', (body) => {
@@ -89,6 +92,22 @@ describe('prompt request', () => {
     expect(effectiveDeadlineMs(100, undefined)).toBe(100);
     expect(effectiveDeadlineMs(100, 5)).toBe(5);
     expect(effectiveDeadlineMs(100, 500)).toBe(100);
+  });
+});
+
+describe('metadata patch', () => {
+  const pr = { number: 7, url: 'https://example.org/7' };
+
+  test.each(['open', 'merged', 'closed'])('a pull request may be %s', (state) => {
+    expect(parseMetadataPatch({ pr: { ...pr, state } })).toEqual({ pr: { ...pr, state } });
+  });
+
+  test('a pull request need not have a state', () => {
+    expect(parseMetadataPatch({ pr })).toEqual({ pr });
+  });
+
+  test.each(['draft', '', 'Open', null, 1])('a pull request that is %j is refused', (state) => {
+    expect(codeOf(() => parseMetadataPatch({ pr: { ...pr, state } }))).toEqual([400, 'invalid_metadata']);
   });
 });
 
