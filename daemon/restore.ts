@@ -7,7 +7,7 @@ import type { FeedClient } from './contract/feed.ts';
 import type { ApprovalMode } from './contract/wire.ts';
 import type { SessionSource } from './domain/create-request.ts';
 import { asRecord, isRecord } from './domain/records.ts';
-import { isOfTranscript } from './domain/transcript.ts';
+import { isOfTranscript, updateOf } from './domain/transcript.ts';
 import type { StoredSession, StoredTranscript } from './history/history.ts';
 import type { SessionPast } from './history/session-past.ts';
 import type { Session } from './session.ts';
@@ -254,11 +254,17 @@ async function pastOf(
     ? pasts.unrecorded()
     : pasts.recorded({ sessionId, workspaceCwd: workspace, createdAtMs, ...source });
   const updates = [...told.updates(), ...bulk.updates.map((update) => ({ sessionId, update }))];
-  for (const update of updates) past.seedUpdate(update, nowMs);
+  for (const update of updates) past.seedUpdate(update, toldAtMs(update) ?? nowMs);
   past.replay.finishTurn();
   const hasUnseenPast = bulk.hasMore || (intent.action === 'resume' && updates.length === 0);
   past.replay.noteMissing({ turns: 0, events: told.dropped }, hasUnseenPast);
   return { past, damage: bulk.damage };
+}
+
+/** When the agent says that it was. */
+function toldAtMs(params: Params): number | undefined {
+  const { timestamp } = asRecord(updateOf(params)._meta);
+  return typeof timestamp === 'number' && Number.isSafeInteger(timestamp) ? timestamp : undefined;
 }
 
 function bringUp(
@@ -271,7 +277,7 @@ function bringUp(
   const { sessionId, known } = intent;
   const source = { ...sourceOf(stored), ...intent.source };
   const before = {
-    createdAtMs: known?.createdAtMs ?? stored?.createdAtMs ?? context.clock.nowMs(),
+    createdAtMs: known?.createdAtMs ?? stored?.createdAtMs ?? past.seededSinceMs ?? context.clock.nowMs(),
     displayName: known?.displayName ?? stored?.displayName,
     idFloor: known?.idFloor ?? 0,
     clients: known?.clients ?? [],

@@ -9,6 +9,7 @@ export class SessionPast implements Observer {
   readonly replay: Replay;
   readonly #recording: Recording | undefined;
   #floor = 0;
+  #seededSinceMs: number | undefined;
   #onDegraded: () => void = () => undefined;
 
   /** @param begin opens the transcript; undefined where the agent keeps its own. */
@@ -21,6 +22,11 @@ export class SessionPast implements Observer {
   /** Ids of the session's bus start above it: every id up to it belongs to the past. */
   get idFloor(): number {
     return this.#floor;
+  }
+
+  /** Time of the oldest update that the agent told of the past. */
+  get seededSinceMs(): number | undefined {
+    return this.#seededSinceMs;
   }
 
   get isRecorded(): boolean {
@@ -59,6 +65,7 @@ export class SessionPast implements Observer {
 
   /** Seeds one update that the agent told of the past. It goes into our transcript, where there is one. */
   seedUpdate(data: Readonly<Record<string, unknown>>, atMs: number): void {
+    this.#seededSinceMs ??= atMs;
     const id = this.#floor + 1;
     const tail = serialise('session_update', data, {}, atMs);
     if (tail === undefined) return;

@@ -376,6 +376,19 @@ describe('the past', () => {
     expect((await world.pasts.history.read('old'))?.records).toHaveLength(2);
   });
 
+  test('has the times that the agent gives, and the session that of its beginning', async () => {
+    await world.host.channel();
+    world.channel.answers.set('session/load', () => {
+      const update = { sessionUpdate: 'plan', entries: [], _meta: { timestamp: 1234 } };
+      world.sink.update('old', { sessionId: 'old', update });
+      return {};
+    });
+    const { session } = await world.load();
+    expect(session.createdAtMs).toBe(1234);
+    const [told] = session.past.replay.answer(QUERY, 0).compactedReplay;
+    expect(told?._meta).toEqual({ serverTimestamp: 1234 });
+  });
+
   test('is not the present: commands that come with the load are live events', async () => {
     await world.host.channel();
     const commands = {
