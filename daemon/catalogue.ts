@@ -60,7 +60,7 @@ export class Catalogue {
       items.push(liveItem(live, stored.get(key)));
       stored.delete(key);
     }
-    return [...items, ...[...stored.values()].map(storedItem)];
+    return [...items, ...[...stored.values()].filter(isWorthKeeping).map(storedItem)];
   }
 
   /** How many sessions there are of which kind. */
@@ -80,9 +80,9 @@ export class Catalogue {
   /** What changes often about live sessions, and a version that changes whenever the list itself does. */
   liveState() {
     const items = this.items();
-    const facts = items.map(({ summary, stored }) => {
+    const facts = items.map(({ summary }) => {
       const { sessionId, displayName, isArchived, prs } = summary;
-      return JSON.stringify([sessionId, displayName, isArchived, prs, stored !== undefined]);
+      return JSON.stringify([sessionId, displayName, isArchived, prs]);
     });
     const fingerprint = createHash('sha1').update(facts.sort().join('\n')).digest('base64');
     if (fingerprint !== this.#fingerprint) this.#revision += 1;
@@ -206,13 +206,18 @@ function isBusy({ turns, permissions, hasAgentWork }: Session): boolean {
   return !turns.isIdle || permissions.openCount > 0 || hasAgentWork;
 }
 
+/** A session in which nothing was said is forgotten with its close, unless somebody named it or put it away. */
+function isWorthKeeping({ isBlank, isArchived, displayName }: StoredSession): boolean {
+  return isBlank !== true || isArchived || displayName !== undefined;
+}
+
 function liveItem(live: Session, stored: StoredSession | undefined): Item {
   const { titleSource, parentSessionId } = stored ?? {};
   return {
     sessionId: live.sessionId,
     createdAtMs: live.createdAtMs,
     updatedAtMs: live.lastActivityAtMs,
-    isUnpersisted: stored === undefined,
+    isUnpersisted: stored === undefined || !isWorthKeeping(stored),
     live,
     stored,
     summary: {
@@ -225,7 +230,7 @@ function liveItem(live: Session, stored: StoredSession | undefined): Item {
 }
 
 function storedItem(stored: StoredSession): Item {
-  const { createdAtMs, updatedAtMs, ...facts } = stored;
+  const { createdAtMs, updatedAtMs, isBlank: _, ...facts } = stored;
   return {
     sessionId: stored.sessionId,
     createdAtMs,

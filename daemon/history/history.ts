@@ -27,6 +27,8 @@ export interface StoredSession {
   readonly sourceId?: string;
   readonly parentSessionId?: string;
   readonly isArchived: boolean;
+  /** Nothing has been said in it yet. */
+  readonly isBlank?: true;
 }
 
 /** What a session changes about itself while it is recorded. */
@@ -49,7 +51,10 @@ export interface Recording {
 
 export interface History {
   /** Creates the session's transcript, or opens an existing one at its end; a torn last line is dropped. */
-  begin(session: Omit<StoredSession, 'updatedAtMs' | 'isArchived'>, onDegraded: () => void): Recording;
+  begin(
+    session: Omit<StoredSession, 'updatedAtMs' | 'isArchived' | 'isBlank'>,
+    onDegraded: () => void,
+  ): Recording;
   /** Everything that is stored, newest first. */
   list(): readonly StoredSession[];
   find(sessionId: string): StoredSession | undefined;

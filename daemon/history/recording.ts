@@ -30,6 +30,7 @@ export class FileRecording implements Recording {
   #state: State = 'recording';
   #meta: Omit<TranscriptMeta, 'lastId'>;
   #lastId = 0;
+  #isBlank = true;
   #updatedAtMs: number;
   #pending: string[] = [];
 
@@ -51,14 +52,18 @@ export class FileRecording implements Recording {
 
   /** What the transcript states now. */
   get meta(): TranscriptMeta {
-    const session = { ...this.#meta.session, updatedAtMs: this.#updatedAtMs };
+    const { isBlank: _, ...facts } = this.#meta.session;
+    const blank = this.#isBlank ? { isBlank: true as const } : {};
+    const session = { ...facts, updatedAtMs: this.#updatedAtMs, ...blank };
     return { ...this.#meta, lastId: this.#lastId, session };
   }
 
   note({ id, type, data, tail }: EncodedEvent): void {
     if (this.#state !== 'recording') return;
     this.#lastId = id;
-    if (isOfTranscript(type, data)) this.#pending.push(recordLine(id, tail));
+    if (!isOfTranscript(type, data)) return;
+    this.#isBlank = false;
+    this.#pending.push(recordLine(id, tail));
   }
 
   flush(): void {
@@ -111,6 +116,7 @@ export class FileRecording implements Recording {
     }
     this.#meta = meta;
     this.#lastId = meta.lastId;
+    this.#isBlank = meta.session.isBlank === true;
   }
 
   #trying(write: () => void): void {

@@ -115,7 +115,10 @@ export function readEnds(fd: number, sizeBytes: number): FileEnds {
     // Only the newest event's id is needed, so a long file costs a parse of its last lines, not of all.
     const parsed = lastId === 0 || text.startsWith('{"meta"') ? parseLine(text) : undefined;
     if (parsed !== undefined && 'meta' in parsed) {
-      const meta = { ...parsed.meta, lastId: Math.max(parsed.meta.lastId, lastId) };
+      const { isBlank, ...facts } = parsed.meta.session;
+      // Whatever the statement says, something was said after it.
+      const session = isBlank === undefined || lastId > 0 ? facts : { ...facts, isBlank };
+      const meta = { ...parsed.meta, session, lastId: Math.max(parsed.meta.lastId, lastId) };
       return { wholeBytes, meta, isClosed: isLast };
     }
     if (parsed !== undefined) lastId = parsed.id;

@@ -74,6 +74,7 @@ describe.each(TARGETS)('the sessions of %s', (_name, target) => {
     const expected: string[] = [];
     for (const text of ['one', 'two', 'three']) expected.unshift(await closed(first.baseUrl, text));
     const { sessionId } = await newSession(first.baseUrl);
+    await talk(first.baseUrl, sessionId, 'four');
     expect(idsOf(await listed(first.baseUrl, `${at}/sessions?size=2`))).toEqual([sessionId, ...expected]);
     expect((await ask(first.baseUrl, 'GET', `${at}/session-info`)).json).toMatchObject({
       active: 4,
@@ -205,19 +206,29 @@ test('several listings come in one answer, each in its place', async () => {
   ]);
 });
 
-test('live sessions of which nothing is on disk come with the first page, beyond its size', async () => {
-  const recorded = await startDaemon();
-  const resting = [await closed(recorded.baseUrl, 'one'), await closed(recorded.baseUrl, 'two')];
-  await recorded.stop();
-  const agent = stubAgent('--load', '--memory', recorded.scratch.dir, '--transcripts');
-  const { baseUrl, workspace } = await startDaemon({ scratch: recorded.scratch, agent });
-  const live = [await newSession(baseUrl), await newSession(baseUrl)].map(({ sessionId }) => sessionId);
-  const path = `/workspaces/${workspaceIdOf(workspace)}/sessions?size=1`;
-  const first = (await ask(baseUrl, 'GET', path)).json as unknown as Listing;
-  expect(idsOf(first.sessions)).toEqual([resting[1], live[1], live[0]]);
-  const second = (await ask(baseUrl, 'GET', `${path}&cursor=${first.nextCursor}`)).json as unknown as Listing;
-  expect([idsOf(second.sessions), second.nextCursor]).toEqual([[resting[0]], undefined]);
-});
+test.each([
+  ['that keeps its transcripts', ['--transcripts']],
+  ['whose sessions are recorded', []],
+])(
+  'live sessions without a transcript, of an agent %s, come with the first page, beyond its size',
+  async (_name, switches) => {
+    const recorded = await startDaemon();
+    const resting = [await closed(recorded.baseUrl, 'one'), await closed(recorded.baseUrl, 'two')];
+    await recorded.stop();
+    const agent = stubAgent('--load', '--memory', recorded.scratch.dir, ...switches);
+    const { baseUrl, workspace } = await startDaemon({ scratch: recorded.scratch, agent });
+    const live = [await newSession(baseUrl), await newSession(baseUrl)].map(({ sessionId }) => sessionId);
+    const path = `/workspaces/${workspaceIdOf(workspace)}/sessions?size=1`;
+    const first = (await ask(baseUrl, 'GET', path)).json as unknown as Listing;
+    expect(idsOf(first.sessions)).toEqual([resting[1], live[1], live[0]]);
+    const second = (await ask(baseUrl, 'GET', `${path}&cursor=${first.nextCursor}`))
+      .json as unknown as Listing;
+    expect([idsOf(second.sessions), second.nextCursor]).toEqual([[resting[0]], undefined]);
+    for (const sessionId of live)
+      expect((await call(baseUrl, 'DELETE', `/session/${sessionId}`)).status).toBe(204);
+    expect(idsOf(await listed(baseUrl, path))).toEqual([resting[1], resting[0]]);
+  },
+);
 
 test('a poll of the live state starts no daemon', async () => {
   const server = await startCoordinator({ workspaces: 1 });
