@@ -132,7 +132,28 @@ function ofSession(
     throw draining(workspace, 'its daemon ends its turns');
   if (endpoint !== undefined) return { kind: 'daemon', endpoint };
   // Live with a daemon that is being taken over, or that has gone: then it is known soon what becomes of the session.
-  return toDaemon(places.fleet.attend(workspace, signal));
+  return stillThere(places, route, sessionId, workspace, signal, places.fleet.attend(workspace, signal));
+}
+
+/**
+ * The daemon that was waited for, if it has the session. It may be the next one already, to which the session has yet to come
+ * back: its 404 would tell the client that the session is over.
+ */
+async function stillThere(
+  places: Places,
+  route: Route,
+  sessionId: string,
+  workspace: WorkspaceKey,
+  signal: AbortSignal,
+  awaited: Promise<Endpoint>,
+): Promise<Destination> {
+  const endpoint = await awaited;
+  const place = places.index.find(sessionId);
+  if (place === undefined) throw sessionNotFound(sessionId);
+  if (place.state === 'live') return { kind: 'daemon', endpoint };
+  if (place.state === 'restoring')
+    throw fail('workspace_runtime_unavailable', 'The session is being brought back', { sessionId });
+  return ofResting(places, route, sessionId, place.state, workspace, signal);
 }
 
 async function ofResting(
@@ -152,7 +173,7 @@ async function ofResting(
   else if (state === 'restoring') await places.resting.await(sessionId, signal);
   else if (whenStopped === 'store') return OWN;
   else throw dormant(sessionId);
-  return toDaemon(places.fleet.ensureReady(workspace, signal));
+  return stillThere(places, route, sessionId, workspace, signal, places.fleet.ensureReady(workspace, signal));
 }
 
 async function toDaemon(endpoint: Promise<Endpoint>): Promise<Destination> {

@@ -74,12 +74,21 @@ describe('a session that is coming back', () => {
     const waited: string[] = [];
     on.awaited = (sessionId) => {
       waited.push(sessionId);
+      on.restingAs.delete(sessionId);
       return Promise.resolve();
     };
     const answer = await send(on.port, `/session/s-1/${action}`);
     expect(JSON.parse(answer.body)).toEqual({ reached: `/session/s-1/${action}` });
     expect(waited).toEqual(['s-1']);
     expect(on.brought).toEqual([]);
+  });
+
+  test('is not asked of a daemon that does not have it yet: its 404 would mean the end', async () => {
+    const on = await withSession('restoring');
+    on.awaited = () => Promise.resolve();
+    const answer = await send(on.port, '/session/s-1/heartbeat', { method: 'POST' });
+    expect([answer.status, answer.headers['retry-after']]).toEqual([503, '1']);
+    expect(JSON.parse(answer.body)).toMatchObject({ code: 'workspace_runtime_unavailable' });
   });
 
   test('and does not come in time is 503 with Retry-After', async () => {
