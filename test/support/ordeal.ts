@@ -13,11 +13,11 @@ import { type AcknowledgedPrompt, Witness } from './witness.ts';
 const QUICK = [
   ...['--restart-intensity', '10000', '--restart-first-backoff-ms', '50', '--restart-max-backoff-ms', '200'],
   ...['--start-timeout-ms', '4000', '--reconcile-period-ms', '200', '--feed-beat-ms', '200'],
-  ...['--liveness-period-ms', '200', '--probe-timeout-ms', '700', '--stop-grace-ms', '3000'],
+  ...['--liveness-period-ms', '200', '--probe-timeout-ms', '2000', '--stop-grace-ms', '3000'],
 ];
 
 /** Longest time until the fleet serves again after any fault. */
-const RECOVERY_MS = 25_000;
+const RECOVERY_MS = 30_000;
 
 export const FAULTS = [
   'kill the coordinator',
@@ -71,6 +71,15 @@ export class Ordeal {
   get server(): Server {
     if (this.#server === undefined) throw new Error('no coordinator was started');
     return this.#server;
+  }
+
+  stateOf(sessionId: string): string | undefined {
+    const row = rowsOf(
+      this.scratch.stateDir,
+      'SELECT state FROM sessions WHERE session_id = ?',
+      sessionId,
+    )[0];
+    return row === undefined ? undefined : String(row.state);
   }
 
   /** The next coordinator, in the same world. */
@@ -210,6 +219,7 @@ export class Ordeal {
 
   /** Ends the witnesses, then judges every session and prompt that was ever acknowledged. */
   async judge(): Promise<Totals> {
+    await Promise.all(this.witnesses.map((witness) => witness.rest()));
     await Promise.all(this.witnesses.map((witness) => witness.stop()));
     for (const witness of this.witnesses) this.violations.push(...witness.violations);
     await this.#everyPromptSettles();

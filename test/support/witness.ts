@@ -7,6 +7,8 @@ export interface WitnessWorld {
   /** Of the coordinator that runs now; undefined while there is none. */
   readonly baseUrl: string | undefined;
   readonly random: () => number;
+  /** What the store says of a session; undefined where it knows none. */
+  readonly stateOf: (sessionId: string) => string | undefined;
 }
 
 export interface AcknowledgedPrompt {
@@ -29,6 +31,8 @@ interface Seat {
 const PAUSE_MS = 20;
 /** Longest wait of a prompt for its end before the next one is sent. */
 const TURN_PATIENCE_MS = 15_000;
+/** How long a record of a session's end may take from the daemon to the store. */
+const CLOSING_MS = 1500;
 /** Answers that say "come again". */
 const LATER = new Set([0, 429, 502, 503, 504]);
 
@@ -51,6 +55,8 @@ export class Witness {
   /** Its session was last seen asleep: only asking again wakes it. */
   #isAsleep = false;
   #isListening = false;
+  #isResting = false;
+  #asking: Promise<void> = Promise.resolve();
 
   constructor(name: string, world: WitnessWorld, workspace: string) {
     this.name = name;
@@ -69,10 +75,15 @@ export class Witness {
   /** Goes on by itself until `stop`: one turn after the other. `text` chooses what is asked. */
   start(text: () => string): void {
     this.listen();
-    const asking = (async () => {
-      while (!this.#hasStopped) await this.turn(text());
+    this.#asking = (async () => {
+      while (!this.#isResting && !this.#hasStopped) await this.turn(text());
     })();
-    this.#running = Promise.all([this.#running, asking]);
+  }
+
+  /** Asks nothing more, and waits for the end of what it has asked. */
+  async rest(): Promise<void> {
+    this.#isResting = true;
+    await this.#asking;
   }
 
   /** Follows events only. */
@@ -86,6 +97,7 @@ export class Witness {
   async stop(): Promise<void> {
     this.#stopped.abort();
     this.#stream?.close();
+    await this.#asking;
     await this.#running;
   }
 
@@ -135,7 +147,7 @@ export class Witness {
       this.prompts.push(noted);
       return noted;
     }
-    if (answer.status === 404) this.#leave(sessionId);
+    if (answer.status === 404) await this.#leave(sessionId, `prompt ${answer.text}`);
     else await this.#again('POST prompt', answer);
     return undefined;
   }
@@ -204,7 +216,8 @@ export class Witness {
       return;
     }
     this.#stream = stream;
-    if (this.#hasStopped) stream.close();
+    // A request that waited for its session may be answered when nobody sits there any more.
+    if (this.#hasStopped || this.#seat !== seat) stream.close();
     await this.#read(stream, seat);
     await sleep(PAUSE_MS);
   }
@@ -213,13 +226,19 @@ export class Witness {
   async #lookAfter(seat: Seat): Promise<void> {
     const answer = await this.#ask('POST', `/session/${seat.sessionId}/heartbeat`, {});
     const isAsleep = (answer.json as { dormant?: boolean }).dormant === true;
-    if (answer.status === 404 && !isAsleep) this.#leave(seat.sessionId);
+    if (answer.status === 404 && !isAsleep) await this.#leave(seat.sessionId, `heartbeat ${answer.text}`);
     this.#isAsleep = isAsleep;
     await sleep(PAUSE_MS);
   }
 
-  /** A session that is over: the ordeal asks the store whether that was explained. */
-  #leave(sessionId: string): void {
+  /** Told that there is no such session: then the store has closed it, at the latest when the daemon's record has arrived. */
+  async #leave(sessionId: string, told: string): Promise<void> {
+    if (this.#seat?.sessionId !== sessionId) return;
+    const deadline = performance.now() + CLOSING_MS;
+    while (this.#world.stateOf(sessionId) !== 'closed' && performance.now() < deadline) await sleep(PAUSE_MS);
+    const state = this.#world.stateOf(sessionId);
+    if (state !== 'closed')
+      this.#violation(`session ${sessionId} is ${state ?? 'unknown'}, and was answered: ${told}`);
     if (this.#seat?.sessionId !== sessionId) return;
     this.#seat = undefined;
     this.#stream?.close();
