@@ -1,62 +1,21 @@
-// Every operation of docs/openapi.yaml, asked of real servers in its success and its main refusals; every answer is held
-// against the description.
+// The operations of docs/openapi.yaml about the server, sessions, turns, events, votes and workspaces, asked of real servers in
+// their success and their main refusals; every answer is held against the description. The rest is in openapi-agent,
+// openapi-history and openapi-operators.
 import { randomUUID } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { workspaceIdOf } from '../../daemon/contract/canonical-path.ts';
 import type { EventEnvelope } from '../../daemon/contract/wire.ts';
 import { endFleets, type Server, startCoordinator, stubAgent } from '../support/fleet-process.ts';
-import { OPERATIONS, operationOf, successOf, validateAnswer, validateEvent } from '../support/openapi.ts';
-import { type Frame, openStream, type SseStream } from '../support/sse-stream.ts';
+import { Examiner, OPERATIONS } from '../support/openapi.ts';
+import { Scratch } from '../support/scratch.ts';
+import type { Frame } from '../support/sse-stream.ts';
 import { TARGETS, type Target } from '../support/targets.ts';
-import { type Answer, type CallOptions, call, clientHeader, newSession } from '../support/wire-client.ts';
+import { clientHeader, newSession } from '../support/wire-client.ts';
 
 const STRANGER = clientHeader('client_of_nobody');
 const text = (words: string) => ({ json: { prompt: [{ type: 'text', text: words }] } });
 const selected = (optionId: string) => ({ json: { outcome: { outcome: 'selected', optionId } } });
-
-/** Asks one server, and keeps which operations it has seen with which status. */
-class Examiner {
-  readonly base: string;
-  readonly seen = new Set<string>();
-
-  constructor(base: string) {
-    this.base = base;
-  }
-
-  /** One request whose answer has to be as described, with the expected status and code. */
-  async expect(
-    status: number | readonly [number, unknown],
-    method: string,
-    path: string,
-    options: CallOptions = {},
-  ): Promise<Answer> {
-    const answer = await call(this.base, method, path, options);
-    const [wantedStatus, wantedCode] = typeof status === 'number' ? [status, answer.json.code] : status;
-    expect([method, path, answer.status, answer.json.code]).toEqual([method, path, wantedStatus, wantedCode]);
-    const { name } = operationOf(method, path);
-    const isJson = answer.headers['content-type']?.startsWith('application/json') === true;
-    const body: unknown = isJson ? JSON.parse(answer.text) : answer.text;
-    validateAnswer(name, answer.status, body, answer.headers);
-    this.seen.add(`${name} ${answer.status}`);
-    return answer;
-  }
-
-  /** An event stream whose head is as described; its events are validated by `finish`. */
-  async stream(sessionId: string, options: Parameters<typeof openStream>[2] = {}): Promise<SseStream> {
-    const stream = await openStream(this.base, sessionId, options);
-    validateAnswer('get /session/{id}/events', 200, '', stream.headers);
-    this.seen.add('get /session/{id}/events 200');
-    return stream;
-  }
-
-  /** Waits for the stream's end and validates what came. */
-  async finish(stream: SseStream): Promise<void> {
-    await stream.end;
-    expect(stream.envelopes.length).toBeGreaterThan(0);
-    for (const envelope of stream.envelopes) validateEvent(envelope);
-  }
-}
 
 /** What every operation of sessions refuses alike. */
 const SESSION_OPERATIONS = OPERATIONS.filter(({ path }) => path.startsWith('/session/{id}'));
@@ -70,7 +29,9 @@ describe.each(TARGETS)('the answers of %s', (_name, target) => {
 
   beforeAll(async () => {
     const flags = ['--max-pending-prompts-per-session', '2', '--max-subscribers-per-session', '1'];
-    server = await target.start({ flags });
+    const scratch = new Scratch(2);
+    const agent = stubAgent('--ext', '--load', '--memory', scratch.dir);
+    server = await target.start({ agent, flags, scratch });
     ask = new Examiner(server.baseUrl);
   });
 
@@ -105,6 +66,43 @@ describe.each(TARGETS)('the answers of %s', (_name, target) => {
     await ask.expect([400, 'invalid_client_id'], 'POST', '/session', { headers: clientHeader('a b') });
   });
 
+  test('to loads and resumes', async () => {
+    const { sessionId, clientId } = await fresh();
+    const at = `/session/${sessionId}`;
+    const stream = await ask.stream(sessionId);
+    const { json } = await ask.expect(202, 'POST', `${at}/prompt`, text('hello'));
+    await stream.settled(String(json.promptId));
+    for (const how of ['load', 'resume'])
+      await ask.expect(200, 'POST', `${at}/${how}`, { headers: clientHeader(clientId) });
+    await ask.expect(202, 'POST', `${at}/prompt`, text('hang'));
+    const { json: live } = await ask.expect(200, 'POST', `${at}/load`);
+    expect(live).toMatchObject({ attached: true, hasActivePrompt: true, state: {} });
+    expect(live.liveJournal).not.toEqual([]);
+    await ask.expect(204, 'DELETE', at);
+    const options = { json: { cwd: server.workspace, historyPageSize: 1, liveReplayMode: 'summary' } };
+    const { json: loaded } = await ask.expect(200, 'POST', `${at}/load`, options);
+    expect(loaded).toMatchObject({ sessionId, attached: false, historyHasMore: true });
+    await ask.expect(204, 'DELETE', at);
+    const { json: resumed } = await ask.expect(200, 'POST', `${at}/resume`, { json: { sourceType: 'ci' } });
+    expect(resumed).not.toHaveProperty('compactedReplay');
+    const refusals: readonly (readonly [number, unknown, unknown])[] = [
+      [400, undefined, { cwd: 'relative' }],
+      [400, 'workspace_mismatch', { cwd: '/' }],
+      [400, 'invalid_approval_mode', { approvalMode: 'x' }],
+      [400, 'invalid_session_source', { sourceId: '' }],
+    ];
+    for (const how of ['load', 'resume'])
+      for (const [status, code, json] of refusals)
+        await ask.expect([status, code], 'POST', `${at}/${how}`, { json });
+    const size = { json: { historyPageSize: 0 } };
+    await ask.expect([400, 'invalid_transcript_limit'], 'POST', `${at}/load`, size);
+    const mode = { json: { liveReplayMode: 'x' } };
+    await ask.expect([400, 'invalid_live_replay_mode'], 'POST', `${at}/load`, mode);
+    if (!target.isFleet) return;
+    const elsewhere = { json: { cwd: server.workspaces[1] } };
+    await ask.expect([409, 'session_workspace_conflict'], 'POST', `${at}/load`, elsewhere);
+  });
+
   test('to malformed requests', async () => {
     const headers = { 'content-type': 'application/json' };
     await ask.expect([400, undefined], 'POST', '/session', { headers, body: '{' });
@@ -119,13 +117,11 @@ describe.each(TARGETS)('the answers of %s', (_name, target) => {
     await ask.expect(200, 'GET', `/session/${sessionId}/status`);
     await ask.expect(200, 'POST', `/session/${sessionId}/heartbeat`);
     await ask.expect(200, 'POST', `/session/${sessionId}/heartbeat`, { headers });
-    await ask.expect(200, 'POST', `/session/${sessionId}/model`, { json: { modelId: 'm2' } });
-    await ask.expect([400, undefined], 'POST', `/session/${sessionId}/model`, { json: {} });
     const pr = { number: 7, url: 'https://example.org/7', state: 'open' };
     await ask.expect(200, 'PATCH', `/session/${sessionId}/metadata`, { json: { displayName: 'one', pr } });
     await ask.expect(200, 'PATCH', `/session/${sessionId}/metadata`, { json: {} });
-    const bad = { json: { displayName: ' ' } };
-    await ask.expect([400, 'invalid_metadata'], 'PATCH', `/session/${sessionId}/metadata`, bad);
+    for (const json of [{ displayName: ' ' }, { pr: { ...pr, state: 'x' } }])
+      await ask.expect([400, 'invalid_metadata'], 'PATCH', `/session/${sessionId}/metadata`, { json });
     // A coordinator looks for the session's owner first.
     const noUuid = target.isFleet
       ? ([404, 'session_not_found'] as const)
@@ -151,7 +147,8 @@ describe.each(TARGETS)('the answers of %s', (_name, target) => {
     const { json: running } = await ask.expect(202, 'POST', `${at}/prompt`, { ...text('hang'), headers });
     const { json: waiting } = await ask.expect(202, 'POST', `${at}/prompt`, text('never'));
     await ask.expect([503, 'prompt_queue_full'], 'POST', `${at}/prompt`, text('too many'));
-    await ask.expect([400, undefined], 'POST', `${at}/prompt`, { json: { prompt: [] } });
+    for (const prompt of [[], [{ text: 'no type' }]])
+      await ask.expect([400, undefined], 'POST', `${at}/prompt`, { json: { prompt } });
     const deadline = { json: { ...text('x').json, deadlineMs: 0 } };
     await ask.expect([400, 'invalid_deadline_ms'], 'POST', `${at}/prompt`, deadline);
     await ask.expect(200, 'GET', `${at}/pending-prompts`);
@@ -222,27 +219,6 @@ describe.each(TARGETS)('the answers of %s', (_name, target) => {
     await ask.expect([400, 'workspace_mismatch'], 'GET', '/workspace/%2F/sessions');
   });
 
-  test('to the past of sessions', async () => {
-    const { sessionId } = await fresh();
-    const stream = await ask.stream(sessionId);
-    const { json } = await ask.expect(202, 'POST', `/session/${sessionId}/prompt`, text('hello'));
-    await stream.settled(String(json.promptId));
-    const ws = `/workspaces/${workspaceIdOf(server.workspace)}`;
-    const batch = { json: { sessionIds: [sessionId] } };
-    for (const at of ['', ws])
-      for (const read of ['transcript', 'turn-index', 'export', 'export?format=json'])
-        await ask.expect(200, 'GET', `${at}/session/${sessionId}/${read}`);
-    for (const at of [ws.replace('workspaces', 'workspace'), ws])
-      for (const read of ['session-info', 'sessions/search?q=hello'])
-        await ask.expect(200, 'GET', `${at}/${read}`);
-    await ask.expect(200, 'GET', `${ws}/sessions/live-state`);
-    await ask.expect(200, 'PATCH', `${ws}/session/${sessionId}/metadata`, { json: { displayName: 'x' } });
-    for (const at of ['', ws])
-      for (const name of ['archive', 'unarchive', 'delete'])
-        await ask.expect(200, 'POST', `${at}/sessions/${name}`, batch);
-    await ask.expect(200, 'POST', '/sessions/catalog', { json: { workspaces: 'all' } });
-  });
-
   test.each(SESSION_OPERATIONS.map(({ name, method, path }) => [name, method.toUpperCase(), path]))(
     'to %s for a session or a client that it does not know',
     async (name, method, path) => {
@@ -251,12 +227,18 @@ describe.each(TARGETS)('the answers of %s', (_name, target) => {
         prompt: [{ type: 'text', text: 'x' }],
         message: 'x',
         modelId: 'm1',
+        mode: 'default',
+        configId: 'reasoning_effort',
+        value: 'low',
+        language: 'en',
+        question: 'x',
+        promptId: 'x',
         ...selected('x').json,
       };
       const options = method === 'GET' ? {} : { json };
       const unknown = name.endsWith('/metadata') ? randomUUID() : 'no-such-session';
       await ask.expect([404, 'session_not_found'], method, filled(unknown), options);
-      const isIndifferent = method === 'GET' || /detach|permission/.test(name);
+      const isIndifferent = method === 'GET' || /detach|permission|load|resume/.test(name);
       const { sessionId } = await fresh();
       if (!isIndifferent)
         await ask.expect([400, 'invalid_client_id'], method, filled(sessionId), {
@@ -314,23 +296,10 @@ describe.each(TARGETS)('the answers of %s', (_name, target) => {
       await ask.expect([404, 'session_not_found'], 'GET', elsewhere);
       await ask.expect([400, 'workspace_mismatch'], 'GET', `/w/none/session/${json.sessionId}/status`);
     });
-
-    test('to operators', async () => {
-      await ask.expect(200, 'GET', '/admin/status');
-      await ask.expect(200, 'GET', '/admin/diagnostics');
-    });
   }
 
   test('have covered every operation', async () => {
-    if (target.isFleet) {
-      await ask.expect(202, 'POST', '/admin/stop');
-      expect((await server.ended()).code).toBe(0);
-    }
-    const asked = OPERATIONS.filter(({ tags }) => target.isFleet || !tags.includes('coordinator'));
-    const wanted = asked.flatMap((operation) =>
-      successOf(operation).map((status) => `${operation.name} ${status}`),
-    );
-    expect(wanted.filter((success) => !ask.seen.has(success))).toEqual([]);
+    expect(ask.missing('sessions', target.isFleet)).toEqual([]);
   });
 });
 

@@ -1,10 +1,14 @@
-// docs/openapi.yaml as the judge of answers: finds the operation of a request, and validates status, headers and body.
+// docs/openapi.yaml as the judge of answers: finds the operation of a request, validates status, headers and body, and keeps
+// which operations a suite has seen succeed.
 import { readFileSync } from 'node:fs';
 import type { IncomingHttpHeaders } from 'node:http';
 import { fileURLToPath } from 'node:url';
+import { expect } from '@jest/globals';
 import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
 import formats from 'ajv-formats';
 import { parse } from 'yaml';
+import { openStream, type SseStream } from './sse-stream.ts';
+import { type Answer, type CallOptions, call } from './wire-client.ts';
 
 type Json = Readonly<Record<string, unknown>>;
 
@@ -140,7 +144,7 @@ function validatorOf(schema: Schema): ValidateFunction {
 /**
  * Holds an answer against the description.
  * @param name of the operation: `get /session/{id}/status`.
- * @param body the parsed JSON; the text of an event stream; undefined or empty where there is none.
+ * @param body the parsed JSON, or the text of any answer; undefined or empty where there is none.
  * @param headers where given, the media type and the headers that are required are checked too.
  * @throws Error saying what is undocumented or wrong.
  */
@@ -157,13 +161,15 @@ export function validateAnswer(
   const response = resolved(found);
   if (headers !== undefined) checkHeaders(`${name} ${status}`, response, headers);
   const content = response.content ?? {};
-  const media = content[headers?.['content-type']?.split(';', 1)[0] ?? ''] ?? Object.values(content)[0];
+  const media = content[mediaTypeOf(headers) ?? ''] ?? Object.values(content)[0];
   if (media === undefined) {
     if (body !== undefined && body !== '') throw wrong(name, status, 'a body is not documented', body);
     return;
   }
+  const isJsonText = media === content['application/json'] && typeof body === 'string';
+  const value = isJsonText ? (JSON.parse(body) as unknown) : body;
   const validate = validatorOf(media.schema);
-  if (!validate(body)) throw wrong(name, status, ajv.errorsText(validate.errors, { dataVar: 'body' }), body);
+  if (!validate(value)) throw wrong(name, status, ajv.errorsText(validate.errors, { dataVar: 'body' }), body);
 }
 
 /** Holds an event of a stream against the description. @throws Error saying what is wrong. */
@@ -176,7 +182,7 @@ export function validateEvent(envelope: unknown): void {
 }
 
 function checkHeaders(where: string, response: Response, headers: IncomingHttpHeaders): void {
-  const given = headers['content-type']?.split(';', 1)[0];
+  const given = mediaTypeOf(headers);
   const documented = Object.keys(response.content ?? {});
   if (given === undefined ? documented.length > 0 : !documented.includes(given))
     throw new Error(`${where}: the media type is ${given}, documented is ${documented.join(', ') || 'none'}`);
@@ -185,6 +191,74 @@ function checkHeaders(where: string, response: Response, headers: IncomingHttpHe
       throw new Error(`${where}: the header ${name} is missing`);
 }
 
+function mediaTypeOf(headers: IncomingHttpHeaders | undefined): string | undefined {
+  return headers?.['content-type']?.split(';', 1)[0];
+}
+
 function wrong(name: string, status: number, what: string, body: unknown): Error {
   return new Error(`${name} ${status}: ${what}: ${JSON.stringify(body)}`);
+}
+
+/** The suites that ask real servers; each operation is one suite's, by default that of sessions. */
+export type Suite = 'sessions' | 'agent' | 'history' | 'operators';
+
+export function suiteOf({ tags, path }: Operation): Suite {
+  if (path.startsWith('/admin/')) return 'operators';
+  const [tag] = tags;
+  return tag === 'agent' || tag === 'history' ? tag : 'sessions';
+}
+
+/** Asks one server, and keeps which operations it has seen with which status. */
+export class Examiner {
+  readonly base: string;
+  readonly #seen = new Set<string>();
+
+  constructor(base: string) {
+    this.base = base;
+  }
+
+  /** One request whose answer has to be as described, with the expected status and code. */
+  async expect(
+    status: number | readonly [number, unknown],
+    method: string,
+    path: string,
+    options: CallOptions = {},
+  ): Promise<Answer> {
+    const answer = await call(this.base, method, path, options);
+    const [wantedStatus, wantedCode] = typeof status === 'number' ? [status, answer.json.code] : status;
+    expect([method, path, answer.status, answer.json.code]).toEqual([method, path, wantedStatus, wantedCode]);
+    this.judge(method, path, answer);
+    return answer;
+  }
+
+  /** Holds an answer that came some other way against the description. */
+  judge(method: string, path: string, answer: Answer): void {
+    const { name } = operationOf(method, path);
+    validateAnswer(name, answer.status, answer.text, answer.headers);
+    this.#seen.add(`${name} ${answer.status}`);
+  }
+
+  /** An event stream whose head is as described; its events are validated by `finish`. */
+  async stream(sessionId: string, options: Parameters<typeof openStream>[2] = {}): Promise<SseStream> {
+    const stream = await openStream(this.base, sessionId, options);
+    validateAnswer('get /session/{id}/events', 200, '', stream.headers);
+    this.#seen.add('get /session/{id}/events 200');
+    return stream;
+  }
+
+  /** Waits for the stream's end and validates what came. */
+  async finish(stream: SseStream): Promise<void> {
+    await stream.end;
+    expect(stream.envelopes.length).toBeGreaterThan(0);
+    for (const envelope of stream.envelopes) validateEvent(envelope);
+  }
+
+  /** Successes of the suite's operations that were not seen. */
+  missing(suite: Suite, isFleet: boolean): string[] {
+    const asked = OPERATIONS.filter((operation) => suiteOf(operation) === suite);
+    return asked
+      .filter(({ tags }) => isFleet || !tags.includes('coordinator'))
+      .flatMap((operation) => successOf(operation).map((status) => `${operation.name} ${status}`))
+      .filter((success) => !this.#seen.has(success));
+  }
 }
