@@ -75,7 +75,9 @@ export function tierOf(method: string, target: string): Tier | undefined {
   )
     return undefined;
   if (method === 'POST' && /^\/session\/[^/]+\/prompt$/.test(path)) return 'prompt';
-  return method === 'GET' || method === 'HEAD' || method === 'OPTIONS' ? 'read' : 'mutation';
+  const isRead = method === 'GET' || method === 'HEAD' || method === 'OPTIONS';
+  // The listings of several workspaces need a body to ask for them.
+  return isRead || (method === 'POST' && path === '/sessions/catalog') ? 'read' : 'mutation';
 }
 
 /** Without query, trailing slash, and the authority that an absolute target begins with. */

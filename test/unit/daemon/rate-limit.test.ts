@@ -88,6 +88,8 @@ describe('the tier of a request', () => {
     ['GET', '/session/s/prompt', 'read'],
     ['GET', '/no/such/route', 'read'],
     ['BREW', '/coffee', 'mutation'],
+    ['POST', '/sessions/catalog', 'read'],
+    ['POST', '/sessions/delete', 'mutation'],
   ])('%s %s', (method, path, tier) => expect(tierOf(method, path)).toBe(tier));
 
   // The router takes a path in any case and with a slash at its end.
