@@ -249,7 +249,7 @@ test.each(['archive', 'delete'])('a session that sleeps does so no more after %s
   await talk(baseUrl, sessionId, 'hello');
   await call(baseUrl, 'POST', `/session/${sessionId}/detach`, { headers: clientHeader(clientId) });
   const status = async () => (await call(baseUrl, 'GET', `/session/${sessionId}/status`)).json;
-  expect((await status()).dormant).toBe(true);
+  await eventually('its sleep', async () => (await status()).dormant === true);
   const { json } = await ask(baseUrl, 'POST', `/sessions/${what}`, { sessionIds: [sessionId] });
   expect(json.errors).toEqual([]);
   await eventually('the end of the session', async () => (await status()).code === 'session_not_found');

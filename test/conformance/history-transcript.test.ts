@@ -62,8 +62,7 @@ async function read(base: string, path: string, status = 200): Promise<Answer> {
     .replace(/\?.*$/, '')
     .replace(/^(.*)\/session\/[^/]+/, '$1/session/{id}')
     .replace(/^\/workspaces\/[^/]+/, '/workspaces/{workspace}');
-  const isJson = String(answer.headers['content-type']).startsWith('application/json');
-  validateAnswer(`get ${name}`, status, isJson ? answer.json : answer.text, answer.headers);
+  validateAnswer(`get ${name}`, status, answer.text, answer.headers);
   return answer;
 }
 
