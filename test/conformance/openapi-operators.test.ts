@@ -182,6 +182,23 @@ test('what the store refuses is 507, for creates, loads and settings', async () 
   });
 });
 
+test('a session that does not wake in time is 504, and 409 while the agent is still at it', async () => {
+  const agent = stubAgent('--ext', '--load', '--slow-load', '20000');
+  const flags = ['--session-restore-timeout-ms', '300'];
+  const server = await startCoordinator({ agent, workspaces: 1, flags });
+  const ask = new Examiner(server.baseUrl);
+  const { sessionId } = await newSession(server.baseUrl);
+  await sendPrompt(server.baseUrl, sessionId, 'hello');
+  const at = `/admin/workspaces/${workspaceIdOf(server.workspace)}`;
+  await ask.expect(200, 'POST', `${at}/drain`, { json: { drainMs: 500 } });
+  await ask.expect(200, 'POST', `${at}/undrain`);
+  // The agent is kept for it.
+  await newSession(server.baseUrl);
+  const prompt = [`/session/${sessionId}/prompt`, text('x')] as const;
+  await ask.expect([504, 'restore_timeout'], 'POST', ...prompt);
+  await ask.expect([409, 'restore_in_progress'], 'POST', ...prompt);
+});
+
 test('a coordinator that is stopping refuses new sessions', async () => {
   const server = await startCoordinator({
     agent: AGENT,
