@@ -1,7 +1,8 @@
 // A fleet under faults: one coordinator after the other in one world, witnesses as clients, faults by name, and the
 // invariants that hold whatever was done to it.
-import { readdirSync, readFileSync, unlinkSync } from 'node:fs';
+import { readdirSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
+import { agentsIn, daemonsIn, misfitsIn, twinsIn } from './census.ts';
 import { eventually } from './eventually.ts';
 import { coordinatorProcess, type Server, stubAgent } from './fleet-process.ts';
 import { type FoundProcess, Scratch } from './scratch.ts';
@@ -111,15 +112,12 @@ export class Ordeal {
     return from[Math.floor(this.random() * from.length)] as T;
   }
 
-  /** Processes by what they are; only living ones. */
   daemons(): FoundProcess[] {
-    return this.scratch
-      .processes()
-      .filter(({ command }) => command.includes('/daemon/main.js --incarnation'));
+    return daemonsIn(this.scratch);
   }
 
   agents(): FoundProcess[] {
-    return this.scratch.processes().filter(({ command }) => /^\S+ \S+stub-agent\.mjs/.test(command));
+    return agentsIn(this.scratch);
   }
 
   /**
@@ -195,26 +193,13 @@ export class Ordeal {
   async checkProcesses(what: string): Promise<void> {
     await eventually(
       `one daemon a workspace and no orphan after: ${what}`,
-      () => this.#misfits().length === 0,
-    ).catch(() => this.violations.push(`after ${what}: ${this.#misfits().join('; ')}`));
+      () => misfitsIn(this.scratch).length === 0,
+    ).catch(() => this.violations.push(`after ${what}: ${misfitsIn(this.scratch).join('; ')}`));
   }
 
   /** Two living daemons of one workspace at this moment: never right, whatever goes on. */
   twins(): string[] {
-    const byWorkspace = new Map<string, string[]>();
-    for (const { pid } of this.daemons()) {
-      const incarnation = incarnationOf(pid);
-      const row = rowsOf(
-        this.scratch.stateDir,
-        'SELECT workspace_id FROM daemons WHERE incarnation = ?',
-        incarnation,
-      )[0];
-      const id = String(row?.workspace_id);
-      byWorkspace.set(id, [...(byWorkspace.get(id) ?? []), `${pid} (${incarnation})`]);
-    }
-    return [...byWorkspace]
-      .filter(([, pids]) => pids.length > 1)
-      .map(([id, pids]) => `${id}: ${pids.join(', ')}`);
+    return twinsIn(this.scratch);
   }
 
   /** Ends the witnesses, then judges every session and prompt that was ever acknowledged. */
@@ -285,15 +270,6 @@ export class Ordeal {
     }
   }
 
-  #misfits(): string[] {
-    const living = new Set(this.daemons().map(({ pid }) => incarnationOf(pid)));
-    const strays = this.scratch
-      .processes()
-      .map(({ pid, command }) => ({ pid, command, incarnation: incarnationOf(pid) }))
-      .filter(({ incarnation }) => incarnation !== '' && !living.has(incarnation));
-    return [...this.twins(), ...strays.map(({ pid, command }) => `orphan ${pid} ${command}`)];
-  }
-
   #removeSocket(): void {
     const below = readdirSync(join(this.scratch.dir, 'run'), { recursive: true }) as string[];
     const sockets = below.filter((name) => /[0-9a-f]{16}-\d+\.sock$/.test(name));
@@ -318,16 +294,5 @@ export class Ordeal {
         waiters,
       }));
     return JSON.stringify({ sessionId, rows, last: witness.prompts.at(-1), told });
-  }
-}
-
-function incarnationOf(pid: number): string {
-  try {
-    const environ = readFileSync(`/proc/${pid}/environ`, 'utf8');
-    const mark = /(?:^|\0)QWEN_COORDINATOR_INCARNATION=([^\0]*)/.exec(environ)?.[1];
-    return mark ?? /--incarnation\0([^\0]+)/.exec(readFileSync(`/proc/${pid}/cmdline`, 'utf8'))?.[1] ?? '';
-  } catch {
-    // It went meanwhile.
-    return '';
   }
 }
