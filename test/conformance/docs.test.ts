@@ -133,7 +133,10 @@ describe('README.md', () => {
   });
 
   test('flags of start in its prose exist', () => {
-    const others = new Set(['acp', 'verbose', 'json', 'timeout', 'help']);
+    const others = new Set([
+      ...['acp', 'verbose', 'json', 'timeout', 'help'],
+      ...['leave-daemons', 'rolling', 'reap'],
+    ]);
     const named = [...read('README.md').matchAll(/--([a-z][a-z-]+)/g)].map(([, flag]) => flag ?? '');
     expect(named.filter((flag) => !coordinatorFlags.has(flag) && !others.has(flag))).toEqual([]);
   });
@@ -149,6 +152,7 @@ describe('operations.md', () => {
     const others = new Set([
       ...['json', 'timeout', 'reap', 'incarnation', 'init', 'format', 'build-arg', 'omit'],
       ...['system', 'create-home', 'shell', 'now', 'signal', 'kill-whom', 'limit'],
+      ...['leave-daemons', 'rolling', 'at-once', 'drain-ms', 'reason'],
     ]);
     const named = [...read('docs/operations.md').matchAll(/--([a-z][a-z-]+)/g)].map(([, flag]) => flag ?? '');
     expect(named.filter((flag) => !coordinatorFlags.has(flag) && !others.has(flag))).toEqual([]);
