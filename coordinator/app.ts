@@ -32,7 +32,7 @@ const DAEMONS_SHARE = 0.8;
 export interface CoordinatorOptions {
   readonly config: Config;
   readonly version: string;
-  /** Program and first arguments of a daemon. */
+  /** Program and first arguments of a daemon where the configuration names none. */
   readonly daemonCommand: readonly string[];
   /** Environment for daemons, stripped of our secrets. */
   readonly daemonEnv: Readonly<Record<string, string>>;
@@ -92,7 +92,7 @@ export class Coordinator {
       ...shared,
       stateDir,
       runtimeDir,
-      daemonCommand,
+      daemonCommand: config.daemonCommand ?? daemonCommand,
       daemonEnv,
       endStreams: (workspaceId) => forwarder.endStreams('its daemon ends in order', workspaceId),
     });

@@ -4,6 +4,7 @@ import { homedir, tmpdir } from 'node:os';
 import { delimiter, isAbsolute, join, resolve } from 'node:path';
 import { bareHost, isLoopbackAddress, parseOrigin } from '../daemon/contract/access.ts';
 import { canonicalPath } from '../daemon/contract/canonical-path.ts';
+import { splitCommandLine } from '../daemon/contract/command-line.ts';
 import {
   LIMIT_NAMES,
   LIMITS,
@@ -35,6 +36,8 @@ export interface Config {
   /** Canonical. */
   readonly roots: readonly string[];
   readonly agent: string;
+  /** Program, an absolute path, and first arguments of a daemon; undefined: this package's own. */
+  readonly daemonCommand: readonly string[] | undefined;
   readonly permissionPolicy: PermissionPolicy;
   readonly consensusQuorum: number | undefined;
   readonly isRateLimited: boolean;
@@ -80,6 +83,7 @@ export function parseConfig(flags: FlagValues, env: NodeJS.ProcessEnv, cwd: stri
     workspaces: named.length + roots.length > 0 ? unique(named) : [directory('--workspace', cwd, cwd)],
     roots: unique(roots),
     agent: source.text('agent') ?? 'qwen',
+    daemonCommand: parseDaemonCommand(source),
     ...parsePolicy(source),
     isRateLimited: source.isSet('rate-limit'),
     usesCgroups: !source.isSet('without-cgroups'),
@@ -270,6 +274,29 @@ function parsePolicy(source: Source) {
   if (permissionPolicy !== 'consensus')
     throw new ConfigError('--consensus-quorum needs --permission-policy consensus');
   return { permissionPolicy, consensusQuorum: source.integer('consensus-quorum', 1, 1) };
+}
+
+function parseDaemonCommand(source: Source): readonly string[] | undefined {
+  const line = source.text('daemon-command');
+  if (line === undefined) return undefined;
+  const [program, ...args] = wordsOf('--daemon-command', line);
+  // Daemons are started in "/", wherever the coordinator was.
+  if (program === undefined || !isAbsolute(program))
+    throw new ConfigError(`--daemon-command must begin with the absolute path of a program, got "${line}"`);
+  try {
+    accessSync(program, constants.X_OK);
+  } catch {
+    throw new ConfigError(`--daemon-command: ${program} cannot be executed or is not there`);
+  }
+  return [program, ...args];
+}
+
+function wordsOf(flag: string, line: string): readonly string[] {
+  try {
+    return splitCommandLine(line);
+  } catch (error) {
+    throw new ConfigError(`${flag}: ${(error as Error).message}`);
+  }
 }
 
 function oneOf<T extends string>(flag: string, value: string, allowed: readonly T[]): T {

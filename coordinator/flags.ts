@@ -54,6 +54,11 @@ export const FLAGS = {
     value: 'AGENT',
     help: '"qwen" (default), "demo", or a command line',
   },
+  'daemon-command': {
+    group: 'Workspaces and agents',
+    value: 'COMMAND',
+    help: 'program and first arguments of a daemon, for a version in a directory of its own (that of this package)',
+  },
   'permission-policy': {
     group: 'Workspaces and agents',
     value: 'POLICY',

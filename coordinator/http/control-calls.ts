@@ -55,7 +55,18 @@ async function ask(
   const body = parseJsonObject(answer.body);
   if (answer.status === 200) return body;
   const { error, code, ...context } = body;
-  throw new ApiError(answer.status, knownCode(code), String(error ?? `status ${answer.status}`), context);
+  const words = String(error ?? `status ${answer.status}`);
+  throw new ApiError(
+    answer.status,
+    knownCode(code),
+    words,
+    context,
+    secondsOf(answer.headers['retry-after']),
+  );
+}
+
+function secondsOf(retryAfter: string | undefined): number | undefined {
+  return retryAfter === undefined ? undefined : Number(retryAfter);
 }
 
 function knownCode(code: unknown): ErrorCode | number | undefined {

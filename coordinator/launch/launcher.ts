@@ -15,6 +15,8 @@ export interface LaunchSpec {
   readonly logPath: string;
   /** What the daemon may keep on disk. */
   readonly daemonStateDir: string;
+  /** Program and first arguments in place of the configured ones: those of an earlier version. */
+  readonly command?: readonly string[];
 }
 
 /** What is needed to find a daemon again after a restart of the coordinator. */
@@ -88,6 +90,11 @@ export interface Launcher {
   /** @throws Error when no process could be made (socket path too long, out of processes). */
   start(spec: LaunchSpec): Launch;
   adopt(mark: DaemonMark): Promise<Adoption>;
+  /**
+   * Program and first arguments that the running process was started with, where the configured ones are different.
+   * Undefined where they are the same, the process is gone, or there is no /proc.
+   */
+  otherCommandOf(mark: DaemonMark): readonly string[] | undefined;
   /** The daemons that were started here, were not seen to end, and are `lost` to the caller. Forgets those that are `over`. */
   list(fateOf: (incarnation: string) => NoteFate): readonly DaemonNote[];
   /** Last lines of a daemon's log, oldest first; empty when there is none. */

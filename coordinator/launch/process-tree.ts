@@ -84,13 +84,18 @@ export function findDaemon(incarnation: string): ProcStat | undefined {
 
 /** Launchers start a daemon as the leader of a session of its own, with its incarnation in its arguments. */
 function isDaemon(stat: ProcStat, incarnation: string): boolean {
-  if (stat.session !== stat.pid) return false;
+  return stat.session === stat.pid && daemonCommandOf(stat.pid, incarnation) !== undefined;
+}
+
+/** Program and arguments before the incarnation; undefined when the process is gone or is not that incarnation. */
+export function daemonCommandOf(pid: number, incarnation: string): readonly string[] | undefined {
   try {
-    const args = readFileSync(`/proc/${stat.pid}/cmdline`, 'utf8').split('\0');
-    return args[args.indexOf(INCARNATION_FLAG) + 1] === incarnation;
+    const args = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+    const flag = args.indexOf(INCARNATION_FLAG);
+    return flag > 0 && args[flag + 1] === incarnation ? args.slice(0, flag) : undefined;
   } catch {
-    // Gone between the two reads.
-    return false;
+    // Gone meanwhile, or there is no /proc.
+    return undefined;
   }
 }
 

@@ -19,7 +19,7 @@ import { startTimeOf } from './identity.ts';
 import type { DaemonMark, Launch, Launcher, LaunchSpec } from './launcher.ts';
 import { tail } from './log-files.ts';
 import { readNotes, writeNote } from './notes.ts';
-import { INCARNATION_FLAG } from './process-tree.ts';
+import { daemonCommandOf, INCARNATION_FLAG } from './process-tree.ts';
 
 /** Exit, last output and end of the pipe arrive in any order; this is how long the first waits for the others. */
 const EXIT_AND_PIPE_APART_MS = 250;
@@ -47,9 +47,18 @@ export function createProcessLauncher(options: ProcessLauncherOptions): Launcher
   return {
     start: (spec) => start(spec, settings),
     adopt: (mark) => adoptDaemon(mark, settings),
+    otherCommandOf: (mark) => otherCommand(mark, settings.daemonCommand),
     list: (fateOf) => readNotes(settings.runtimeDir, fateOf),
     logs: tail,
   };
+}
+
+function otherCommand(
+  { pid, incarnation }: DaemonMark,
+  configured: readonly string[],
+): readonly string[] | undefined {
+  const command = daemonCommandOf(pid, incarnation);
+  return command?.join('\0') === configured.join('\0') ? undefined : command;
 }
 
 type Settings = AdoptSettings & Pick<ProcessLauncherOptions, 'daemonCommand' | 'env'>;
@@ -86,7 +95,7 @@ function noteDown(spec: LaunchSpec, { bootId, clock, log }: Settings): void {
 }
 
 function spawnDaemon(spec: LaunchSpec, { daemonCommand, env, log }: Settings): ChildProcess {
-  const [program, ...args] = daemonCommand;
+  const [program, ...args] = spec.command ?? daemonCommand;
   if (program === undefined) throw new Error('the daemon command is empty');
   // spawn() tells about a missing program only later, and without a process there is nothing to wait for.
   if (isAbsolute(program)) accessSync(program, constants.X_OK);

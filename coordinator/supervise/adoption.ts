@@ -1,6 +1,7 @@
 // Reconciles the rows of daemons that the database believes in with the processes that there are: at start and on a timer.
 // A process that is not proven ours is left alone; until it is gone its workspace is held, so that nothing is started twice.
 import type { DaemonIdentity } from '../../daemon/contract/feed.ts';
+import { CONTRACT_VERSION } from '../../daemon/contract/handshake.ts';
 import type { DaemonExit, DaemonMark, DaemonProcess, Adoption as Found } from '../launch/launcher.ts';
 import type { DaemonRow } from '../store/store.ts';
 import type { Cell } from './cell.ts';
@@ -168,16 +169,18 @@ export class Adoption {
     if (row.pid === null)
       this.#deps.store.daemons.setPid(row.incarnation, process.mark.pid, process.mark.startTime);
     if (row.state === 'starting') this.#deps.store.daemons.setReady(row.incarnation, version ?? 'unknown');
+    const misfit = misfitOf(identity);
     const isAdopted = this.#deps.cellOf(workspace).adopt(process, {
       version,
       wasReady: true,
       isEnding: identity?.ending ?? false,
+      ...(misfit !== undefined && { misfit }),
     });
     if (!isAdopted) {
       this.#hold({ workspace, row, why: 'another daemon of this workspace runs' });
       return;
     }
-    this.#note('daemon_adopted', row, { pid: process.mark.pid });
+    this.#note('daemon_adopted', row, { pid: process.mark.pid, ...(misfit !== undefined && { misfit }) });
     this.#release(row);
   }
 
@@ -232,4 +235,10 @@ export class Adoption {
   ): void {
     this.#deps.flight.note({ kind, workspaceId, incarnation, detail });
   }
+}
+
+/** Its turns are not cut for it: it may end them, and takes no new ones. */
+function misfitOf(identity: DaemonIdentity | undefined): string | undefined {
+  if (identity === undefined || identity.contract === CONTRACT_VERSION) return undefined;
+  return `it speaks version ${identity.contract} of the contract, this coordinator version ${CONTRACT_VERSION}`;
 }

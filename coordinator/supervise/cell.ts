@@ -4,9 +4,9 @@ import type { Timer } from '../../daemon/contract/clock.ts';
 import type { Occupancy } from '../domain/admission.ts';
 import { type Event, type State, step } from '../domain/daemon-state.ts';
 import type { Refusal } from '../domain/refusal.ts';
-import { type Death, judgeDeath, type Verdict } from '../domain/restart-policy.ts';
 import type { DaemonExit, DaemonProcess, Launch } from '../launch/launcher.ts';
-import { type Next, nextAfter, recordDeath } from './death.ts';
+import { recordDeath } from './death.ts';
+import { Deaths } from './deaths.ts';
 import type { DaemonView, Endpoint, WorkspaceKey } from './fleet.ts';
 import {
   causeOf,
@@ -17,7 +17,6 @@ import {
   spawnDaemon,
   watchedOf,
 } from './incarnation.ts';
-import { lastExitOf } from './last-exit.ts';
 import { type Effects, Machine } from './machine.ts';
 import * as refusals from './refusals.ts';
 import type { StartGate } from './start-gate.ts';
@@ -45,16 +44,15 @@ export class Cell {
   #gone: Promise<void> = Promise.resolve();
   /** The one timer of a state: the start's deadline, the drain's, or the end of the backoff. */
   #timer: Timer | undefined;
-  #deaths: readonly number[] = [];
-  /** What the last death led to. */
-  #verdict: Verdict = { kind: 'clean' };
-  #lastExit: DaemonView['lastExit'];
+  readonly #deaths: Deaths;
+  /** What daemons are started with; undefined: the configured command. */
+  #command: readonly string[] | undefined;
 
   constructor(workspace: WorkspaceKey, deps: CellDeps) {
     const log = deps.log.child({ workspace: workspace.path });
     this.workspace = workspace;
     this.#deps = { ...deps, log };
-    this.#lastExit = lastExitOf(deps.store, workspace.id);
+    this.#deaths = new Deaths(workspace, deps);
     this.#waiters = new Waiters(workspace, deps.clock, deps.settings, () =>
       log.info({ state: this.#machine.state }, 'nobody waits for the daemon any more'),
     );
@@ -94,7 +92,7 @@ export class Cell {
       this.#current?.facts.demanded(this.#deps.clock.monotonicMs());
       return endpoint;
     }
-    const refusal = this.#coolOffRefusal();
+    const refusal = this.#deaths.coolOffRefusal(this.#machine.state);
     if (refusal !== undefined) throw refusal;
     const parked = this.#waiters.park(signal);
     this.#askForStart();
@@ -109,7 +107,7 @@ export class Cell {
     const endpoint = this.#deps.routes.get(this.workspace.id);
     if (endpoint !== undefined) return endpoint;
     if (this.#machine.state !== 'starting')
-      throw refusals.unavailable(this.workspace, `it is ${this.#machine.state}`, this.#retryAfterMs());
+      throw refusals.unavailable(this.workspace, `it is ${this.#machine.state}`, this.#deaths.retryAfterMs);
     return this.#waiters.park(signal);
   }
 
@@ -126,13 +124,24 @@ export class Cell {
     return this.#gone;
   }
 
+  /** What later daemons are started with (undefined: the configured command). Past deaths are forgotten. */
+  async startWith(command: readonly string[] | undefined): Promise<void> {
+    this.#command = command;
+    if (this.#machine.state === 'stopping') await this.#gone;
+    this.#deaths.forget();
+    this.#machine.dispatch({ type: 'reset' });
+  }
+
   /** Takes over a process that an earlier coordinator started. False when the cell is not in a state to do so. */
   adopt(process: DaemonProcess, known: KnownBefore & { readonly isEnding: boolean }): boolean {
     const { incarnation } = process.mark;
     const event: Event = { type: 'adopted', incarnation, isEnding: known.isEnding };
     if (this.#current !== undefined || step(this.#machine.state, event) === undefined) return false;
-    this.#own(incarnationOf(this.#deps, this.workspace, process, known));
+    const current = incarnationOf(this.#deps, this.workspace, process, known);
+    this.#own(current);
     this.#machine.dispatch(event);
+    if (current.misfit !== undefined)
+      this.#armBootTimer(incarnation, this.#deps.settings.drainTimeoutMs, 'its feed');
     return true;
   }
 
@@ -169,7 +178,7 @@ export class Cell {
       isFeedUp: current?.feed?.isUp ?? false,
       waiters: this.#waiters.size,
       starts: this.#deps.store.daemons.countStarts(this.workspace.id),
-      lastExit: this.#lastExit,
+      lastExit: this.#deaths.lastExit,
     };
   }
 
@@ -185,13 +194,13 @@ export class Cell {
           if (this.#waiters.size > 0) facts.demanded(this.#deps.clock.monotonicMs());
           this.#waiters.release(endpoint);
         }),
-      fail_waiters: (event) => this.#waiters.failAll(this.#refusalAfter(event)),
+      fail_waiters: (event) => this.#waiters.failAll(this.#deaths.refusalAfter(event)),
       serve_parked: () => {
         if (this.#waiters.size > 0) this.#askForStart();
       },
       begin_drain: (event) => this.#beginDrain(event),
       terminate: () => this.#withCurrent((current) => this.#terminate(current)),
-      arm_backoff: () => this.#arm(this.#retryAfterMs(), { type: 'backoff_over' }),
+      arm_backoff: () => this.#arm(this.#deaths.retryAfterMs, { type: 'backoff_over' }),
     };
   }
 
@@ -202,12 +211,15 @@ export class Cell {
     // The first reason to end a process is the one that is recorded.
     if (this.#current !== undefined) this.#current.cause ??= causeOf(event);
     if (event.type === 'exited') this.#current = undefined;
-    if (event.type === 'exited' || event.type === 'spawn_failed') this.#verdict = event.verdict;
+    if (event.type === 'exited' || event.type === 'spawn_failed') this.#deaths.follow(event.verdict);
   }
 
   /** Spawns unless the state or admission is against it; those who wait then stay parked or hear the refusal. */
   #askForStart(): void {
-    const event: Event = { type: 'demand', isCoolOffOver: this.#coolOffRefusal() === undefined };
+    const event: Event = {
+      type: 'demand',
+      isCoolOffOver: this.#deaths.coolOffRefusal(this.#machine.state) === undefined,
+    };
     const isSpawn = step(this.#machine.state, event)?.effects.includes('spawn') ?? false;
     if (isSpawn) this.#deps.startGate.enter(this.workspace.id, () => this.#beginStart(event));
     else this.#machine.dispatch(event);
@@ -230,26 +242,16 @@ export class Cell {
     return false;
   }
 
-  #coolOffRefusal(): Error | undefined {
-    const leftMs = this.#retryAfterMs();
-    if (this.#machine.state !== 'failed' || leftMs <= 0) return undefined;
-    return refusals.failed(this.workspace, this.#deaths.length, this.#lastExit?.reason, leftMs);
-  }
-
-  #retryAfterMs(): number {
-    return refusals.retryAfterOf(this.#verdict, this.#deps.clock.monotonicMs());
-  }
-
   #spawn(): void {
     const { settings } = this.#deps;
     try {
-      const launch = spawnDaemon(this.#deps, this.workspace);
+      const launch = spawnDaemon(this.#deps, this.workspace, this.#command);
       const known = { version: null, wasReady: false };
       this.#own(incarnationOf(this.#deps, this.workspace, launch.process, known));
       this.#armBootTimer(launch.process.mark.incarnation, settings.startTimeoutMs, 'its ready line');
       this.#awaitReady(launch);
     } catch (error) {
-      const verdict = this.#judge({ end: 'own', wasReady: false, code: null });
+      const verdict = this.#deaths.judge({ end: 'own', wasReady: false, code: null });
       this.#deps.log.error({ err: error }, 'no daemon could be started');
       this.#machine.dispatch({ type: 'spawn_failed', error, verdict });
     }
@@ -305,10 +307,17 @@ export class Cell {
         },
         up: () => {
           this.#machine.dispatch({ type: 'ready', incarnation });
+          if (current.misfit !== undefined) this.#replace(current.misfit);
           this.#endDrainIfQuiet(current);
         },
       });
     });
+  }
+
+  /** It may end its turns; the next demand starts one that fits. */
+  #replace(reason: string): void {
+    const { drainTimeoutMs: drainMs } = this.#deps.settings;
+    this.#machine.dispatch({ type: 'stop', reason, kind: 'replaced', drainMs });
   }
 
   #publishRoute(): void {
@@ -330,10 +339,11 @@ export class Cell {
   }
 
   /** A daemon that is given up on is not asked for anything. */
-  #terminate({ process, cause, lettingGo }: Incarnation): void {
-    const { stopGraceMs } = this.#deps.settings;
-    if (cause === undefined || cause.kind === 'died') void process.terminate(stopGraceMs);
-    else void lettingGo.now().then(() => process.terminate(stopGraceMs));
+  #terminate(current: Incarnation): void {
+    const { process, cause, lettingGo } = current;
+    const terminate = () => void process.terminate(this.#deps.settings.stopGraceMs);
+    if (cause === undefined || cause.kind === 'died') terminate();
+    else void lettingGo.now(() => this.#current === current, terminate);
   }
 
   /** Where the feed is down nobody knows whether a turn runs: the drain then takes its full time. */
@@ -352,35 +362,22 @@ export class Cell {
     const { cause, wasReady, id } = incarnation;
     const { code, signal, lastLines } = exit;
     const end = endOf(cause);
-    const event: Event = { type: 'exited', incarnation: id, verdict: this.#judge({ end, wasReady, code }) };
+    const event: Event = {
+      type: 'exited',
+      incarnation: id,
+      verdict: this.#deaths.judge({ end, wasReady, code }),
+    };
     const reason = cause?.reason ?? refusals.wordsOfExit(exit);
-    this.#lastExit = { atMs: this.#deps.clock.nowMs(), code, signal, reason, lastLines };
+    this.#deaths.lastExit = { atMs: this.#deps.clock.nowMs(), code, signal, reason, lastLines };
     recordDeath(this.#deps, {
       source: incarnation.endpoint,
       exit,
       reason,
       kind: cause?.kind ?? 'died',
       watched: watchedOf(incarnation),
-      next: this.#nextAfter(event, event.verdict),
+      next: this.#deaths.nextAfter(step(this.#machine.state, event)?.next, event.verdict),
     });
     this.#machine.dispatch(event);
-  }
-
-  #nextAfter(event: Event, verdict: Verdict): Next {
-    const { clock, settings } = this.#deps;
-    const state = step(this.#machine.state, event)?.next;
-    return nextAfter(state, verdict, clock.monotonicMs(), settings.restart, this.#deaths.length);
-  }
-
-  #judge(death: Death): Verdict {
-    const { clock, settings, random } = this.#deps;
-    const judgement = judgeDeath(death, this.#deaths, clock.monotonicMs(), settings.restart, random());
-    this.#deaths = judgement.history;
-    return judgement.verdict;
-  }
-
-  #refusalAfter(event: Event): Error {
-    return refusals.refusalAfter(event, this.workspace, this.#retryAfterMs(), this.#lastExit);
   }
 
   #arm(afterMs: number, event: Event): void {

@@ -69,6 +69,10 @@ export interface Fleet {
    * when none runs. `kind` decides what becomes of its sessions.
    */
   stop(workspaceId: string, end: FleetStop): Promise<void>;
+  /** What the workspace's daemon was started with, where a next one would be started with something else. */
+  otherCommandOf(workspaceId: string): readonly string[] | undefined;
+  /** Starts the workspace's daemons with `command` from now on (undefined: as configured), whatever became of the last. */
+  startWith(workspaceId: string, command: readonly string[] | undefined): Promise<void>;
   /** Drops a removed workspace. @throws ApiError 409 `workspace_busy` while its daemon has not ended (`stop` first). */
   forget(workspaceId: string): void;
   view(workspaceId: string): DaemonView | undefined;

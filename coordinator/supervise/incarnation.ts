@@ -35,6 +35,8 @@ export interface Incarnation {
   cause: EndCause | undefined;
   /** Monotonic time at which a drain ends whatever still runs. */
   drainUntilMs: number;
+  /** Why it is to be replaced as soon as its turns have ended; undefined when it fits this coordinator. */
+  readonly misfit: string | undefined;
   /** What the host's oom killer had done when it began. */
   readonly hostOomKillsBefore: number | null;
 }
@@ -43,6 +45,7 @@ export interface Incarnation {
 export interface KnownBefore {
   readonly version: string | null;
   readonly wasReady: boolean;
+  readonly misfit?: string;
 }
 
 /** Why this event ends an incarnation; undefined for an event that ends none. */
@@ -94,6 +97,7 @@ export function incarnationOf(
     wasReady: known.wasReady,
     cause: undefined,
     drainUntilMs: Number.POSITIVE_INFINITY,
+    misfit: known.misfit,
     hostOomKillsBefore: readHostOomKills(),
   };
 }
@@ -110,10 +114,14 @@ export function watchedOf({ wasReady, cause, facts, hostOomKillsBefore }: Incarn
 }
 
 /**
- * Starts the workspace's next incarnation.
+ * Starts the workspace's next incarnation, with `command` in place of the configured one where it is given.
  * @throws the store's ApiError 507, or the launcher's Error; then there is no process, and the row, if any, is ended.
  */
-export function spawnDaemon(deps: SupervisorDeps, workspace: WorkspaceKey): Launch {
+export function spawnDaemon(
+  deps: SupervisorDeps,
+  workspace: WorkspaceKey,
+  command?: readonly string[],
+): Launch {
   const { store, clock, settings } = deps;
   const incarnation = store.daemons.nextIncarnation(workspace.id);
   const layout = deps.layoutOf(workspace, incarnation);
@@ -135,6 +143,7 @@ export function spawnDaemon(deps: SupervisorDeps, workspace: WorkspaceKey): Laun
     workspacePath: workspace.path,
     incarnation,
     secret,
+    ...(command && { command }),
   });
 }
 

@@ -31,11 +31,16 @@ export class LettingGo {
     });
   }
 
-  /** Lets go whatever runs. Never rejects; a daemon that cannot be asked has its streams ended here. */
-  async now(): Promise<void> {
+  /**
+   * Lets go whatever runs; calls `done` unless the daemon ended meanwhile (`isThere`): its successor may have streams by then.
+   * A daemon that cannot be asked has its streams ended here.
+   */
+  async now(isThere: () => boolean, done: () => void): Promise<void> {
     if (this.#state !== 'released') await this.#ask(false);
     this.#state = 'released';
+    if (!isThere()) return;
     this.#deps.endStreams(this.#endpoint.workspaceId);
+    done();
   }
 
   /** A daemon that cannot be asked counts as released: there is nothing more to wait for. */

@@ -4,11 +4,12 @@ import type { Log } from '../../daemon/contract/log.ts';
 import type { RouteClass } from '../domain/routing.ts';
 import type { Store, WorkspaceSettings } from '../store/store.ts';
 import type { Fleet, WorkspaceKey } from './fleet.ts';
+import { wordsOf } from './refusals.ts';
 
 export interface MaintenanceDeps {
   readonly store: Store;
   readonly log: Log;
-  readonly fleet: Pick<Fleet, 'stop' | 'ensureReady' | 'views' | 'endpointOf'>;
+  readonly fleet: Pick<Fleet, 'stop' | 'ensureReady' | 'views' | 'otherCommandOf' | 'startWith'>;
   readonly restoreAll: (workspaceId: string) => void;
   readonly workspaceById: (workspaceId: string) => WorkspaceKey | undefined;
 }
@@ -88,29 +89,61 @@ export class Maintenance {
     return outcomes;
   }
 
-  /** Replaces one daemon: it ends after its turns, only then the next one starts, and its sessions come back. */
+  /**
+   * Replaces one daemon: it ends after its turns, only then the next one starts, and its sessions come back. Where the next
+   * one does not become ready, the workspace goes back to what the replaced one was started with, if that is another command.
+   */
   async restart(workspaceId: string, drainMs: number | undefined): Promise<RestartOutcome> {
-    const workspace = this.#deps.workspaceById(workspaceId);
+    const { fleet, workspaceById } = this.#deps;
+    const workspace = workspaceById(workspaceId);
     if (workspace === undefined) throw fail('workspace_mismatch', 'No such workspace', { workspaceId });
     if (this.#replacing.has(workspaceId))
       return { workspaceId, ok: false, detail: 'it is being replaced already' };
     this.#replacing.add(workspaceId);
+    const previous = fleet.otherCommandOf(workspaceId);
     try {
       const limit = drainMs === undefined ? {} : { drainMs };
-      await this.#deps.fleet.stop(workspaceId, { reason: 'restart', kind: 'replaced', ...limit });
-      const endpoint = await this.#deps.fleet.ensureReady(workspace, AbortSignal.timeout(READY_WITHIN_MS));
-      this.#deps.restoreAll(workspaceId);
-      return { workspaceId, ok: true, detail: endpoint.incarnation };
+      // Before the stop: a parked create starts the next one as soon as the old one is gone.
+      await fleet.startWith(workspaceId, undefined);
+      await fleet.stop(workspaceId, { reason: 'restart', kind: 'replaced', ...limit });
+      return { workspaceId, ok: true, detail: await this.#ready(workspace) };
     } catch (error) {
-      const why = error instanceof Error ? error.message : String(error);
       this.#deps.log.error({ err: error, workspaceId }, 'a daemon could not be replaced');
-      return {
-        workspaceId,
-        ok: false,
-        detail: `${why}. Rolling back is impossible here: the previous version is not kept. Start the coordinator with --daemon-command of that version to go back.`,
-      };
+      return { workspaceId, ok: false, detail: await this.#rollBack(workspace, previous, error) };
     } finally {
       this.#replacing.delete(workspaceId);
+    }
+  }
+
+  /** @returns the new incarnation. @throws Error when it does not become ready. */
+  async #ready(workspace: WorkspaceKey): Promise<string> {
+    const { fleet, restoreAll } = this.#deps;
+    const { incarnation } = await fleet.ensureReady(workspace, AbortSignal.timeout(READY_WITHIN_MS));
+    restoreAll(workspace.id);
+    return incarnation;
+  }
+
+  /** @returns why the restart failed, and what the workspace is left with. Never rejects. */
+  async #rollBack(
+    workspace: WorkspaceKey,
+    previous: readonly string[] | undefined,
+    error: unknown,
+  ): Promise<string> {
+    const why = wordsOf(error);
+    if (previous === undefined)
+      return `${why}. Rolling back is impossible: the replaced daemon was started with the same command. Keep each version in a directory of its own, and name it with --daemon-command.`;
+    try {
+      await this.#deps.fleet.startWith(workspace.id, previous);
+      const incarnation = await this.#ready(workspace);
+      this.#deps.store.events.append({
+        kind: 'daemon_rolled_back',
+        workspaceId: workspace.id,
+        incarnation,
+        detail: { why, command: previous.join(' ') },
+      });
+      return `${why}. Rolled back to "${previous.join(' ')}": ${incarnation} serves.`;
+    } catch (second) {
+      return `${why}. Rolling back to "${previous.join(' ')}" failed too: ${wordsOf(second)}`;
     }
   }
 }

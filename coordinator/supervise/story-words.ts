@@ -24,7 +24,13 @@ const TELLERS: Readonly<Record<string, Teller>> = {
   daemon_starting: () => ['a start was decided and written down'],
   daemon_spawned: ({ pid }) => [`its process is ${pid}`],
   daemon_ready: ({ version }) => [`it listens, version ${version}`],
-  daemon_adopted: ({ pid }) => [`taken over, running, from an earlier coordinator (pid ${pid})`],
+  daemon_adopted: ({ pid, misfit }) => [
+    `taken over, running, from an earlier coordinator (pid ${pid})`,
+    ...(misfit === undefined ? [] : [`${textOf(misfit)}: it ends once its turns have ended`]),
+  ],
+  daemon_rolled_back: ({ why, command }) => [
+    `went back to "${textOf(command)}", because the one after it did not start: ${textOf(why)}`,
+  ],
   daemon_recovered: ({ pid }) => [
     `found running though the database did not know it, and taken up from its note (pid ${pid})`,
   ],

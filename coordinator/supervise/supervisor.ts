@@ -126,6 +126,15 @@ class CellSupervisor implements Supervisor {
     await this.#cells.get(workspaceId)?.stop({ ...end, drainMs: drainMs ?? drainTimeoutMs });
   }
 
+  otherCommandOf(workspaceId: string): readonly string[] | undefined {
+    const current = this.#cells.get(workspaceId)?.current;
+    return current && this.#deps.launcher.otherCommandOf(current.process.mark);
+  }
+
+  async startWith(workspaceId: string, command: readonly string[] | undefined): Promise<void> {
+    await this.#cells.get(workspaceId)?.startWith(command);
+  }
+
   view(workspaceId: string): DaemonView | undefined {
     const view = this.#cells.get(workspaceId)?.view();
     const held = this.#adoption.heldIn(workspaceId);

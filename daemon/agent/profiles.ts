@@ -1,8 +1,8 @@
 // From the `--agent` setting (a profile's name or a command line) to the program that runs, or to words on what is missing.
 import { accessSync, constants, readFileSync, statSync } from 'node:fs';
 import { delimiter, dirname, isAbsolute, join, resolve } from 'node:path';
+import { splitCommandLine } from '../contract/command-line.ts';
 import type { AgentDiagnosis } from './agent.ts';
-import { splitCommandLine } from './command-line.ts';
 
 export const DEFAULT_AGENT = 'qwen';
 export const DEMO_AGENT = 'demo';

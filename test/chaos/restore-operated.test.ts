@@ -102,3 +102,20 @@ describe('a rolling restart', () => {
     expect((await answerOfPrompt(server, turn.sessionId)).status).toBe(202);
   });
 });
+
+test('a version that does not start is taken back: the sessions go on with the daemon of before', async () => {
+  const server = await startResting();
+  const { sessionId, clientId } = await newSession(server.baseUrl);
+  await server.kill();
+  const broken = ['--daemon-command', `${process.execPath} ${server.stateDir}/no-such-version.js`];
+  const after = await startResting([], broken, { scratch: server.scratch });
+  expect((await heartbeat(after, sessionId, clientId)).status).toBe(200);
+  const before = await after.diagnosis(0);
+  const answer = await operate(after, `${workspacePath(after)}/restart`);
+  expect(answer.status).toBe(200);
+  expect(JSON.stringify(answer.json)).toMatch(/exit(ed with)? code 1.*Rolled back to/s);
+  expect((await after.diagnosis(0)).pid).not.toBe(before.pid);
+  // It may have gone to sleep over the failed start; a prompt brings it back in any case.
+  expect((await sendPrompt(after.baseUrl, sessionId, 'still here', clientId)).promptId).toBeDefined();
+  await isBack(after, sessionId, clientId);
+});

@@ -92,6 +92,8 @@ export class FakeLauncher implements Launcher {
   readonly adoptions = new Map<string, Adoption | Promise<Adoption>>();
   /** What `list` tells. */
   notes: readonly DaemonNote[] = [];
+  /** What `otherCommandOf` tells of every process. */
+  otherCommand: readonly string[] | undefined;
   /** Makes the next `start` throw. */
   startError: Error | undefined;
   onStart: (process: FakeProcess) => void = () => {};
@@ -115,6 +117,10 @@ export class FakeLauncher implements Launcher {
 
   list(fateOf: (incarnation: string) => NoteFate): readonly DaemonNote[] {
     return this.notes.filter(({ incarnation }) => fateOf(incarnation) === 'lost');
+  }
+
+  otherCommandOf(): readonly string[] | undefined {
+    return this.otherCommand;
   }
 
   logs(): readonly string[] {

@@ -102,8 +102,10 @@ export function sideQuestion({ sessions, limits }: RouteContext): Handler {
 export function continueTurn({ sessions, limits }: RouteContext): Handler {
   return async (call) => {
     const { session, clientId } = callerOf(call, sessions);
+    sessions.doors.check();
     const decision = await askService(session, 'continue', {}, limits.initializeTimeoutMs);
     if (decision.accepted !== true) return ok({ ...decision, accepted: false });
+    sessions.doors.check();
     // Somebody else's prompt may have come meanwhile: it goes on with the conversation in its own way.
     if (session.hasEnded || !session.turns.isIdle) return ok({ ...decision, accepted: false });
     return ok({ ...decision, ...session.turns.continueLast(clientId) });

@@ -156,6 +156,8 @@ export async function stage(
       return Promise.resolve();
     },
     view: (id: string) => made.views.find((view) => view.workspace.id === id),
+    otherCommandOf: () => undefined,
+    startWith: () => Promise.resolve(),
     views: () => made.views,
   };
   const index = new Map<string, string>();

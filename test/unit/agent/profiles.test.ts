@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { splitCommandLine } from '../../../daemon/agent/command-line.ts';
 import { type ProfileLookup, resolveAgent } from '../../../daemon/agent/profiles.ts';
+import { splitCommandLine } from '../../../daemon/contract/command-line.ts';
 
 let root: string;
 let lookup: ProfileLookup;

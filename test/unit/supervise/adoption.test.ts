@@ -1,9 +1,16 @@
 import { describe, expect, test } from '@jest/globals';
 import type { Adoption } from '../../../coordinator/launch/launcher.ts';
-import type { DaemonIdentity } from '../../../daemon/contract/feed.ts';
+import type { DaemonIdentity, FeedPrompt } from '../../../daemon/contract/feed.ts';
 import { FakeProcess, GONE } from '../../support/fake-launcher.ts';
 import { FakeStore } from '../../support/fake-store.ts';
-import { fleetFixture, OTHER_WORKSPACE, sessionOf, stays, WORKSPACE } from '../../support/fleet-fixture.ts';
+import {
+  BEAT,
+  fleetFixture,
+  OTHER_WORKSPACE,
+  sessionOf,
+  stays,
+  WORKSPACE,
+} from '../../support/fleet-fixture.ts';
 import { settled } from '../../support/manual-clock.ts';
 
 const incarnation = `${WORKSPACE.id}-3`;
@@ -15,6 +22,10 @@ const identity: DaemonIdentity = {
   version: '2.0.0',
   ending: false,
 };
+
+function running(promptId: string): FeedPrompt {
+  return { promptId, sessionId: 's1', state: 'running', atMs: 3 };
+}
 
 function earlier(row: object = {}, answer?: DaemonIdentity, settings = {}) {
   const store = new FakeStore();
@@ -83,6 +94,34 @@ describe('a daemon that is alive', () => {
     expect(launcher.specs[0]?.incarnation).toBe(`${WORKSPACE.id}-4`);
     await supervisor.detach();
     await waiting;
+  });
+
+  test('but speaks another version of the contract may end its turns, and the next demand starts one that fits', async () => {
+    const { supervisor, alive, process, launcher, feeds } = earlier({}, { ...identity, contract: 2 });
+    alive();
+    await supervisor.adoptAll();
+    feeds[0]?.sync({ beat: { ...BEAT, activePrompts: 1 }, prompts: [running('p1')] });
+    expect(supervisor.view(WORKSPACE.id)).toMatchObject({ state: 'draining' });
+    expect(process.terminations).toHaveLength(0);
+    feeds[0]?.say({ type: 'prompt', prompt: { ...running('p1'), state: 'completed' } });
+    await settled();
+    expect(process.terminations).toHaveLength(1);
+    process.exit();
+    await settled();
+    const waiting = supervisor.ensureReady(WORKSPACE, stays).catch(() => {});
+    expect(launcher.specs[0]?.incarnation).toBe(`${WORKSPACE.id}-4`);
+    await supervisor.detach();
+    await waiting;
+  });
+
+  test('and cannot be understood is ended at the drain’s deadline', async () => {
+    const { supervisor, alive, process, clock, settings } = earlier({}, { ...identity, contract: 2 });
+    alive();
+    await supervisor.adoptAll();
+    clock.advance(settings.drainTimeoutMs + 1);
+    await settled();
+    expect(process.terminations).toHaveLength(1);
+    await supervisor.detach();
   });
 
   test('of a workspace that was removed is ended', async () => {

@@ -11,6 +11,10 @@ function fixture() {
   const stops: (FleetStop & { readonly id: string })[] = [];
   const restored: string[] = [];
   const broken = new Set<string>();
+  /** What the running daemons were started with, by workspace, where it is not the configured command. */
+  const others = new Map<string, readonly string[]>();
+  const commands: (readonly string[] | undefined)[] = [];
+  let command: readonly string[] | undefined;
   const make = () =>
     new Maintenance({
       store,
@@ -21,17 +25,22 @@ function fixture() {
           return Promise.resolve();
         },
         ensureReady: ({ id }) =>
-          broken.has(id)
+          broken.has(id) && command === undefined
             ? Promise.reject(new Error('it does not start'))
             : Promise.resolve({ workspaceId: id, incarnation: `${id}-2`, socketPath: '/s', secret: 'x' }),
-        endpointOf: () => undefined,
+        otherCommandOf: (id) => others.get(id),
+        startWith: (_id, next) => {
+          commands.push(next);
+          command = next;
+          return Promise.resolve();
+        },
         views: () =>
           [WORKSPACE, OTHER_WORKSPACE].map((workspace) => ({ workspace, state: 'ready' }) as DaemonView),
       },
       restoreAll: (id) => void restored.push(id),
       workspaceById: (id) => [WORKSPACE, OTHER_WORKSPACE].find((workspace) => workspace.id === id),
     });
-  return { store, stops, restored, broken, make, maintenance: make() };
+  return { store, stops, restored, broken, others, commands, make, maintenance: make() };
 }
 
 describe('a drain', () => {
@@ -77,6 +86,18 @@ describe('a restart', () => {
     expect(outcomes).toHaveLength(1);
     expect(outcomes[0]?.detail).toMatch(/it does not start.*rolling back is impossible/i);
     expect(stops.map(({ id }) => id)).toEqual([WORKSPACE.id]);
+  });
+
+  test('goes back to the command of the daemon before where the new one does not start, and says so', async () => {
+    const { maintenance, broken, others, commands, restored, store } = fixture();
+    broken.add(WORKSPACE.id);
+    others.set(WORKSPACE.id, ['/old/node', '/old/main.js']);
+    const outcome = await maintenance.restart(WORKSPACE.id, undefined);
+    expect(outcome).toMatchObject({ ok: false });
+    expect(outcome.detail).toMatch(/it does not start\. Rolled back to "\/old\/node \/old\/main\.js"/);
+    expect(commands).toEqual([undefined, ['/old/node', '/old/main.js']]);
+    expect(restored).toEqual([WORKSPACE.id]);
+    expect(store.events.story(WORKSPACE.id, 1)).toMatchObject([{ kind: 'daemon_rolled_back' }]);
   });
 
   test('of one that is being replaced already is refused', async () => {
