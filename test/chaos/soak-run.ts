@@ -24,6 +24,9 @@ const DOUBLE_SHARE = 0.3;
 
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
+/** Ends every process of the soak, whatever it is at. */
+export const abandon = endFleets;
+
 /** @returns whether nothing was violated. */
 export async function soak(plan: SoakPlan, print: Print): Promise<boolean> {
   print(

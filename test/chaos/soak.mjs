@@ -57,5 +57,8 @@ await build({
   plugins: [ownUrls],
   logLevel: 'warning',
 });
-const { soak } = await import(pathToFileURL(outfile).href);
+const { soak, abandon } = await import(pathToFileURL(outfile).href);
+// A soak that is cut short leaves no fleet behind.
+for (const signal of ['SIGINT', 'SIGTERM'])
+  process.once(signal, () => abandon().finally(() => process.exit(1)));
 process.exitCode = (await soak(plan, (line) => process.stdout.write(`${line}\n`))) ? 0 : 1;
