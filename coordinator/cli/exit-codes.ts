@@ -12,6 +12,8 @@ export const EXIT = {
   notRunning: 4,
   /** A second signal cut the orderly stop short. */
   killed: 5,
+  /** Ended in order, and left its daemons running as it was asked to. */
+  left: 6,
 } as const;
 
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT];

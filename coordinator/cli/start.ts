@@ -117,7 +117,7 @@ class Run {
     this.#log.info({ reason, leavesDaemons }, 'stopping');
     const end = leavesDaemons ? coordinator.leave() : coordinator.stop();
     end.then(
-      () => this.#finish(EXIT.ok),
+      () => this.#finish(leavesDaemons ? EXIT.left : EXIT.ok),
       (error: unknown) => {
         this.#log.fatal({ err: error }, 'could not stop in order: killing the daemons');
         coordinator.killNow();

@@ -1,5 +1,7 @@
 // An end is asked for at a bad moment: everything goes, in order or at once, and the exit code tells which.
 import { afterEach, describe, expect, test } from '@jest/globals';
+import { EXIT } from '../../coordinator/cli/exit-codes.ts';
+import { runCommand } from '../support/command-line.ts';
 import { eventually, within } from '../support/eventually.ts';
 import {
   endFleets,
@@ -35,6 +37,22 @@ function promptIsKnown(server: Server): Promise<unknown> {
     rowsOf(server.stateDir, 'SELECT * FROM prompts').at(0),
   );
 }
+
+test('`stop --leave-daemons` ends the coordinator alone: the turn goes on, and the next one has it', async () => {
+  const server = await startCoordinator({ workspaces: 1 });
+  const { sessionId } = await newSession(server.baseUrl);
+  const { promptId, ...from } = await sendPrompt(server.baseUrl, sessionId, 'first ; sleep:1500 ; last');
+  await promptIsKnown(server);
+  const { pid } = await server.diagnosis(0);
+  const stop = await runCommand(server.scratch, ['stop', '--leave-daemons', '--state-dir', server.stateDir]);
+  expect(stop).toMatchObject({ code: EXIT.ok, stdout: 'stopped; the daemons go on\n' });
+  expect(await server.ended(8000)).toEqual({ code: EXIT.left, signal: null });
+  const next = await startCoordinator({ workspaces: 1, scratch: server.scratch });
+  const stream = await streamFrom(next.baseUrl, sessionId, from);
+  expect((await stream.settled(promptId)).data).toMatchObject({ stopReason: 'end_turn' });
+  expect(stream.texts.at(-1)).toBe('echo: last');
+  expect((await next.diagnosis(0)).pid).toBe(pid);
+});
 
 describe('SIGTERM to the coordinator', () => {
   test('at any moment of a daemon’s start ends all of it, and the waiting client is told', async () => {

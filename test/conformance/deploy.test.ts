@@ -94,20 +94,21 @@ describe('qwen-coordinator.service', () => {
   });
 
   test.each([
-    ['success', 'swept'],
-    ['timeout', 'swept'],
-    ['signal', ''],
-    ['exit-code', ''],
-    ['core-dump', ''],
-    ['oom-kill', ''],
-  ])('after the result "%s" the sweep leaves "%s"', (result, expected) => {
+    ['success', '0', 'swept'],
+    ['success', '6', ''],
+    ['timeout', 'KILL', 'swept'],
+    ['signal', 'KILL', ''],
+    ['exit-code', '1', ''],
+    ['core-dump', 'SEGV', ''],
+    ['oom-kill', 'KILL', ''],
+  ])('after the result "%s" with status %s the sweep leaves "%s"', (result, status, expected) => {
     const script = /-\/bin\/sh -c '(.*)'$/.exec(settings.get('ExecStopPost') ?? '')?.[1] ?? '';
     const runnable = script
       .replaceAll('$$', '$')
       .replace('exec /usr/local/bin/qwen-coordinator sweep', 'echo swept');
     expect(runnable).toContain('echo swept');
     const out = execFileSync('/bin/sh', ['-c', runnable], {
-      env: { SERVICE_RESULT: result },
+      env: { SERVICE_RESULT: result, EXIT_STATUS: status },
       encoding: 'utf8',
     });
     expect(out.trim()).toBe(expected);
