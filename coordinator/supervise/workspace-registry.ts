@@ -106,13 +106,16 @@ export class WorkspaceRegistry {
   }
 
   #store(path: string, origin: WorkspaceRow['origin'], displayName: string | undefined): void {
-    const known = this.#o.store.workspaces.list().find((row) => row.path === path);
+    const rows = this.#o.store.workspaces.list();
+    const known = rows.find((row) => row.path === path);
+    // The list is in this order: two in one millisecond, and a clock that was set back, must not turn it round.
+    const latestAtMs = Math.max(0, ...rows.map(({ createdAtMs }) => createdAtMs));
     this.#o.store.workspaces.upsert({
       id: workspaceIdOf(path),
       path,
       displayName: displayName ?? known?.displayName ?? null,
       origin,
-      createdAtMs: known?.createdAtMs ?? this.#o.clock.nowMs(),
+      createdAtMs: known?.createdAtMs ?? Math.max(this.#o.clock.nowMs(), latestAtMs + 1),
     });
   }
 

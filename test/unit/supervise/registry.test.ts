@@ -35,6 +35,13 @@ describe('workspace registry', () => {
     expect(first.list().map(({ isStatic }) => isStatic)).toEqual([true, true, false]);
   });
 
+  test('keeps the order of many that are registered within one millisecond', () => {
+    const given = Array.from({ length: 12 }, (_, index) => `/p${index}`);
+    const clock = { ...systemClock, nowMs: () => 1000 };
+    const book = new WorkspaceRegistry({ workspaces: given, roots: [], store, clock, log });
+    expect(paths(book)).toEqual(given);
+  });
+
   test('keeps added workspaces over a restart, with the new command line in front', () => {
     registry(['/p']).add('/r', 'R');
     const next = registry(['/q']);
