@@ -1,10 +1,11 @@
-// `npm run bench [fleet|peer|growth ...]`: prints figures, asserts nothing. Absolute values drift with the machine; compare
+// `npm run bench [fleet|adoption|peer|growth ...]`: prints figures, asserts nothing. Absolute values drift with the machine; compare
 // within one run.
+import { adoptionBench } from './adoption.mjs';
 import { fleetBench } from './fleet.mjs';
 import { growthBench } from './growth.mjs';
 import { peerBench } from './peer.mjs';
 
-const BENCHES = { fleet: fleetBench, growth: growthBench, peer: peerBench };
+const BENCHES = { fleet: fleetBench, adoption: adoptionBench, growth: growthBench, peer: peerBench };
 const HEADINGS = { peer: ['', 'ours', 'peer', 'ours / peer'] };
 
 function print(name, rows) {
