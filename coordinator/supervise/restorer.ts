@@ -27,6 +27,14 @@ export interface RestorerDeps {
   readonly settings: Pick<SuperviseSettings, 'restoreConcurrency' | 'restoreTimeoutMs' | 'restoreWaitMs'>;
 }
 
+/** A daemon may die in the middle of bringing its sessions back; how often it is tried with the next one. */
+const TRIES = 4;
+/** Codes of a daemon, or an agent, that went away or did not come. */
+const LOST: ReadonlySet<string> = new Set(['workspace_runtime_unavailable', 'acp_channel_unavailable']);
+const PAUSE_MS = 500;
+/** A workspace that cools off for longer is not waited for: its sessions sleep until somebody wants them. */
+const MAX_PAUSE_MS = 10_000;
+
 interface Job {
   readonly sessionId: string;
   readonly workspaceId: string;
@@ -144,7 +152,35 @@ export class Restorer {
       });
   }
 
-  async #restore({ sessionId, workspaceId }: Job): Promise<void> {
+  async #restore(job: Job): Promise<void> {
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        return await this.#attempt(job);
+      } catch (error) {
+        const pauseMs = pauseAfter(error);
+        if (pauseMs === undefined || attempt === TRIES) throw error;
+        this.#deps.log.info({ err: error, sessionId: job.sessionId, attempt }, 'a restore is tried again');
+        await this.#pause(pauseMs);
+      }
+    }
+  }
+
+  /** Ends early with the coordinator. */
+  #pause(pauseMs: number): Promise<void> {
+    const { signal } = this.#stopped;
+    return new Promise((resolve) => {
+      const over = () => {
+        timer.cancel();
+        signal.removeEventListener('abort', over);
+        resolve();
+      };
+      const timer = this.#deps.clock.after(pauseMs, over);
+      signal.addEventListener('abort', over);
+    });
+  }
+
+  async #attempt({ sessionId, workspaceId }: Job): Promise<void> {
+    this.#stopped.signal.throwIfAborted();
     const { store, recorder, clock, settings, fleet, restoreOn } = this.#deps;
     const workspace = this.#deps.workspaceById(workspaceId);
     if (workspace === undefined)
@@ -200,6 +236,14 @@ export class Restorer {
     const { workspaceId, incarnation, sessionId } = row;
     this.#deps.store.events.append({ kind, workspaceId, incarnation, sessionId, detail });
   }
+}
+
+/** How long to wait for the next daemon after this failure; undefined when that would not help. */
+function pauseAfter(error: unknown): number | undefined {
+  if (!(error instanceof ApiError) || !LOST.has(String(error.code))) return undefined;
+  const { retryAfterMs } = error.context;
+  const pauseMs = typeof retryAfterMs === 'number' ? Math.max(retryAfterMs, PAUSE_MS) : PAUSE_MS;
+  return pauseMs > MAX_PAUSE_MS ? undefined : pauseMs;
 }
 
 function optionalColumns({ displayName, sourceType, sourceId }: SessionRow) {

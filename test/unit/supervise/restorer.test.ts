@@ -107,11 +107,41 @@ describe('sessions of a daemon that died', () => {
   test('sleep when their daemon cannot be had, and a gesture tries again', async () => {
     const fix = fixture();
     fix.lose('a', 'restoring');
-    fix.failStarts(fail('workspace_runtime_unavailable', 'it keeps failing'));
+    fix.failStarts(fail('workspace_runtime_unavailable', 'it failed too often', { retryAfterMs: 300_000 }));
     fix.restorer.restoreAll(WORKSPACE.id);
     await settled();
     expect(stateOf(fix, 'a')).toBe('dormant');
     await expect(fix.restorer.bring('a', stays)).rejects.toMatchObject({ status: 503 });
+    expect(stateOf(fix, 'a')).toBe('dormant');
+  });
+
+  test('outlive the next daemon, which dies while it has them half back', async () => {
+    const fix = fixture();
+    fix.lose('a', 'restoring');
+    fix.restorer.restoreAll(WORKSPACE.id);
+    await settled();
+    fix.calls[0]?.refuse(fail('workspace_runtime_unavailable', 'the daemon went away'));
+    await settled();
+    expect(stateOf(fix, 'a')).toBe('restoring');
+    fix.clock.advance(500);
+    await settled();
+    fix.calls[1]?.answer();
+    await settled();
+    expect(stateOf(fix, 'a')).toBe('live');
+  });
+
+  test('sleep when one daemon after the other is lost', async () => {
+    const fix = fixture();
+    fix.lose('a', 'restoring');
+    fix.restorer.restoreAll(WORKSPACE.id);
+    for (let attempt = 0; attempt < 4; attempt += 1) {
+      await settled();
+      fix.calls[attempt]?.refuse(fail('workspace_runtime_unavailable', 'the daemon went away'));
+      await settled();
+      fix.clock.advance(500);
+    }
+    await settled();
+    expect(fix.calls).toHaveLength(4);
     expect(stateOf(fix, 'a')).toBe('dormant');
   });
 });
