@@ -23,6 +23,9 @@ import type { StartGate } from './start-gate.ts';
 import type { SupervisorDeps } from './supervisor-deps.ts';
 import { Waiters } from './waiters.ts';
 
+/** A dead daemon's feed ends at once; only a connection that somebody holds open would take longer. */
+const LAST_WORDS_WITHIN_MS = 500;
+
 export interface CellDeps extends SupervisorDeps {
   /** Why no further daemon may start now; undefined when one may. */
   readonly admit: () => Refusal | undefined;
@@ -259,7 +262,11 @@ export class Cell {
 
   #own(incarnation: Incarnation): void {
     this.#current = incarnation;
-    this.#gone = incarnation.process.exited.then((exit) => this.#exited(incarnation, exit));
+    this.#gone = incarnation.process.exited.then(async (exit) => {
+      // An acknowledged prompt may be among its last words.
+      await incarnation.feed?.drained(LAST_WORDS_WITHIN_MS);
+      this.#exited(incarnation, exit);
+    });
   }
 
   #awaitReady({ process: { mark }, ready }: Launch): void {

@@ -27,6 +27,11 @@ export interface Feed {
   stored(seq: number): Promise<boolean>;
   /** Gives up the connection, if any, and makes a new one. */
   reconnect(why: string): void;
+  /**
+   * Resolves when everything that a dead daemon had told has been taken: its end can be known before its last words are read.
+   * Never rejects; resolves after `withinMs` in any case.
+   */
+  drained(withinMs: number): Promise<void>;
   /** Ends the following; pending `stored` calls resolve false. Idempotent. */
   close(): void;
 }
@@ -81,6 +86,19 @@ class SocketFeed implements Feed {
   reconnect(why: string): void {
     if (this.#isClosed) return;
     this.#drop(why);
+  }
+
+  drained(withinMs: number): Promise<void> {
+    const connection = this.#connection;
+    if (connection === undefined) return Promise.resolve();
+    return new Promise((resolve) => {
+      const timer = this.#deps.clock.after(withinMs, resolve);
+      // What the socket still held has been read by then.
+      connection.once('close', () => {
+        timer.cancel();
+        resolve();
+      });
+    });
   }
 
   close(): void {

@@ -91,6 +91,10 @@ export class FakeFeed implements Feed {
     return Promise.resolve(!this.isClosed && seq <= this.#seq);
   }
 
+  drained(): Promise<void> {
+    return Promise.resolve();
+  }
+
   reconnect(why: string): void {
     this.reconnects.push(why);
   }

@@ -164,6 +164,30 @@ describe('the connection', () => {
     expect(records).toEqual([]);
   });
 
+  test('is read to its end before a daemon that died counts as gone', async () => {
+    const { target, connected, say, connections } = await daemon();
+    const { feed, records } = follow(target);
+    await connected(1);
+    say(1, snapshotOf('ws-1'));
+    await until(() => feed.isUp);
+    for (let seq = 2; seq <= 50; seq += 1) say(seq, beat);
+    // Node hands them to the system at the end of this tick; no event loop has read them when the daemon is gone.
+    await new Promise((resolve) => process.nextTick(resolve));
+    connections.at(-1)?.destroy();
+    expect(records).toHaveLength(1);
+    await feed.drained(5000);
+    expect(records.at(-1)?.seq).toBe(50);
+  });
+
+  test('that nobody ends is waited for no longer than was said', async () => {
+    const { target, connected } = await daemon();
+    const { feed } = follow(target);
+    await connected(1);
+    const startedAtMs = performance.now();
+    await feed.drained(30);
+    expect(performance.now() - startedAtMs).toBeGreaterThanOrEqual(28);
+  });
+
   test('is not made again after close', async () => {
     const { feed, connections } = await synced();
     feed.close();
