@@ -35,8 +35,8 @@ export function createClient(baseUrl, token) {
     });
   }
 
-  /** Opens an event stream; `onFrame` gets each frame's text and its arrival time. */
-  function stream(sessionId, { headers = {}, query = '', onFrame }) {
+  /** Opens an event stream; `onFrame` gets each frame's text and its arrival time, or `onText` what comes, as it comes. */
+  function stream(sessionId, { headers = {}, query = '', onFrame, onText }) {
     return new Promise((resolve, reject) => {
       const req = http.request(
         { ...at('GET', `/session/${sessionId}/events${query}`, headers), agent: false },
@@ -47,16 +47,18 @@ export function createClient(baseUrl, token) {
           }
           let text = '';
           res.setEncoding('utf8');
-          res.on('data', (chunk) => {
-            const now = performance.timeOrigin + performance.now();
-            text += chunk;
-            let start = 0;
-            for (let end = text.indexOf('\n\n'); end >= 0; end = text.indexOf('\n\n', start)) {
-              onFrame(text.slice(start, end), now);
-              start = end + 2;
-            }
-            text = text.slice(start);
-          });
+          if (onText !== undefined) res.on('data', onText);
+          else
+            res.on('data', (chunk) => {
+              const now = performance.timeOrigin + performance.now();
+              text += chunk;
+              let start = 0;
+              for (let end = text.indexOf('\n\n'); end >= 0; end = text.indexOf('\n\n', start)) {
+                onFrame(text.slice(start, end), now);
+                start = end + 2;
+              }
+              text = text.slice(start);
+            });
           res.on('error', () => undefined);
           const ended = new Promise((done) => res.on('close', done));
           resolve({ res, ended, close: () => req.destroy() });

@@ -6,7 +6,7 @@ import { growthBench } from './growth.mjs';
 import { peerBench } from './peer.mjs';
 
 const BENCHES = { fleet: fleetBench, adoption: adoptionBench, growth: growthBench, peer: peerBench };
-const HEADINGS = { peer: ['', 'ours', 'peer', 'ours / peer'] };
+const HEADINGS = { peer: ['', 'ours', 'peer', 'ours / peer', 'recording'] };
 
 function print(name, rows) {
   console.log(`\n${name} (Node ${process.versions.node})`);

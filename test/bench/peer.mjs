@@ -1,28 +1,36 @@
-// The daemon beside the stock server: same agent, same client, same Node, one run.
+// The daemon beside the stock server: same agent, same client, same Node, one run. The agent keeps its transcripts itself, as the
+// stock server needs it to; once more with one that does not, for which the daemon writes them and the stock server has none.
 import { bridgeBench } from './bridge.mjs';
 import { round } from './client.mjs';
 import { PEER_INSTALL, peerNode, scratch, startDaemon, startPeer } from './processes.mjs';
 
-/** Rows of [what, ours, peer, ratio], or a line that says how to get the peer. */
+/** Rows of [what, ours, peer, ratio, ours when it writes the transcripts], or a line that says how to get the peer. */
 export async function peerBench() {
   const node = peerNode();
   if (node === undefined) return `peer: not installed, not measured. To compare: ${PEER_INSTALL}`;
   const place = scratch('ws', 'home');
   try {
     const theirs = await measured(await startPeer(node, place, place.at('ws')), place.at('ws'));
-    const ours = await measured(
-      await startDaemon(place.at('ws'), ['--max-sessions', '256'], node),
-      place.at('ws'),
-    );
+    const ours = await ourFigures(place, node, true);
+    const writing = await ourFigures(place, node, false);
     return Object.keys(ours).map((name) => [
       name,
       ours[name],
       theirs[name],
       round(ours[name] / theirs[name]),
+      writing[name],
     ]);
   } finally {
     place.remove();
   }
+}
+
+async function ourFigures(place, node, agentKeepsTranscripts) {
+  const variable = 'STUB_AGENT_TRANSCRIPTS';
+  if (agentKeepsTranscripts) process.env[variable] = '1';
+  const daemon = await startDaemon(place.at('ws'), ['--max-sessions', '256'], node);
+  delete process.env[variable];
+  return measured(daemon, place.at('ws'));
 }
 
 /** What a server has loaded a while after its start counts as its idle memory. */

@@ -44,6 +44,7 @@ export async function startPeer(node, place, workspace) {
         HOME: place.at('home'),
         QWEN_CLI_ENTRY: STUB_AGENT,
         STUB_AGENT_EXT: '1',
+        STUB_AGENT_TRANSCRIPTS: '1',
         OPENAI_API_KEY: 'none',
         OPENAI_BASE_URL: 'http://127.0.0.1:1/v1',
         OPENAI_MODEL: 'none',

@@ -48,7 +48,7 @@
 //           --ext  (see above)                   --resume             advertises session/resume
 //           --memory <dir>  remembers what each session said, over restarts; load tells it again as updates, or in its
 //                           answer when asked for "bulk" and started with --bulk. Unknown sessions are -32002
-//           --transcripts   (with --memory) answers qwen/status/session/transcript
+//           --transcripts   answers qwen/status/session/transcript, with what --memory keeps
 //           --slow-load <ms>  load and resume answer that late
 import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
@@ -77,8 +77,9 @@ const { values: flags } = parseArgs({
   },
 });
 
-// The variable is for servers that choose the agent's arguments themselves.
+// The variables are for servers that choose the agent's arguments themselves.
 const hasExtensions = flags.ext === true || process.env.STUB_AGENT_EXT === '1';
+const keepsTranscripts = flags.transcripts === true || process.env.STUB_AGENT_TRANSCRIPTS === '1';
 
 const models = {
   availableModels: [
@@ -118,7 +119,7 @@ function remember(id, update) {
 
 /** The updates of a session's past; undefined for a session that never was. */
 function remembered(id) {
-  if (!existsSync(memoryOf(id))) return undefined;
+  if (flags.memory === undefined || !existsSync(memoryOf(id))) return undefined;
   const lines = readFileSync(memoryOf(id), 'utf8').split('\n');
   return lines.filter((text) => text !== '').map((text) => JSON.parse(text));
 }
@@ -462,7 +463,7 @@ async function handle({ id, method, params = {}, result, error }) {
   const run =
     METHODS[method] ??
     (hasExtensions ? EXTENSIONS[method] : undefined) ??
-    (flags.transcripts === true ? TRANSCRIPTS[method] : undefined);
+    (keepsTranscripts ? TRANSCRIPTS[method] : undefined);
   const answer =
     run === undefined
       ? { error: { code: -32601, message: `Method not found: ${method}` } }
