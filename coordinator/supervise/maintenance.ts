@@ -131,7 +131,7 @@ export class Maintenance {
   ): Promise<string> {
     const why = wordsOf(error);
     if (previous === undefined)
-      return `${why}. Rolling back is impossible: the replaced daemon was started with the same command. Keep each version in a directory of its own, and name it with --daemon-command.`;
+      return `${why}. Rolling back is impossible: the replaced daemon was started with the same command. Keep each version in a directory of its own, and start the coordinator from it or name it with --daemon-command.`;
     try {
       await this.#deps.fleet.startWith(workspace.id, previous);
       const incarnation = await this.#ready(workspace);
