@@ -33,6 +33,18 @@ export async function bridgeBench(server, workspace) {
   return figures;
 }
 
+/** Sends a prompt; resolves when the function that `whenDone` was given is called. */
+async function turn(client, sessionId, text, whenDone) {
+  let timer;
+  const done = new Promise((resolve, reject) => {
+    whenDone(resolve);
+    timer = setTimeout(() => reject(new Error(`no end of "${text}"`)), TURN_LIMIT_MS);
+  });
+  await client.call('POST', `/session/${sessionId}/prompt`, { prompt: [{ type: 'text', text }] });
+  await done;
+  clearTimeout(timer);
+}
+
 /** Readers of one session; `turn` sends a prompt and resolves when every reader has seen its end. */
 async function follow(client, sessionId, readers, { query = '', onUpdate = () => undefined } = {}) {
   let finished = () => undefined;
@@ -61,16 +73,11 @@ async function follow(client, sessionId, readers, { query = '', onUpdate = () =>
   );
   return {
     state,
-    async turn(text) {
+    turn(text) {
       ended = 0;
-      let timer;
-      const done = new Promise((resolve, reject) => {
-        finished = resolve;
-        timer = setTimeout(() => reject(new Error(`no end of "${text}"`)), TURN_LIMIT_MS);
+      return turn(client, sessionId, text, (done) => {
+        finished = done;
       });
-      await client.call('POST', `/session/${sessionId}/prompt`, { prompt: [{ type: 'text', text }] });
-      await done;
-      clearTimeout(timer);
     },
     close: () => {
       for (const stream of streams) stream.close();
@@ -111,16 +118,10 @@ async function followCounting(client, sessionId, readers) {
   );
   return {
     events: () => events,
-    async turn(text) {
-      let timer;
-      const done = new Promise((resolve, reject) => {
-        finished = resolve;
-        timer = setTimeout(() => reject(new Error(`no end of "${text}"`)), TURN_LIMIT_MS);
-      });
-      await client.call('POST', `/session/${sessionId}/prompt`, { prompt: [{ type: 'text', text }] });
-      await done;
-      clearTimeout(timer);
-    },
+    turn: (text) =>
+      turn(client, sessionId, text, (done) => {
+        finished = done;
+      }),
     close: () => {
       for (const stream of streams) stream.close();
     },
