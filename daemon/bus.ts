@@ -5,7 +5,7 @@ import type { Clock, Timer } from './contract/clock.ts';
 import { HEAD_STEP } from './contract/feed.ts';
 import type { Log } from './contract/log.ts';
 import { EventRing, type RingBounds } from './domain/event-ring.ts';
-import { type EncodedEvent, type EventTags, frameOf, serialise } from './domain/frame.ts';
+import { type EncodedEvent, type EventTags, frameOf, jsonOf, serialise } from './domain/frame.ts';
 
 /** A stream that follows the bus by a cursor of its own. */
 export interface Reader {
@@ -80,15 +80,19 @@ export class Bus {
     return this.#hasEnded;
   }
 
-  /** Publishes an event. @returns its id, or undefined when it was dropped (unserialisable, or the bus has ended). */
-  publish(type: string, data: unknown, tags: EventTags = {}): number | undefined {
+  /**
+   * Publishes an event.
+   * @param json `data` as JSON without a line break, from a caller that has it.
+   * @returns its id, or undefined when it was dropped (unserialisable, or the bus has ended).
+   */
+  publish(type: string, data: unknown, tags: EventTags = {}, json = jsonOf(data)): number | undefined {
     if (this.#hasEnded) return undefined;
-    const atMs = this.#options.clock.nowMs();
-    const tail = serialise(type, data, tags, atMs);
-    if (tail === undefined) {
+    if (json === undefined) {
       this.#options.log.error({ type }, 'event dropped: its data cannot be serialised');
       return undefined;
     }
+    const atMs = this.#options.clock.nowMs();
+    const tail = serialise(type, json, tags, atMs);
     // Nothing is dropped before the readers were pumped: a ring smaller than one read of the agent's output would
     // otherwise overtake readers that keep up.
     const id = this.ring.append((next) => frameOf(next, type, tail));
@@ -129,8 +133,6 @@ export class Bus {
   /** One flush per batch: the agent's output arrives in reads of many events, and a microtask runs after each read. */
   #scheduleFlush(): void {
     if (this.#isFlushing) return;
-    if (this.#readers.size === 0) this.ring.trim();
-    if (this.#readers.size === 0 && this.#options.observer === undefined) return;
     this.#isFlushing = true;
     queueMicrotask(() => {
       this.#isFlushing = false;

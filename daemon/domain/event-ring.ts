@@ -1,4 +1,5 @@
-// The events that a session keeps for replay. Readers are cursors over it; nothing is copied per reader.
+// The events that a session keeps for replay. Readers are cursors over it; nothing is copied per reader. What was appended
+// since the last look is encoded together: one buffer for a read of the agent's output, not one for each of its events.
 // Invariants: ids are contiguous and only grow; after a trim the ring holds the newest events within both bounds, at least
 // one.
 
@@ -19,11 +20,20 @@ const CACHED_CHUNKS = 8;
 /** Dropped slots are reclaimed in bulk, so that dropping one costs nothing. */
 const COMPACT_AFTER = 1024;
 
+/** Frames that were encoded together. */
+interface Block {
+  readonly bytes: Buffer;
+  /** Bytes ever pushed before it. */
+  readonly startsAt: number;
+}
+
 export class EventRing {
   readonly #bounds: RingBounds;
   readonly #cache = new Map<number, Chunk>();
-  /** Frames from `#start` on are kept; `#ends[i]` is the number of bytes ever pushed up to and including frame i. */
-  #frames: Buffer[] = [];
+  /** Newest frames, not encoded yet. */
+  #open: string[] = [];
+  /** Of encoded frame i, from `#start` on: its block, and the number of bytes ever pushed up to and including it. */
+  #blocks: Block[] = [];
   #ends: number[] = [];
   #start = 0;
   #head: number;
@@ -42,7 +52,7 @@ export class EventRing {
   }
 
   get size(): number {
-    return this.#frames.length - this.#start;
+    return this.#blocks.length - this.#start + this.#open.length;
   }
 
   /** Id of the oldest event kept; head + 1 when the ring is empty. */
@@ -52,29 +62,28 @@ export class EventRing {
 
   /** Bytes of the frames kept. */
   get bytes(): number {
+    this.#encode();
     return this.#bytesPushed - this.#bytesDropped;
   }
 
-  /** Appends the frame that `encode` makes for the next id, drops what no longer fits, and returns the id. */
-  push(encode: (id: number) => Buffer): number {
-    const id = this.append(encode);
+  /** Appends the frame that `make` makes for the next id, drops what no longer fits, and returns the id. */
+  push(make: (id: number) => string): number {
+    const id = this.append(make);
     this.trim();
     return id;
   }
 
   /** Appends without dropping anything. The ring may be over its bounds until `trim`, which the caller owes it soon. */
-  append(encode: (id: number) => Buffer): number {
+  append(make: (id: number) => string): number {
     const id = this.#head + 1;
-    const frame = encode(id);
+    this.#open.push(make(id));
     this.#head = id;
-    this.#bytesPushed += frame.length;
-    this.#frames.push(frame);
-    this.#ends.push(this.#bytesPushed);
     return id;
   }
 
   /** Drops the oldest events until both bounds hold; the newest one stays. */
   trim(): void {
+    this.#encode();
     while (this.size > 1 && (this.size > this.#bounds.maxEvents || this.bytes > this.#bounds.maxBytes))
       this.#dropOldest();
   }
@@ -87,8 +96,8 @@ export class EventRing {
   /** Bytes of the kept events after `cursor`. */
   bytesAfter(cursor: number): number {
     if (cursor >= this.#head) return 0;
-    const index = this.#indexOf(Math.max(cursor, this.oldest - 1));
-    return this.#bytesPushed - (index < this.#start ? this.#bytesDropped : (this.#ends[index] ?? 0));
+    this.#encode();
+    return this.#bytesPushed - this.#startOf(this.#indexOf(Math.max(cursor + 1, this.oldest)));
   }
 
   /**
@@ -107,53 +116,79 @@ export class EventRing {
 
   /** Id of the last event that a replay of at most `maxBytes` from `cursor` reaches. */
   reachWithin(cursor: number, maxBytes: number): number {
-    let bytes = 0;
-    let id = Math.max(cursor, this.oldest - 1);
-    while (id < this.#head) {
-      bytes += this.#frameOf(id + 1).length;
-      if (bytes > maxBytes) break;
-      id += 1;
-    }
-    return id;
+    this.#encode();
+    const from = Math.max(cursor, this.oldest - 1);
+    return from >= this.#head ? from : from + this.#countWithin(this.#indexOf(from + 1), maxBytes, this.size);
   }
 
   #assemble(cursor: number, maxBytes: number, until: number): Chunk {
+    this.#encode();
     const first = this.#indexOf(cursor + 1);
-    const last = this.#indexOf(until);
-    let bytes = this.#frameOf(cursor + 1).length;
+    const count = Math.max(1, this.#countWithin(first, maxBytes, until - cursor));
+    return { bytes: this.#bytesOf(first, first + count), to: cursor + count };
+  }
+
+  /** How many frames from index `first` on fit into `maxBytes`, at most `most`. */
+  #countWithin(first: number, maxBytes: number, most: number): number {
+    const limit = this.#startOf(first) + maxBytes;
+    const last = Math.min(first + most, this.#ends.length);
     let index = first;
-    while (index < last) {
-      const next = (this.#frames[index + 1] as Buffer).length;
-      if (bytes + next > maxBytes) break;
-      bytes += next;
-      index += 1;
+    while (index < last && (this.#ends[index] as number) <= limit) index += 1;
+    return index - first;
+  }
+
+  /** The frames from index `first` up to and without `end`; copied only where they were encoded apart. */
+  #bytesOf(first: number, end: number): Buffer {
+    const parts: Buffer[] = [];
+    let index = first;
+    while (index < end) {
+      const block = this.#blocks[index] as Block;
+      const from = this.#startOf(index);
+      while (index < end && this.#blocks[index] === block) index += 1;
+      parts.push(block.bytes.subarray(from - block.startsAt, this.#startOf(index) - block.startsAt));
     }
-    const to = cursor + 1 + index - first;
-    if (index === first) return { bytes: this.#frameOf(to), to };
-    return { bytes: Buffer.concat(this.#frames.slice(first, index + 1), bytes), to };
+    return parts.length === 1 ? (parts[0] as Buffer) : Buffer.concat(parts);
   }
 
+  /** Bytes ever pushed before the frame of that index, which may be the next one. */
+  #startOf(index: number): number {
+    return index === this.#start ? this.#bytesDropped : (this.#ends[index - 1] as number);
+  }
+
+  /** Index of an event that the ring holds, encoded. */
   #indexOf(id: number): number {
-    return this.#frames.length - 1 - (this.#head - id);
+    const index = this.#ends.length - 1 - (this.#head - id);
+    if (index < this.#start || index >= this.#ends.length)
+      throw new RangeError(`event ${id} is not in the ring`);
+    return index;
   }
 
-  #frameOf(id: number): Buffer {
-    const frame = this.#frames[this.#indexOf(id)];
-    if (frame === undefined) throw new RangeError(`event ${id} is not in the ring`);
-    return frame;
+  #encode(): void {
+    const frames = this.#open;
+    if (frames.length === 0) return;
+    this.#open = [];
+    const text = frames.join('');
+    const block = { bytes: Buffer.from(text), startsAt: this.#bytesPushed };
+    // UTF-8 is as long as the string only where every character takes one byte.
+    const isOneByte = block.bytes.length === text.length;
+    for (const frame of frames) {
+      this.#bytesPushed += isOneByte ? frame.length : Buffer.byteLength(frame);
+      this.#blocks.push(block);
+      this.#ends.push(this.#bytesPushed);
+    }
   }
 
   #dropOldest(): void {
-    this.#bytesDropped += this.#frames[this.#start]?.length ?? 0;
+    this.#bytesDropped = this.#ends[this.#start] as number;
     // The slot stays until compaction; its bytes must not.
-    this.#frames[this.#start] = EMPTY;
+    this.#blocks[this.#start] = NONE;
     this.#start += 1;
-    if (this.#start >= COMPACT_AFTER && this.#start * 2 >= this.#frames.length) {
-      this.#frames = this.#frames.slice(this.#start);
+    if (this.#start >= COMPACT_AFTER && this.#start * 2 >= this.#ends.length) {
+      this.#blocks = this.#blocks.slice(this.#start);
       this.#ends = this.#ends.slice(this.#start);
       this.#start = 0;
     }
   }
 }
 
-const EMPTY = Buffer.alloc(0);
+const NONE: Block = { bytes: Buffer.alloc(0), startsAt: 0 };

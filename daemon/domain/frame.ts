@@ -1,4 +1,4 @@
-// From an event to the bytes of its SSE frame. An event is serialised here once, whoever reads it.
+// From an event to its SSE frame. An event is serialised here once, whoever reads it.
 import type { EventEnvelope } from '../contract/wire.ts';
 
 /** What the publisher knows about an event besides its type and data. */
@@ -20,36 +20,49 @@ export interface EncodedEvent {
 /** `: heartbeat`, the comment that keeps idle streams open. */
 export const HEARTBEAT_COMMENT = Buffer.from(': heartbeat\n\n');
 
-/**
- * JSON of an event's envelope without its opening brace and id: the frame and the transcript put theirs in front. Apart
- * from the frame, so that an unserialisable event consumes no id.
- * @returns undefined when `data` cannot be serialised.
- */
-export function serialise(
-  type: string,
-  data: unknown,
-  tags: EventTags,
-  timestampMs: number,
-): string | undefined {
-  let json: string | undefined;
+/** `data` as JSON, in one line. @returns undefined when it cannot be serialised. */
+export function jsonOf(data: unknown): string | undefined {
   try {
-    json = JSON.stringify(data);
+    return JSON.stringify(data);
   } catch {
     // A cycle or a BigInt: the event is dropped, the caller logs it.
     return undefined;
   }
-  if (json === undefined) return undefined;
-  const prompt = tags.promptId === undefined ? '' : `,"promptId":${JSON.stringify(tags.promptId)}`;
-  const originator =
-    tags.originatorClientId === undefined
-      ? ''
-      : `,"originatorClientId":${JSON.stringify(tags.originatorClientId)}`;
-  return `"v":1,"type":${JSON.stringify(type)},"data":${json}${prompt}${originator},"_meta":{"serverTimestamp":${timestampMs}}}`;
 }
 
-/** The frame of the event whose envelope `serialise` made. */
-export function frameOf(id: number, type: string, tail: string): Buffer {
-  return Buffer.from(`id: ${id}\nevent: ${type}\ndata: {"id":${id},${tail}\n\n`);
+/**
+ * JSON of an event's envelope without its opening brace and id: the frame and the transcript put theirs in front. Apart
+ * from the frame, so that an unserialisable event consumes no id.
+ * @param json the event's data: valid JSON without a line break.
+ */
+export function serialise(type: string, json: string, tags: EventTags, timestampMs: number): string {
+  const { promptId, originatorClientId } = tags;
+  const prompt = promptId === undefined ? '' : `,"promptId":${quotePrompt(promptId)}`;
+  const originator =
+    originatorClientId === undefined ? '' : `,"originatorClientId":${quoteClient(originatorClientId)}`;
+  return `"v":1,"type":${quoteType(type)},"data":${json}${prompt}${originator},"_meta":{"serverTimestamp":${timestampMs}}}`;
+}
+
+/** JSON of strings that mostly are the one before: the events of a turn share their tags. */
+function quoter(): (value: string) => string {
+  let last = '';
+  let quoted = '""';
+  return (value) => {
+    if (value !== last) {
+      quoted = JSON.stringify(value);
+      last = value;
+    }
+    return quoted;
+  };
+}
+
+const quoteType = quoter();
+const quotePrompt = quoter();
+const quoteClient = quoter();
+
+/** The frame, as text, of the event whose envelope `serialise` made. */
+export function frameOf(id: number, type: string, tail: string): string {
+  return `id: ${id}\nevent: ${type}\ndata: {"id":${id},${tail}\n\n`;
 }
 
 /** The frame of a synthetic event: no id, neither as a line nor in the JSON. @throws never: `data` is ours. */

@@ -1,6 +1,6 @@
 // The past of one live session: what a loading client is shown, kept in memory, and the transcript, where we record it.
 import type { Observer, PublishedEvent } from '../bus.ts';
-import { serialise } from '../domain/frame.ts';
+import { jsonOf, serialise } from '../domain/frame.ts';
 import type { PastEvent } from '../domain/journal.ts';
 import { Replay, type ReplayBounds } from '../domain/replay.ts';
 import type { Recording, StoredChange, StoredTranscript } from './history.ts';
@@ -43,8 +43,9 @@ export class SessionPast implements Observer {
     if (this.isDegraded) tell();
   }
 
-  note({ id, type, data, tail, tags, atMs }: PublishedEvent): void {
-    this.#recording?.note({ id, type, data, tail });
+  note(event: PublishedEvent): void {
+    this.#recording?.note(event);
+    const { id, type, data, tail, tags, atMs } = event;
     const { promptId, originatorClientId } = tags;
     this.replay.note({ id, type, data, promptId, originatorClientId, atMs }, tail.length);
   }
@@ -67,8 +68,9 @@ export class SessionPast implements Observer {
   seedUpdate(data: Readonly<Record<string, unknown>>, atMs: number): void {
     this.#seededSinceMs ??= atMs;
     const id = this.#floor + 1;
-    const tail = serialise('session_update', data, {}, atMs);
-    if (tail === undefined) return;
+    const json = jsonOf(data);
+    if (json === undefined) return;
+    const tail = serialise('session_update', json, {}, atMs);
     this.#recording?.note({ id, type: 'session_update', data, tail });
     this.#seed({ id, type: 'session_update', data, atMs });
   }

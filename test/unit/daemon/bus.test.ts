@@ -139,6 +139,7 @@ describe('readers', () => {
   test('that nobody is leaves the ring within its bounds', async () => {
     const { bus } = startBus(10);
     for (let made = 0; made < 50; made += 1) bus.publish('tick', {});
+    await Promise.resolve();
     expect(bus.ring.size).toBe(10);
     bus.attach(new CountingReader());
     for (let made = 0; made < 50; made += 1) bus.publish('tick', {});
