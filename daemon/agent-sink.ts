@@ -31,6 +31,7 @@ const REQUESTS: Readonly<Record<string, RequestHandler>> = {
 interface EarlyEvent {
   readonly method: string | undefined;
   readonly params: Params;
+  readonly json?: string | undefined;
 }
 
 export class SessionSink implements AgentSink {
@@ -47,10 +48,10 @@ export class SessionSink implements AgentSink {
     this.#log = log;
   }
 
-  update(sessionId: string, params: Params): void {
+  update(sessionId: string, params: Params, json?: string): void {
     const collect = this.#collectors.size === 0 ? undefined : this.#collectors.get(sessionId);
     if (collect !== undefined) collect(params);
-    else this.#deliver(sessionId, { method: undefined, params });
+    else this.#deliver(sessionId, { method: undefined, params, json });
   }
 
   /**
@@ -95,8 +96,8 @@ export class SessionSink implements AgentSink {
       this.#log.warn({ sessionId: truncated(sessionId) }, 'event for an unknown session dropped');
   }
 
-  #apply(session: Session, { method, params }: EarlyEvent): void {
-    if (method === undefined) session.agentUpdate(params);
+  #apply(session: Session, { method, params, json }: EarlyEvent): void {
+    if (method === undefined) session.agentUpdate(params, json);
     else if (!session.agentNotification(method, params))
       this.#log.debug({ method: truncated(method) }, 'notification of the agent means nothing here');
   }

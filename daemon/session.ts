@@ -181,9 +181,9 @@ export class Session {
   }
 
   /** A `session/update` of the agent: goes out verbatim, as part of the running turn if there is one. */
-  agentUpdate(params: Params): void {
+  agentUpdate(params: Params, json?: string): void {
     const tags = this.#turnTags();
-    this.sideChannel.updateSeen(params, () => this.bus.publish('session_update', params, tags));
+    this.sideChannel.updateSeen(params, () => this.bus.publish('session_update', params, tags, json));
   }
 
   /** Any other notification of the agent about this session. @returns false when it means nothing here. */

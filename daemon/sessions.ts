@@ -88,7 +88,7 @@ export class Sessions {
   }
 
   find(id: string): Session | undefined {
-    return this.#byId.get(sessionKey(id));
+    return this.#byId.get(id) ?? this.#byId.get(sessionKey(id));
   }
 
   /** @throws ApiError 404. */

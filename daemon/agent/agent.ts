@@ -15,8 +15,11 @@ export interface AgentExit {
 
 /** What the child says on its own. Every method is called synchronously, in the order of the child's output. */
 export interface AgentSink {
-  /** A `session/update` notification; `params` exactly as the agent sent them, unknown kinds and fields kept. */
-  update(sessionId: string, params: Params): void;
+  /**
+   * A `session/update` notification; `params` exactly as the agent sent them, unknown kinds and fields kept. `json` is
+   * their text where it could be cut out of the agent's line.
+   */
+  update(sessionId: string, params: Params, json?: string): void;
   /** Any other notification. */
   notification(method: string, params: Params): void;
   /** A request other than `fs/*`. The answer goes back to the agent; reject with `AgentCallError` to answer an error. */

@@ -14,7 +14,7 @@ const CALLBACKS: Readonly<Record<string, Callback>> = {
 /** The sink, with the calls of the table answered in front of it. `workspace` is a canonical path. */
 export function answerCalls(workspace: string, sink: AgentSink): Incoming {
   return {
-    update: (sessionId, params) => sink.update(sessionId, params),
+    update: (sessionId, params, json) => sink.update(sessionId, params, json),
     notification: (method, params) => sink.notification(method, params),
     request: (method, params) => {
       const callback = Object.hasOwn(CALLBACKS, method) ? CALLBACKS[method] : undefined;

@@ -22,6 +22,8 @@ export interface AgentStreamOptions {
 }
 
 const INTERNAL_ERROR = -32603;
+const UPDATE = 'session/update';
+const UPDATE_HEAD = `{"jsonrpc":"2.0","method":"${UPDATE}","params":`;
 /** Lines that are no message are logged up to this many; all are counted. */
 const LOGGED_JUNK_LINES = 20;
 
@@ -81,8 +83,8 @@ export class AgentStream {
     if (this.#isYielding) return;
     const lines = this.#lines;
     this.#lines = [];
-    for (const [index, line] of lines.entries()) {
-      if (!this.#take(line)) continue;
+    for (let index = 0; index < lines.length; index += 1) {
+      if (!this.#take(lines[index] as string)) continue;
       this.#lines = [...lines.slice(index + 1), ...this.#lines];
       this.#yield();
       return;
@@ -111,7 +113,7 @@ export class AgentStream {
     }
     const { id, method } = message;
     if (typeof method === 'string') {
-      if (id === undefined) this.#notified(method, message.params, line);
+      if (id === undefined) this.#notified(method, message, line);
       else this.#called(id, method, message.params);
       return false;
     }
@@ -123,12 +125,13 @@ export class AgentStream {
     return false;
   }
 
-  #notified(method: string, raw: unknown, line: string): void {
-    const params = asParams(raw);
+  #notified(method: string, message: Params, line: string): void {
+    const params = asParams(message.params);
     const { incoming, log } = this.#options;
     try {
-      if (method !== 'session/update') incoming.notification(method, params);
-      else if (typeof params.sessionId === 'string') incoming.update(params.sessionId, params);
+      if (method !== UPDATE) incoming.notification(method, params);
+      else if (typeof params.sessionId === 'string')
+        incoming.update(params.sessionId, params, paramsText(line, message));
       else this.#junk(line);
     } catch (error) {
       log.error({ err: error, method }, 'a message of the agent could not be handled');
@@ -183,6 +186,22 @@ function parse(line: string): Record<string, unknown> | undefined {
     // A stray print of the agent or of a library in it: counted by the caller.
     return undefined;
   }
+}
+
+/**
+ * The text of an update's params, where the line is written as agents write it; making it again costs as much as reading it.
+ * A carriage return, which JSON allows between its tokens, would end a line of an event stream.
+ */
+function paramsText(line: string, message: Params): string | undefined {
+  const isPlain = line.startsWith(UPDATE_HEAD) && line.endsWith('}') && !line.includes('\r');
+  return isPlain && hasKeys(message, 3) ? line.slice(UPDATE_HEAD.length, -1) : undefined;
+}
+
+/** Whether an object has exactly that many keys: with the three of the head, nothing stands behind the params. */
+function hasKeys(message: Params, count: number): boolean {
+  let seen = 0;
+  for (const _ in message) seen += 1;
+  return seen === count;
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {
