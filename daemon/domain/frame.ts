@@ -36,29 +36,32 @@ export function jsonOf(data: unknown): string | undefined {
  * @param json the event's data: valid JSON without a line break.
  */
 export function serialise(type: string, json: string, tags: EventTags, timestampMs: number): string {
-  const { promptId, originatorClientId } = tags;
-  const prompt = promptId === undefined ? '' : `,"promptId":${quotePrompt(promptId)}`;
-  const originator =
-    originatorClientId === undefined ? '' : `,"originatorClientId":${quoteClient(originatorClientId)}`;
-  return `"v":1,"type":${quoteType(type)},"data":${json}${prompt}${originator},"_meta":{"serverTimestamp":${timestampMs}}}`;
+  return headOf(type) + json + footOf(tags, timestampMs);
 }
 
-/** JSON of strings that mostly are the one before: the events of a turn share their tags. */
-function quoter(): (value: string) => string {
-  let last = '';
-  let quoted = '""';
-  return (value) => {
-    if (value !== last) {
-      quoted = JSON.stringify(value);
-      last = value;
-    }
-    return quoted;
-  };
+/** The envelope up to the data. Kept from one event to the next: most are of the type of the one before. */
+const head = { type: '', text: '' };
+
+function headOf(type: string): string {
+  if (head.type !== type) {
+    head.type = type;
+    head.text = `"v":1,"type":${JSON.stringify(type)},"data":`;
+  }
+  return head.text;
 }
 
-const quoteType = quoter();
-const quotePrompt = quoter();
-const quoteClient = quoter();
+/** The envelope behind the data. Kept likewise: the events of one read share their turn and, mostly, their millisecond. */
+const foot = { promptId: '' as string | undefined, clientId: '' as string | undefined, atMs: 0, text: '' };
+
+function footOf({ promptId, originatorClientId: clientId }: EventTags, atMs: number): string {
+  if (foot.atMs !== atMs || foot.promptId !== promptId || foot.clientId !== clientId) {
+    const prompt = promptId === undefined ? '' : `,"promptId":${JSON.stringify(promptId)}`;
+    const originator = clientId === undefined ? '' : `,"originatorClientId":${JSON.stringify(clientId)}`;
+    Object.assign(foot, { promptId, clientId, atMs });
+    foot.text = `${prompt}${originator},"_meta":{"serverTimestamp":${atMs}}}`;
+  }
+  return foot.text;
+}
 
 /** The frame, as text, of the event whose envelope `serialise` made. */
 export function frameOf(id: number, type: string, tail: string): string {

@@ -188,11 +188,19 @@ function cancelled(session) {
   return new Promise((resolve) => session.onCancel.push(resolve));
 }
 
+/** A chunk of text that JSON writes as it is. The line is not made anew each time: in a flood it is the server that counts. */
+function plainChunks(id) {
+  if (flags.memory !== undefined) return (text) => say(id, text);
+  const [head, tail] = line(updateMessage(id, chunk('TEXT'))).split('TEXT');
+  return (text) => process.stdout.write(head + text + tail);
+}
+
 async function flood(id, session, [count, size, delayMs]) {
+  const sayPlain = plainChunks(id);
   for (let i = 0; i < Number(count) && !session.isCancelled; i++) {
     const head = `${i}@${(performance.timeOrigin + performance.now()).toFixed(2)}|`;
     const text = head + 'x'.repeat(Math.max(0, Number(size) - head.length));
-    if (!say(id, text)) await new Promise((resolve) => process.stdout.once('drain', resolve));
+    if (!sayPlain(text)) await new Promise((resolve) => process.stdout.once('drain', resolve));
     if (delayMs !== undefined) await sleep(Number(delayMs));
   }
 }
