@@ -4,6 +4,7 @@ import type { AgentHost } from './agent/agent.ts';
 import { createAgentHost } from './agent/host.ts';
 import { preloadLink } from './agent/link.ts';
 import { type AgentProfile, resolveAgent } from './agent/profiles.ts';
+import { AgentSessions } from './agent-sessions.ts';
 import { SessionSink } from './agent-sink.ts';
 import { Catalogue } from './catalogue.ts';
 import type { DaemonConfig } from './config.ts';
@@ -252,11 +253,24 @@ export class Daemon {
   #pastServices(): Pick<RouteContext, 'transcripts' | 'catalogue'> {
     const { workspace, limits } = this.#config;
     const [sessions, pasts, clock] = [this.#sessions, this.#pasts, this.#clock];
+    const { history } = pasts;
+    const agentSessions = new AgentSessions({
+      workspace,
+      agent: () => this.#agent,
+      sessions,
+      history,
+      clock,
+      limits,
+      log: this.#log,
+    });
+    const transcripts = new Transcripts({ workspace, sessions, pasts, agentSessions, limits });
     return {
-      transcripts: new Transcripts({ workspace, sessions, pasts, agent: () => this.#agent, clock, limits }),
+      transcripts,
       catalogue: new Catalogue({
         sessions,
-        history: pasts.history,
+        history,
+        agentSessions,
+        talk: (sessionId) => transcripts.talk(sessionId),
         clock,
         tell: (body) => this.#tell(body),
       }),

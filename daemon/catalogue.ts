@@ -1,6 +1,7 @@
 // The workspace's sessions as a collection: live ones and those that are only on disk, in one list; archived, deleted and
 // searched together.
 import { createHash, randomUUID } from 'node:crypto';
+import type { AgentSessions } from './agent-sessions.ts';
 import type { Clock } from './contract/clock.ts';
 import { fail } from './contract/errors.ts';
 import type { FeedBody } from './contract/feed.ts';
@@ -9,8 +10,8 @@ import { sessionKey } from './contract/wire.ts';
 import type { MetadataPatch } from './domain/metadata.ts';
 import { type BatchAnswer, type BatchOutcome, runBatch } from './domain/session-batch.ts';
 import { type SearchQuery, snippetIn, snippetOf } from './domain/session-search.ts';
-import { viewOf } from './domain/transcript-page.ts';
-import type { History, StoredSession } from './history/history.ts';
+import type { TranscriptView } from './domain/transcript-page.ts';
+import { type History, isWorthKeeping, type StoredSession, shelvedAs } from './history/history.ts';
 import type { Session } from './session.ts';
 import type { Sessions } from './sessions.ts';
 
@@ -22,6 +23,10 @@ const MAX_SEARCH_MS = 5000;
 export interface CatalogueOptions {
   readonly sessions: Sessions;
   readonly history: History;
+  /** Those that the agent keeps by itself. */
+  readonly agentSessions: AgentSessions;
+  /** What can be read of a session's talk without starting anything; undefined when nothing can. */
+  readonly talk: (sessionId: string) => Promise<TranscriptView | undefined>;
   readonly clock: Clock;
   /** Tells the coordinator; returns the record's seq. */
   readonly tell: (body: FeedBody) => number;
@@ -50,7 +55,13 @@ export class Catalogue {
     this.#o = options;
   }
 
-  /** Every session once, in no order. */
+  /** Every session once, in no order; those too that a running agent keeps by itself. */
+  async freshItems(): Promise<readonly Item[]> {
+    await this.#o.agentSessions.refresh();
+    return this.items();
+  }
+
+  /** As `freshItems`, of what is known now. */
   items(): readonly Item[] {
     const { sessions, history } = this.#o;
     const stored = new Map(history.list().map((session) => [sessionKey(session.sessionId), session]));
@@ -95,34 +106,28 @@ export class Catalogue {
   }
 
   /** Sessions at rest become archived; a live one is closed for it, unless something still goes on in it. */
-  archive(ids: readonly string[], clientId: string | undefined) {
-    const answer = runBatch(ids, ['archived', 'alreadyArchived'], (id) => this.#archiveOne(id, clientId));
+  async archive(ids: readonly string[], clientId: string | undefined) {
+    const answer = await runBatch(ids, ['archived', 'alreadyArchived'], (id) =>
+      this.#archiveOne(id, clientId),
+    );
     return { ...answer, resolvedConflicts: [] };
   }
 
-  unarchive(ids: readonly string[]) {
+  async unarchive(ids: readonly string[]) {
     const { sessions, history } = this.#o;
-    const answer = runBatch(ids, ['unarchived', 'alreadyActive'], (id) => {
+    const answer = await runBatch(ids, ['unarchived', 'alreadyActive'], (id) => {
       const stored = history.find(id);
       if (stored === undefined) return sessions.find(id) === undefined ? 'notFound' : 'alreadyActive';
-      return history.setArchived(id, false) ? 'unarchived' : 'alreadyActive';
+      if (!history.setArchived(id, false)) return 'alreadyActive';
+      this.#tellShelf(id);
+      return 'unarchived';
     });
     return { ...answer, resolvedConflicts: [] };
   }
 
-  /** Closes live sessions, whatever goes on in them, and removes the transcripts that we keep. */
-  remove(ids: readonly string[], clientId: string | undefined): BatchAnswer<'removed'> {
-    const { sessions, history } = this.#o;
-    return runBatch(ids, ['removed'], (id): BatchOutcome<'removed'> => {
-      if (sessions.isStarting(id)) return STARTING;
-      const live = sessions.find(id);
-      if (live !== undefined) sessions.close(live, clientId);
-      if (history.remove(id)) {
-        this.#tellGone(id, live, 'deleted');
-        return 'removed';
-      }
-      return live === undefined ? 'notFound' : { error: 'Closed; the agent keeps the transcript itself' };
-    });
+  /** Closes live sessions, whatever goes on in them, and removes their transcripts, ours or the agent's. */
+  remove(ids: readonly string[], clientId: string | undefined): Promise<BatchAnswer<'removed'>> {
+    return runBatch(ids, ['removed'], (id) => this.#removeOne(id, clientId));
   }
 
   /**
@@ -143,6 +148,7 @@ export class Catalogue {
       const hasFailed = recording.isDegraded;
       recording.close();
       if (hasFailed) throw fail('storage_unavailable', 'The transcript cannot be written', { sessionId });
+      this.#tellShelf(sessionId);
     }
     const name = displayName ?? stored.displayName;
     return { sessionId: stored.sessionId, ...(name === undefined ? {} : { displayName: name }) };
@@ -152,18 +158,39 @@ export class Catalogue {
   async search({ needle, maxResults }: SearchQuery, hasLeft: () => boolean): Promise<SearchAnswer> {
     const { clock } = this.#o;
     const untilMs = clock.monotonicMs() + MAX_SEARCH_MS;
-    const candidates = this.items()
+    const candidates = (await this.freshItems())
       .filter(({ stored }) => stored?.isArchived !== true)
       .sort((a, b) => b.updatedAtMs - a.updatedAtMs);
     const results: SearchAnswer['results'][number][] = [];
+    let isAllRead = true;
     for (const [index, item] of candidates.entries()) {
       if (results.length === maxResults) break;
       if (index >= MAX_SEARCHED || clock.monotonicMs() > untilMs || hasLeft())
         return { results, truncated: true };
-      const snippet = await this.#match(item, needle);
+      const { snippet, isRead } = await this.#match(item, needle);
+      isAllRead &&= isRead;
       if (snippet !== undefined) results.push({ session: item.summary, snippet });
     }
-    return { results };
+    return isAllRead ? { results } : { results, truncated: true };
+  }
+
+  async #removeOne(id: string, closedBy: string | undefined): Promise<BatchOutcome<'removed'>> {
+    const { sessions, history, agentSessions } = this.#o;
+    if (sessions.isStarting(id)) return STARTING;
+    const live = sessions.find(id);
+    const stored = history.find(id);
+    if (live !== undefined) sessions.close(live, closedBy);
+    if (stored === undefined) return live === undefined ? 'notFound' : 'removed';
+    // One in which nothing was said is in no transcript of the agent.
+    if (stored.isKeptByAgent === true && stored.isBlank !== true) {
+      await sessions.releases.over(sessionKey(id));
+      await agentSessions.remove(sessionKey(id));
+    }
+    // Somebody may have brought it back meanwhile.
+    if (sessions.find(id) !== undefined || sessions.isStarting(id)) return STARTING;
+    history.remove(id);
+    this.#tellGone(id, live, 'deleted');
+    return 'removed';
   }
 
   #archiveOne(id: string, closedBy: string | undefined): BatchOutcome<'archived' | 'alreadyArchived'> {
@@ -172,7 +199,7 @@ export class Catalogue {
     const live = sessions.find(id);
     if (stored?.isArchived === true) return 'alreadyArchived';
     if (sessions.isStarting(id)) return STARTING;
-    if (stored === undefined) return live === undefined ? 'notFound' : NOT_OURS;
+    if (stored === undefined) return live === undefined ? 'notFound' : NOT_STATED;
     if (live !== undefined && isBusy(live)) return BUSY;
     if (live !== undefined) sessions.close(live, closedBy);
     if (!history.setArchived(id, true)) return { error: 'The transcript is no longer there' };
@@ -182,16 +209,22 @@ export class Catalogue {
 
   /** A coordinator may hold a session that is not live as one that sleeps; the end of a live one it has been told. */
   #tellGone(sessionId: string, live: Session | undefined, reason: string): void {
+    this.#tellShelf(sessionId);
     if (live !== undefined) return;
     const ended = { sessionId: sessionKey(sessionId), reason, atMs: this.#o.clock.nowMs() };
     this.#o.tell({ type: 'session_ended', ended });
   }
 
-  async #match({ sessionId, summary, stored }: Item, needle: string): Promise<string | undefined> {
+  #tellShelf(sessionId: string): void {
+    const shelved = shelvedAs(sessionKey(sessionId), this.#o.history.find(sessionId));
+    this.#o.tell({ type: 'shelved', shelved });
+  }
+
+  async #match({ sessionId, summary, stored }: Item, needle: string) {
     const inTitle = snippetIn(String(summary.displayName ?? ''), needle);
-    if (inTitle !== undefined || stored === undefined) return inTitle;
-    const transcript = await this.#o.history.read(sessionId);
-    return transcript && snippetOf(viewOf(sessionId, transcript.records, transcript.isPartial), needle);
+    if (inTitle !== undefined || stored?.isBlank === true) return { snippet: inTitle, isRead: true };
+    const view = await this.#o.talk(sessionId);
+    return { snippet: view && snippetOf(view, needle), isRead: view !== undefined };
   }
 }
 
@@ -200,15 +233,10 @@ const BUSY = {
   code: 'session_busy',
 };
 const STARTING = { error: 'The session is being made live', code: 'restore_in_progress' };
-const NOT_OURS = { error: 'The agent keeps the transcript of this session itself' };
+const NOT_STATED = { error: 'Nothing could be written about this session', code: 'storage_unavailable' };
 
 function isBusy({ turns, permissions, hasAgentWork }: Session): boolean {
   return !turns.isIdle || permissions.openCount > 0 || hasAgentWork;
-}
-
-/** A session in which nothing was said is forgotten with its close, unless somebody named it or put it away. */
-function isWorthKeeping({ isBlank, isArchived, displayName }: StoredSession): boolean {
-  return isBlank !== true || isArchived || displayName !== undefined;
 }
 
 function liveItem(live: Session, stored: StoredSession | undefined): Item {
@@ -230,7 +258,7 @@ function liveItem(live: Session, stored: StoredSession | undefined): Item {
 }
 
 function storedItem(stored: StoredSession): Item {
-  const { createdAtMs, updatedAtMs, isBlank: _, ...facts } = stored;
+  const { createdAtMs, updatedAtMs, isBlank: _blank, isKeptByAgent: _kept, ...facts } = stored;
   return {
     sessionId: stored.sessionId,
     createdAtMs,

@@ -74,7 +74,8 @@ export async function restoreOnAgent(
   context: RestoreContext,
 ): Promise<RestoredSession> {
   const { sessionId } = intent;
-  const stored = context.pasts.history.find(sessionId);
+  const { history } = context.pasts;
+  const stored = history.find(sessionId);
   const channel = await startedChannel(context);
   const method = methodFor(intent, channel, stored);
   const told = new ToldPast();
@@ -86,7 +87,7 @@ export async function restoreOnAgent(
     stop();
   }
   const bulk = takeBulk(answer);
-  const transcript = stored === undefined ? undefined : await context.pasts.history.read(sessionId);
+  const transcript = isOurs(stored) ? await history.read(sessionId) : undefined;
   const { past, damage } = await pastOf(intent, channel, { stored, transcript, told, bulk }, context);
   checkAlive(channel, method);
   const session = bringUp(intent, channel, stored, past, context);
@@ -100,6 +101,11 @@ export async function restoreOnAgent(
   for (const params of told.rest()) session.agentUpdate(params);
   await applyWishes(session, { approvalMode: intent.approvalMode, modelId: undefined }, context.log);
   return { session, state: bulk.state, damage };
+}
+
+/** Whether what was said in the session is in our transcript. */
+function isOurs(stored: StoredSession | undefined): stored is StoredSession {
+  return stored !== undefined && stored.isKeptByAgent !== true;
 }
 
 /** @throws ApiError 404 for what nobody knows, 501 where the agent cannot bring back what we know. */
@@ -149,8 +155,11 @@ async function callAgent(
   } catch (error) {
     if (isLate) context.abandon(sessionId, ended(call));
     if (context.isOtherwiseEmpty(channel) && isLate) void context.agent.retire(channel);
-    if (error instanceof AgentCallError && stored === undefined && isUnknownSession(error))
+    if (error instanceof AgentCallError && !isOurs(stored) && isUnknownSession(error)) {
+      // The agent has no such session any more: there is nothing left to be listed.
+      context.pasts.history.remove(sessionId);
       throw notFound(sessionId);
+    }
     throw channelFailure(error, method);
   } finally {
     deadline?.cancel();
@@ -243,17 +252,16 @@ async function pastOf(
   const { pasts, workspace, clock } = context;
   const { sessionId, source, known } = intent;
   const nowMs = clock.nowMs();
-  if (stored !== undefined && transcript !== undefined) {
+  if (isOurs(stored) && transcript !== undefined) {
     const past = pasts.recorded(stored);
     past.seedFrom(transcript);
     return { past, damage: transcript.isPartial ? { partial: true } : {} };
   }
-  const createdAtMs = known?.createdAtMs ?? nowMs;
-  const isKeptByAgent = await pasts.isKeptByAgent(channel, sessionId);
-  const past = isKeptByAgent
-    ? pasts.unrecorded()
-    : pasts.recorded({ sessionId, workspaceCwd: workspace, createdAtMs, ...source });
   const updates = [...told.updates(), ...bulk.updates.map((update) => ({ sessionId, update }))];
+  const createdAtMs = known?.createdAtMs ?? toldAtMs(updates[0] ?? {}) ?? nowMs;
+  const session = { sessionId, workspaceCwd: workspace, createdAtMs, ...source };
+  const isKeptByAgent = await pasts.isKeptByAgent(channel, sessionId);
+  const past = isKeptByAgent ? pasts.keptByAgent(session) : pasts.recorded(session);
   for (const update of updates) past.seedUpdate(update, toldAtMs(update) ?? nowMs);
   past.replay.finishTurn();
   const hasUnseenPast = bulk.hasMore || (intent.action === 'resume' && updates.length === 0);

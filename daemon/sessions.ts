@@ -1,7 +1,7 @@
 // The only stateful service: id -> session. Who attaches, what is spawned, when a session ends, and what is told of it.
 import { randomUUID } from 'node:crypto';
 import type { AgentChannel, AgentExit, AgentHost } from './agent/agent.ts';
-import { closeSession, setTitle } from './agent/extensions.ts';
+import { setTitle } from './agent/extensions.ts';
 import type { Clock, Timer } from './contract/clock.ts';
 import { fail } from './contract/errors.ts';
 import type { FeedBody } from './contract/feed.ts';
@@ -12,8 +12,10 @@ import type { CreateRequest } from './domain/create-request.ts';
 import type { MetadataPatch } from './domain/metadata.ts';
 import { checkCap } from './domain/session-caps.ts';
 import { Doors } from './doors.ts';
+import { shelvedAs } from './history/history.ts';
 import type { Pasts } from './history/pasts.ts';
 import type { PermissionSettings } from './permissions.ts';
+import { Releases } from './releases.ts';
 import type { Session } from './session.ts';
 import { applyWishes, type SpawnContext, type SpawnedSession, spawnOnAgent } from './spawn.ts';
 
@@ -47,12 +49,11 @@ export type Obtained = SpawnedSession & { readonly isAttached: boolean };
 
 export class Sessions {
   readonly doors = new Doors();
+  readonly releases: Releases;
   readonly #o: SessionsOptions;
   readonly #byId = new Map<string, Session>();
   /** Ids of spawns under way; chosen ids are taken from the first moment. */
   readonly #spawning = new Set<string>();
-  /** Sessions that the agent is still closing: an id is opened again only behind that. */
-  readonly #releasing = new Map<string, Promise<void>>();
   #defaultId: string | undefined;
   /**
    * The one spawn or restore that fills the single slot, shared by every `single` request that comes meanwhile. Undefined
@@ -63,6 +64,7 @@ export class Sessions {
 
   constructor(options: SessionsOptions) {
     this.#o = options;
+    this.releases = new Releases(options.limits.initializeTimeoutMs, options.log);
   }
 
   all(): readonly Session[] {
@@ -175,7 +177,7 @@ export class Sessions {
     this.#spawning.add(place);
     this.#retirement?.cancel();
     try {
-      await this.#releasing.get(place);
+      await this.releases.over(place);
       return await run({
         ...this.#o,
         agent: this.#o.agent(),
@@ -346,21 +348,9 @@ export class Sessions {
     const wasRunning = session.turns.running !== undefined;
     this.#forget(session, reason);
     session.close(reason, extras);
-    const released = this.#releaseOnAgent(session, wasRunning);
-    this.#releasing.set(session.sessionId, released);
-    void released.then(() => this.#releasing.delete(session.sessionId));
-  }
-
-  /** Lets the agent drop the session. Its failure is nobody's concern any more, but it is logged. */
-  async #releaseOnAgent(session: Session, wasRunning: boolean): Promise<void> {
-    const { sessionId, channel } = session;
-    if (channel.isDying) return;
-    try {
-      if (wasRunning) channel.notify('session/cancel', { sessionId });
-      await closeSession(channel, sessionId, this.#o.limits.initializeTimeoutMs);
-    } catch (error) {
-      this.#o.log.debug({ err: error, sessionId }, 'the agent did not close its session');
-    }
+    const shelved = shelvedAs(session.sessionId, this.#o.pasts.history.find(session.sessionId));
+    this.#o.tell({ type: 'shelved', shelved });
+    this.releases.begin(session, wasRunning);
   }
 
   async #titleOnAgent({ sessionId, channel }: Session, displayName: string): Promise<void> {

@@ -1,9 +1,9 @@
 // Where a session's transcript comes from: our recording where there is one, else the agent. An agent that has a turn index
 // pages its transcripts itself; of any other its whole transcript is read, and paged as ours are.
-import { AgentCallError, type AgentChannel, type AgentHost, type Params } from './agent/agent.ts';
+import { AgentCallError, type AgentChannel, type Params } from './agent/agent.ts';
 import { callIfKnown } from './agent/extensions.ts';
-import type { Clock } from './contract/clock.ts';
-import { type ErrorCode, fail } from './contract/errors.ts';
+import type { AgentSessions } from './agent-sessions.ts';
+import { ApiError, type ErrorCode, fail } from './contract/errors.ts';
 import type { Limits } from './contract/limits.ts';
 import { asRecord, isRecord, type JsonRecord } from './domain/records.ts';
 import { pageOf, type TranscriptView, viewOf } from './domain/transcript-page.ts';
@@ -23,8 +23,7 @@ export interface TranscriptsOptions {
   readonly workspace: string;
   readonly sessions: Sessions;
   readonly pasts: Pasts;
-  readonly agent: () => AgentHost;
-  readonly clock: Clock;
+  readonly agentSessions: AgentSessions;
   readonly limits: Limits;
 }
 
@@ -70,19 +69,33 @@ export class Transcripts {
   /** Everything that is kept of the session. @throws ApiError 404, 409 `session_archived`. */
   async whole(sessionId: string): Promise<WholeTranscript> {
     const { sessions, workspace } = this.#o;
-    const named = sessions.find(sessionId)?.feedSession(false).displayName;
+    const live = sessions.find(sessionId)?.feedSession(false);
+    const named = live === undefined ? this.#o.pasts.history.find(sessionId)?.displayName : live.displayName;
     const channel = await this.#keeperOf(sessionId);
     if (channel === undefined) {
       const transcript = await this.#o.pasts.history.read(sessionId);
       if (transcript === undefined) throw notFound(sessionId);
-      const { session, records, isPartial, droppedEvents } = transcript;
+      const { records, isPartial, droppedEvents } = transcript;
       const view = shown(viewOf(sessionId, records, isPartial || droppedEvents > 0));
-      return { view, displayName: named ?? session.displayName, workspaceCwd: workspace };
+      return { view, displayName: named, workspaceCwd: workspace };
     }
     const transcript = await this.#readFromAgent(channel, sessionId);
     if (transcript === undefined) throw notFound(sessionId);
     const view = shown(viewOf(sessionId, transcript.records, transcript.isPartial));
     return { view, displayName: named, workspaceCwd: workspace };
+  }
+
+  /** What can be read of the session's talk without starting an agent; undefined when nothing can. */
+  async talk(sessionId: string): Promise<TranscriptView | undefined> {
+    const stored = this.#o.pasts.history.find(sessionId);
+    const needsAgent = stored === undefined || stored.isKeptByAgent === true;
+    if (needsAgent && !this.#o.agentSessions.isAgentRunning) return undefined;
+    try {
+      return (await this.whole(sessionId)).view;
+    } catch (error) {
+      if (error instanceof ApiError) return undefined;
+      throw error;
+    }
   }
 
   /** The agent that keeps the transcript; undefined where we do. @throws ApiError 404, 409, 503 */
@@ -93,8 +106,12 @@ export class Transcripts {
       throw fail('session_archived', 'The session is archived: unarchive it first', { sessionId });
     const live = sessions.find(sessionId);
     if (live !== undefined) return live.past.isRecorded ? undefined : live.channel;
-    if (stored !== undefined) return undefined;
-    const channel = await this.#runningAgent(sessionId);
+    if (stored !== undefined && stored.isKeptByAgent !== true) return undefined;
+    const { agentSessions } = this.#o;
+    // It may know what we do not. Where it left the recording to us so far, that is not worth a start.
+    const isPlausible = stored !== undefined || pasts.history.list().every((known) => known.isKeptByAgent);
+    if (!isPlausible && !agentSessions.isAgentRunning) throw notFound(sessionId);
+    const channel = await agentSessions.channel();
     if (!(await pasts.isKeptByAgent(channel, sessionId))) throw notFound(sessionId);
     return channel;
   }
@@ -126,29 +143,6 @@ export class Transcripts {
       if (error instanceof AgentCallError) return true;
       throw channelFailure(error, TURN_INDEX_METHOD);
     }
-  }
-
-  /** Starts the agent where it may know what we do not: only where nothing of this workspace is recorded. */
-  async #runningAgent(sessionId: string): Promise<AgentChannel> {
-    const agent = this.#o.agent();
-    const running = agent.current();
-    if (running !== undefined) return running;
-    if (this.#o.pasts.history.list().length > 0) throw notFound(sessionId);
-    try {
-      const channel = await agent.channel();
-      this.#retireUnused(channel);
-      return channel;
-    } catch (error) {
-      throw channelFailure(error, 'channel.initialize');
-    }
-  }
-
-  /** A child that was started for a read alone goes when nobody came for it. */
-  #retireUnused(channel: AgentChannel): void {
-    const { sessions, clock, limits } = this.#o;
-    clock.after(Math.max(limits.channelIdleTimeoutMs, limits.agentAnswerTimeoutMs), () => {
-      if (sessions.liveCount === 0 && !sessions.isOpeningOne) void this.#o.agent().retire(channel);
-    });
   }
 
   async #readFromAgent(channel: AgentChannel, sessionId: string) {

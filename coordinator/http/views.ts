@@ -109,7 +109,7 @@ export function sessionView(
     ...(row.sourceId !== null && { sourceId: row.sourceId }),
     clientCount,
     hasActivePrompt: false,
-    isArchived: false,
+    isArchived: row.shelf === 'archived' && row.state === 'closed',
   };
 }
 

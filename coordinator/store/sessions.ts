@@ -1,5 +1,5 @@
 // Sessions and their registered clients, as the daemon that holds them last told. A closed session keeps its row.
-import type { FeedClient, FeedSession } from '../../daemon/contract/feed.ts';
+import type { FeedClient, FeedSession, Shelf } from '../../daemon/contract/feed.ts';
 import { nextState, type SessionEvent, type SessionState } from '../domain/session.ts';
 import type { StoreDatabase } from './database.ts';
 import type { EventTable } from './events.ts';
@@ -25,7 +25,7 @@ const COLUMNS = `s.session_id AS sessionId, s.workspace_id AS workspaceId, s.inc
     (SELECT max(at_ms) FROM heartbeats h WHERE h.session_id = s.session_id), 0)) AS lastSeenAtMs,
   s.display_name AS displayName, s.source_type AS sourceType, s.source_id AS sourceId, s.is_default AS isDefault,
   s.event_head AS eventHead,
-  s.ended_at_ms AS endedAtMs, s.end_reason AS endReason`;
+  s.ended_at_ms AS endedAtMs, s.end_reason AS endReason, s.shelf`;
 
 export function createSessions(
   database: StoreDatabase,
@@ -87,6 +87,10 @@ export function createSessions(
       database.write(() => {
         rows.setHead.run({ sessionId, head });
       }),
+    shelve: ({ sessionId, shelf, displayName = null }) =>
+      database.write(() => {
+        rows.shelve.run({ sessionId, shelf, displayName });
+      }),
     moveAllOf(incarnation, atMs, event, reason) {
       const state = nextState('live', event);
       if (state === undefined || state === 'live') return [];
@@ -127,7 +131,7 @@ function sessionRows(database: StoreDatabase) {
          display_name = excluded.display_name, source_type = excluded.source_type,
          source_id = excluded.source_id, is_default = excluded.is_default,
          event_head = max(event_head, excluded.event_head),
-         ended_at_ms = NULL, end_reason = NULL`,
+         ended_at_ms = NULL, end_reason = NULL, shelf = 'active'`,
     ),
     rest: database.prepare<{ sessionId: string; state: SessionState; atMs: number; reason: string }>(
       `UPDATE sessions SET state = @state, ended_at_ms = @atMs, end_reason = @reason
@@ -135,6 +139,10 @@ function sessionRows(database: StoreDatabase) {
     ),
     setHead: database.prepare<{ sessionId: string; head: number }>(
       'UPDATE sessions SET event_head = max(event_head, @head) WHERE session_id = @sessionId',
+    ),
+    shelve: database.prepare<{ sessionId: string; shelf: Shelf; displayName: string | null }>(
+      `UPDATE sessions SET shelf = @shelf, display_name = coalesce(@displayName, display_name)
+       WHERE session_id = @sessionId`,
     ),
   };
 }
@@ -177,7 +185,7 @@ function sessionQueries(
      ORDER BY s.created_at_ms, s.session_id`,
   );
   const newest = database.prepare<{ workspaceId: string; limit: number }, StoredSession>(
-    `SELECT ${COLUMNS} FROM sessions s WHERE s.workspace_id = @workspaceId
+    `SELECT ${COLUMNS} FROM sessions s WHERE s.workspace_id = @workspaceId AND (s.shelf <> 'gone' OR s.state <> 'closed')
      ORDER BY s.created_at_ms DESC, s.session_id LIMIT @limit`,
   );
   const open = database.prepare<object, StoredSession>(

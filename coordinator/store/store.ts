@@ -1,6 +1,6 @@
 // The store as the rest of the coordinator sees it: nouns, plain records, synchronous calls. `open.ts` makes one.
 // Every write that changes a state also writes its event row in the same transaction.
-import type { FeedPrompt, FeedSession } from '../../daemon/contract/feed.ts';
+import type { FeedPrompt, FeedSession, FeedShelved, Shelf } from '../../daemon/contract/feed.ts';
 import type { DaemonEndKind, SessionState } from '../domain/session.ts';
 
 export interface WorkspaceRow {
@@ -60,6 +60,8 @@ export interface SessionRow {
   readonly eventHead: number;
   readonly endedAtMs: number | null;
   readonly endReason: string | null;
+  /** Where it stands in the list of its workspace once it is closed. */
+  readonly shelf: Shelf;
 }
 
 export interface PromptRow {
@@ -174,13 +176,15 @@ export interface Sessions {
   /** Takes a session to a state of rest. Closing settles its prompts as failed; the other states keep them to be reported. */
   rest(sessionId: string, state: Exclude<SessionState, 'live'>, atMs: number, reason: string): void;
   setHead(sessionId: string, head: number): void;
+  /** Where a session stands in listings that come from here; a live one is active whatever was said before. */
+  shelve(shelved: FeedShelved): void;
   get(sessionId: string): SessionRow | undefined;
   /** Registered client ids with counts and last-seen times. */
   clients(
     sessionId: string,
   ): readonly { readonly clientId: string; readonly count: number; readonly lastSeenAtMs: number }[];
   live(workspaceId?: string): readonly SessionRow[];
-  /** Those of any state, newest first, at most `limit`. */
+  /** Those of any state but the closed ones that are gone, newest first, at most `limit`. */
   newest(workspaceId: string, limit: number): readonly SessionRow[];
   /** Live, restoring and dormant ones. */
   open(workspaceId?: string): readonly SessionRow[];

@@ -94,6 +94,9 @@ class StoreRecorder implements Recorder {
       case 'session_ended':
         this.#ended(source, record.ended);
         break;
+      case 'shelved':
+        this.#store.sessions.shelve(record.shelved);
+        break;
       case 'head':
         this.#store.sessions.setHead(record.sessionId, record.head);
         break;

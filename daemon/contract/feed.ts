@@ -118,6 +118,16 @@ export interface FeedEnded {
   readonly atMs: number;
 }
 
+/** Where a session stands in the list of its workspace; `gone`: it was deleted, or nothing was ever said in it. */
+export type Shelf = 'active' | 'archived' | 'gone';
+
+export interface FeedShelved {
+  readonly sessionId: string;
+  readonly shelf: Shelf;
+  /** Its name, where it has one. */
+  readonly displayName?: string;
+}
+
 export interface FeedBeat {
   readonly atMs: number;
   /** Resident memory of the daemon process. */
@@ -151,6 +161,8 @@ export type FeedBody =
     }
   | { readonly type: 'session'; readonly session: FeedSession }
   | { readonly type: 'session_ended'; readonly ended: FeedEnded }
+  /** What listings show of a session at rest has changed, or it has just come to rest. */
+  | { readonly type: 'shelved'; readonly shelved: FeedShelved }
   /** The bus has advanced, see `HEAD_STEP`. */
   | { readonly type: 'head'; readonly sessionId: string; readonly head: number }
   | { readonly type: 'prompt'; readonly prompt: FeedPrompt }

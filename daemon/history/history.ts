@@ -1,6 +1,7 @@
 // The past of sessions as the rest of the daemon sees it: a store of transcripts that outlive their live sessions.
 // `store.ts` keeps them in files; `agent-history.ts` asks an agent that keeps its own.
 
+import type { FeedShelved } from '../contract/feed.ts';
 import type { EncodedEvent } from '../domain/frame.ts';
 
 /** One entry of a transcript, in the order in which it happened. */
@@ -29,6 +30,21 @@ export interface StoredSession {
   readonly isArchived: boolean;
   /** Nothing has been said in it yet. */
   readonly isBlank?: true;
+  /** What was said is in the agent's own transcript; ours only states that there is such a session. */
+  readonly isKeptByAgent?: true;
+}
+
+/** A session in which nothing was said is forgotten with its close, unless somebody named it or put it away. */
+export function isWorthKeeping({ isBlank, isArchived, displayName }: StoredSession): boolean {
+  return isBlank !== true || isArchived || displayName !== undefined;
+}
+
+/** Where a session that is not live stands in listings; undefined: nothing is stored of it. */
+export function shelvedAs(sessionId: string, stored: StoredSession | undefined): FeedShelved {
+  if (stored === undefined || !isWorthKeeping(stored)) return { sessionId, shelf: 'gone' };
+  const { displayName, isArchived } = stored;
+  const name = displayName === undefined ? {} : { displayName };
+  return { sessionId, shelf: isArchived ? 'archived' : 'active', ...name };
 }
 
 /** What a session changes about itself while it is recorded. */
@@ -36,6 +52,8 @@ export type StoredChange = Partial<Pick<StoredSession, 'displayName' | 'titleSou
 
 /** The open end of one live session's transcript. Nothing here throws: a failed write makes it degraded. */
 export interface Recording {
+  /** False where the agent keeps them. */
+  readonly keepsEvents: boolean;
   /** Highest event id of the transcript, 0 for a new one: the session's bus starts above it. */
   readonly lastId: number;
   /** Notes a bus event; its id becomes the record's, and kinds that belong to no transcript are ignored. It is on disk after the next `flush`. */
@@ -55,6 +73,8 @@ export interface History {
     session: Omit<StoredSession, 'updatedAtMs' | 'isArchived' | 'isBlank'>,
     onDegraded: () => void,
   ): Recording;
+  /** States a session that is not live, whether or not something was stored of it. @throws the system's error. */
+  state(session: StoredSession): void;
   /** Everything that is stored, newest first. */
   list(): readonly StoredSession[];
   find(sessionId: string): StoredSession | undefined;

@@ -34,13 +34,13 @@ export class Pasts {
 
   /** The past of a session that has none: a transcript under its id belongs to another one and is removed. */
   async fresh(channel: AgentChannel, session: Omit<StoredSession, 'updatedAtMs' | 'isArchived'>) {
-    if (await this.isKeptByAgent(channel, session.sessionId)) return this.unrecorded();
+    const isKeptByAgent = await this.isKeptByAgent(channel, session.sessionId);
     if (this.history.remove(session.sessionId))
       this.#log.warn(
         { sessionId: session.sessionId },
         'the agent gave out an id again: old transcript removed',
       );
-    return this.recorded(session);
+    return isKeptByAgent ? this.keptByAgent(session) : this.recorded(session);
   }
 
   /** Goes on in the session's transcript, or begins it. */
@@ -48,8 +48,10 @@ export class Pasts {
     return new SessionPast(this.#limits, (onDegraded) => this.history.begin(session, onDegraded));
   }
 
-  unrecorded(): SessionPast {
-    return new SessionPast(this.#limits, undefined);
+  /** States that there is such a session. Where that cannot be written, it is not listed once it is closed, no more. */
+  keptByAgent(session: Omit<StoredSession, 'updatedAtMs' | 'isArchived'>): SessionPast {
+    const begin = () => this.history.begin({ ...session, isKeptByAgent: true }, () => undefined);
+    return new SessionPast(this.#limits, begin);
   }
 
   async #probe(channel: AgentChannel, sessionId: string): Promise<boolean> {

@@ -25,18 +25,22 @@ export interface RecordingOptions {
 type State = 'recording' | 'degraded' | 'closed';
 
 export class FileRecording implements Recording {
+  readonly keepsEvents: boolean;
   readonly #o: RecordingOptions;
   #file: AppendFile | undefined;
   #state: State = 'recording';
   #meta: Omit<TranscriptMeta, 'lastId'>;
   #lastId = 0;
   #isBlank = true;
+  /** Something was said since the last flush. */
+  #hasNews = false;
   #updatedAtMs: number;
   #pending: string[] = [];
 
   /** Opens the file. Where that fails the recording is degraded from its beginning. */
   constructor(options: RecordingOptions) {
     this.#o = options;
+    this.keepsEvents = options.session.isKeptByAgent !== true;
     this.#meta = { session: options.session, dropped: { turns: 0, events: 0 } };
     this.#updatedAtMs = options.session.updatedAtMs;
     this.#trying(() => this.#open());
@@ -62,15 +66,19 @@ export class FileRecording implements Recording {
     if (this.#state !== 'recording') return;
     this.#lastId = id;
     if (!isOfTranscript(type, data)) return;
+    const wasBlank = this.#isBlank;
     this.#isBlank = false;
-    this.#pending.push(recordLine(id, tail));
+    this.#hasNews = true;
+    if (this.keepsEvents) this.#pending.push(recordLine(id, tail));
+    else if (wasBlank) this.#pending.push(metaLine(this.meta));
   }
 
   flush(): void {
+    if (this.#hasNews) this.#updatedAtMs = this.#o.clock.nowMs();
+    this.#hasNews = false;
     if (this.#pending.length === 0) return;
     const text = this.#pending.join('');
     this.#pending = [];
-    this.#updatedAtMs = this.#o.clock.nowMs();
     this.#trying(() => this.#file?.append(text));
     if ((this.#file?.sizeBytes ?? 0) > this.#o.maxBytes) this.#o.onOversize();
   }
@@ -90,6 +98,7 @@ export class FileRecording implements Recording {
   close(): void {
     if (this.#state === 'closed') return;
     // The last statement tells the next reader everything without a walk through the file.
+    this.flush();
     if (this.#state === 'recording') this.#pending.push(metaLine(this.meta));
     this.flush();
     this.#state = 'closed';
@@ -114,9 +123,12 @@ export class FileRecording implements Recording {
       this.#file.append(metaLine(this.meta));
       return;
     }
-    this.#meta = meta;
+    const { isKeptByAgent, ...session } = meta.session;
+    this.#meta = { ...meta, session: this.keepsEvents ? session : { ...session, isKeptByAgent: true } };
     this.#lastId = meta.lastId;
     this.#isBlank = meta.session.isBlank === true;
+    // The agent has begun to keep transcripts, or has ceased to.
+    if (this.keepsEvents === (isKeptByAgent === true)) this.#file.append(metaLine(this.meta));
   }
 
   #trying(write: () => void): void {

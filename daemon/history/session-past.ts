@@ -12,10 +12,10 @@ export class SessionPast implements Observer {
   #seededSinceMs: number | undefined;
   #onDegraded: () => void = () => undefined;
 
-  /** @param begin opens the transcript; undefined where the agent keeps its own. */
+  /** @param begin opens the transcript; undefined for a past that is not kept. */
   constructor(bounds: ReplayBounds, begin: ((onDegraded: () => void) => Recording) | undefined) {
     this.#recording = begin?.(() => this.#onDegraded());
-    this.replay = new Replay({ ...bounds, isRecorded: this.#recording !== undefined });
+    this.replay = new Replay({ ...bounds, isRecorded: this.isRecorded });
     this.#floor = this.#recording?.lastId ?? 0;
   }
 
@@ -30,11 +30,11 @@ export class SessionPast implements Observer {
   }
 
   get isRecorded(): boolean {
-    return this.#recording !== undefined;
+    return this.#recording?.keepsEvents === true;
   }
 
   get isDegraded(): boolean {
-    return this.#recording?.isDegraded === true;
+    return this.isRecorded && this.#recording?.isDegraded === true;
   }
 
   /** `tell` is called once: when a write fails, or now when one has failed already. */

@@ -75,6 +75,13 @@ class FileHistory implements History {
     return recording;
   }
 
+  state(session: StoredSession): void {
+    const key = sessionKey(session.sessionId);
+    if (this.#open.has(key)) throw new Error('a live session states itself');
+    const known = this.#metaOf(key) ?? { lastId: 0, dropped: { turns: 0, events: 0 } };
+    this.#append(key, { ...known, session });
+  }
+
   list(): readonly StoredSession[] {
     const open = [...this.#open].map(([key, recording]) => [key, recording.meta] as const);
     const all = new Map([...this.#index(), ...open]);
@@ -113,13 +120,7 @@ class FileHistory implements History {
       live.restate(session);
       return true;
     }
-    const file = new AppendFile(this.#pathOf(key));
-    try {
-      file.append(metaLine({ ...meta, session }));
-    } finally {
-      file.close();
-    }
-    this.#closed?.set(key, { ...meta, session });
+    this.#append(key, { ...meta, session });
     return true;
   }
 
@@ -130,6 +131,17 @@ class FileHistory implements History {
     rmSync(this.#pathOf(key), { force: true });
     this.#index().delete(key);
     return true;
+  }
+
+  /** Adds a statement to the file of a session that is not live, which may be new. @throws the system's error. */
+  #append(key: string, meta: TranscriptMeta): void {
+    const file = new AppendFile(this.#pathOf(key));
+    try {
+      file.append(metaLine(meta));
+    } finally {
+      file.close();
+    }
+    this.#closed?.set(key, meta);
   }
 
   #pathOf(key: string): string {

@@ -85,7 +85,8 @@ describe.each(TARGETS)('the sessions of %s', (_name, target) => {
     expect((await call(first.baseUrl, 'DELETE', `/session/${sessionId}`)).status).toBe(204);
     await first.stop();
     const { baseUrl, workspace } = await target.start({ scratch: first.scratch });
-    // The daemon has the list, and a coordinator does not start one to list.
+    // A coordinator starts no daemon to list: first its own list, then the daemon's.
+    expect(idsOf(await listed(baseUrl, `${at}/sessions?size=9`))).toEqual([sessionId, ...expected]);
     await ask(baseUrl, 'GET', `${at}/session-info`);
     const path = `/workspace/${encodeURIComponent(workspace)}/sessions?size=3`;
     expect(idsOf(await listed(baseUrl, path))).toEqual([sessionId, ...expected]);

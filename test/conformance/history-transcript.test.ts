@@ -201,6 +201,9 @@ describe.each(TARGETS)('a transcript on %s', (_name, target) => {
 
 test('an agent that keeps its transcripts and one that does not show and export the same', async () => {
   const seen: unknown[] = [];
+  // Ours has them; the agent that keeps its own does not say them.
+  const facts = /,?\s*"(promptId|startTime|lastUpdated)": ?"[^"]*"/g;
+  const times = / ?@?\d+\.\d\d|\d{4}-\d\d-\d\dT[\d:.]+Z/g;
   for (const switches of [[], ['--transcripts']]) {
     const server: Server = await BARE_DAEMON.start();
     const memory = server.scratch.dir;
@@ -218,11 +221,14 @@ test('an agent that keeps its transcripts and one that does not show and export 
     const { baseUrl } = await startDaemon(options);
     const events = (await pages(baseUrl, `/session/${sessionId}`, 'limit=2')).flatMap((page) => page.events);
     const index = (await read(baseUrl, `/session/${sessionId}/turn-index`)).json;
-    const html = (await read(baseUrl, `/session/${sessionId}/export`)).text;
-    const times = / ?@?\d+\.\d\d/g;
+    const exported = async (format: string) => {
+      const { text } = await read(baseUrl, `/session/${sessionId}/export?format=${format}`);
+      return text.replace(facts, '').replace(times, '').replaceAll(server.workspace, 'ws');
+    };
     const timeless = JSON.parse(JSON.stringify(events.map(gist)).replace(times, '')) as unknown;
     const labels = (index.turns as { label: string }[]).map(({ label }) => label);
-    seen.push({ timeless, labels, html: html.replace(times, '').replaceAll(server.workspace, 'ws') });
+    const [html, md, json, jsonl] = await Promise.all(['html', 'md', 'json', 'jsonl'].map(exported));
+    seen.push({ timeless, labels, html, md, json, jsonl });
   }
   expect(seen[0]).toEqual(seen[1]);
 });

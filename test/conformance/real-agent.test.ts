@@ -320,6 +320,34 @@ suite(name, () => {
     expect(asked).toContain('remember this');
   });
 
+  test('is listed by its title after a close, found, archived, brought back and deleted for good', async () => {
+    const talk = await Conversation.start(base);
+    await talk.turn('[[say:a singular answer]]');
+    const at = `/workspaces/${encodeURIComponent(world.server.workspace)}/sessions`;
+    const listed = async (query: string) => {
+      const { json } = await call(base, 'GET', `${at}?size=100${query}`);
+      return (json.sessions as { sessionId: string; displayName?: string }[]).find(
+        ({ sessionId }) => sessionId === talk.id,
+      );
+    };
+    const together = async (action: string) =>
+      (await call(base, 'POST', `/sessions/${action}`, { json: { sessionIds: [talk.id] } })).json;
+    await call(base, 'DELETE', `/session/${talk.id}`);
+    await eventually('the title in the list', async () => (await listed(''))?.displayName !== undefined);
+    expect((await listed(''))?.displayName).toContain('[[say:a singular answer]]');
+    const { json: found } = await call(base, 'GET', `${at}/search?q=singular%20answer`);
+    expect(JSON.stringify(found)).toContain(talk.id);
+    expect(await together('archive')).toMatchObject({ archived: [talk.id] });
+    expect([await listed(''), (await listed('&archiveState=archived'))?.sessionId]).toEqual([
+      undefined,
+      talk.id,
+    ]);
+    expect(await together('unarchive')).toMatchObject({ unarchived: [talk.id] });
+    expect(await together('delete')).toEqual({ removed: [talk.id], notFound: [], errors: [] });
+    expect(await listed('')).toBeUndefined();
+    expect((await call(base, 'POST', `/session/${talk.id}/load`, { json: {} })).status).toBe(404);
+  });
+
   test('is loaded after a crash of the agent, with its model', async () => {
     const talk = await Conversation.start(base);
     await talk.turn('[[say:before the crash]]');

@@ -5,6 +5,7 @@ import { Pasts } from '../../daemon/history/pasts.ts';
 import { SILENT } from './session-parts.ts';
 
 const RECORDING: Recording = {
+  keepsEvents: true,
   lastId: 0,
   isDegraded: false,
   note: () => undefined,
@@ -15,6 +16,7 @@ const RECORDING: Recording = {
 
 const NO_HISTORY: History = {
   begin: () => RECORDING,
+  state: () => undefined,
   list: () => [],
   find: () => undefined,
   read: async () => undefined,

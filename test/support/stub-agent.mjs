@@ -49,10 +49,12 @@
 //           --memory <dir>  remembers what each session said, over restarts; load tells it again as updates, or in its
 //                           answer when asked for "bulk" and started with --bulk. Unknown sessions are -32002
 //           --transcripts   answers qwen/status/session/transcript, with what --memory keeps
+//           --list          answers session/list with what --memory keeps, two on a page; also deletes: --list=standard by
+//                           session/delete, --list=own by deleteSession, --list=no not at all
 //           --slow-load <ms>  load and resume answer that late
 import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { appendFileSync, closeSync, existsSync, readFileSync } from 'node:fs';
+import { appendFileSync, closeSync, existsSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 
@@ -73,6 +75,7 @@ const { values: flags } = parseArgs({
     bulk: { type: 'boolean' },
     resume: { type: 'boolean' },
     transcripts: { type: 'boolean' },
+    list: { type: 'string' },
     'slow-load': { type: 'string' },
   },
 });
@@ -377,6 +380,28 @@ function transcriptPage({ sessionId, limit = 100, cursor }) {
   return { result: { v: 1, sessionId, events, hasMore, ...(hasMore ? { nextCursor: String(next) } : {}) } };
 }
 
+/** A page of the sessions that are remembered and in which something was said, newest first. */
+function listPage({ cursor }) {
+  const all = readdirSync(flags.memory)
+    .map((name) => ({ name, ...statSync(join(flags.memory, name)) }))
+    .filter(({ size }) => size > 0)
+    .sort((a, b) => b.mtimeMs - a.mtimeMs)
+    .map(({ name, mtimeMs }) => {
+      const sessionId = decodeURIComponent(name.slice(0, -'.jsonl'.length));
+      const title = remembered(sessionId)[0].content?.text ?? '(session)';
+      return { sessionId, cwd: process.cwd(), title, updatedAt: new Date(mtimeMs).toISOString() };
+    });
+  const start = Number(cursor ?? 0);
+  const next = start + 2;
+  return { sessions: all.slice(start, next), ...(next < all.length ? { nextCursor: String(next) } : {}) };
+}
+
+function deleteMemory({ sessionId }) {
+  if (sessions.has(sessionId)) return { error: { code: -32602, message: 'the session is open' } };
+  rmSync(memoryOf(sessionId));
+  return { result: { success: true } };
+}
+
 async function initialize() {
   if (flags['exit-on-init'] !== undefined) {
     process.stderr.write('cannot go on\n');
@@ -391,7 +416,11 @@ async function initialize() {
       agentInfo: { name: 'stub', version: '1' },
       agentCapabilities: {
         loadSession: flags.load === true,
-        ...(flags.resume === true ? { sessionCapabilities: { resume: {} } } : {}),
+        sessionCapabilities: {
+          ...(flags.resume === true ? { resume: {} } : {}),
+          ...(flags.list === undefined ? {} : { list: {} }),
+          ...(flags.list === 'standard' ? { delete: {} } : {}),
+        },
         promptCapabilities: { image: false, audio: false, embeddedContext: true },
       },
       authMethods: [],
@@ -461,6 +490,12 @@ const TRANSCRIPTS = {
   'qwen/status/session/transcript': (_id, params) => transcriptPage(params),
 };
 
+const LISTS = {
+  'session/list': (_id, params) => ({ result: listPage(params) }),
+  ...(flags.list === 'standard' ? { 'session/delete': (_id, params) => deleteMemory(params) } : {}),
+  ...(flags.list === 'own' ? { deleteSession: (_id, params) => deleteMemory(params) } : {}),
+};
+
 async function handle({ id, method, params = {}, result, error }) {
   if (method === undefined) {
     asked.get(id)?.(error === undefined ? { result } : { error });
@@ -471,7 +506,8 @@ async function handle({ id, method, params = {}, result, error }) {
   const run =
     METHODS[method] ??
     (hasExtensions ? EXTENSIONS[method] : undefined) ??
-    (keepsTranscripts ? TRANSCRIPTS[method] : undefined);
+    (keepsTranscripts ? TRANSCRIPTS[method] : undefined) ??
+    (flags.list === undefined ? undefined : LISTS[method]);
   const answer =
     run === undefined
       ? { error: { code: -32601, message: `Method not found: ${method}` } }

@@ -32,7 +32,7 @@ export function byPath(context: RouteContext, handler: Handler): Handler {
 }
 
 export function list({ catalogue }: RouteContext): Handler {
-  return (call) => ok(listPage(catalogue.items(), call.query));
+  return async (call) => ok(listPage(await catalogue.freshItems(), call.query));
 }
 
 export function search({ catalogue }: RouteContext): Handler {
@@ -48,37 +48,38 @@ export function liveState({ catalogue }: RouteContext): Handler {
 }
 
 export function archive(context: RouteContext): Handler {
-  return (call) => {
+  return async (call) => {
     const clientId = knownClient(call, context);
-    return ok(context.catalogue.archive(parseSessionIds(call.body), clientId));
+    return ok(await context.catalogue.archive(parseSessionIds(call.body), clientId));
   };
 }
 
 export function unarchive(context: RouteContext): Handler {
-  return (call) => {
+  return async (call) => {
     knownClient(call, context);
-    return ok(context.catalogue.unarchive(parseSessionIds(call.body)));
+    return ok(await context.catalogue.unarchive(parseSessionIds(call.body)));
   };
 }
 
 export function removeSessions(context: RouteContext): Handler {
-  return (call) => {
+  return async (call) => {
     const clientId = knownClient(call, context);
-    return ok(context.catalogue.remove(parseSessionIds(call.body), clientId));
+    return ok(await context.catalogue.remove(parseSessionIds(call.body), clientId));
   };
 }
 
 /** `POST /sessions/catalog`: the listings of several workspaces in one answer. A member that fails says so in its place. */
 export function catalogs(context: RouteContext): Handler {
   const { workspace: cwd, catalogue } = context;
-  return ({ body }) => {
+  return async ({ body }) => {
     const { members, hasGroups, queryOf } = parseCatalogRequest(body, [cwd]);
+    const items = await catalogue.freshItems();
     const groups = hasGroups ? { groups: { groups: [], colorOptions: [] } } : {};
     const workspaces = members.map((member) => {
       const { workspace } = member;
       try {
         checkSelector(context, workspace);
-        const page = listPage(catalogue.items(), queryOf(member), 'merged');
+        const page = listPage(items, queryOf(member), 'merged');
         return { workspace, workspaceId: workspaceIdOf(cwd), cwd, ...page, ...groups };
       } catch (error) {
         return failedMember(workspace, error);

@@ -54,8 +54,8 @@ describe('a batch', () => {
     expect(parseSessionIds({ sessionIds: ['a', 'b', 'a'] })).toEqual(['a', 'b']);
   });
 
-  test('answers for every session, also where one fails', () => {
-    const answer = runBatch(['a', 'b', 'c', 'd'], ['done'], (id) => {
+  test('answers for every session, also where one fails', async () => {
+    const answer = await runBatch(['a', 'b', 'c', 'd'], ['done'], (id) => {
       if (id === 'a') throw new Error('disk full');
       if (id === 'b') return { error: 'busy', code: 'session_busy' };
       return id === 'c' ? 'done' : 'notFound';

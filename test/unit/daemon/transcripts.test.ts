@@ -1,6 +1,7 @@
 // Transcripts that the agent keeps and pages itself, over a fake agent: what goes to it, what comes back, how it refuses.
 import { describe, expect, test } from '@jest/globals';
 import { AgentCallError, METHOD_NOT_FOUND, type Params } from '../../../daemon/agent/agent.ts';
+import { AgentSessions } from '../../../daemon/agent-sessions.ts';
 import { ApiError } from '../../../daemon/contract/errors.ts';
 import { DEFAULT_LIMITS } from '../../../daemon/contract/limits.ts';
 import { Sessions } from '../../../daemon/sessions.ts';
@@ -46,7 +47,8 @@ class Kit {
       noteSeen: () => undefined,
       onRegistered: () => undefined,
     });
-    this.transcripts = new Transcripts({ ...shared, sessions });
+    const agentSessions = new AgentSessions({ ...shared, sessions, history: pasts.history, log: SILENT });
+    this.transcripts = new Transcripts({ ...shared, sessions, agentSessions });
   }
 }
 

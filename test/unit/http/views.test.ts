@@ -171,6 +171,7 @@ describe('the listing from the store', () => {
     eventHead: 0,
     endedAtMs: null,
     endReason: null,
+    shelf: 'active',
   });
   const rows = Array.from({ length: 25 }, (_, at) => row(`s${at}`, 1000 + at));
   const page = (query: string) =>

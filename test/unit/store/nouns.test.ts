@@ -132,6 +132,7 @@ describe('sessions', () => {
       displayName: 'Fix it',
       sourceType: 'ide',
       sourceId: 'x',
+      shelf: 'active',
       isDefault: true,
       eventHead: 0,
       endedAtMs: null,
@@ -168,6 +169,23 @@ describe('sessions', () => {
     store.sessions.rest('unknown', 'closed', 40, 'second');
     expect(store.sessions.get('s1')).toMatchObject({ endReason: 'first', endedAtMs: 30 });
     expect(kinds(store).filter((kind) => kind === 'session_closed')).toHaveLength(1);
+  });
+
+  test('a closed session stands in the list as its daemon said last, and as active once it lives again', () => {
+    const incarnation = startDaemon(store);
+    for (const id of ['s1', 's2', 's3']) store.sessions.record(WS, incarnation, aSession(id));
+    for (const id of ['s1', 's2']) store.sessions.rest(id, 'closed', 30, 'client_close');
+    const listed = () => store.sessions.newest(WS, 9).map(({ sessionId, shelf }) => [sessionId, shelf]);
+    store.sessions.shelve({ sessionId: 's1', shelf: 'archived', displayName: 'kept' });
+    for (const id of ['s2', 's3', 'unknown']) store.sessions.shelve({ sessionId: id, shelf: 'gone' });
+    expect(listed().sort()).toEqual([
+      ['s1', 'archived'],
+      ['s3', 'gone'],
+    ]);
+    expect(store.sessions.get('s1')?.displayName).toBe('kept');
+    for (const id of ['s1', 's2']) store.sessions.record(WS, incarnation, aSession(id));
+    expect(store.sessions.get('s1')?.shelf).toBe('active');
+    expect(listed()).toHaveLength(3);
   });
 
   test('a closed session that a later daemon loads is live again, with the time of its first creation', () => {

@@ -1,0 +1,10 @@
+// Where a session at rest stands in its workspace's list, so that the list is right while its daemon does not run.
+import type { Migration } from '../migrate.ts';
+
+export const shelves: Migration = {
+  version: 4,
+  name: 'shelves',
+  sql: `
+ALTER TABLE sessions ADD COLUMN shelf TEXT NOT NULL DEFAULT 'active' CHECK (shelf IN ('active', 'archived', 'gone'));
+`,
+};
