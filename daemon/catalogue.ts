@@ -8,10 +8,11 @@ import type { FeedBody } from './contract/feed.ts';
 import type { ListedSession } from './contract/session-page.ts';
 import { sessionKey } from './contract/wire.ts';
 import type { MetadataPatch } from './domain/metadata.ts';
-import { type BatchAnswer, type BatchOutcome, runBatch } from './domain/session-batch.ts';
+import type { BatchAnswer, BatchOutcome } from './domain/session-batch.ts';
 import { type SearchQuery, snippetIn, snippetOf } from './domain/session-search.ts';
 import type { TranscriptView } from './domain/transcript-page.ts';
 import { type History, isWorthKeeping, type StoredSession, shelvedAs } from './history/history.ts';
+import { runBatch } from './run-batch.ts';
 import type { Session } from './session.ts';
 import type { Sessions } from './sessions.ts';
 

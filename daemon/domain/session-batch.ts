@@ -1,5 +1,5 @@
 // Requests about several sessions at once: which sessions, and how the answer sorts them.
-import { ApiError, fail } from '../contract/errors.ts';
+import { fail } from '../contract/errors.ts';
 import type { JsonObject } from '../contract/json-body.ts';
 
 const MAX_SESSIONS = 100;
@@ -32,30 +32,3 @@ export type BatchOutcome<Bucket extends string> = Bucket | 'notFound' | Omit<Bat
 export type BatchAnswer<Bucket extends string> = Readonly<Record<Bucket | 'notFound', readonly string[]>> & {
   readonly errors: readonly BatchError[];
 };
-
-/** Applies `each` to every id in turn and sorts the ids by what it says. What it throws is that id's error. */
-export async function runBatch<Bucket extends string>(
-  ids: readonly string[],
-  buckets: readonly Bucket[],
-  each: (id: string) => BatchOutcome<Bucket> | Promise<BatchOutcome<Bucket>>,
-): Promise<BatchAnswer<Bucket>> {
-  const lists = Object.fromEntries([...buckets, 'notFound'].map((name) => [name, [] as string[]]));
-  const errors: BatchError[] = [];
-  for (const sessionId of ids) {
-    const outcome = await outcomeOf(async () => each(sessionId));
-    if (typeof outcome === 'string') lists[outcome]?.push(sessionId);
-    else errors.push({ sessionId, ...outcome });
-  }
-  return { ...lists, errors } as BatchAnswer<Bucket>;
-}
-
-async function outcomeOf<Bucket extends string>(
-  run: () => Promise<BatchOutcome<Bucket>>,
-): Promise<BatchOutcome<Bucket>> {
-  try {
-    return await run();
-  } catch (error) {
-    const code = error instanceof ApiError && typeof error.code === 'string' ? { code: error.code } : {};
-    return { error: error instanceof Error ? error.message : String(error), ...code };
-  }
-}
