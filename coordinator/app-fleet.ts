@@ -97,6 +97,9 @@ export function assembleFleet(options: FleetOptions): FleetParts {
   return { registry, recorder, flight, supervisor, restorer, maintenance, buryLost };
 }
 
+/** Share of an adoption's deadline in which a daemon has to say who it is; in the rest it is looked at from outside. */
+const IDENTITY_SHARE = 0.8;
+
 function makeLauncher(options: FleetOptions): Launcher {
   const { log, daemonCommand, daemonEnv: env, runtimeDir, cgroups } = options;
   log.info({ cgroups: cgroupWords(cgroups) }, 'process trees');
@@ -108,6 +111,7 @@ function makeLauncher(options: FleetOptions): Launcher {
     log,
     bootId: readBootId(),
     cgroups: cgroups.isUsable ? cgroups.cgroups : undefined,
+    identityTimeoutMs: options.config.supervise.adoptTimeoutMs * IDENTITY_SHARE,
   });
 }
 

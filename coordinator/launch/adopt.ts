@@ -1,10 +1,11 @@
 // Finding a daemon again that an earlier coordinator started: proven alive, proven dead, or left alone.
 import { readlinkSync } from 'node:fs';
+import { readProcStat } from '../../daemon/contract/proc.ts';
 import { type Cgroups, type DaemonCgroup, findCgroup, NO_EVIDENCE } from './cgroup.ts';
 import { daemonProcess, endStraysOf, pause, type SweepSettings } from './daemon-process.ts';
-import { askIdentity, comparePid } from './identity.ts';
+import { askIdentity, comparePid, Unanswered } from './identity.ts';
 import type { Adoption, DaemonMark } from './launcher.ts';
-import { findDaemon } from './process-tree.ts';
+import { bearsMark, findDaemon } from './process-tree.ts';
 
 export interface AdoptSettings extends SweepSettings {
   readonly bootId: string;
@@ -52,20 +53,36 @@ async function proveBySocket(mark: DaemonMark, settings: AdoptSettings): Promise
     if (doubt === undefined) return { verdict: 'alive', process: observe(mark, settings) };
     if (comparePid(mark, bootId) === 'mismatch') return buried(mark, settings);
     // With less than a period left the next question could only end as "no answer", and hide this one's reason.
-    if (clock.monotonicMs() + pollMs >= deadline)
-      return { verdict: 'unverifiable', why: `pid ${mark.pid} runs, but on ${mark.socketPath}: ${doubt}` };
+    if (clock.monotonicMs() + pollMs >= deadline) {
+      // It may be frozen, or its socket gone. Whoever follows it from now on finds out, by the thresholds for any daemon.
+      if (doubt.isSilence && isMarked(mark)) return { verdict: 'alive', process: observe(mark, settings) };
+      const why = `pid ${mark.pid} runs, but on ${mark.socketPath}: ${doubt.why}`;
+      return { verdict: 'unverifiable', why };
+    }
     await pause(clock, pollMs);
   }
 }
 
+/** Whether the process is the daemon by boot, pid, start time, arguments and environment, though it does not say so. */
+function isMarked({ pid, startTime, incarnation }: DaemonMark): boolean {
+  const stat = readProcStat(pid);
+  return stat !== undefined && stat.startTime === startTime && bearsMark(stat, incarnation);
+}
+
+interface Doubt {
+  readonly why: string;
+  /** Nobody answered at all. */
+  readonly isSilence: boolean;
+}
+
 /** Why the process is not proven to be the daemon; undefined when it is. */
-async function doubtAbout(mark: DaemonMark, timeoutMs: number): Promise<string | undefined> {
+async function doubtAbout(mark: DaemonMark, timeoutMs: number): Promise<Doubt | undefined> {
   try {
     const { incarnation, pid } = await askIdentity(mark.socketPath, mark.secret, timeoutMs);
     if (incarnation === mark.incarnation && pid === mark.pid) return undefined;
-    return `${incarnation} with pid ${pid} answers instead of ${mark.incarnation}`;
+    return { why: `${incarnation} with pid ${pid} answers instead of ${mark.incarnation}`, isSilence: false };
   } catch (error) {
-    return (error as Error).message;
+    return { why: (error as Error).message, isSilence: error instanceof Unanswered };
   }
 }
 

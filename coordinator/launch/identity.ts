@@ -55,9 +55,17 @@ function isPidTaken(pid: number): boolean {
   }
 }
 
+/** Nobody answered on the socket. */
+export class Unanswered extends Error {
+  constructor(message: string) {
+    super(message);
+    this.name = 'Unanswered';
+  }
+}
+
 /**
  * Asks whoever listens on the socket who it is. The answer proves nothing by itself: compare its incarnation.
- * @throws Error when nobody answers in time, or not with an identity; its message says which.
+ * @throws Unanswered when nobody answers in time, Error when it is not with an identity; its message says which.
  */
 export function askIdentity(socketPath: string, secret: string, timeoutMs: number): Promise<DaemonIdentity> {
   return new Promise((resolve, reject) => {
@@ -69,11 +77,11 @@ export function askIdentity(socketPath: string, secret: string, timeoutMs: numbe
       headers: { authorization: `Bearer ${secret}` },
       signal: AbortSignal.timeout(timeoutMs),
     });
-    call.on('error', (error) => reject(timeoutWords(error, timeoutMs)));
+    call.on('error', (error) => reject(new Unanswered(timeoutWords(error, timeoutMs))));
     call.on('response', (response) => {
       const chunks: Buffer[] = [];
       let size = 0;
-      response.on('error', (error) => reject(timeoutWords(error, timeoutMs)));
+      response.on('error', (error) => reject(new Error(timeoutWords(error, timeoutMs))));
       response.on('data', (chunk: Buffer) => {
         size += chunk.length;
         chunks.push(chunk);
@@ -91,10 +99,9 @@ export function askIdentity(socketPath: string, secret: string, timeoutMs: numbe
   });
 }
 
-function timeoutWords(error: Error, timeoutMs: number): Error {
-  return error.name === 'AbortError' || error.name === 'TimeoutError'
-    ? new Error(`no answer within ${timeoutMs} ms`)
-    : error;
+function timeoutWords(error: Error, timeoutMs: number): string {
+  const isLate = error.name === 'AbortError' || error.name === 'TimeoutError';
+  return isLate ? `no answer within ${timeoutMs} ms` : error.message;
 }
 
 function parseIdentity(status: number | undefined, body: Buffer): DaemonIdentity {

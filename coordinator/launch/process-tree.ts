@@ -74,11 +74,15 @@ function closure(seeds: readonly ProcStat[], table: readonly ProcStat[]): ProcSt
 
 /** The running daemon of that incarnation, for a row whose pid was never written. */
 export function findDaemon(incarnation: string): ProcStat | undefined {
-  return listProcStats().find(
-    (stat) =>
-      isAlive(stat) &&
-      isDaemon(stat, incarnation) &&
-      readEnvironValue(stat.pid, INCARNATION_ENV) === incarnation,
+  return listProcStats().find((stat) => bearsMark(stat, incarnation));
+}
+
+/** Whether the process says in its arguments and in its environment that it is that daemon. */
+export function bearsMark(stat: ProcStat, incarnation: string): boolean {
+  return (
+    isAlive(stat) &&
+    isDaemon(stat, incarnation) &&
+    readEnvironValue(stat.pid, INCARNATION_ENV) === incarnation
   );
 }
 

@@ -1,5 +1,6 @@
 // The coordinator goes, with its daemons or without: what the next one finds, brings back, or leaves alone.
 import { afterEach, describe, expect, test } from '@jest/globals';
+import { workspaceIdOf } from '../../daemon/contract/canonical-path.ts';
 import { eventually } from '../support/eventually.ts';
 import { endFleets, type Server } from '../support/fleet-process.ts';
 import {
@@ -75,20 +76,42 @@ describe('an orderly stop', () => {
 });
 
 describe('a daemon that is frozen when the coordinator is killed', () => {
-  test('is held, not doubled and not signalled, and serves on when it wakes', async () => {
+  const LOOK = ['--adopt-timeout-ms', '500', '--reconcile-period-ms', '100', '--liveness-period-ms', '100'];
+
+  test('is known by its arguments and environment, and replaced when it goes on being silent', async () => {
+    const server = await startResting();
+    const { sessionId, clientId } = await newSession(server.baseUrl);
+    const lost = await sendPrompt(server.baseUrl, sessionId, 'hang', clientId);
+    await eventually('the prompt in the database', () =>
+      rowsOf(server.stateDir, 'SELECT * FROM prompts').at(0),
+    );
+    const { pid } = await server.diagnosis(0);
+    process.kill(pid ?? 0, 'SIGSTOP');
+    await server.kill();
+    const after = await next(server, [...LOOK, '--probe-timeout-ms', '200', '--stop-grace-ms', '500']);
+    await isBack(after, sessionId, clientId);
+    expect((await after.diagnosis(0)).pid).not.toBe(pid);
+    expect(server.scratch.processes().map((found) => found.pid)).not.toContain(pid);
+    const stream = await streamAll(after, sessionId);
+    expect((await stream.settled(lost.promptId)).data).toMatchObject({ code: 'daemon_restarted' });
+    stream.close();
+    const { text } = await call(
+      after.baseUrl,
+      'GET',
+      `/admin/workspaces/${workspaceIdOf(server.workspace)}/why`,
+    );
+    expect(text).toContain('did not answer when asked');
+  });
+
+  test('serves on when it wakes before its beats are missed', async () => {
     const server = await startResting();
     const { sessionId, clientId } = await newSession(server.baseUrl);
     const { pid, incarnation } = await server.diagnosis(0);
     process.kill(pid ?? 0, 'SIGSTOP');
     try {
       await server.kill();
-      const after = await next(server, ['--adopt-timeout-ms', '300', '--reconcile-period-ms', '100']);
-      const refused = await eventually('a refusal', async () => {
-        const answer = await call(after.baseUrl, 'POST', '/session', { json: { sessionScope: 'thread' } });
-        return answer.status === 503 && answer;
-      });
-      expect(String(refused.json.error)).toContain(String(pid));
-      expect(Number(refused.headers['retry-after'])).toBeGreaterThan(0);
+      const after = await next(server, [...LOOK, '--probe-timeout-ms', '1000']);
+      await eventually('its adoption', async () => (await after.diagnosis(0)).state === 'starting');
       process.kill(pid ?? 0, 'SIGCONT');
       await isBack(after, sessionId, clientId);
       expect(await after.diagnosis(0)).toMatchObject({ state: 'ready', pid, incarnation, starts: 1 });

@@ -65,7 +65,7 @@ async function faults(
     const names: Fault[] = [ordeal.pick(FAULTS)];
     let atMs = await ordeal.fault(names[0] as Fault);
     if (ordeal.random() < DOUBLE_SHARE) {
-      const second = ordeal.pick(FAULTS.filter((fault) => canFollow(names[0] as Fault, fault)));
+      const second = ordeal.pick(FAULTS);
       names.push(second);
       await sleep(ordeal.random() * 600);
       atMs = await ordeal.fault(second);
@@ -77,16 +77,6 @@ async function faults(
     recoveries.set(row, [...(recoveries.get(row) ?? []), ms]);
     for (const words of ordeal.violations.slice(before)) print(`VIOLATION ${words}`);
   }
-}
-
-/**
- * A frozen daemon cannot tell the next coordinator who it is. What is not proven is never signalled, so its workspace is held
- * until it wakes or is ended by hand: nothing that a soak could wait for. test/chaos/restore-held.test.ts has that case.
- */
-function canFollow(first: Fault, second: Fault): boolean {
-  const pair = [first, second];
-  const isFreeze = pair.includes('freeze a daemon');
-  return !(isFreeze && pair.some((fault) => fault.startsWith('kill the coordinator')));
 }
 
 /** Two looks in a row: a process that was just killed is seen for some microseconds more. */

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { NO_EVIDENCE } from '../../../coordinator/launch/cgroup.ts';
 import { startTimeOf } from '../../../coordinator/launch/identity.ts';
@@ -133,6 +133,20 @@ describe('a daemon that died unobserved', () => {
   });
 });
 
+describe('a daemon that does not answer', () => {
+  test('is proven by its arguments and its environment, also where its socket is gone, and can be ended', async () => {
+    for (const isSocketGone of [false, true]) {
+      const mark = await orphan({ identity: 'mute' });
+      if (isSocketGone) rmSync(mark.socketPath);
+      const adoption = await bench.launcher().adopt(mark);
+      expect(adoption.verdict).toBe('alive');
+      if (adoption.verdict !== 'alive') throw new Error('not alive');
+      await adoption.process.terminate(100);
+      expect(isRunning(mark.pid)).toBe(false);
+    }
+  });
+});
+
 describe('a process that is not proven to be the daemon', () => {
   test('with right pid and start time but nobody on the socket is left alone, and the reason names both', async () => {
     const pid = bystander();
@@ -142,13 +156,20 @@ describe('a process that is not proven to be the daemon', () => {
     expect(isRunning(pid)).toBe(true);
   });
 
-  test.each([
-    ['mute', /no answer within/],
-    ['other', /somebody-else/],
-  ] as const)('whose socket is %s is left alone', async (identity, why) => {
-    const mark = await orphan({ identity });
+  test('whose socket is somebody else’s is left alone', async () => {
+    const mark = await orphan({ identity: 'other' });
     const adoption = await bench.launcher().adopt(mark);
-    expect(adoption).toMatchObject({ verdict: 'unverifiable', why: expect.stringMatching(why) });
+    expect(adoption).toMatchObject({ verdict: 'unverifiable', why: expect.stringMatching(/somebody-else/) });
+    expect(isRunning(mark.pid)).toBe(true);
+  });
+
+  test('which is mute and has another daemon’s arguments is left alone', async () => {
+    const mark = await orphan({ identity: 'mute' });
+    const adoption = await bench.launcher().adopt({ ...mark, incarnation: `${mark.incarnation}-other` });
+    expect(adoption).toMatchObject({
+      verdict: 'unverifiable',
+      why: expect.stringMatching(/no answer within/),
+    });
     expect(isRunning(mark.pid)).toBe(true);
   });
 
