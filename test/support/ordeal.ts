@@ -2,6 +2,7 @@
 // invariants that hold whatever was done to it.
 import { readdirSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
+import { workspaceIdOf } from '../../daemon/contract/canonical-path.ts';
 import { agentsIn, daemonsIn, misfitsIn, twinsIn } from './census.ts';
 import { eventually } from './eventually.ts';
 import { coordinatorProcess, type Server, stubAgent } from './fleet-process.ts';
@@ -17,6 +18,8 @@ const QUICK = [
   ...['--liveness-period-ms', '200', '--probe-timeout-ms', '2000', '--stop-grace-ms', '3000'],
 ];
 
+/** How long running turns may hold an operator's command up. */
+const OPERATOR_PATIENCE_MS = 2000;
 /** Longest time until the fleet serves again after any fault. */
 const RECOVERY_MS = 30_000;
 
@@ -28,6 +31,8 @@ export const FAULTS = [
   'remove a socket file',
   'kill the coordinator and a daemon',
   'stop and start the coordinator',
+  'restart the daemons',
+  'drain and undrain a workspace',
 ] as const;
 export type Fault = (typeof FAULTS)[number];
 
@@ -153,7 +158,21 @@ export class Ordeal {
         return coordinator.kill();
       case 'stop and start the coordinator':
         return coordinator.stop();
+      case 'restart the daemons':
+        return this.#operate(coordinator, '/admin/restart');
+      case 'drain and undrain a workspace': {
+        const at = `/admin/workspaces/${workspaceIdOf(this.pick(this.scratch.workspaces))}`;
+        await this.#operate(coordinator, `${at}/drain`);
+        return this.#operate(coordinator, `${at}/undrain`);
+      }
     }
+  }
+
+  /** What an operator asks for in the midst of it all is done or refused with a reason. */
+  async #operate({ baseUrl }: Server, path: string): Promise<void> {
+    const json = path.endsWith('undrain') ? {} : { drainMs: OPERATOR_PATIENCE_MS };
+    const { status, text } = await call(baseUrl, 'POST', path, { json });
+    if (status !== 200) this.violations.push(`POST ${path}: ${status} ${text}`);
   }
 
   /** Signals one of them by its pid. */
