@@ -118,7 +118,7 @@ function makeListener(options: HttpOptions, fleet: FleetParts, admin: Router): L
   });
 }
 
-function placesOf({ registry, recorder, supervisor, restorer, maintenance }: FleetParts): Places {
+function placesOf({ registry, recorder, supervisor, restorer, maintenance, flight }: FleetParts): Places {
   return {
     book: registry,
     index: recorder,
@@ -129,6 +129,7 @@ function placesOf({ registry, recorder, supervisor, restorer, maintenance }: Fle
       close: (sessionId) => recorder.rest(sessionId, 'closed', 'client_close'),
     },
     holdOf: (workspaceId, routeClass) => maintenance.holdOf(workspaceId, routeClass),
+    refused: (workspaceId, error) => flight.refused(workspaceId, error),
   };
 }
 

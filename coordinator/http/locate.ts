@@ -22,6 +22,8 @@ export interface Places {
   readonly resting: Resting;
   /** Why the workspace takes no new work; undefined when it does. */
   readonly holdOf: (workspaceId: string, routeClass: RouteClass) => string | undefined;
+  /** Counts a refusal for `why`. */
+  readonly refused: (workspaceId: string, error: ApiError) => void;
 }
 
 export type Destination =
@@ -103,15 +105,18 @@ function isReading(route: Route): boolean {
 /** @throws ApiError 503 `workspace_draining`. */
 export function refuseHeld(places: Places, workspace: WorkspaceKey, routeClass: RouteClass): void {
   const reason = places.holdOf(workspace.id, routeClass);
-  if (reason !== undefined) throw draining(workspace, reason);
+  if (reason !== undefined) throw draining(places, workspace, reason);
 }
 
-function draining(workspace: WorkspaceKey, reason: string): ApiError {
-  return fail('workspace_draining', `The workspace takes no new work: ${reason}`, {
+/** The refusal, counted. */
+function draining(places: Places, workspace: WorkspaceKey, reason: string): ApiError {
+  const refusal = fail('workspace_draining', `The workspace takes no new work: ${reason}`, {
     workspaceId: workspace.id,
     workspaceCwd: workspace.path,
     reason,
   });
+  places.refused(workspace.id, refusal);
+  return refusal;
 }
 
 function ofSession(
@@ -129,7 +134,7 @@ function ofSession(
   const ready = places.fleet.endpointOf(workspace.id);
   const endpoint = ready ?? places.fleet.reachOf(workspace.id);
   if (ready === undefined && endpoint !== undefined && 'isWork' in ROUTE_CLASSES[route.class])
-    throw draining(workspace, 'its daemon ends its turns');
+    throw draining(places, workspace, 'its daemon ends its turns');
   if (endpoint !== undefined) return { kind: 'daemon', endpoint };
   // Live with a daemon that is being taken over, or that has gone: then it is known soon what becomes of the session.
   return stillThere(places, route, sessionId, workspace, signal, places.fleet.attend(workspace, signal));

@@ -73,6 +73,8 @@ describe('drain', () => {
     await server.kill();
     const after = await startResting([], [], { scratch: server.scratch });
     expect(await answerOfPrompt(after, sessionId)).toMatchObject({ status: 503, code: 'workspace_draining' });
+    const why = await call(after.baseUrl, 'GET', `/admin${workspacePath(after)}/why`);
+    expect(why.text).toContain('workspace_draining');
     await operate(after, `${workspacePath(after)}/undrain`);
     expect((await answerOfPrompt(after, sessionId)).status).toBe(202);
   });

@@ -190,6 +190,7 @@ export async function stage(
       close: (id) => void made.closedAtRest.push(id),
     },
     holdOf: (id, routeClass) => made.holdOf(id, routeClass),
+    refused: () => undefined,
   };
   const visits: Visits = new WeakMap();
   let port = 0;
