@@ -193,6 +193,7 @@ export class Coordinator {
       clock: systemClock,
       log,
       maxFrameBytes: MAX_FRAME_BYTES,
+      stored: (incarnation, seq) => this.#fleet.supervisor.stored(incarnation, seq),
       streamEnd: (workspaceId) => ({
         retryAfterMs: config.limits.retryHintMs,
         isResumable: this.#store.daemons.latest(workspaceId)?.canLoad === 1,

@@ -53,6 +53,11 @@ export class Feed {
     this.#readers.clear();
   }
 
+  /** Of the record that was told last. */
+  get seq(): number {
+    return this.#seq;
+  }
+
   get hasReader(): boolean {
     return this.#readers.size > 0;
   }

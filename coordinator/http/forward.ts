@@ -6,6 +6,7 @@ import httpProxy from 'http-proxy';
 import type { Clock } from '../../daemon/contract/clock.ts';
 import { sendError } from '../../daemon/contract/envelope.ts';
 import { fail } from '../../daemon/contract/errors.ts';
+import { FEED_SEQ_HEADER } from '../../daemon/contract/feed.ts';
 import type { Log } from '../../daemon/contract/log.ts';
 import type { Relay } from '../domain/routing.ts';
 import type { Endpoint } from '../supervise/fleet.ts';
@@ -41,6 +42,8 @@ export interface ForwardDeps {
   readonly log: Log;
   /** Largest unfinished frame that is held back. */
   readonly maxFrameBytes: number;
+  /** As `Fleet.stored`: what a daemon has acknowledged is passed on when it is in the store. */
+  readonly stored: (incarnation: string, seq: number) => Promise<boolean>;
   /** What clients of a workspace's dead daemon may expect. */
   readonly streamEnd: (workspaceId: string) => StreamEndPolicy;
 }
@@ -125,7 +128,9 @@ function relay(deps: ForwardDeps, streams: Streams, passage: Passage, answer: In
     return;
   }
   if (spec.relay === 'plain' || !isEventStream(answer)) {
-    relayPlain(answer, res);
+    const seq = Number(answer.headers[FEED_SEQ_HEADER]);
+    if (Number.isSafeInteger(seq)) void relayStored(deps, passage, answer, seq);
+    else relayPlain(answer, res);
     return;
   }
   const relaySpec: EventRelaySpec = {
@@ -138,6 +143,31 @@ function relay(deps: ForwardDeps, streams: Streams, passage: Passage, answer: In
   };
   const stream = relayEvents(answer, res, relaySpec);
   streams.set(stream, spec.endpoint.workspaceId);
+}
+
+/**
+ * A prompt's 202. Where the store refuses it or takes too long, the turn runs all the same, and the answer is passed on as it
+ * is. Where the daemon has gone meanwhile, nobody knows of the prompt, and nothing was acknowledged.
+ */
+async function relayStored(
+  deps: ForwardDeps,
+  passage: Passage,
+  answer: IncomingMessage,
+  seq: number,
+): Promise<void> {
+  const { res, spec } = passage;
+  const context = { requestId: spec.requestId, incarnation: spec.endpoint.incarnation };
+  answer.on('error', (error) => deps.log.debug({ err: error, ...context }, 'the daemon went as it answered'));
+  const isStored = await deps.stored(spec.endpoint.incarnation, seq).catch((error: unknown) => {
+    deps.log.warn({ err: error, ...context }, 'an acknowledged prompt could not be stored');
+    return false;
+  });
+  const isGone = answer.destroyed || (!isStored && answer.socket.destroyed);
+  if (isGone) {
+    passage.isAnswered = false;
+    unreachable(deps, passage, new Error('the daemon went before its answer was stored'));
+  } else if (res.destroyed || res.headersSent) answer.destroy();
+  else relayPlain(answer, res);
 }
 
 function unreachable(deps: ForwardDeps, passage: Passage, error: Error): void {

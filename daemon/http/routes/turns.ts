@@ -1,18 +1,20 @@
 // Prompts, their queue, cancel, and permission votes.
 
+import { FEED_SEQ_HEADER } from '../../contract/feed.ts';
 import { type PromptEntry, promptText } from '../../domain/prompt-queue.ts';
 import { unknownRequest } from '../../permissions.ts';
 import { clientIdOf, type Handler, NO_CONTENT, ok } from '../call.ts';
 import type { RouteContext } from '../routes.ts';
 
-export function submitPrompt({ sessions }: RouteContext): Handler {
+export function submitPrompt({ sessions, feed }: RouteContext): Handler {
   return (call) => {
     const clientId = clientIdOf(call);
     const session = sessions.get(call.params.id ?? '');
     session.checkClient(clientId);
     sessions.doors.check();
     const admission = session.turns.submit(call.body, clientId);
-    return { status: 202, body: admission };
+    // The prompt's own record is told by now, so this one or an earlier.
+    return { status: 202, body: admission, headers: { [FEED_SEQ_HEADER]: String(feed.seq) } };
   };
 }
 

@@ -105,6 +105,7 @@ export async function front(
     clock: systemClock,
     log,
     maxFrameBytes: 16 * 1024 * 1024,
+    stored: async () => true,
     streamEnd: () => ({ retryAfterMs: 1000, isResumable: false }),
     ...overrides,
   });

@@ -272,6 +272,7 @@ export async function stage(
     clock,
     log,
     maxFrameBytes: 1024 * 1024,
+    stored: async () => true,
     streamEnd: () => ({ retryAfterMs: 1000, isResumable: false }),
   });
   const listener = createListener({ policy, places, forwarder, routes, admin, visits, limits, clock, log });
