@@ -110,7 +110,8 @@ class ProcessAgentHost implements AgentHost {
       this.#watch(link);
       return link;
     } catch (error) {
-      if (!this.#isStopped) this.#options.log.warn({ err: error, ...child.mark }, 'the agent did not start');
+      if (!this.#isStopped)
+        this.#options.log.warn({ err: error, agentPid: child.mark.pid }, 'the agent did not start');
       void child.end(true);
       throw error;
     }

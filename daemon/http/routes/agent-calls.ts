@@ -56,7 +56,7 @@ export function configOption({ sessions, limits }: RouteContext): Handler {
 export function language({ sessions, limits }: RouteContext): Handler {
   return async (call) => {
     const { language: asked, syncOutputLanguage } = call.body;
-    if (typeof asked !== 'string' || asked === '' || asked.length > MAX_LANGUAGE_CHARS)
+    if (typeof asked !== 'string' || asked.trim() === '' || asked.length > MAX_LANGUAGE_CHARS)
       throw failPlain(400, '`language` must be the code of a language');
     const params = {
       language: asked,
