@@ -30,6 +30,8 @@ import {
   transcriptFileName,
 } from './transcript-file.ts';
 
+const COPY_BYTES = 256 * 1024;
+
 export interface HistoryStoreOptions {
   /** Created with mode 0700 when the first transcript is begun. */
   readonly dir: string;
@@ -193,17 +195,25 @@ class FileHistory implements History {
 
 /** Copies what was written to `source` behind `from`, then `statement`. */
 function appendTail(source: string, from: number, target: string, statement: string): void {
-  const tail = Buffer.alloc(sizeOf(source) - from);
+  const block = Buffer.allocUnsafe(COPY_BYTES);
   const [input, output] = [openSync(source, 'r'), openSync(target, 'a', 0o600)];
   try {
-    readSync(input, tail, 0, tail.length, from);
-    const bytes = Buffer.concat([tail, Buffer.from(statement)]);
-    for (let written = 0; written < bytes.length; )
-      written += writeSync(output, bytes, written, bytes.length - written);
+    for (let at = from; ; ) {
+      const count = readSync(input, block, 0, block.length, at);
+      if (count === 0) break;
+      writeWhole(output, block.subarray(0, count));
+      at += count;
+    }
+    writeWhole(output, Buffer.from(statement));
   } finally {
     closeSync(input);
     closeSync(output);
   }
+}
+
+function writeWhole(fd: number, bytes: Buffer): void {
+  for (let written = 0; written < bytes.length; )
+    written += writeSync(fd, bytes, written, bytes.length - written);
 }
 
 function sizeOf(path: string): number {
