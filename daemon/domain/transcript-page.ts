@@ -2,7 +2,7 @@
 // first chunk, so that the names hold while the text grows and after the file was compacted.
 import { fail } from '../contract/errors.ts';
 import { asRecord, isRecord, type JsonRecord } from './records.ts';
-import { isOfTranscript, TextRun, TurnBounds, updateOf } from './transcript.ts';
+import { isOfTranscript, MAX_RECORD_CHARS, TextRun, TurnBounds, updateOf } from './transcript.ts';
 import {
   type Direction,
   encodeCursor,
@@ -64,7 +64,7 @@ export function viewOf(
     const isShown = record.type !== 'turn_complete' && isOfTranscript(record.type, record.data);
     if (!isShown || run?.add(record) !== true) {
       endRun();
-      if (isShown) run = new TextRun(record);
+      if (isShown) run = new TextRun(record, MAX_RECORD_CHARS);
     }
     if (!positions.has(record.recordId)) positions.set(record.recordId, records.length);
   }
