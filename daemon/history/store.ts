@@ -20,6 +20,7 @@ import { AppendFile } from './append-file.ts';
 import { compact } from './compaction.ts';
 import type { History, HistoryRecord, Recording, StoredSession, StoredTranscript } from './history.ts';
 import { forEachLine } from './line-reader.ts';
+import type { TranscriptSource } from './paging.ts';
 import { FileRecording } from './recording.ts';
 import {
   isTranscriptFileName,
@@ -29,6 +30,7 @@ import {
   type TranscriptMeta,
   transcriptFileName,
 } from './transcript-file.ts';
+import { TranscriptIndexes } from './transcript-indexes.ts';
 
 const COPY_BYTES = 256 * 1024;
 
@@ -50,10 +52,12 @@ class FileHistory implements History {
   readonly #o: HistoryStoreOptions;
   readonly #open = new Map<string, FileRecording>();
   readonly #compacting = new Set<string>();
+  readonly #indexes: TranscriptIndexes;
   #closed: Map<string, TranscriptMeta> | undefined;
 
   constructor(options: HistoryStoreOptions) {
     this.#o = options;
+    this.#indexes = new TranscriptIndexes(options.clock);
   }
 
   begin(session: Omit<StoredSession, 'updatedAtMs' | 'isArchived'>, onDegraded: () => void): Recording {
@@ -103,6 +107,14 @@ class FileHistory implements History {
     });
     const { turns: droppedTurns, events: droppedEvents } = meta.dropped;
     return { session: meta.session, records, isPartial: hasDamage, droppedTurns, droppedEvents };
+  }
+
+  async using<T>(sessionId: string, use: (source: TranscriptSource) => Promise<T>): Promise<T | undefined> {
+    const key = sessionKey(sessionId);
+    this.#open.get(key)?.flush();
+    const path = this.#pathOf(key);
+    if (this.#metaOf(key) === undefined || sizeOf(path) === 0) return undefined;
+    return this.#indexes.using(path, sessionId, use);
   }
 
   setArchived(sessionId: string, isArchived: boolean): boolean {
