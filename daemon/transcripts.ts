@@ -10,6 +10,7 @@ import { pageOf, type TranscriptView, viewOf } from './domain/transcript-page.ts
 import type { TranscriptQuery } from './domain/transcript-page-query.ts';
 import { type TurnIndexQuery, turnIndexOf } from './domain/turn-index.ts';
 import { readAgentTranscript, TRANSCRIPT_METHOD } from './history/agent-history.ts';
+import { pageFrom, type TranscriptSource, turnIndexFrom } from './history/paging.ts';
 import type { Pasts } from './history/pasts.ts';
 import type { Sessions } from './sessions.ts';
 import { channelFailure } from './spawn.ts';
@@ -53,16 +54,20 @@ export class Transcripts {
 
   /** @throws ApiError 404 unknown or nothing persisted, 409 `session_archived`, and as `pageOf`. */
   async page(sessionId: string, query: TranscriptQuery): Promise<JsonRecord> {
-    const channel = await this.#navigatorOf(sessionId);
-    if (channel === undefined) return { ...pageOf((await this.whole(sessionId)).view, query) };
+    const channel = await this.#keeperOf(sessionId);
+    if (channel === undefined) return this.#ours(sessionId, (source) => pageFrom(source, query));
+    if (!(await this.#navigates(channel, sessionId)))
+      return { ...pageOf((await this.whole(sessionId)).view, query) };
     const answer = await this.#ask(channel, TRANSCRIPT_METHOD, { sessionId, ...query });
     return relayedPage(sessionId, answer);
   }
 
   /** @throws as `page` */
   async turnIndex(sessionId: string, query: TurnIndexQuery): Promise<JsonRecord> {
-    const channel = await this.#navigatorOf(sessionId);
-    if (channel === undefined) return { ...turnIndexOf((await this.whole(sessionId)).view, query) };
+    const channel = await this.#keeperOf(sessionId);
+    if (channel === undefined) return this.#ours(sessionId, (source) => turnIndexFrom(source, query));
+    if (!(await this.#navigates(channel, sessionId)))
+      return { ...turnIndexOf((await this.whole(sessionId)).view, query) };
     return { ...(await this.#ask(channel, TURN_INDEX_METHOD, { sessionId, ...query })), v: 1, sessionId };
   }
 
@@ -116,10 +121,14 @@ export class Transcripts {
     return channel;
   }
 
-  /** The keeper, where it pages by itself. */
-  async #navigatorOf(sessionId: string): Promise<AgentChannel | undefined> {
-    const channel = await this.#keeperOf(sessionId);
-    return channel !== undefined && (await this.#navigates(channel, sessionId)) ? channel : undefined;
+  /** What `use` makes of our own recording. @throws ApiError 404: nothing was said in it, or it was removed meanwhile. */
+  async #ours(sessionId: string, use: (source: TranscriptSource) => Promise<object>): Promise<JsonRecord> {
+    const answer: object | undefined = await this.#o.pasts.history.using(sessionId, (source) => {
+      if (source.outline.length === 0) throw notFound(sessionId);
+      return use(source);
+    });
+    if (answer === undefined) throw notFound(sessionId);
+    return { ...answer };
   }
 
   #navigates(channel: AgentChannel, sessionId: string): Promise<boolean> {

@@ -3,7 +3,8 @@
 import { fail } from '../contract/errors.ts';
 import { type ExportEntry, type ExportHeader, entriesOf, headingOf } from './export-entries.ts';
 import { htmlDocument } from './export-html.ts';
-import { type TranscriptRecord, type TranscriptView, timesOf } from './transcript-page.ts';
+import { timesOf } from './transcript-page.ts';
+import { outlineOf, type TranscriptView } from './transcript-view.ts';
 
 export const EXPORT_FORMATS = ['html', 'md', 'json', 'jsonl'] as const;
 export type ExportFormat = (typeof EXPORT_FORMATS)[number];
@@ -49,7 +50,7 @@ export function exportOf(
   };
   const name = `session-${sessionId}`.replace(/[^A-Za-z0-9._-]+/g, '-').slice(0, MAX_NAME_CHARS);
   return {
-    content: RENDERERS[format](header, entriesOf(view.records), view.records),
+    content: RENDERERS[format](header, entriesOf(view.records), timesOf(outlineOf(view))),
     contentType: TYPES[format],
     filename: `${name}.${format}`,
   };
@@ -58,18 +59,16 @@ export function exportOf(
 type Renderer = (
   header: ExportHeader,
   entries: readonly ExportEntry[],
-  records: readonly TranscriptRecord[],
+  times: ReturnType<typeof timesOf>,
 ) => string;
 
 const RENDERERS: Readonly<Record<ExportFormat, Renderer>> = {
   html: htmlDocument,
   md: markdown,
-  json: (header, entries, records) =>
-    `${JSON.stringify({ v: 1, ...header, ...timesOf(records), entries }, undefined, 2)}\n`,
-  jsonl: (header, entries, records) =>
-    [{ v: 1, ...header, ...timesOf(records) }, ...entries]
-      .map((line) => `${JSON.stringify(line)}\n`)
-      .join(''),
+  json: (header, entries, times) =>
+    `${JSON.stringify({ v: 1, ...header, ...times, entries }, undefined, 2)}\n`,
+  jsonl: (header, entries, times) =>
+    [{ v: 1, ...header, ...times }, ...entries].map((line) => `${JSON.stringify(line)}\n`).join(''),
 };
 
 function markdown(header: ExportHeader, entries: readonly ExportEntry[]): string {

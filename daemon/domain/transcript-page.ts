@@ -1,8 +1,7 @@
-// Pages of a transcript. A transcript is shown as records of its own: the chunks of one text are one record, named by its
-// first chunk, so that the names hold while the text grows and after the file was compacted.
+// Pages of a transcript: which of its records a page may show, and what it is made of those.
 import { fail } from '../contract/errors.ts';
 import { asRecord, isRecord, type JsonRecord } from './records.ts';
-import { isOfTranscript, TextRun, TurnBounds, updateOf } from './transcript.ts';
+import { updateOf } from './transcript.ts';
 import {
   type Direction,
   encodeCursor,
@@ -12,27 +11,14 @@ import {
   startOf,
   type TranscriptQuery,
 } from './transcript-page-query.ts';
+import {
+  outlineOf,
+  type TranscriptOutline,
+  type TranscriptRecord,
+  type TranscriptView,
+} from './transcript-view.ts';
 
-/** A record of a transcript, whoever keeps it. */
-export interface TranscriptRecord {
-  readonly recordId: string;
-  /** 0 where it is not known. */
-  readonly atMs: number;
-  readonly type: string;
-  readonly data: JsonRecord;
-  readonly promptId?: string;
-  readonly originatorClientId?: string;
-}
-
-/** A session's past as one list. */
-export interface TranscriptView {
-  readonly sessionId: string;
-  readonly records: readonly TranscriptRecord[];
-  /** Where each known record is in `records`; of one that is not shown, where the next one is. */
-  readonly positions: ReadonlyMap<string, number>;
-  /** Something could not be read, or the oldest part has been dropped. */
-  readonly isPartial: boolean;
-}
+export { type TranscriptRecord, type TranscriptView, viewOf } from './transcript-view.ts';
 
 /** What one page may take as JSON. */
 export interface PageBounds {
@@ -46,31 +32,6 @@ export const PAGE_BOUNDS: PageBounds = { targetBytes: 8 * 1024 * 1024, maxBytes:
 
 /** Where agents and clients look for the name of a record. */
 const RECORD_ID_KEY = 'qwen.session.recordId';
-
-/** Shows a transcript. The mere end of a turn is left out: agents' own transcripts have none, and it tells nothing more. */
-export function viewOf(
-  sessionId: string,
-  raw: readonly TranscriptRecord[],
-  isPartial: boolean,
-): TranscriptView {
-  const records: TranscriptRecord[] = [];
-  const positions = new Map<string, number>();
-  let run: TextRun<TranscriptRecord> | undefined;
-  const endRun = () => {
-    if (run !== undefined) records.push(run.merged());
-    run = undefined;
-  };
-  for (const record of raw) {
-    const isShown = record.type !== 'turn_complete' && isOfTranscript(record.type, record.data);
-    if (!isShown || run?.add(record) !== true) {
-      endRun();
-      if (isShown) run = new TextRun(record);
-    }
-    if (!positions.has(record.recordId)) positions.set(record.recordId, records.length);
-  }
-  endRun();
-  return { sessionId, records, positions, isPartial };
-}
 
 export interface TranscriptPage {
   readonly v: 1;
@@ -92,68 +53,103 @@ export interface TranscriptPage {
  *   record that the query names has been dropped; 413 `transcript_page_too_large`.
  */
 export function pageOf(view: TranscriptView, query: TranscriptQuery, bounds = PAGE_BOUNDS): TranscriptPage {
-  const { start: asked, last: snapshot } = startOf(query);
-  const records = withinSnapshot(view, snapshot);
-  const direction = directionOf(asked);
-  const from = positionOf(asked, view, records);
-  const taken =
-    direction === 'forward'
-      ? takeForward(view, records, from, query.limit, bounds)
-      : takeBackward(view, records, from, query.limit, bounds);
-  const { start, events } = taken;
-  const end = start + events.length;
-  const hasMore = direction === 'forward' ? end < records.length : start > 0;
-  const edge = records[direction === 'forward' ? end - 1 : start];
-  const last = records.at(-1);
+  const filling = new PageFilling(outlineOf(view), query, bounds);
+  const candidates = view.records.slice(filling.low, filling.high);
+  for (const record of filling.direction === 'forward' ? candidates : candidates.reverse())
+    if (!filling.add(record)) break;
+  return filling.page();
+}
+
+/** First and last known time among the first `length` records, as answers show them. */
+export function timesOf(
+  outline: Pick<TranscriptOutline, 'atMsAt' | 'length'>,
+  length = outline.length,
+): { readonly startTime?: string; readonly lastUpdated?: string } {
+  let [first, last] = [0, length - 1];
+  while (first < length && outline.atMsAt(first) <= 0) first += 1;
+  if (first >= length) return {};
+  while (outline.atMsAt(last) <= 0) last -= 1;
   return {
-    v: 1,
-    sessionId: view.sessionId,
-    events,
-    hasMore,
-    ...(hasMore && edge !== undefined && last !== undefined
-      ? { nextCursor: encodeCursor(edge.recordId, direction, last.recordId) }
-      : {}),
-    ...timesOf(records),
-    ...(view.isPartial ? { partial: true } : {}),
-    ...(asked.kind === 'at' ? { targetRecordId: asked.recordId, hasOlder: start > 0 } : {}),
+    startTime: new Date(outline.atMsAt(first)).toISOString(),
+    lastUpdated: new Date(outline.atMsAt(last)).toISOString(),
   };
 }
 
-/** First and last known time, as answers show them. */
-export function timesOf(records: readonly TranscriptRecord[]): {
-  readonly startTime?: string;
-  readonly lastUpdated?: string;
-} {
-  const first = records.find(({ atMs }) => atMs > 0);
-  const last = records.findLast(({ atMs }) => atMs > 0);
-  return {
-    ...(first === undefined ? {} : { startTime: new Date(first.atMs).toISOString() }),
-    ...(last === undefined ? {} : { lastUpdated: new Date(last.atMs).toISOString() }),
-  };
+/** How many records the snapshot has. @throws ApiError 409 */
+export function lengthWithin(outline: TranscriptOutline, snapshot: string | undefined): number {
+  if (snapshot === undefined) return outline.length;
+  const last = outline.positionOf(snapshot);
+  if (last === undefined) throw snapshotGone(outline.sessionId);
+  return Math.min(last + 1, outline.length);
 }
 
-/** The records up to the snapshot's last one. @throws ApiError 409 */
-export function withinSnapshot(
-  view: TranscriptView,
-  snapshot: string | undefined,
-): readonly TranscriptRecord[] {
-  if (snapshot === undefined) return view.records;
-  const last = view.positions.get(snapshot);
-  if (last === undefined) throw snapshotGone(view.sessionId);
-  return view.records.slice(0, last + 1);
-}
+/** A page that is being made: which records may be in it, and which are. */
+export class PageFilling {
+  readonly #outline: TranscriptOutline;
+  readonly #bounds: PageBounds;
+  readonly #asked: PageStart;
+  readonly #length: number;
+  readonly direction: Direction;
+  /** The candidates are at `low` up to but not `high`. */
+  readonly low: number;
+  readonly high: number;
+  readonly #events: JsonRecord[] = [];
+  #bytes = 0;
 
-/** Positions of the records that begin a turn. */
-export function turnStarts(records: readonly TranscriptRecord[]): readonly number[] {
-  const bounds = new TurnBounds();
-  const starts: number[] = [];
-  for (const [index, record] of records.entries()) {
-    const wasOpen = bounds.isOpen;
-    const { before } = bounds.see(record);
-    const isUser = updateOf(record.data).sessionUpdate === 'user_message_chunk';
-    if (isUser && (before || !wasOpen)) starts.push(index);
+  /** @throws ApiError as `pageOf` */
+  constructor(outline: TranscriptOutline, query: TranscriptQuery, bounds: PageBounds) {
+    const { start, last } = startOf(query);
+    this.#outline = outline;
+    this.#bounds = bounds;
+    this.#asked = start;
+    this.#length = lengthWithin(outline, last);
+    this.direction = directionOf(start);
+    const from = Math.min(positionOf(start, outline, this.#length), this.#length);
+    const isForward = this.direction === 'forward';
+    this.low = isForward ? from : Math.max(0, from - query.limit);
+    this.high = isForward ? Math.min(this.#length, from + query.limit) : from;
   }
-  return starts;
+
+  /** Adds the next candidate in the page's direction; the first one whatever its size. @returns false when it does not fit. */
+  add(record: TranscriptRecord): boolean {
+    const { targetBytes, maxBytes } = this.#bounds;
+    const event = eventOf(record);
+    const size = Buffer.byteLength(JSON.stringify(event));
+    if (this.#events.length > 0 && this.#bytes + size > targetBytes) return false;
+    if (size > maxBytes)
+      throw fail('transcript_page_too_large', 'One record of the transcript is larger than a page may be', {
+        sessionId: this.#outline.sessionId,
+        pageBytes: size,
+        maxBytes,
+      });
+    this.#bytes += size;
+    this.#events.push(event);
+    return true;
+  }
+
+  page(): TranscriptPage {
+    const { sessionId, isPartial } = this.#outline;
+    const isForward = this.direction === 'forward';
+    const count = this.#events.length;
+    const start = isForward ? this.low : this.high - count;
+    const end = start + count;
+    const hasMore = isForward ? end < this.#length : start > 0;
+    const edge = isForward ? end - 1 : start;
+    const nameAt = (at: number) => this.#outline.recordIdAt(at);
+    const hasNext = hasMore && count > 0;
+    return {
+      v: 1,
+      sessionId,
+      events: isForward ? this.#events : this.#events.reverse(),
+      hasMore,
+      ...(hasNext
+        ? { nextCursor: encodeCursor(nameAt(edge), this.direction, nameAt(this.#length - 1)) }
+        : {}),
+      ...timesOf(this.#outline, this.#length),
+      ...(isPartial ? { partial: true } : {}),
+      ...(this.#asked.kind === 'at' ? { targetRecordId: this.#asked.recordId, hasOlder: start > 0 } : {}),
+    };
+  }
 }
 
 function directionOf(start: PageStart): Direction {
@@ -162,83 +158,29 @@ function directionOf(start: PageStart): Direction {
 }
 
 /** First position of a forward page, or the one behind the last of a backward page. */
-function positionOf(
-  start: PageStart,
-  { positions, sessionId }: TranscriptView,
-  records: readonly TranscriptRecord[],
-): number {
+function positionOf(start: PageStart, outline: TranscriptOutline, length: number): number {
   switch (start.kind) {
     case 'first':
       return 0;
     case 'last':
-      return records.length;
+      return length;
     case 'cursor': {
-      const at = positions.get(start.recordId);
-      if (at === undefined) throw snapshotGone(sessionId);
+      const at = outline.positionOf(start.recordId);
+      if (at === undefined) throw snapshotGone(outline.sessionId);
       return start.direction === 'forward' ? at + 1 : at;
     }
     case 'before': {
-      const at = positions.get(start.recordId);
-      if (at === undefined || at > records.length) throw invalidCursor('`beforeRecordId` names no record');
+      const at = outline.positionOf(start.recordId);
+      if (at === undefined || at > length) throw invalidCursor('`beforeRecordId` names no record');
       return at;
     }
     case 'at': {
-      const at = records.findIndex(({ recordId }) => recordId === start.recordId);
-      if (at === -1 || !turnStarts(records).includes(at)) throw invalidAnchor();
+      const at = outline.positionOf(start.recordId) ?? length;
+      const isThere = at < length && outline.recordIdAt(at) === start.recordId;
+      if (!isThere || outline.kindAt(at) !== 'start') throw invalidAnchor();
       return at;
     }
   }
-}
-
-interface Taken {
-  readonly start: number;
-  readonly events: readonly JsonRecord[];
-}
-
-function takeForward(
-  view: TranscriptView,
-  records: readonly TranscriptRecord[],
-  from: number,
-  limit: number,
-  bounds: PageBounds,
-): Taken {
-  return { start: from, events: fitting(view, records.slice(from, from + limit), bounds) };
-}
-
-function takeBackward(
-  view: TranscriptView,
-  records: readonly TranscriptRecord[],
-  end: number,
-  limit: number,
-  bounds: PageBounds,
-): Taken {
-  const newestFirst = records.slice(Math.max(0, end - limit), end).reverse();
-  const events = [...fitting(view, newestFirst, bounds)].reverse();
-  return { start: end - events.length, events };
-}
-
-/** The events of as many records as fit, one at least. */
-function fitting(
-  { sessionId }: TranscriptView,
-  records: readonly TranscriptRecord[],
-  { targetBytes, maxBytes }: PageBounds,
-): readonly JsonRecord[] {
-  const events: JsonRecord[] = [];
-  let bytes = 0;
-  for (const record of records) {
-    const event = eventOf(record);
-    const size = Buffer.byteLength(JSON.stringify(event));
-    if (events.length > 0 && bytes + size > targetBytes) break;
-    if (size > maxBytes)
-      throw fail('transcript_page_too_large', 'One record of the transcript is larger than a page may be', {
-        sessionId,
-        pageBytes: size,
-        maxBytes,
-      });
-    bytes += size;
-    events.push(event);
-  }
-  return events;
 }
 
 function eventOf({ recordId, atMs, data, type, ...tags }: TranscriptRecord): JsonRecord {

@@ -93,50 +93,88 @@ export class TurnBounds {
 }
 
 /**
- * The chunks of one text, added up without copying it per chunk. User blocks stay apart: they are what the person sent. It is
- * asked about every event of a session, so what identifies the text is worked out once.
+ * Characters of one text that a record of a transcript holds; a longer text is several records, cut between its chunks. Who
+ * shows a transcript and who compacts it cut by the same rule, so that the names of records hold.
  */
-export class TextRun<Event extends TranscriptEvent> {
-  readonly #first: Event;
+export const MAX_RECORD_CHARS = 1024 * 1024;
+
+/**
+ * Which chunks are one text, without the text. User blocks stay apart: they are what the person sent. It is asked about every
+ * event of a session, so what identifies the text is worked out once.
+ */
+export class TextSpan {
+  readonly #promptId: string | undefined;
   readonly #kind: unknown;
   readonly #messageId: unknown;
-  readonly #texts: string[] = [];
-  #meta: JsonRecord | undefined;
+  readonly #maxChars: number;
+  #chars = 0;
 
-  constructor(first: Event) {
-    this.#first = first;
+  constructor(first: TranscriptEvent, maxChars = Number.POSITIVE_INFINITY) {
+    this.#promptId = first.promptId;
+    this.#maxChars = maxChars;
     if (first.type !== 'session_update') return;
     const update = updateOf(first.data);
     const text = MERGED_KINDS.has(String(update.sessionUpdate)) ? textOf(update.content) : undefined;
     if (text === undefined) return;
     this.#kind = update.sessionUpdate;
     this.#messageId = update.messageId;
-    this.#take(text, update);
+    this.#chars = text.length;
+  }
+
+  /** Whether others may continue it. */
+  get isText(): boolean {
+    return this.#kind !== undefined;
+  }
+
+  /** Counts the event in if it only continues the text, and has room. @returns false when it does not. */
+  extend(next: TranscriptEvent): boolean {
+    if (this.#kind === undefined || next.type !== 'session_update') return false;
+    if (next.promptId !== this.#promptId) return false;
+    const update = updateOf(next.data);
+    if (update.sessionUpdate !== this.#kind || update.messageId !== this.#messageId) return false;
+    const text = textOf(update.content);
+    if (text === undefined || this.#chars + text.length > this.#maxChars) return false;
+    this.#chars += text.length;
+    return true;
+  }
+}
+
+/** The chunks of one text, added up without copying it per chunk. */
+export class TextRun<Event extends TranscriptEvent> extends TextSpan {
+  readonly #first: Event;
+  readonly #texts: string[] = [];
+  #meta: JsonRecord | undefined;
+
+  constructor(first: Event, maxChars?: number) {
+    super(first, maxChars);
+    this.#first = first;
+    if (this.isText) this.#take(first);
+  }
+
+  /** Whether nothing was added to the first event. */
+  get isSingle(): boolean {
+    return this.#texts.length <= 1;
   }
 
   /** Adds the event if it only continues the text. @returns false when it does not. */
   add(next: Event): boolean {
-    if (this.#kind === undefined || next.type !== 'session_update') return false;
-    if (next.promptId !== this.#first.promptId) return false;
-    const update = updateOf(next.data);
-    if (update.sessionUpdate !== this.#kind || update.messageId !== this.#messageId) return false;
-    const text = textOf(update.content);
-    if (text === undefined) return false;
-    this.#take(text, update);
+    if (!this.extend(next)) return false;
+    this.#take(next);
     return true;
   }
 
   /** The event itself when it stayed alone, else the first with the whole text and everybody's `_meta`. */
   merged(): Event {
-    if (this.#texts.length <= 1) return this.#first;
+    if (this.isSingle) return this.#first;
     const update = updateOf(this.#first.data);
     const content = { ...asRecord(update.content), text: this.#texts.join('') };
     const meta = this.#meta === undefined ? {} : { _meta: this.#meta };
     return { ...this.#first, data: withUpdate(this.#first.data, { ...update, content, ...meta }) };
   }
 
-  #take(text: string, { _meta }: JsonRecord): void {
-    this.#texts.push(text);
+  #take({ data }: Event): void {
+    const { content, _meta } = updateOf(data);
+    this.#texts.push(textOf(content) ?? '');
     if (isRecord(_meta)) this.#meta = { ...this.#meta, ..._meta };
   }
 }

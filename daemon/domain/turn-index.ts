@@ -1,13 +1,7 @@
 // The turns of a transcript as a table of contents: each with the record to jump to and a line to show.
 import { asRecord } from './records.ts';
-import { isTerminal, updateOf } from './transcript.ts';
-import {
-  type TranscriptRecord,
-  type TranscriptView,
-  timesOf,
-  turnStarts,
-  withinSnapshot,
-} from './transcript-page.ts';
+import { updateOf } from './transcript.ts';
+import { lengthWithin, timesOf } from './transcript-page.ts';
 import {
   decodeSnapshot,
   encodeSnapshot,
@@ -15,6 +9,12 @@ import {
   parseLimit,
   parseSnapshot,
 } from './transcript-page-query.ts';
+import {
+  outlineOf,
+  type TranscriptOutline,
+  type TranscriptRecord,
+  type TranscriptView,
+} from './transcript-view.ts';
 
 const MAX_LABEL_CHARS = 120;
 
@@ -57,45 +57,68 @@ export interface TurnIndex {
 }
 
 /** @throws ApiError 409 `transcript_snapshot_unavailable`. */
-export function turnIndexOf(view: TranscriptView, { snapshot, start, limit }: TurnIndexQuery): TurnIndex {
-  const records = withinSnapshot(view, snapshot === undefined ? undefined : decodeSnapshot(snapshot));
-  const starts = turnStarts(records);
-  const turns = starts.slice(start, start + limit).map((at, index) => {
-    const ordinal = start + index;
-    return entryOf(ordinal, records.slice(at, starts[ordinal + 1] ?? records.length));
-  });
-  return {
-    v: 1,
-    sessionId: view.sessionId,
-    snapshot: encodeSnapshot(records.at(-1)?.recordId ?? ''),
-    totalTurns: starts.length,
-    start,
-    turns,
-    ...timesOf(records),
-  };
+export function turnIndexOf(view: TranscriptView, query: TurnIndexQuery): TurnIndex {
+  const asked = new AskedTurns(outlineOf(view), query);
+  return asked.answer(asked.questions.map(({ from, to }) => view.records.slice(from, to)).map(turnEntryOf));
 }
 
-function entryOf(ordinal: number, turn: readonly TranscriptRecord[]): TurnIndexEntry {
-  const { recordId = '', promptId, atMs = 0 } = turn[0] ?? {};
+export type TurnEntry = Omit<TurnIndexEntry, 'ordinal'>;
+
+/** The turns that a query asks for. */
+export class AskedTurns {
+  readonly #outline: TranscriptOutline;
+  readonly #length: number;
+  readonly #start: number;
+  readonly #totalTurns: number;
+  /** Where the shown turns have what the person wrote. */
+  readonly questions: readonly { readonly from: number; readonly to: number }[];
+
+  constructor(outline: TranscriptOutline, { snapshot, start, limit }: TurnIndexQuery) {
+    this.#outline = outline;
+    this.#length = lengthWithin(outline, snapshot === undefined ? undefined : decodeSnapshot(snapshot));
+    this.#start = start;
+    const starts: number[] = [];
+    for (let at = 0; at < this.#length; at += 1) if (outline.kindAt(at) === 'start') starts.push(at);
+    this.#totalTurns = starts.length;
+    this.questions = starts.slice(start, start + limit).map((from) => ({ from, to: this.#endOf(from) }));
+  }
+
+  answer(entries: readonly TurnEntry[]): TurnIndex {
+    return {
+      v: 1,
+      sessionId: this.#outline.sessionId,
+      snapshot: encodeSnapshot(this.#outline.recordIdAt(this.#length - 1)),
+      totalTurns: this.#totalTurns,
+      start: this.#start,
+      turns: entries.map((entry, index) => ({ ordinal: this.#start + index, ...entry })),
+      ...timesOf(this.#outline, this.#length),
+    };
+  }
+
+  #endOf(from: number): number {
+    let to = from + 1;
+    while (to < this.#length && this.#outline.kindAt(to) === 'question') to += 1;
+    return to;
+  }
+}
+
+export function turnEntryOf(question: readonly TranscriptRecord[]): TurnEntry {
+  const { recordId = '', promptId, atMs = 0 } = question[0] ?? {};
   return {
-    ordinal,
     turnId: recordId,
     kind: 'prompt',
     ...(promptId === undefined ? {} : { promptId }),
     ...(atMs > 0 ? { timestamp: new Date(atMs).toISOString() } : {}),
-    label: labelOf(turn),
+    label: labelOf(question),
   };
 }
 
 /** The beginning of what the person wrote, in one line. */
-function labelOf(turn: readonly TranscriptRecord[]): string {
-  const texts: string[] = [];
-  for (const { type, data } of turn) {
-    const { sessionUpdate, content } = updateOf(data);
-    if (isTerminal(type) || sessionUpdate !== 'user_message_chunk') break;
-    const { text, type: kind } = asRecord(content);
-    texts.push(typeof text === 'string' ? text : `[${String(kind)}]`);
-  }
+function labelOf(question: readonly TranscriptRecord[]): string {
+  const texts = question.map(({ data }) => {
+    const { text, type } = asRecord(updateOf(data).content);
+    return typeof text === 'string' ? text : `[${String(type)}]`;
+  });
   const line = texts.join(' ').replace(/\s+/g, ' ').trim();
   return line.length <= MAX_LABEL_CHARS ? line : `${line.slice(0, MAX_LABEL_CHARS - 1).trimEnd()}…`;
 }

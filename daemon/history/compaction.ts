@@ -1,9 +1,9 @@
 // Makes a transcript that has outgrown its bound small again: the chunks of each text become one record, and what is then
 // still too much goes from the beginning, turn by turn. Works on the file beside the recording, block by block.
 import { type FileHandle, open, rm } from 'node:fs/promises';
-import { TextRun, TurnBounds } from '../domain/transcript.ts';
+import { MAX_RECORD_CHARS, TextRun, TurnBounds } from '../domain/transcript.ts';
 import type { HistoryRecord } from './history.ts';
-import { forEachLine } from './line-reader.ts';
+import { type Line, lineBlocks } from './line-reader.ts';
 import { lineOfRecord, metaLine, parseLine, type TranscriptMeta } from './transcript-file.ts';
 
 const BLOCK_BYTES = 256 * 1024;
@@ -15,13 +15,17 @@ export interface Compacted {
   readonly dropped: TranscriptMeta['dropped'];
 }
 
-/** Where the merged text may be cut: behind a record, best behind a turn. */
+/** What the beginning of the merged text is, up to a place where it may be cut off. */
 interface Cut {
   readonly offset: number;
   readonly events: number;
   readonly turns: number;
-  readonly isTurnEnd: boolean;
 }
+
+const NOTHING: Cut = { offset: 0, events: 0, turns: 0 };
+
+/** Share of what is kept that one merged record may take: the newest part of a text that alone is too large can then stay. */
+const RECORD_SHARE = 1 / 4;
 
 /** Rewrites the first `sourceBytes` of `path` to at most `targetBytes`. @throws the system's error. */
 export async function compact(
@@ -33,8 +37,8 @@ export async function compact(
   const mergedPath = `${path}.merged.tmp`;
   const newPath = `${path}.new.tmp`;
   try {
-    const cuts = await writeMerged(path, sourceBytes, mergedPath);
-    const cut = chooseCut(cuts, targetBytes);
+    const maxChars = Math.min(MAX_RECORD_CHARS, Math.ceil(targetBytes * RECORD_SHARE));
+    const cut = (await writeMerged(path, sourceBytes, mergedPath, maxChars)).cutFor(targetBytes);
     const dropped = {
       turns: meta.dropped.turns + cut.turns,
       events: meta.dropped.events + cut.events,
@@ -46,84 +50,123 @@ export async function compact(
   }
 }
 
-async function writeMerged(source: string, sourceBytes: number, target: string): Promise<readonly Cut[]> {
-  const file = await open(target, 'w', 0o600);
-  const merging = new Merging();
+/** What comes next in the merged text: text that was written anew, or a part of the source as it is. */
+type Piece = string | { readonly start: number; readonly end: number };
+
+async function writeMerged(
+  source: string,
+  sourceBytes: number,
+  target: string,
+  maxChars: number,
+): Promise<Merging> {
+  const [input, output] = [await open(source, 'r'), await open(target, 'w', 0o600)];
+  const merging = new Merging(maxChars);
+  const write = async () => {
+    for (const piece of merging.take()) {
+      if (typeof piece === 'string') await output.appendFile(piece);
+      else await copy(input, piece.start, piece.end, output);
+    }
+  };
   try {
-    await forEachLine(await open(source, 'r'), sourceBytes, async (line) => {
-      const parsed = parseLine(line);
-      // Statements are summed up in the new header; unreadable lines end here.
-      if (parsed === undefined || 'meta' in parsed) return;
-      merging.add(parsed.record);
-      if (merging.heldBytes >= BLOCK_BYTES) await file.appendFile(merging.take());
-    });
+    for await (const lines of lineBlocks(input, 0, sourceBytes)) {
+      for (const line of lines) {
+        merging.add(line);
+        if (merging.heldBytes >= BLOCK_BYTES) await write();
+      }
+    }
     merging.end();
-    await file.appendFile(merging.take());
-    return merging.cuts;
+    await write();
+    return merging;
   } finally {
-    await file.close();
+    await input.close();
+    await output.close();
   }
 }
 
 class Merging {
-  readonly cuts: Cut[] = [];
+  readonly #maxChars: number;
   readonly #bounds = new TurnBounds();
   #run: TextRun<HistoryRecord> | undefined;
-  #held: string[] = [];
+  /** The run's first line: what is not merged goes on as it is, a long one from file to file. */
+  #line: Piece = '';
+  #held: Piece[] = [];
   heldBytes = 0;
   #offset = 0;
-  #turns = 0;
+  /** Plain numbers, because a long transcript has some hundred thousand records: where each ends, and which end a turn. */
+  readonly #ends: number[] = [];
+  readonly #turnEnds: number[] = [];
 
-  add(record: HistoryRecord): void {
+  constructor(maxChars: number) {
+    this.#maxChars = maxChars;
+  }
+
+  add({ text, start, end }: Line): void {
+    const parsed = parseLine(text);
+    // Statements are summed up in the new header; unreadable lines end here.
+    if (parsed === undefined || 'meta' in parsed) return;
+    const { record } = parsed;
     const { before, after } = this.#bounds.see(record);
     if (before) this.end();
     if (this.#run?.add(record) !== true) {
-      this.#emit(false);
-      this.#run = new TextRun(record);
+      this.#emit();
+      this.#run = new TextRun(record, this.#maxChars);
+      this.#line = end - start > BLOCK_BYTES ? { start, end } : `${text}\n`;
     }
     if (after) this.end();
   }
 
   /** A turn ends here. */
   end(): void {
-    this.#emit(true);
+    if (this.#run === undefined) return;
+    this.#emit();
+    this.#turnEnds.push(this.#ends.length - 1);
   }
 
-  take(): string {
-    const text = this.#held.join('');
+  take(): readonly Piece[] {
+    const pieces: Piece[] = [];
+    let texts: string[] = [];
+    for (const piece of this.#held) {
+      if (typeof piece === 'string') texts.push(piece);
+      else {
+        pieces.push(texts.join(''), piece);
+        texts = [];
+      }
+    }
     this.#held = [];
     this.heldBytes = 0;
-    return text;
+    return [...pieces, texts.join('')];
   }
 
-  #emit(isTurnEnd: boolean): void {
+  /** The smallest cut after which the rest fits; a turn is cut through only where the newest one alone is too large. */
+  cutFor(targetBytes: number): Cut {
+    const total = this.#offset;
+    if (total <= targetBytes) return NOTHING;
+    const isEnough = (index: number) => total - (this.#ends[index] as number) <= targetBytes;
+    const isInside = (index: number) => index < this.#ends.length - 1;
+    const atTurn = this.#turnEnds.find((index) => isInside(index) && isEnough(index));
+    const index = atTurn ?? this.#ends.findIndex((_, at) => isEnough(at));
+    const turns = this.#turnEnds.filter((end) => end <= index).length;
+    return { offset: this.#ends[index] as number, events: index + 1, turns };
+  }
+
+  #emit(): void {
     if (this.#run === undefined) return;
-    const line = lineOfRecord(this.#run.merged());
+    const piece = this.#run.isSingle ? this.#line : lineOfRecord(this.#run.merged());
     this.#run = undefined;
-    const bytes = Buffer.byteLength(line);
-    this.#held.push(line);
+    this.#line = '';
+    const bytes = typeof piece === 'string' ? Buffer.byteLength(piece) : piece.end - piece.start;
+    this.#held.push(piece);
     this.heldBytes += bytes;
     this.#offset += bytes;
-    if (isTurnEnd) this.#turns += 1;
-    this.cuts.push({ offset: this.#offset, events: this.cuts.length + 1, turns: this.#turns, isTurnEnd });
+    this.#ends.push(this.#offset);
   }
-}
-
-/** The smallest cut after which the rest fits; a turn is cut through only where the newest one alone is too large. */
-function chooseCut(cuts: readonly Cut[], targetBytes: number): Cut {
-  const none: Cut = { offset: 0, events: 0, turns: 0, isTurnEnd: true };
-  const total = cuts.at(-1)?.offset ?? 0;
-  const fits = (cut: Cut) => total - cut.offset <= targetBytes;
-  if (fits(none)) return none;
-  const atTurn = cuts.find((cut) => cut.isTurnEnd && cut.offset < total && fits(cut));
-  return atTurn ?? cuts.find((cut) => cut.offset < total && fits(cut)) ?? cuts.at(-1) ?? none;
 }
 
 async function writeNew(source: string, from: number, target: string, header: string): Promise<void> {
   const [input, output] = [await open(source, 'r'), await open(target, 'w', 0o600)];
   try {
     await output.appendFile(header);
-    await copyFrom(input, from, output);
+    await copy(input, from, Number.POSITIVE_INFINITY, output);
     await output.sync();
   } finally {
     await input.close();
@@ -131,10 +174,11 @@ async function writeNew(source: string, from: number, target: string, header: st
   }
 }
 
-async function copyFrom(input: FileHandle, from: number, output: FileHandle): Promise<void> {
-  const block = Buffer.allocUnsafe(BLOCK_BYTES);
-  for (let at = from; ; ) {
-    const { bytesRead } = await input.read(block, 0, block.length, at);
+/** Up to `to`, or to the end of the file. */
+async function copy(input: FileHandle, from: number, to: number, output: FileHandle): Promise<void> {
+  const block = Buffer.allocUnsafe(Math.min(BLOCK_BYTES, to - from));
+  for (let at = from; at < to; ) {
+    const { bytesRead } = await input.read(block, 0, Math.min(block.length, to - at), at);
     if (bytesRead === 0) return;
     await output.appendFile(block.subarray(0, bytesRead));
     at += bytesRead;

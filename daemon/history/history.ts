@@ -3,6 +3,7 @@
 
 import type { FeedShelved } from '../contract/feed.ts';
 import type { EncodedEvent } from '../domain/frame.ts';
+import type { TranscriptSource } from './paging.ts';
 
 /** One entry of a transcript, in the order in which it happened. */
 export interface HistoryRecord {
@@ -83,6 +84,11 @@ export interface History {
    * `isPartial`: something could not be read; what could is returned.
    */
   read(sessionId: string): Promise<StoredTranscript | undefined>;
+  /**
+   * What `use` makes of the transcript, which is not held whole and can be read until then. Undefined as `read`.
+   * @throws the system's error, and what `use` throws.
+   */
+  using<T>(sessionId: string, use: (source: TranscriptSource) => Promise<T>): Promise<T | undefined>;
   /** @returns false when there is nothing stored (or it was so already). @throws the system's error when it cannot be written. */
   setArchived(sessionId: string, isArchived: boolean): boolean;
   remove(sessionId: string): boolean;

@@ -1,37 +1,89 @@
 // A file line by line without holding it whole, and without keeping the event loop for longer than a block's parse.
 import type { FileHandle } from 'node:fs/promises';
-import { StringDecoder } from 'node:string_decoder';
 
-const BLOCK_BYTES = 256 * 1024;
+const NEWLINE = 10;
+const BLOCK_BYTES = 128 * 1024;
+
+/** A complete line and where it is in the file. */
+export interface Line {
+  readonly text: string;
+  readonly start: number;
+  /** Behind its newline. */
+  readonly end: number;
+}
 
 /**
- * Calls `onLine` for each complete line among the first `bytes` of the file; what stands behind the last newline is torn
- * and left out. Closes the file, also when it throws.
+ * The complete lines between two places in the file, of which the first is the beginning of a line, a block's worth at once:
+ * an `await` per line would double the cost of a long file. What stands behind the last newline is torn and left out.
  */
+export async function* lineBlocks(
+  file: FileHandle,
+  from: number,
+  to: number,
+): AsyncGenerator<readonly Line[]> {
+  const block = Buffer.allocUnsafe(Math.min(BLOCK_BYTES, Math.max(0, to - from)));
+  for (let start = from; start < to; ) {
+    const { bytesRead } = await file.read(block, 0, Math.min(block.length, to - start), start);
+    const lines = linesIn(block.subarray(0, bytesRead), start);
+    if (lines.length === 0) {
+      const line = await readLongLine(file, block, start, to);
+      if (line === undefined) return;
+      lines.push(line);
+    }
+    start = lines.at(-1)?.end ?? to;
+    yield lines;
+  }
+}
+
+function linesIn(bytes: Buffer, start: number): Line[] {
+  const lines: Line[] = [];
+  let begin = 0;
+  for (let newline = bytes.indexOf(NEWLINE); newline !== -1; newline = bytes.indexOf(NEWLINE, begin)) {
+    const text = bytes.toString('utf8', begin, newline);
+    lines.push({ text, start: start + begin, end: start + newline + 1 });
+    begin = newline + 1;
+  }
+  return lines;
+}
+
+/** A line that no block holds: found first and then read in one piece, as parts of it would be held twice to be joined. */
+async function readLongLine(
+  file: FileHandle,
+  block: Buffer,
+  start: number,
+  to: number,
+): Promise<Line | undefined> {
+  for (let at = start; at < to; ) {
+    const { bytesRead } = await file.read(block, 0, Math.min(block.length, to - at), at);
+    if (bytesRead === 0) return undefined;
+    const newline = block.subarray(0, bytesRead).indexOf(NEWLINE);
+    if (newline !== -1) {
+      const bytes = await readWhole(file, start, at + newline);
+      return bytes && { text: bytes.toString('utf8'), start, end: at + newline + 1 };
+    }
+    at += bytesRead;
+  }
+  return undefined;
+}
+
+async function readWhole(file: FileHandle, from: number, to: number): Promise<Buffer | undefined> {
+  const bytes = Buffer.allocUnsafe(to - from);
+  for (let filled = 0; filled < bytes.length; ) {
+    const { bytesRead } = await file.read(bytes, filled, bytes.length - filled, from + filled);
+    if (bytesRead === 0) return undefined;
+    filled += bytesRead;
+  }
+  return bytes;
+}
+
+/** Calls `onLine` for each complete line among the first `bytes` of the file. Closes the file, also when it throws. */
 export async function forEachLine(
   file: FileHandle,
   bytes: number,
-  onLine: (line: string) => void | Promise<void>,
+  onLine: (line: string) => void,
 ): Promise<void> {
-  const decoder = new StringDecoder('utf8');
-  const block = Buffer.allocUnsafe(BLOCK_BYTES);
-  const held: string[] = [];
   try {
-    for (let at = 0; at < bytes; ) {
-      const { bytesRead } = await file.read(block, 0, Math.min(block.length, bytes - at), at);
-      if (bytesRead === 0) return;
-      at += bytesRead;
-      const parts = decoder.write(block.subarray(0, bytesRead)).split('\n');
-      const rest = parts.pop() ?? '';
-      for (const [index, part] of parts.entries()) {
-        // A line longer than many blocks is joined once, not once per block.
-        const line = index === 0 ? held.splice(0).join('') + part : part;
-        const pending = onLine(line);
-        // Most callers are synchronous, and an await per line would double the cost of a long file.
-        if (pending !== undefined) await pending;
-      }
-      held.push(rest);
-    }
+    for await (const lines of lineBlocks(file, 0, bytes)) for (const { text } of lines) onLine(text);
   } finally {
     await file.close();
   }

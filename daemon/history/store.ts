@@ -20,6 +20,7 @@ import { AppendFile } from './append-file.ts';
 import { compact } from './compaction.ts';
 import type { History, HistoryRecord, Recording, StoredSession, StoredTranscript } from './history.ts';
 import { forEachLine } from './line-reader.ts';
+import type { TranscriptSource } from './paging.ts';
 import { FileRecording } from './recording.ts';
 import {
   isTranscriptFileName,
@@ -29,6 +30,9 @@ import {
   type TranscriptMeta,
   transcriptFileName,
 } from './transcript-file.ts';
+import { TranscriptIndexes } from './transcript-indexes.ts';
+
+const COPY_BYTES = 256 * 1024;
 
 export interface HistoryStoreOptions {
   /** Created with mode 0700 when the first transcript is begun. */
@@ -48,10 +52,12 @@ class FileHistory implements History {
   readonly #o: HistoryStoreOptions;
   readonly #open = new Map<string, FileRecording>();
   readonly #compacting = new Set<string>();
+  readonly #indexes: TranscriptIndexes;
   #closed: Map<string, TranscriptMeta> | undefined;
 
   constructor(options: HistoryStoreOptions) {
     this.#o = options;
+    this.#indexes = new TranscriptIndexes(options.clock);
   }
 
   begin(session: Omit<StoredSession, 'updatedAtMs' | 'isArchived'>, onDegraded: () => void): Recording {
@@ -108,6 +114,14 @@ class FileHistory implements History {
     });
     const { turns: droppedTurns, events: droppedEvents } = meta.dropped;
     return { session: meta.session, records, isPartial: hasDamage, droppedTurns, droppedEvents };
+  }
+
+  async using<T>(sessionId: string, use: (source: TranscriptSource) => Promise<T>): Promise<T | undefined> {
+    const key = sessionKey(sessionId);
+    this.#open.get(key)?.flush();
+    const path = this.#pathOf(key);
+    if (this.#metaOf(key) === undefined || sizeOf(path) === 0) return undefined;
+    return this.#indexes.using(path, sessionId, use);
   }
 
   setArchived(sessionId: string, isArchived: boolean): boolean {
@@ -205,17 +219,25 @@ class FileHistory implements History {
 
 /** Copies what was written to `source` behind `from`, then `statement`. */
 function appendTail(source: string, from: number, target: string, statement: string): void {
-  const tail = Buffer.alloc(sizeOf(source) - from);
+  const block = Buffer.allocUnsafe(COPY_BYTES);
   const [input, output] = [openSync(source, 'r'), openSync(target, 'a', 0o600)];
   try {
-    readSync(input, tail, 0, tail.length, from);
-    const bytes = Buffer.concat([tail, Buffer.from(statement)]);
-    for (let written = 0; written < bytes.length; )
-      written += writeSync(output, bytes, written, bytes.length - written);
+    for (let at = from; ; ) {
+      const count = readSync(input, block, 0, block.length, at);
+      if (count === 0) break;
+      writeWhole(output, block.subarray(0, count));
+      at += count;
+    }
+    writeWhole(output, Buffer.from(statement));
   } finally {
     closeSync(input);
     closeSync(output);
   }
+}
+
+function writeWhole(fd: number, bytes: Buffer): void {
+  for (let written = 0; written < bytes.length; )
+    written += writeSync(fd, bytes, written, bytes.length - written);
 }
 
 function sizeOf(path: string): number {

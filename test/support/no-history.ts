@@ -20,6 +20,7 @@ const NO_HISTORY: History = {
   list: () => [],
   find: () => undefined,
   read: async () => undefined,
+  using: async () => undefined,
   setArchived: () => false,
   remove: () => false,
 };

@@ -259,6 +259,24 @@ describe('a transcript over its bound', () => {
     expect(updateOf(transcript?.records.at(-1)?.data).toolCallId).toBe('t-99');
   });
 
+  test('keeps the end of one text that alone is too large, and counts what is gone', async () => {
+    kit = new TranscriptsKit(LIMIT);
+    const store = kit.store();
+    const recording = kit.begin(store);
+    for (let i = 0; i < 100; i++) kit.update(recording, 'agent_message_chunk', `${i}:${'é'.repeat(300)}`);
+    recording.flush();
+    await eventually('the compaction', () => (isCompacted() ? true : undefined));
+    const transcript = await store.read('s-1');
+    const text = transcript?.records.map(textOf).join('') ?? '';
+    expect(text).toContain('99:');
+    expect(Buffer.byteLength(text)).toBeGreaterThan(LIMIT / 4);
+    expect(transcript).toMatchObject({ droppedTurns: 0 });
+    const first = Number(/^\d+/.exec(text)?.[0]);
+    const numbers = [...text.matchAll(/(\d+):/g)].map(([, number]) => Number(number));
+    expect(numbers).toEqual(Array.from({ length: 100 - first }, (_, i) => first + i));
+    expect(transcript?.droppedEvents).toBeGreaterThan(0);
+  });
+
   test('may be removed while it is compacted, and stays removed', async () => {
     kit = new TranscriptsKit(LIMIT);
     const store = kit.store();

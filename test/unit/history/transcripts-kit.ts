@@ -1,5 +1,5 @@
 // Transcripts in a scratch directory, and events as a bus would hand them over.
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createLog } from '../../../daemon/contract/log.ts';
@@ -55,6 +55,10 @@ export class TranscriptsKit {
       this.update(recording, 'agent_message_chunk', `${i}${'x'.repeat(size)}`, promptId);
     this.note(recording, 'turn_complete', { sessionId: 's-1', stopReason: 'end_turn', promptId }, promptId);
     recording.flush();
+  }
+
+  get hasFiles(): boolean {
+    return existsSync(this.dir);
   }
 
   get files(): string[] {

@@ -1,0 +1,42 @@
+// Pages and turn indexes of a transcript that is not held whole: no more of it is read than they show.
+import { PAGE_BOUNDS, PageFilling, type TranscriptPage } from '../domain/transcript-page.ts';
+import type { TranscriptQuery } from '../domain/transcript-page-query.ts';
+import type { TranscriptOutline, TranscriptRecord } from '../domain/transcript-view.ts';
+import {
+  AskedTurns,
+  type TurnEntry,
+  type TurnIndex,
+  type TurnIndexQuery,
+  turnEntryOf,
+} from '../domain/turn-index.ts';
+
+/** A transcript whose records are read when they are asked for. */
+export interface TranscriptSource {
+  readonly outline: TranscriptOutline;
+  /** The records from `from` up to but not `to`. */
+  read(from: number, to: number): AsyncIterable<TranscriptRecord>;
+  /** The same ones, last first. */
+  readBackward(from: number, to: number): AsyncIterable<TranscriptRecord>;
+}
+
+/** @throws as `pageOf`, and the system's error. */
+export async function pageFrom(source: TranscriptSource, query: TranscriptQuery): Promise<TranscriptPage> {
+  const filling = new PageFilling(source.outline, query, PAGE_BOUNDS);
+  const { low, high } = filling;
+  const candidates =
+    filling.direction === 'forward' ? source.read(low, high) : source.readBackward(low, high);
+  for await (const record of candidates) if (!filling.add(record)) break;
+  return filling.page();
+}
+
+/** @throws as `turnIndexOf`, and the system's error. */
+export async function turnIndexFrom(source: TranscriptSource, query: TurnIndexQuery): Promise<TurnIndex> {
+  const asked = new AskedTurns(source.outline, query);
+  const entries: TurnEntry[] = [];
+  for (const { from, to } of asked.questions) {
+    const question: TranscriptRecord[] = [];
+    for await (const record of source.read(from, to)) question.push(record);
+    entries.push(turnEntryOf(question));
+  }
+  return asked.answer(entries);
+}

@@ -1,0 +1,85 @@
+// The indexes of transcripts that are being paged through: made when one is asked for, shared while it is, and gone soon after.
+import { type FileHandle, open } from 'node:fs/promises';
+import type { Clock, Timer } from '../contract/clock.ts';
+import type { TranscriptSource } from './paging.ts';
+import { sourceIn, TranscriptIndex } from './transcript-index.ts';
+
+/** Long enough for the next page of a client that follows cursors. */
+const KEPT_MS = 10_000;
+
+/** What all of them take: some 400,000 records. The least recently used go first. */
+const MAX_HELD_BYTES = 16 * 1024 * 1024;
+
+interface Entry {
+  /** Names the file itself: what is compacted is another one under the same path. */
+  readonly file: string;
+  readonly index: TranscriptIndex;
+  growth: Promise<void>;
+  expiry: Timer | undefined;
+}
+
+export class TranscriptIndexes {
+  readonly #clock: Clock;
+  readonly #maxHeldBytes: number;
+  /** Least recently used first. */
+  readonly #entries = new Map<string, Entry>();
+
+  constructor(clock: Clock, maxHeldBytes = MAX_HELD_BYTES) {
+    this.#clock = clock;
+    this.#maxHeldBytes = maxHeldBytes;
+  }
+
+  /** What all of them take now. */
+  get heldBytes(): number {
+    return [...this.#entries.values()].reduce((sum, { index }) => sum + index.heldBytes, 0);
+  }
+
+  /**
+   * Calls `use` with the transcript in the file, as it is now; it can be read until what `use` returns is settled.
+   * @throws the system's error, and what `use` throws.
+   */
+  async using<T>(path: string, sessionId: string, use: (source: TranscriptSource) => Promise<T>): Promise<T> {
+    const file = await open(path, 'r');
+    try {
+      const index = await this.#indexOf(path, file);
+      return await use(sourceIn(file, index, sessionId));
+    } finally {
+      await file.close();
+    }
+  }
+
+  async #indexOf(path: string, file: FileHandle): Promise<TranscriptIndex> {
+    const { ino, birthtimeMs, size } = await file.stat();
+    const entry = this.#entryOf(path, `${ino}/${birthtimeMs}`, size);
+    const { index } = entry;
+    // Requests that come together share one walk through the file.
+    const grown = entry.growth.then(() => index.grow(file, size));
+    entry.growth = grown.catch(() => undefined);
+    await grown;
+    this.#makeRoom();
+    return index;
+  }
+
+  #entryOf(path: string, file: string, size: number): Entry {
+    const known = this.#entries.get(path);
+    known?.expiry?.cancel();
+    const isCurrent = known?.file === file && known.index.fileBytes <= size;
+    const entry: Entry = isCurrent
+      ? known
+      : { file, index: new TranscriptIndex(), growth: Promise.resolve(), expiry: undefined };
+    entry.expiry = this.#clock.after(KEPT_MS, () => {
+      if (this.#entries.get(path) === entry) this.#entries.delete(path);
+    });
+    this.#entries.delete(path);
+    this.#entries.set(path, entry);
+    return entry;
+  }
+
+  #makeRoom(): void {
+    for (const [path, entry] of this.#entries) {
+      if (this.heldBytes <= this.#maxHeldBytes) return;
+      entry.expiry?.cancel();
+      this.#entries.delete(path);
+    }
+  }
+}
