@@ -1,125 +1,13 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { AgentCallError, type Params } from '../../../daemon/agent/agent.ts';
-import { SessionSink } from '../../../daemon/agent-sink.ts';
-import type { FeedBody, RestoreRequest } from '../../../daemon/contract/feed.ts';
-import { DEFAULT_LIMITS, type Limits } from '../../../daemon/contract/limits.ts';
+import { AgentCallError } from '../../../daemon/agent/agent.ts';
 import { parseCreateRequest } from '../../../daemon/domain/create-request.ts';
-import { Pasts } from '../../../daemon/history/pasts.ts';
-import { createHistoryStore } from '../../../daemon/history/store.ts';
 import type { RestoreAction } from '../../../daemon/restore.ts';
-import { type Restored, Restores } from '../../../daemon/restores.ts';
-import { Sessions } from '../../../daemon/sessions.ts';
-import { type FakeChannel, FakeHost } from '../../support/fake-channel.ts';
-import { ManualClock, settled } from '../../support/manual-clock.ts';
-import { eventsOf, SILENT } from '../../support/session-parts.ts';
+import type { Restored } from '../../../daemon/restores.ts';
+import { settled } from '../../support/manual-clock.ts';
+import { chunk, RestoreWorld } from '../../support/restore-world.ts';
+import { eventsOf } from '../../support/session-parts.ts';
 
 const METHODS = { load: 'session/load', resume: 'session/resume' } as const;
-
-/** Sessions and restores wired as the daemon wires them, over an agent that answers when it is told to. */
-class World {
-  readonly clock = new ManualClock();
-  readonly host = new FakeHost(this.clock);
-  readonly dir = mkdtempSync(join(tmpdir(), 'qr-'));
-  readonly told: FeedBody[] = [];
-  readonly sessions: Sessions;
-  readonly restores: Restores;
-  readonly pasts: Pasts;
-  readonly sink: SessionSink;
-  #channel: FakeChannel | undefined;
-  canLoad = true;
-  isLoadAnswered = true;
-
-  constructor(limits: Partial<Limits> = {}) {
-    const all = { ...DEFAULT_LIMITS, ...limits };
-    this.host.onStart = (channel) => this.#prepare(channel);
-    const history = createHistoryStore({
-      dir: this.dir,
-      clock: this.clock,
-      log: SILENT,
-      maxBytesPerSession: 1_000_000,
-    });
-    this.pasts = new Pasts(history, all, SILENT);
-    const tell = (body: FeedBody) => this.told.push(body);
-    this.sessions = new Sessions({
-      workspace: '/ws',
-      clock: this.clock,
-      log: SILENT,
-      limits: all,
-      permissionSettings: { policy: 'first-responder', consensusQuorum: undefined, requestIdPrefix: '' },
-      agent: () => this.host,
-      pasts: this.pasts,
-      tell,
-      noteSeen: () => undefined,
-      onRegistered: (session) => this.sink.adopt(session),
-    });
-    this.sink = new SessionSink(this.sessions, this.clock, SILENT);
-    this.restores = new Restores({
-      sessions: this.sessions,
-      history,
-      clock: this.clock,
-      log: SILENT,
-      tell,
-      collect: (sessionId, onUpdate) => this.sink.collect(sessionId, onUpdate),
-    });
-  }
-
-  get channel(): FakeChannel {
-    if (this.#channel === undefined) throw new Error('no agent was started');
-    return this.#channel;
-  }
-
-  load(
-    sessionId = 'old',
-    options: Partial<{ action: RestoreAction; hasLeft: boolean; offered: string }> = {},
-  ) {
-    const { action = 'load', hasLeft = false, offered } = options;
-    const intent = { sessionId, action, source: {}, approvalMode: undefined, known: undefined };
-    return this.restores.forClient(intent, offered, () => hasLeft);
-  }
-
-  restore(request: Partial<RestoreRequest> = {}) {
-    const whole = {
-      sessionId: 'old',
-      idFloor: 20_000,
-      clients: [],
-      isDefault: false,
-      createdAtMs: 5,
-      lostPrompts: [],
-    };
-    return this.restores.forCoordinator({ ...whole, ...request });
-  }
-
-  /** A session that was recorded and has ended. */
-  async lived(sessionId: string): Promise<void> {
-    const created = await this.sessions.create(
-      parseCreateRequest({ sessionScope: 'thread' }),
-      undefined,
-      () => false,
-    );
-    this.sink.update(created.session.sessionId, chunk('of the past'));
-    await settled();
-    this.sessions.close(created.session, undefined);
-    expect(created.session.sessionId).toBe(sessionId);
-  }
-
-  #prepare(channel: FakeChannel): void {
-    this.#channel = channel;
-    Object.assign(channel, { process: { ...channel.process, canLoad: this.canLoad } });
-    channel.answers.set('session/new', () => ({ sessionId: 'old' }));
-    channel.answers.set('session/set_mode', () => ({}));
-    if (this.isLoadAnswered) channel.answers.set('session/load', () => ({ models: { currentModelId: 'm' } }));
-  }
-}
-
-function chunk(text: string): Params {
-  return {
-    sessionId: 'old',
-    update: { sessionUpdate: 'agent_message_chunk', content: { type: 'text', text } },
-  };
-}
 
 function codeOf(error: unknown): unknown {
   const { status, code, context } = error as { status: number; code: string; context: object };
@@ -128,14 +16,11 @@ function codeOf(error: unknown): unknown {
 
 const refusal = (promise: Promise<unknown>) => promise.then(() => 'no refusal', codeOf);
 
-let world: World;
+let world: RestoreWorld;
 beforeEach(() => {
-  world = new World();
+  world = new RestoreWorld();
 });
-afterEach(() => {
-  world.sessions.stop();
-  rmSync(world.dir, { recursive: true, force: true });
-});
+afterEach(() => world.end());
 
 describe('two who want one session back', () => {
   beforeEach(() => {
@@ -230,7 +115,7 @@ describe('two who want one session back', () => {
 
 describe('a restore that takes too long', () => {
   beforeEach(() => {
-    world = new World({ sessionRestoreTimeoutMs: 1000, channelReuseMs: 60_000 });
+    world = new RestoreWorld({ sessionRestoreTimeoutMs: 1000, channelReuseMs: 60_000 });
     world.isLoadAnswered = false;
   });
 
@@ -317,7 +202,7 @@ describe('what cannot be brought back', () => {
   });
 
   test('is 503 at the cap, which an attach does not count against', async () => {
-    world = new World({ maxSessions: 1 });
+    world = new RestoreWorld({ maxSessions: 1 });
     await world.load('one');
     expect(await refusal(world.load('two'))).toMatchObject({
       status: 503,

@@ -1,0 +1,150 @@
+// Sessions and restores wired as the daemon wires them, over an agent that answers when it is told to.
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Params } from '../../daemon/agent/agent.ts';
+import { SessionSink } from '../../daemon/agent-sink.ts';
+import type { FeedBody, RestoreRequest } from '../../daemon/contract/feed.ts';
+import { DEFAULT_LIMITS, type Limits } from '../../daemon/contract/limits.ts';
+import { parseCreateRequest } from '../../daemon/domain/create-request.ts';
+import { Pasts } from '../../daemon/history/pasts.ts';
+import { createHistoryStore } from '../../daemon/history/store.ts';
+import type { RestoreAction } from '../../daemon/restore.ts';
+import { Restores } from '../../daemon/restores.ts';
+import { Sessions } from '../../daemon/sessions.ts';
+import { type FakeChannel, FakeHost } from './fake-channel.ts';
+import { ManualClock, settled } from './manual-clock.ts';
+import { SILENT } from './session-parts.ts';
+
+export interface LeftEvent {
+  readonly type: string;
+  readonly promptId: string;
+  readonly data: object;
+}
+
+export class RestoreWorld {
+  readonly clock = new ManualClock();
+  readonly host = new FakeHost(this.clock);
+  readonly dir: string;
+  readonly told: FeedBody[] = [];
+  readonly sessions: Sessions;
+  readonly restores: Restores;
+  readonly pasts: Pasts;
+  readonly sink: SessionSink;
+  #channel: FakeChannel | undefined;
+  canLoad = true;
+  isLoadAnswered = true;
+  /** Called before a record is told. */
+  onTold: (body: FeedBody) => void = () => undefined;
+
+  /** @param dir where an earlier one has kept its sessions. */
+  constructor(limits: Partial<Limits> = {}, dir = mkdtempSync(join(tmpdir(), 'qr-'))) {
+    this.dir = dir;
+    const all = { ...DEFAULT_LIMITS, ...limits };
+    this.host.onStart = (channel) => this.#prepare(channel);
+    const history = createHistoryStore({
+      dir: this.dir,
+      clock: this.clock,
+      log: SILENT,
+      maxBytesPerSession: 1_000_000,
+    });
+    this.pasts = new Pasts(history, all, SILENT);
+    const tell = (body: FeedBody) => {
+      this.onTold(body);
+      return this.told.push(body);
+    };
+    this.sessions = new Sessions({
+      workspace: '/ws',
+      clock: this.clock,
+      log: SILENT,
+      limits: all,
+      permissionSettings: { policy: 'first-responder', consensusQuorum: undefined, requestIdPrefix: '' },
+      agent: () => this.host,
+      pasts: this.pasts,
+      tell,
+      noteSeen: () => undefined,
+      onRegistered: (session) => this.sink.adopt(session),
+    });
+    this.sink = new SessionSink(this.sessions, this.clock, SILENT);
+    this.restores = new Restores({
+      sessions: this.sessions,
+      history,
+      clock: this.clock,
+      log: SILENT,
+      tell,
+      collect: (sessionId, onUpdate) => this.sink.collect(sessionId, onUpdate),
+    });
+  }
+
+  get channel(): FakeChannel {
+    if (this.#channel === undefined) throw new Error('no agent was started');
+    return this.#channel;
+  }
+
+  load(
+    sessionId = 'old',
+    options: Partial<{ action: RestoreAction; hasLeft: boolean; offered: string }> = {},
+  ) {
+    const { action = 'load', hasLeft = false, offered } = options;
+    const intent = { sessionId, action, source: {}, approvalMode: undefined, known: undefined };
+    return this.restores.forClient(intent, offered, () => hasLeft);
+  }
+
+  restore(request: Partial<RestoreRequest> = {}) {
+    const whole = {
+      sessionId: 'old',
+      idFloor: 20_000,
+      clients: [],
+      isDefault: false,
+      createdAtMs: 5,
+      lostPrompts: [],
+    };
+    return this.restores.forCoordinator({ ...whole, ...request });
+  }
+
+  /** What the daemon of before has left of the session `old`: a transcript with these events, not closed. */
+  leftBehind(events: readonly LeftEvent[]): void {
+    const session = { sessionId: 'old', workspaceCwd: '/ws', createdAtMs: 5 };
+    const recording = this.pasts.history.begin(session, () => undefined);
+    for (const [index, event] of events.entries()) {
+      const tail = JSON.stringify({ v: 1, ...event, _meta: { serverTimestamp: 77 } }).slice(1);
+      recording.note({ id: index + 1, type: event.type, data: event.data, tail });
+    }
+    recording.flush();
+  }
+
+  /** A session that was recorded and has ended. */
+  async lived(sessionId: string): Promise<void> {
+    const created = await this.sessions.create(
+      parseCreateRequest({ sessionScope: 'thread' }),
+      undefined,
+      () => false,
+    );
+    this.sink.update(created.session.sessionId, chunk('of the past'));
+    await settled();
+    this.sessions.close(created.session, undefined);
+    if (created.session.sessionId !== sessionId) throw new Error(`not ${sessionId}`);
+  }
+
+  /** Ends everything; what was kept goes too. */
+  end(): void {
+    this.sessions.stop();
+    rmSync(this.dir, { recursive: true, force: true });
+  }
+
+  #prepare(channel: FakeChannel): void {
+    this.#channel = channel;
+    Object.assign(channel, { process: { ...channel.process, canLoad: this.canLoad } });
+    channel.answers.set('session/new', () => ({ sessionId: 'old' }));
+    channel.answers.set('session/set_mode', () => ({}));
+    if (this.isLoadAnswered) channel.answers.set('session/load', () => ({ models: { currentModelId: 'm' } }));
+  }
+}
+
+/** An update of the session `old`. */
+export function chunk(text: string): Params {
+  return {
+    sessionId: 'old',
+    update: { sessionUpdate: 'agent_message_chunk', content: { type: 'text', text } },
+  };
+}
