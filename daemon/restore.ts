@@ -10,6 +10,7 @@ import { asRecord, isRecord } from './domain/records.ts';
 import { isOfTranscript, updateOf } from './domain/transcript.ts';
 import type { StoredSession, StoredTranscript } from './history/history.ts';
 import type { SessionPast } from './history/session-past.ts';
+import { endsIn, settleLost } from './lost-prompts.ts';
 import type { Session } from './session.ts';
 import {
   applyWishes,
@@ -37,7 +38,7 @@ export interface KnownSession {
   readonly createdAtMs: number;
   readonly displayName: string | undefined;
   readonly clients: readonly FeedClient[];
-  /** Prompts that were admitted and never settled. */
+  /** Prompts that were admitted and, for all the coordinator knows, never settled. */
   readonly lostPrompts: readonly string[];
 }
 
@@ -87,7 +88,8 @@ export async function restoreOnAgent(
     stop();
   }
   const bulk = takeBulk(answer);
-  const transcript = isOurs(stored) ? await history.read(sessionId) : undefined;
+  const transcript = stored === undefined ? undefined : await history.read(sessionId);
+  const ends = endsIn(transcript?.records ?? []);
   const { past, damage } = await pastOf(intent, channel, { stored, transcript, told, bulk }, context);
   checkAlive(channel, method);
   const session = bringUp(intent, channel, stored, past, context);
@@ -96,7 +98,7 @@ export async function restoreOnAgent(
   // The transcript of a daemon that was killed ends inside a turn.
   const open = past.replay.openPromptId;
   const lost = new Set([...(intent.known?.lostPrompts ?? []), ...(open === undefined ? [] : [open])]);
-  reportLost(session, [...lost], context);
+  settleLost(session, [...lost], ends, context);
   past.replay.finishTurn();
   for (const params of told.rest()) session.agentUpdate(params);
   await applyWishes(session, { approvalMode: intent.approvalMode, modelId: undefined }, context.log);
@@ -299,20 +301,4 @@ function sourceOf(stored: StoredSession | undefined): SessionSource {
     ...(sourceType === undefined ? {} : { sourceType }),
     ...(sourceId === undefined ? {} : { sourceId }),
   };
-}
-
-/** Every prompt that an earlier process admitted and did not settle ends here, once. */
-export function reportLost(
-  session: Session,
-  promptIds: readonly string[],
-  { tell, clock }: Pick<SpawnContext, 'tell' | 'clock'>,
-): void {
-  const { sessionId, bus } = session;
-  const message = 'The daemon was restarted while the prompt was not settled; it was not sent again';
-  const code = 'daemon_restarted';
-  for (const promptId of promptIds) {
-    bus.publish('turn_error', { sessionId, promptId, code, message }, { promptId });
-    const atMs = clock.nowMs();
-    tell({ type: 'prompt', prompt: { promptId, sessionId, state: 'failed', atMs, outcome: code } });
-  }
 }

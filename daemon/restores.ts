@@ -8,13 +8,8 @@ import type { FeedBody, RestoreAnswer, RestoreRequest } from './contract/feed.ts
 import type { Log } from './contract/log.ts';
 import { sessionKey } from './contract/wire.ts';
 import type { History } from './history/history.ts';
-import {
-  type ReplayDamage,
-  type RestoredSession,
-  type RestoreIntent,
-  reportLost,
-  restoreOnAgent,
-} from './restore.ts';
+import { settleLost } from './lost-prompts.ts';
+import { type ReplayDamage, type RestoredSession, type RestoreIntent, restoreOnAgent } from './restore.ts';
 import type { Session } from './session.ts';
 import type { Created, Sessions } from './sessions.ts';
 import { applyWishes, checkAlive, type SpawnContext } from './spawn.ts';
@@ -169,11 +164,10 @@ export class Restores {
     session.clients.adopt(request.clients);
     if (request.isDefault) sessions.holdSlot(Promise.resolve(session));
     const running = new Set(session.turns.feedPrompts().map(({ promptId }) => promptId));
-    reportLost(
-      session,
-      request.lostPrompts.filter((promptId) => !running.has(promptId)),
-      this.#o,
-    );
+    const lost = request.lostPrompts.filter((promptId) => !running.has(promptId));
+    // The restore for a coordinator that died may have reported them on this very bus. The ends that a session remembers
+    // are many times the prompts that may wait in it.
+    settleLost(session, lost, session.past.replay.terminals(), this.#o);
     return { sessionId: session.sessionId, feedSeq: sessions.tellSession(session) };
   }
 }

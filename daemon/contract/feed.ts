@@ -82,7 +82,10 @@ export interface RestoreRequest {
   readonly displayName?: string;
   readonly sourceType?: string;
   readonly sourceId?: string;
-  /** Prompts that were admitted and not settled: reported once each as `turn_error` code `daemon_restarted`. */
+  /**
+   * Prompts of whose end no record has come. One whose end is in the session's transcript is told with that end; every other
+   * one is reported, once, as `turn_error` code `daemon_restarted`.
+   */
   readonly lostPrompts: readonly string[];
 }
 

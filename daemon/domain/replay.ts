@@ -247,7 +247,8 @@ function envelopeOf(
   };
 }
 
-function terminalOf({ type, data, promptId, atMs }: PastEvent): PromptTerminal | undefined {
+/** How the turn of a terminal event ended; undefined where it names no prompt. */
+export function terminalOf({ type, data, promptId, atMs }: PastEvent): PromptTerminal | undefined {
   const { promptId: named, stopReason, code } = asRecord(data);
   const id = promptId ?? named;
   if (typeof id !== 'string') return undefined;

@@ -1,0 +1,143 @@
+// Prompts whose end was written down by a daemon that died before the coordinator had stored it: nobody is told twice how they
+// ended, and what was never reported is.
+import { readdirSync, readFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { afterEach, describe, expect, test } from '@jest/globals';
+import { eventually } from '../support/eventually.ts';
+import { endFleets, type Server } from '../support/fleet-process.ts';
+import { isBack, killDaemon, startResting, streamAll } from '../support/resting.ts';
+import { rowsOf } from '../support/state-database.ts';
+import { call, clientHeader, newSession, sendPrompt } from '../support/wire-client.ts';
+
+afterEach(endFleets);
+
+/** Long enough that a test is in time for what happens while the agent loads. */
+const LOAD_MS = 1500;
+
+interface Line {
+  readonly type?: string;
+  readonly promptId?: string;
+}
+
+/** The ends that are in the session's transcript, as it stands on the disk. */
+function endsOnDisk({ stateDir }: Server, sessionId: string): Line[] {
+  const files = (readdirSync(stateDir, { recursive: true }) as string[]).filter(
+    (name) => basename(name) === `${sessionId}.jsonl`,
+  );
+  const lines = files.flatMap((name) => readFileSync(join(stateDir, name), 'utf8').split('\n').slice(0, -1));
+  return lines
+    .map((line) => JSON.parse(line) as Line)
+    .filter(({ type }) => type === 'turn_complete' || type === 'turn_error');
+}
+
+/** A session with a prompt that the coordinator has stored as running. */
+async function withRunning(server: Server, text: string) {
+  const session = await newSession(server.baseUrl);
+  const { promptId } = await sendPrompt(server.baseUrl, session.sessionId, text, session.clientId);
+  const isStored = () =>
+    rowsOf(server.stateDir, "SELECT * FROM prompts WHERE prompt_id = ? AND state = 'running'", promptId).at(
+      0,
+    );
+  await eventually('the prompt in the database', isStored);
+  return { ...session, promptId };
+}
+
+/** Waits for a daemon that is not `deadPid` and has its agent: that only starts for a restore, and loads from then on. */
+async function nextLoading(server: Server, deadPid: number | null): Promise<number> {
+  return eventually('the next daemon, restoring', async () => {
+    const { pid, agent } = await server.diagnosis(0);
+    return pid !== null && pid !== deadPid && agent !== null && pid;
+  });
+}
+
+/** Ends a coordinator that is stopped, and its daemon before it: what that told is read by nobody. */
+async function killBoth(server: Server, daemonPid: number): Promise<void> {
+  process.kill(daemonPid, 'SIGKILL');
+  await server.kill();
+}
+
+/** How the prompt ended, as its clients are told now: by the events of the bus, and to one that loads the session. */
+async function toldOf(
+  server: Server,
+  { sessionId, clientId, promptId }: Awaited<ReturnType<typeof withRunning>>,
+) {
+  await isBack(server, sessionId, clientId);
+  const stream = await streamAll(server, sessionId);
+  await stream.frame('the end of the replay', ({ event }) => event === 'replay_complete');
+  const codes = stream.ofType('turn_error').filter((event) => event.promptId === promptId);
+  stream.close();
+  const { json } = await call(server.baseUrl, 'POST', `/session/${sessionId}/load`, {
+    headers: clientHeader(clientId),
+    json: {},
+  });
+  const { compactedReplay } = json as { compactedReplay: readonly Line[] };
+  const isEnd = ({ type, promptId: of }: Line) => of === promptId && /^turn_/.test(String(type));
+  const row = rowsOf(server.stateDir, 'SELECT state, outcome FROM prompts WHERE prompt_id = ?', promptId)[0];
+  return {
+    onBus: codes.map(({ data }) => (data as { code: string }).code),
+    inPast: compactedReplay.filter(isEnd).map(({ type }) => type),
+    stored: `${row?.state} ${row?.outcome}`,
+  };
+}
+
+describe('a daemon that dies before the coordinator has heard', () => {
+  test('that it reported lost prompts: the next one reports only those that were not', async () => {
+    const flags = ['--restore-concurrency', '1'];
+    const server = await startResting(['--slow-load', String(LOAD_MS)], flags);
+    const sessions = [await withRunning(server, 'hang'), await withRunning(server, 'hang')];
+    const { pid } = await server.diagnosis(0);
+    await killDaemon(server);
+    const second = await nextLoading(server, pid);
+    // It hears nothing of the first session's report, and does not ask for the second one.
+    server.signal('SIGSTOP');
+    const isReported = ({ sessionId }: { sessionId: string }) => endsOnDisk(server, sessionId).length > 0;
+    const reported = await eventually('a report', () => sessions.find(isReported));
+    const others = sessions.filter((session) => session !== reported);
+    await killBoth(server, second);
+    expect(others.map(isReported)).toEqual([false]);
+    const after = await startResting([], [], { scratch: server.scratch });
+    expect(await toldOf(after, reported)).toEqual({
+      onBus: [],
+      inPast: ['turn_error'],
+      stored: 'failed daemon_restarted',
+    });
+    for (const session of others)
+      expect(await toldOf(after, session)).toEqual({
+        onBus: ['daemon_restarted'],
+        inPast: ['turn_error'],
+        stored: 'failed daemon_restarted',
+      });
+  }, 60_000);
+
+  test('that a prompt completed: it is stored as completed, and not reported', async () => {
+    const server = await startResting();
+    const session = await withRunning(server, 'sleep:800 ; done');
+    const { pid } = await server.diagnosis(0);
+    server.signal('SIGSTOP');
+    await eventually('the end on disk', () => endsOnDisk(server, session.sessionId).length > 0);
+    await killBoth(server, pid ?? 0);
+    const after = await startResting([], [], { scratch: server.scratch });
+    expect(await toldOf(after, session)).toEqual({
+      onBus: [],
+      inPast: ['turn_complete'],
+      stored: 'completed end_turn',
+    });
+  }, 60_000);
+});
+
+test('a coordinator that dies while a session comes back has its prompt reported once', async () => {
+  const server = await startResting(['--slow-load', String(LOAD_MS)]);
+  const session = await withRunning(server, 'hang');
+  const { pid } = await server.diagnosis(0);
+  await killDaemon(server);
+  const second = await nextLoading(server, pid);
+  await server.kill();
+  // It takes the daemon over and asks for the session again, while the agent still loads it.
+  const after = await startResting(['--slow-load', String(LOAD_MS)], [], { scratch: server.scratch });
+  expect(await toldOf(after, session)).toEqual({
+    onBus: ['daemon_restarted'],
+    inPast: ['turn_error'],
+    stored: 'failed daemon_restarted',
+  });
+  expect((await after.diagnosis(0)).pid).toBe(second);
+}, 60_000);
