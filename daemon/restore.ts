@@ -7,6 +7,7 @@ import type { FeedClient } from './contract/feed.ts';
 import type { ApprovalMode } from './contract/wire.ts';
 import type { SessionSource } from './domain/create-request.ts';
 import { asRecord, isRecord } from './domain/records.ts';
+import type { PromptTerminal } from './domain/replay.ts';
 import { isOfTranscript, updateOf } from './domain/transcript.ts';
 import type { StoredSession, StoredTranscript } from './history/history.ts';
 import type { SessionPast } from './history/session-past.ts';
@@ -90,7 +91,7 @@ export async function restoreOnAgent(
   const bulk = takeBulk(answer);
   const transcript = stored === undefined ? undefined : await history.read(sessionId);
   const ends = endsIn(transcript?.records ?? []);
-  const { past, damage } = await pastOf(intent, channel, { stored, transcript, told, bulk }, context);
+  const { past, damage } = await pastOf(intent, channel, { stored, transcript, ends, told, bulk }, context);
   checkAlive(channel, method);
   const session = bringUp(intent, channel, stored, past, context);
   session.sideChannel.seed(bulk.state);
@@ -240,15 +241,16 @@ class ToldPast {
 interface Sources {
   readonly stored: StoredSession | undefined;
   readonly transcript: StoredTranscript | undefined;
+  readonly ends: readonly PromptTerminal[];
   readonly told: ToldPast;
   readonly bulk: Bulk;
 }
 
-/** Our transcript where there is one: it has what clients saw, ends of turns included. Else what the agent told. */
+/** Our transcript where there is one: it has what clients saw. Else what the agent told, with the ends that only we know. */
 async function pastOf(
   intent: RestoreIntent,
   channel: AgentChannel,
-  { stored, transcript, told, bulk }: Sources,
+  { stored, transcript, ends, told, bulk }: Sources,
   context: RestoreContext,
 ): Promise<{ readonly past: SessionPast; readonly damage: ReplayDamage }> {
   const { pasts, workspace, clock } = context;
@@ -266,6 +268,7 @@ async function pastOf(
   const past = isKeptByAgent ? pasts.keptByAgent(session) : pasts.recorded(session);
   for (const update of updates) past.seedUpdate(update, toldAtMs(update) ?? nowMs);
   past.replay.finishTurn();
+  past.replay.remember(ends);
   const hasUnseenPast = bulk.hasMore || (intent.action === 'resume' && updates.length === 0);
   past.replay.noteMissing({ turns: 0, events: told.dropped }, hasUnseenPast);
   return { past, damage: bulk.damage };

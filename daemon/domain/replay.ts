@@ -149,6 +149,11 @@ export class Replay {
     };
   }
 
+  /** Ends of before, of turns that somebody else tells of, oldest first. */
+  remember(terminals: readonly PromptTerminal[]): void {
+    this.#terminals = [...this.#terminals, ...terminals].slice(-MAX_TERMINALS);
+  }
+
   #dropOldTurns(): void {
     let count = 0;
     while (count < this.#turns.length && this.#turnBytes > this.#bounds.compactedReplayMaxBytes) {
@@ -162,9 +167,7 @@ export class Replay {
 
   #noteTerminal(event: PastEvent): void {
     const terminal = terminalOf(event);
-    if (terminal === undefined) return;
-    this.#terminals.push(terminal);
-    if (this.#terminals.length > MAX_TERMINALS) this.#terminals.shift();
+    if (terminal !== undefined) this.remember([terminal]);
   }
 
   /** The oldest record that is shown: what comes before it is what the client has not seen. */

@@ -31,7 +31,7 @@ export interface StoredSession {
   readonly isArchived: boolean;
   /** Nothing has been said in it yet. */
   readonly isBlank?: true;
-  /** What was said is in the agent's own transcript; ours only states that there is such a session. */
+  /** What was said is in the agent's own transcript; ours states that there is such a session, and how its prompts ended. */
   readonly isKeptByAgent?: true;
 }
 
@@ -53,7 +53,7 @@ export type StoredChange = Partial<Pick<StoredSession, 'displayName' | 'titleSou
 
 /** The open end of one live session's transcript. Nothing here throws: a failed write makes it degraded. */
 export interface Recording {
-  /** False where the agent keeps them. */
+  /** False where the agent keeps them: then only ends of turns are kept here. */
   readonly keepsEvents: boolean;
   /** Highest event id of the transcript, 0 for a new one: the session's bus starts above it. */
   readonly lastId: number;

@@ -3,7 +3,7 @@
 import type { Clock } from '../contract/clock.ts';
 import type { Log } from '../contract/log.ts';
 import type { EncodedEvent } from '../domain/frame.ts';
-import { isOfTranscript } from '../domain/transcript.ts';
+import { isOfTranscript, isTerminal } from '../domain/transcript.ts';
 import { AppendFile } from './append-file.ts';
 import type { Recording, StoredChange, StoredSession } from './history.ts';
 import { metaLine, recordLine, type TranscriptMeta } from './transcript-file.ts';
@@ -69,7 +69,8 @@ export class FileRecording implements Recording {
     const wasBlank = this.#isBlank;
     this.#isBlank = false;
     this.#hasNews = true;
-    if (this.keepsEvents) this.#pending.push(recordLine(id, tail));
+    // How prompts ended is kept in any case: no agent tells it again.
+    if (this.keepsEvents || isTerminal(type)) this.#pending.push(recordLine(id, tail));
     else if (wasBlank) this.#pending.push(metaLine(this.meta));
   }
 

@@ -1,11 +1,13 @@
 // Prompts whose end was written down by a daemon that died before the coordinator had stored it: nobody is told twice how they
 // ended, and what was never reported is.
-import { readdirSync, readFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { afterEach, describe, expect, test } from '@jest/globals';
+import type { PromptTerminal } from '../../daemon/domain/replay.ts';
 import { eventually } from '../support/eventually.ts';
 import { endFleets, type Server } from '../support/fleet-process.ts';
 import { isBack, killDaemon, startResting, streamAll } from '../support/resting.ts';
+import { Scratch } from '../support/scratch.ts';
 import { rowsOf } from '../support/state-database.ts';
 import { call, clientHeader, newSession, sendPrompt } from '../support/wire-client.ts';
 
@@ -19,7 +21,19 @@ interface Line {
   readonly promptId?: string;
 }
 
-/** The ends that are in the session's transcript, as it stands on the disk. */
+/** Who keeps the session's transcript: its daemon, or the agent. */
+const KEEPERS = ['the daemon', 'the agent'] as const;
+
+/** A coordinator whose sessions' transcripts are kept there. */
+function startKept(keeper: (typeof KEEPERS)[number], switches: readonly string[], before?: Server) {
+  const scratch = before?.scratch ?? new Scratch(1);
+  const memory = join(scratch.dir, 'memory');
+  mkdirSync(memory, { recursive: true });
+  const kept = keeper === 'the daemon' ? [] : ['--memory', memory, '--transcripts'];
+  return startResting([...kept, ...switches], ['--restore-concurrency', '1'], { scratch });
+}
+
+/** The ends that the daemon has written down of the session. */
 function endsOnDisk({ stateDir }: Server, sessionId: string): Line[] {
   const files = (readdirSync(stateDir, { recursive: true }) as string[]).filter(
     (name) => basename(name) === `${sessionId}.jsonl`,
@@ -50,10 +64,15 @@ async function nextLoading(server: Server, deadPid: number | null): Promise<numb
   });
 }
 
-/** Ends a coordinator that is stopped, and its daemon before it: what that told is read by nobody. */
-async function killBoth(server: Server, daemonPid: number): Promise<void> {
-  process.kill(daemonPid, 'SIGKILL');
-  await server.kill();
+/** Stops the coordinator for as long as that takes, then kills the daemon, then it: what the daemon told is read by nobody. */
+async function killedUnheard<T>(server: Server, daemonPid: number, takes: Promise<T>): Promise<T> {
+  server.signal('SIGSTOP');
+  try {
+    return await takes;
+  } finally {
+    process.kill(daemonPid, 'SIGKILL');
+    await server.kill();
+  }
 }
 
 /** How the prompt ended, as its clients are told now: by the events of the bus, and to one that loads the session. */
@@ -70,60 +89,60 @@ async function toldOf(
     headers: clientHeader(clientId),
     json: {},
   });
-  const { compactedReplay } = json as { compactedReplay: readonly Line[] };
-  const isEnd = ({ type, promptId: of }: Line) => of === promptId && /^turn_/.test(String(type));
+  const { promptTerminals = [] } = json as { promptTerminals?: readonly PromptTerminal[] };
+  const ends = promptTerminals.filter((end) => end.promptId === promptId);
   const row = rowsOf(server.stateDir, 'SELECT state, outcome FROM prompts WHERE prompt_id = ?', promptId)[0];
   return {
     onBus: codes.map(({ data }) => (data as { code: string }).code),
-    inPast: compactedReplay.filter(isEnd).map(({ type }) => type),
+    inPast: ends.map(({ terminal }) => terminal),
     stored: `${row?.state} ${row?.outcome}`,
   };
 }
 
-describe('a daemon that dies before the coordinator has heard', () => {
-  test('that it reported lost prompts: the next one reports only those that were not', async () => {
-    const flags = ['--restore-concurrency', '1'];
-    const server = await startResting(['--slow-load', String(LOAD_MS)], flags);
-    const sessions = [await withRunning(server, 'hang'), await withRunning(server, 'hang')];
-    const { pid } = await server.diagnosis(0);
-    await killDaemon(server);
-    const second = await nextLoading(server, pid);
-    // It hears nothing of the first session's report, and does not ask for the second one.
-    server.signal('SIGSTOP');
-    const isReported = ({ sessionId }: { sessionId: string }) => endsOnDisk(server, sessionId).length > 0;
-    const reported = await eventually('a report', () => sessions.find(isReported));
-    const others = sessions.filter((session) => session !== reported);
-    await killBoth(server, second);
-    expect(others.map(isReported)).toEqual([false]);
-    const after = await startResting([], [], { scratch: server.scratch });
-    expect(await toldOf(after, reported)).toEqual({
-      onBus: [],
-      inPast: ['turn_error'],
-      stored: 'failed daemon_restarted',
-    });
-    for (const session of others)
-      expect(await toldOf(after, session)).toEqual({
-        onBus: ['daemon_restarted'],
-        inPast: ['turn_error'],
+describe.each(KEEPERS)(
+  'where %s keeps transcripts, a daemon that dies before the coordinator has heard',
+  (keeper) => {
+    test('that it reported lost prompts: the next one reports only those that were not', async () => {
+      const server = await startKept(keeper, ['--slow-load', String(LOAD_MS)]);
+      const sessions = [await withRunning(server, 'hang'), await withRunning(server, 'hang')];
+      const { pid } = await server.diagnosis(0);
+      await killDaemon(server);
+      const second = await nextLoading(server, pid);
+      // It hears nothing of the first session's report, and does not ask for the second one.
+      const isReported = ({ sessionId }: { sessionId: string }) => endsOnDisk(server, sessionId).length > 0;
+      const report = eventually('a report', () => sessions.find(isReported));
+      const reported = await killedUnheard(server, second, report);
+      const others = sessions.filter((session) => session !== reported);
+      expect(others.map(isReported)).toEqual([false]);
+      const after = await startKept(keeper, [], server);
+      expect(await toldOf(after, reported)).toEqual({
+        onBus: [],
+        inPast: ['interrupted'],
         stored: 'failed daemon_restarted',
       });
-  }, 60_000);
+      for (const session of others)
+        expect(await toldOf(after, session)).toEqual({
+          onBus: ['daemon_restarted'],
+          inPast: ['interrupted'],
+          stored: 'failed daemon_restarted',
+        });
+    }, 60_000);
 
-  test('that a prompt completed: it is stored as completed, and not reported', async () => {
-    const server = await startResting();
-    const session = await withRunning(server, 'sleep:800 ; done');
-    const { pid } = await server.diagnosis(0);
-    server.signal('SIGSTOP');
-    await eventually('the end on disk', () => endsOnDisk(server, session.sessionId).length > 0);
-    await killBoth(server, pid ?? 0);
-    const after = await startResting([], [], { scratch: server.scratch });
-    expect(await toldOf(after, session)).toEqual({
-      onBus: [],
-      inPast: ['turn_complete'],
-      stored: 'completed end_turn',
-    });
-  }, 60_000);
-});
+    test('that a prompt completed: it is stored as completed, and not reported', async () => {
+      const server = await startKept(keeper, []);
+      const session = await withRunning(server, 'sleep:800 ; done');
+      const { pid } = await server.diagnosis(0);
+      const end = eventually('the end on disk', () => endsOnDisk(server, session.sessionId).length > 0);
+      await killedUnheard(server, pid ?? 0, end);
+      const after = await startKept(keeper, [], server);
+      expect(await toldOf(after, session)).toEqual({
+        onBus: [],
+        inPast: ['completed'],
+        stored: 'completed end_turn',
+      });
+    }, 60_000);
+  },
+);
 
 test('a coordinator that dies while a session comes back has its prompt reported once', async () => {
   const server = await startResting(['--slow-load', String(LOAD_MS)]);
@@ -136,7 +155,7 @@ test('a coordinator that dies while a session comes back has its prompt reported
   const after = await startResting(['--slow-load', String(LOAD_MS)], [], { scratch: server.scratch });
   expect(await toldOf(after, session)).toEqual({
     onBus: ['daemon_restarted'],
-    inPast: ['turn_error'],
+    inPast: ['interrupted'],
     stored: 'failed daemon_restarted',
   });
   expect((await after.diagnosis(0)).pid).toBe(second);

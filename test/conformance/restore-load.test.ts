@@ -44,11 +44,11 @@ describe.each(Object.entries(AGENTS))('with an agent %s', (name, switches) => {
     await world.close(sessionId);
   });
 
-  test('ends of turns are in the replay where we recorded them', async () => {
+  test('ends of turns are in the replay where we recorded them, and among the ends in any case', async () => {
     const loaded = await world.load(sessionId);
     const ends = storyOf(loaded.compactedReplay).filter((words) => words.startsWith('turn_complete'));
     expect(ends.length > 0).toBe(isOurs);
-    expect((loaded.promptTerminals ?? []).length > 0).toBe(isOurs);
+    expect((loaded.promptTerminals ?? []).length).toBeGreaterThan(0);
     await world.close(sessionId);
   });
 

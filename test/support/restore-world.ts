@@ -7,6 +7,7 @@ import { SessionSink } from '../../daemon/agent-sink.ts';
 import type { FeedBody, RestoreRequest } from '../../daemon/contract/feed.ts';
 import { DEFAULT_LIMITS, type Limits } from '../../daemon/contract/limits.ts';
 import { parseCreateRequest } from '../../daemon/domain/create-request.ts';
+import { TRANSCRIPT_METHOD } from '../../daemon/history/agent-history.ts';
 import { Pasts } from '../../daemon/history/pasts.ts';
 import { createHistoryStore } from '../../daemon/history/store.ts';
 import type { RestoreAction } from '../../daemon/restore.ts';
@@ -34,6 +35,8 @@ export class RestoreWorld {
   #channel: FakeChannel | undefined;
   canLoad = true;
   isLoadAnswered = true;
+  /** Whether the agent does. */
+  keepsTranscripts = false;
   /** Called before a record is told. */
   onTold: (body: FeedBody) => void = () => undefined;
 
@@ -137,6 +140,7 @@ export class RestoreWorld {
     Object.assign(channel, { process: { ...channel.process, canLoad: this.canLoad } });
     channel.answers.set('session/new', () => ({ sessionId: 'old' }));
     channel.answers.set('session/set_mode', () => ({}));
+    if (this.keepsTranscripts) channel.answers.set(TRANSCRIPT_METHOD, () => ({ v: 1, events: [] }));
     if (this.isLoadAnswered) channel.answers.set('session/load', () => ({ models: { currentModelId: 'm' } }));
   }
 }

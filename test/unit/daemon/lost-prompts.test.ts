@@ -56,13 +56,23 @@ describe('a prompt that the coordinator calls lost', () => {
     expect(toldOf('p-1')).toMatchObject([{ state: 'failed', outcome: 'daemon_restarted' }]);
   });
 
-  test('is reported once by daemon after daemon, none of which is heard', async () => {
-    for (const reported of [['p-1'], [], []]) {
-      const next = new RestoreWorld({}, world.dir);
-      await next.restore({ lostPrompts: ['p-1'] });
-      expect(errorsOn(next.sessions.get('old'))).toEqual(reported);
-    }
-  });
+  test.each([
+    ['we keep', false],
+    ['the agent keeps', true],
+  ])(
+    'in a transcript that %s is reported once by daemon after daemon, none of which is heard',
+    async (_who, isKept) => {
+      for (const reported of [['p-1'], [], []]) {
+        const next = new RestoreWorld({}, world.dir);
+        next.keepsTranscripts = isKept;
+        await next.restore({ lostPrompts: ['p-1'] });
+        const session = next.sessions.get('old');
+        expect(session.past.isRecorded).toBe(!isKept);
+        expect(errorsOn(session)).toEqual(reported);
+        expect(session.past.replay.terminals()).toMatchObject([{ promptId: 'p-1', terminal: 'interrupted' }]);
+      }
+    },
+  );
 
   test('is in the transcript before the coordinator is told', async () => {
     let wasWritten: boolean | undefined;
