@@ -320,7 +320,8 @@ revives it.
 
 A session comes back under its old id, with the clients that were registered, with event ids above every id that was sent, and
 on a new bus: a client's old cursor gets \`state_resync_required\`. Prompts that were queued or running are reported there as
-\`turn_error\` with the code \`daemon_restarted\`, and are never sent again.
+\`turn_error\` with the code \`daemon_restarted\`, and are never sent again. A prompt whose end is in the session's file already is not
+reported: the end that stands there is told to the coordinator, and to clients by a load.
 
 ${sessionTable()}
 
