@@ -1,7 +1,7 @@
 // Flags and environment in, one frozen configuration out. A flag wins over its variable, a variable over the default.
 import { accessSync, constants, statSync } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
-import { delimiter, isAbsolute, join, resolve } from 'node:path';
+import { isAbsolute, join, resolve } from 'node:path';
 import { bareHost, isLoopbackAddress, parseOrigin } from '../daemon/contract/access.ts';
 import { canonicalPath } from '../daemon/contract/canonical-path.ts';
 import { splitCommandLine } from '../daemon/contract/command-line.ts';
@@ -14,7 +14,8 @@ import {
   parseLimit,
 } from '../daemon/contract/limits.ts';
 import { PERMISSION_POLICIES, type PermissionPolicy } from '../daemon/contract/wire.ts';
-import { FLAGS, type FlagName, type FlagSpec, flagVariable, SUPERVISION_FLAGS } from './flags.ts';
+import { ConfigError, FlagSource, type FlagValues, variableOf } from './flag-source.ts';
+import { flagVariable, SUPERVISION_FLAGS } from './flags.ts';
 import { checkSocketPath } from './launch/directories.ts';
 import { DAY_MS, DEFAULT_RETENTION, type RetentionSettings } from './store/retention.ts';
 import { DEFAULT_SUPERVISE_SETTINGS, type SuperviseSettings } from './supervise/settings.ts';
@@ -52,21 +53,14 @@ export interface Config {
   readonly supervise: SuperviseSettings;
 }
 
-/** A setting that refuses the start. The message names the flag. */
-export class ConfigError extends Error {}
-
-/** Values as the command line gave them, by flag name without dashes. */
-export type FlagValues = Readonly<Record<string, string | boolean | readonly string[] | undefined>>;
-
 const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'];
 const DEFAULT_MAX_LOG_BYTES = 16 * 1024 * 1024;
 const DEFAULT_STOP_TIMEOUT_MS = 30_000;
-const MAX_INT = 2 ** 31 - 1;
 
 /** @throws ConfigError naming the flag, what is wrong, and what to do. */
 export function parseConfig(flags: FlagValues, env: NodeJS.ProcessEnv, cwd: string): Config {
-  const source = new Source(flags, env);
-  const token = source.text('token') ?? nonEmpty(env.QWEN_SERVER_TOKEN);
+  const source = new FlagSource(flags, env);
+  const token = source.text('token') ?? variableOf(env, 'QWEN_SERVER_TOKEN');
   const listen = parseListen(source);
   const requireAuth = source.isSet('require-auth');
   checkToken(listen, token, requireAuth);
@@ -109,7 +103,7 @@ export interface SweepConfig {
 
 /** The few settings of a sweep: it has to work when the rest of the configuration does not any more. @throws ConfigError */
 export function parseSweepConfig(flags: FlagValues, env: NodeJS.ProcessEnv, cwd: string): SweepConfig {
-  const source = new Source(flags, env);
+  const source = new FlagSource(flags, env);
   return {
     stateDir: stateDirOf(source.text('state-dir'), env, cwd),
     logLevel: parseLogLevel(source),
@@ -119,61 +113,19 @@ export function parseSweepConfig(flags: FlagValues, env: NodeJS.ProcessEnv, cwd:
 
 /** The state directory alone, for the commands that only look for a running coordinator. Absolute. */
 export function stateDirOf(given: string | undefined, env: NodeJS.ProcessEnv, cwd: string): string {
-  const named = given ?? nonEmpty(env[flagVariable('state-dir')]);
+  const named = given ?? variableOf(env, flagVariable('state-dir'));
   if (named !== undefined) return resolve(cwd, named);
-  const base = nonEmpty(env.XDG_STATE_HOME) ?? join(nonEmpty(env.HOME) ?? homedir(), '.local', 'state');
+  const base =
+    variableOf(env, 'XDG_STATE_HOME') ?? join(variableOf(env, 'HOME') ?? homedir(), '.local', 'state');
   return join(base, 'qwen-coordinator');
 }
 
 /** Where sockets may go: what `ensureRuntimeDir` chooses from. */
 export function runtimeBases(env: NodeJS.ProcessEnv): { xdgRuntimeDir: string | undefined; tmpDir: string } {
-  return { xdgRuntimeDir: nonEmpty(env.XDG_RUNTIME_DIR), tmpDir: tmpdir() };
+  return { xdgRuntimeDir: variableOf(env, 'XDG_RUNTIME_DIR'), tmpDir: tmpdir() };
 }
 
-/** Reads a setting by its flag name from the command line, else from the environment. */
-class Source {
-  readonly #flags: FlagValues;
-  readonly #env: NodeJS.ProcessEnv;
-
-  constructor(flags: FlagValues, env: NodeJS.ProcessEnv) {
-    this.#flags = flags;
-    this.#env = env;
-  }
-
-  text(name: string): string | undefined {
-    const value = this.#flags[name];
-    return typeof value === 'string' ? value : nonEmpty(this.#env[flagVariable(name)]);
-  }
-
-  /** A repeatable flag; its variable holds a list separated like PATH. */
-  list(name: FlagName): readonly string[] {
-    const value = this.#flags[name];
-    if (Array.isArray(value) && value.length > 0) return value;
-    const spec: FlagSpec = FLAGS[name];
-    const separator = spec.separator ?? delimiter;
-    return (this.#env[flagVariable(name)] ?? '').split(separator).filter((item) => item !== '');
-  }
-
-  isSet(name: FlagName): boolean {
-    if (this.#flags[name] === true) return true;
-    return ['1', 'true', 'yes'].includes(this.#env[flagVariable(name)] ?? '');
-  }
-
-  integer(name: string, fallback: number, min = 0): number {
-    const text = this.text(name);
-    return text === undefined ? fallback : wholeNumber(name, text, min);
-  }
-}
-
-/** A number of the command line. @throws ConfigError naming the flag. */
-export function wholeNumber(flag: string, text: string, min = 0): number {
-  const value = /^\d+$/.test(text.trim()) ? Number(text) : Number.NaN;
-  if (!(value >= min && value <= MAX_INT))
-    throw new ConfigError(`--${flag} must be a whole number from ${min} to ${MAX_INT}, got "${text}"`);
-  return value;
-}
-
-function parseListen(source: Source): Listen {
+function parseListen(source: FlagSource): Listen {
   const socket = source.text('socket');
   if (socket !== undefined) {
     if (!isAbsolute(socket)) throw new ConfigError(`--socket must be an absolute path, got "${socket}"`);
@@ -206,8 +158,8 @@ function checkToken(listen: Listen, token: string | undefined, requireAuth: bool
     );
 }
 
-function parseLogLevel(source: Source): string {
-  return oneOf('log-level', source.text('log-level') ?? 'info', LOG_LEVELS);
+function parseLogLevel(source: FlagSource): string {
+  return source.oneOf('log-level', 'info', LOG_LEVELS);
 }
 
 function parseOrigins(given: readonly string[], token: string | undefined): readonly string[] {
@@ -244,7 +196,7 @@ function directory(flag: string, given: string, cwd: string): string {
   }
 }
 
-function parseLimits(source: Source): Limits {
+function parseLimits(source: FlagSource): Limits {
   const given: Partial<Record<LimitName, number>> = {};
   for (const name of LIMIT_NAMES) {
     const text = source.text(LIMITS[name].flag);
@@ -258,7 +210,7 @@ function parseLimits(source: Source): Limits {
   return limitsFrom(given);
 }
 
-function parseSupervision(source: Source): SuperviseSettings {
+function parseSupervision(source: FlagSource): SuperviseSettings {
   const settings: Record<string, unknown> = { ...DEFAULT_SUPERVISE_SETTINGS };
   const restart: Record<string, unknown> = { ...DEFAULT_SUPERVISE_SETTINGS.restart };
   for (const { flag, key, isRestart, fallback } of SUPERVISION_FLAGS) {
@@ -267,16 +219,15 @@ function parseSupervision(source: Source): SuperviseSettings {
   return { ...settings, restart } as unknown as SuperviseSettings;
 }
 
-function parsePolicy(source: Source) {
-  const given = source.text('permission-policy') ?? 'first-responder';
-  const permissionPolicy = oneOf('permission-policy', given, PERMISSION_POLICIES);
+function parsePolicy(source: FlagSource) {
+  const permissionPolicy = source.oneOf('permission-policy', 'first-responder', PERMISSION_POLICIES);
   if (source.text('consensus-quorum') === undefined) return { permissionPolicy, consensusQuorum: undefined };
   if (permissionPolicy !== 'consensus')
     throw new ConfigError('--consensus-quorum needs --permission-policy consensus');
   return { permissionPolicy, consensusQuorum: source.integer('consensus-quorum', 1, 1) };
 }
 
-function parseDaemonCommand(source: Source): readonly string[] | undefined {
+function parseDaemonCommand(source: FlagSource): readonly string[] | undefined {
   const line = source.text('daemon-command');
   if (line === undefined) return undefined;
   const [program, ...args] = wordsOf('--daemon-command', line);
@@ -297,17 +248,6 @@ function wordsOf(flag: string, line: string): readonly string[] {
   } catch (error) {
     throw new ConfigError(`${flag}: ${(error as Error).message}`);
   }
-}
-
-function oneOf<T extends string>(flag: string, value: string, allowed: readonly T[]): T {
-  const found = allowed.find((candidate) => candidate === value);
-  if (found !== undefined) return found;
-  throw new ConfigError(`--${flag} must be one of ${allowed.join(', ')}, got "${value}"`);
-}
-
-function nonEmpty(text: string | undefined): string | undefined {
-  const trimmed = text?.trim();
-  return trimmed === '' ? undefined : trimmed;
 }
 
 function unique(items: readonly string[]): readonly string[] {

@@ -6,7 +6,8 @@ import { createLog } from '../daemon/contract/log.ts';
 import { CommandError, EXIT, type ExitCode } from './cli/exit-codes.ts';
 import { createProgram } from './cli/program.ts';
 import type { Runtime } from './cli/runtime.ts';
-import { ConfigError, runtimeBases } from './config.ts';
+import { runtimeBases } from './config.ts';
+import { ConfigError } from './flag-source.ts';
 import { strippedEnvironment } from './launch/environment.ts';
 
 /** Measured: a small young generation saves a daemon 14 MB under load and costs nothing that can be seen. */

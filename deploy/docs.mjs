@@ -12,7 +12,7 @@ const { values } = parseArgs({ options: { print: { type: 'boolean' } } });
 const SOURCES = `
 export { STATES, TABLE, step } from './coordinator/domain/daemon-state.ts';
 export { nextState } from './coordinator/domain/session.ts';
-export { ROUTE_CLASSES } from './coordinator/domain/routing.ts';
+export { ROUTE_CLASSES } from './coordinator/domain/route-classes.ts';
 export { detectionBoundMs, LIVENESS_THRESHOLDS, toleratedPauseMs } from './coordinator/domain/liveness.ts';
 export { SUPERVISION_FLAGS, LIMIT_FLAGS } from './coordinator/flags.ts';
 `;

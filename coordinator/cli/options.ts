@@ -1,6 +1,6 @@
 // Commander's options made from the flag tables, and its values under the flags' own names.
 import { type Command, Option } from 'commander';
-import { type FlagValues, wholeNumber } from '../config.ts';
+import { type FlagValues, wholeNumber } from '../flag-source.ts';
 import {
   FLAGS,
   type FlagName,

@@ -1,6 +1,7 @@
 // The command line: which commands there are, and from their flags to one call each.
 import { Command, CommanderError } from 'commander';
-import { type FlagValues, parseConfig, parseSweepConfig, stateDirOf } from '../config.ts';
+import { parseConfig, parseSweepConfig, stateDirOf } from '../config.ts';
+import type { FlagValues } from '../flag-source.ts';
 import { FLAGS, flagVariable } from '../flags.ts';
 import type { AdminTarget } from './admin-place.ts';
 import { backup } from './backup.ts';

@@ -1,7 +1,8 @@
 // From a route to who answers it: a daemon's endpoint, the coordinator itself, or nobody because there is nothing to do.
 // What happens while a daemon is stopped or a session sleeps is the route class's rule; this file carries it out.
 import { ApiError, fail, failPlain } from '../../daemon/contract/errors.ts';
-import { ROUTE_CLASSES, type Route, type RouteClass } from '../domain/routing.ts';
+import { ROUTE_CLASSES, type RouteClass } from '../domain/route-classes.ts';
+import type { Route } from '../domain/routing.ts';
 import type { Endpoint, Fleet, SessionIndex, SessionPlace, WorkspaceKey } from '../supervise/fleet.ts';
 import { bySelector, mismatch, primaryOf, type WorkspaceBook } from './workspace-book.ts';
 

@@ -1,7 +1,7 @@
 // What an operator does to daemons: drain and its end, restart of one or of all, settings of a workspace.
 import { fail } from '../../daemon/contract/errors.ts';
 import type { Log } from '../../daemon/contract/log.ts';
-import type { RouteClass } from '../domain/routing.ts';
+import type { RouteClass } from '../domain/route-classes.ts';
 import type { Store, WorkspaceSettings } from '../store/store.ts';
 import type { Fleet, WorkspaceKey } from './fleet.ts';
 import { wordsOf } from './refusals.ts';

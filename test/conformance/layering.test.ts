@@ -24,7 +24,7 @@ const ROOMS: Readonly<Record<'coordinator' | 'daemon', readonly Room[]>> = {
     { name: 'main', files: /^main\.ts$/, below: ['cli', 'app', 'config', ...COORDINATOR_SERVICES] },
     { name: 'cli', files: /^cli\//, below: ['app', 'config', ...COORDINATOR_SERVICES] },
     { name: 'app', files: /^app(?:-\w+)?\.ts$/, below: ['config', 'http', ...COORDINATOR_SERVICES] },
-    { name: 'config', files: /^(?:config|flags)\.ts$/, below: COORDINATOR_SERVICES },
+    { name: 'config', files: /^(?:config|flags|flag-source)\.ts$/, below: COORDINATOR_SERVICES },
     { name: 'http', files: /^http\//, below: ['supervise', 'store', ...COORDINATOR_BASE] },
     { name: 'supervise', files: /^supervise\//, below: ['launch', 'store', ...COORDINATOR_BASE] },
     { name: 'launch', files: /^launch\//, below: COORDINATOR_BASE },

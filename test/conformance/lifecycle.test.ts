@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from '@jest/globals';
 import { STATES } from '../../coordinator/domain/daemon-state.ts';
-import { ROUTE_CLASSES } from '../../coordinator/domain/routing.ts';
+import { ROUTE_CLASSES } from '../../coordinator/domain/route-classes.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const page = readFileSync(`${ROOT}/docs/lifecycle.md`, 'utf8');

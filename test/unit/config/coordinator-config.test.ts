@@ -2,13 +2,8 @@ import { mkdirSync, mkdtempSync, realpathSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import {
-  ConfigError,
-  type FlagValues,
-  parseConfig,
-  parseSweepConfig,
-  stateDirOf,
-} from '../../../coordinator/config.ts';
+import { parseConfig, parseSweepConfig, stateDirOf } from '../../../coordinator/config.ts';
+import { ConfigError, type FlagValues } from '../../../coordinator/flag-source.ts';
 import { FLAGS, flagVariable, LIMIT_FLAGS, SUPERVISION_FLAGS } from '../../../coordinator/flags.ts';
 import { DEFAULT_SUPERVISE_SETTINGS } from '../../../coordinator/supervise/settings.ts';
 

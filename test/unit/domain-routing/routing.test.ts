@@ -1,6 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { ROUTE_CLASSES, type Route, type RouteClass, routeOf } from '../../../coordinator/domain/routing.ts';
+import { ROUTE_CLASSES, type RouteClass } from '../../../coordinator/domain/route-classes.ts';
+import { type Route, routeOf } from '../../../coordinator/domain/routing.ts';
 
 function route(method: string, url: string, preferred?: string): Route {
   const found = routeOf(method, url, preferred);

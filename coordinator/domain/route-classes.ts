@@ -1,0 +1,118 @@
+// The classes of routes: who answers each, and what its requests do while nobody has what they ask for.
+
+/**
+ * What happens to a request of the class while nobody has what it asks for: the workspace's daemon is not running, or the
+ * session sleeps. `wake` starts the daemon and brings the session back first. A session that is coming back by itself is
+ * waited for by all but the 204s.
+ */
+export type WhenStopped = 'wake' | 'store' | '204' | '404';
+
+interface RouteClassSpec {
+  readonly whenStopped: WhenStopped;
+  /** `either`: the daemon while it runs, else the coordinator from its store. */
+  readonly answeredBy: 'coordinator' | 'daemon' | 'either';
+  /** New work: refused while the workspace is drained. */
+  readonly isWork?: true;
+  readonly routes: readonly string[];
+}
+
+/** The one table of which routes wake a stopped daemon. */
+export const ROUTE_CLASSES = {
+  health: { whenStopped: 'store', answeredBy: 'coordinator', routes: ['GET /health', 'GET /w/:ws/health'] },
+  capabilities: { whenStopped: 'store', answeredBy: 'coordinator', routes: ['GET /capabilities'] },
+  openapi: {
+    whenStopped: 'store',
+    answeredBy: 'coordinator',
+    routes: ['GET /openapi.json', 'GET /w/:ws/openapi.json'],
+  },
+  admin: { whenStopped: 'store', answeredBy: 'coordinator', routes: ['* /admin/*'] },
+  workspace_add: { whenStopped: 'store', answeredBy: 'coordinator', routes: ['POST /workspaces'] },
+  workspace_remove: { whenStopped: 'store', answeredBy: 'coordinator', routes: ['DELETE /workspaces/:ws'] },
+  session_create: { whenStopped: 'wake', answeredBy: 'coordinator', isWork: true, routes: ['POST /session'] },
+  session_load: {
+    whenStopped: 'wake',
+    answeredBy: 'coordinator',
+    isWork: true,
+    routes: ['POST /session/:id/load', 'POST /session/:id/resume', 'POST /session/:id/branch'],
+  },
+  session_list: {
+    whenStopped: 'store',
+    answeredBy: 'either',
+    routes: ['GET /workspace/:ws/sessions', 'GET /workspaces/:ws/sessions'],
+  },
+  /** The listings of several workspaces at once. */
+  session_catalog: { whenStopped: 'store', answeredBy: 'coordinator', routes: ['POST /sessions/catalog'] },
+  /** Sessions of several workspaces at once: each daemon does what concerns its own. */
+  session_batch: {
+    whenStopped: 'wake',
+    answeredBy: 'coordinator',
+    routes: ['POST /sessions/archive', 'POST /sessions/unarchive', 'POST /sessions/delete'],
+  },
+  /** Polled by every open client: without a daemon nothing is live. */
+  session_live_state: {
+    whenStopped: 'store',
+    answeredBy: 'either',
+    routes: ['GET /workspaces/:ws/sessions/live-state'],
+  },
+  session_prompt: {
+    whenStopped: 'wake',
+    answeredBy: 'daemon',
+    isWork: true,
+    routes: ['POST /session/:id/prompt', 'POST /session/:id/continue'],
+  },
+  session_gesture: {
+    whenStopped: 'wake',
+    answeredBy: 'daemon',
+    routes: [
+      'POST /session/:id/model',
+      'POST /session/:id/approval-mode',
+      'POST /session/:id/config-option',
+      'POST /session/:id/language',
+      'POST /session/:id/recap',
+      'POST /session/:id/btw',
+      'POST /session/:id/rewind',
+      'POST /session/:id/generate',
+      'PATCH /session/:id/metadata',
+    ],
+  },
+  /** Reads of what is on disk: they need the daemon, but not the session. */
+  session_history: {
+    whenStopped: 'wake',
+    answeredBy: 'daemon',
+    routes: ['GET /session/:id/transcript', 'GET /session/:id/turn-index', 'GET /session/:id/export'],
+  },
+  session_status: { whenStopped: 'store', answeredBy: 'either', routes: ['GET /session/:id/status'] },
+  session_leave: {
+    whenStopped: '204',
+    answeredBy: 'daemon',
+    routes: ['POST /session/:id/detach', 'POST /session/:id/cancel'],
+  },
+  session_close: { whenStopped: '204', answeredBy: 'daemon', routes: ['DELETE /session/:id'] },
+  session: { whenStopped: '404', answeredBy: 'daemon', routes: ['* /session/:id/*'] },
+  permission: { whenStopped: '404', answeredBy: 'daemon', routes: ['POST /permission/:requestId'] },
+  workspace_qualified: {
+    whenStopped: 'wake',
+    answeredBy: 'daemon',
+    routes: [
+      '* /workspaces/:ws/*',
+      'GET /workspace/:ws/session-info',
+      'GET /workspace/:ws/sessions/search',
+      'GET /w/:ws/capabilities',
+    ],
+  },
+  workspace: {
+    whenStopped: 'wake',
+    answeredBy: 'daemon',
+    routes: [
+      '* /workspace/*',
+      '* /file',
+      '* /file/*',
+      'GET /stat',
+      'GET /list',
+      'GET /glob',
+      '* /sessions/*',
+    ],
+  },
+} as const satisfies Record<string, RouteClassSpec>;
+
+export type RouteClass = keyof typeof ROUTE_CLASSES;

@@ -1,0 +1,111 @@
+// Those who want one workspace's daemon: they are parked until it is ready, and a start is asked for on their behalf. It
+// begins when neither a cool-off, nor the starts of other daemons, nor admission is against it.
+import { type Event, step } from '../domain/daemon-state.ts';
+import type { Refusal } from '../domain/refusal.ts';
+import type { Deaths } from './deaths.ts';
+import type { Endpoint, WorkspaceKey } from './fleet.ts';
+import type { Machine } from './machine.ts';
+import * as refusals from './refusals.ts';
+import type { StartGate } from './start-gate.ts';
+import type { SupervisorDeps } from './supervisor-deps.ts';
+import { Waiters } from './waiters.ts';
+
+/** What the rest of the fleet may have against a start. */
+export interface StartConditions {
+  /** Why no further daemon may start now; undefined when one may. */
+  readonly admit: () => Refusal | undefined;
+  /** Begins to free a place for this workspace; resolves when it is free. Undefined when none can be freed. */
+  readonly makeRoom: () => Promise<void> | undefined;
+  readonly startGate: StartGate;
+}
+
+export interface DemandDeps extends StartConditions, Pick<SupervisorDeps, 'clock' | 'log' | 'settings'> {
+  readonly machine: Pick<Machine, 'state' | 'dispatch'>;
+  readonly deaths: Deaths;
+}
+
+export class Demand {
+  readonly #workspace: WorkspaceKey;
+  readonly #deps: DemandDeps;
+  readonly #waiters: Waiters;
+
+  constructor(workspace: WorkspaceKey, deps: DemandDeps) {
+    const { clock, log, machine, settings } = deps;
+    this.#workspace = workspace;
+    this.#deps = deps;
+    this.#waiters = new Waiters(workspace, clock, settings, () =>
+      log.info({ state: machine.state }, 'nobody waits for the daemon any more'),
+    );
+  }
+
+  /** How many wait. */
+  get size(): number {
+    return this.#waiters.size;
+  }
+
+  /** Waits until the daemon is ready, and has it started if need be. @throws ApiError as `Fleet.ensureReady`. */
+  wait(signal: AbortSignal): Promise<Endpoint> {
+    const refusal = this.#coolOffRefusal();
+    if (refusal !== undefined) throw refusal;
+    const parked = this.#waiters.park(signal);
+    this.#askForStart();
+    return parked;
+  }
+
+  /**
+   * Waits likewise for a daemon that is on its way already, and starts none.
+   * @throws ApiError 503 at once where none is on its way; else as `wait`.
+   */
+  attend(signal: AbortSignal): Promise<Endpoint> {
+    const { deaths, machine } = this.#deps;
+    if (machine.state !== 'starting')
+      throw refusals.unavailable(this.#workspace, `it is ${machine.state}`, deaths.retryAfterMs);
+    return this.#waiters.park(signal);
+  }
+
+  /** Asks for a start again if somebody still waits. */
+  serveParked(): void {
+    if (this.#waiters.size > 0) this.#askForStart();
+  }
+
+  release(endpoint: Endpoint): void {
+    this.#waiters.release(endpoint);
+  }
+
+  failAll(error: unknown): void {
+    this.#waiters.failAll(error);
+  }
+
+  /** A start is over, however it went: another workspace's may begin. */
+  startEnded(): void {
+    this.#deps.startGate.leave(this.#workspace.id);
+  }
+
+  /** Spawns unless the state or admission is against it; those who wait then stay parked or hear the refusal. */
+  #askForStart(): void {
+    const { machine, startGate } = this.#deps;
+    const event: Event = { type: 'demand', isCoolOffOver: this.#coolOffRefusal() === undefined };
+    const isSpawn = step(machine.state, event)?.effects.includes('spawn') ?? false;
+    if (isSpawn) startGate.enter(this.#workspace.id, () => this.#beginStart(event));
+    else machine.dispatch(event);
+  }
+
+  /** A place among the starting ones is free. @returns whether a start has begun. */
+  #beginStart(event: Event): boolean {
+    if (this.#waiters.size === 0) return false;
+    const { admit, machine, makeRoom } = this.#deps;
+    const refusal = admit();
+    if (refusal === undefined) {
+      machine.dispatch(event);
+      return machine.state === 'starting';
+    }
+    const room = makeRoom();
+    if (room === undefined) this.#waiters.failAll(refusals.refused(refusal));
+    else void room.then(() => this.serveParked());
+    return false;
+  }
+
+  #coolOffRefusal(): Error | undefined {
+    return this.#deps.deaths.coolOffRefusal(this.#deps.machine.state);
+  }
+}
