@@ -20,7 +20,7 @@ export interface StartConditions {
 }
 
 export interface DemandDeps extends StartConditions, Pick<SupervisorDeps, 'clock' | 'log' | 'settings'> {
-  readonly machine: Pick<Machine, 'state' | 'dispatch'>;
+  readonly machine: Pick<Machine, 'state' | 'dispatch' | 'whenSettled'>;
   readonly deaths: Deaths;
 }
 
@@ -63,9 +63,11 @@ export class Demand {
     return this.#waiters.park(signal);
   }
 
-  /** Asks for a start again if somebody still waits. */
+  /** Asks for a start again if somebody still waits. An effect may call it: what a start did is seen behind the events only. */
   serveParked(): void {
-    if (this.#waiters.size > 0) this.#askForStart();
+    this.#deps.machine.whenSettled(() => {
+      if (this.#waiters.size > 0) this.#askForStart();
+    });
   }
 
   release(endpoint: Endpoint): void {

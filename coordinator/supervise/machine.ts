@@ -22,6 +22,7 @@ export class Machine {
   #timer: Timer | undefined;
   /** Events that effects cause wait here, so that each meets the state that the one before has left. */
   readonly #queue: Event[] = [];
+  readonly #afterwards: (() => void)[] = [];
   #isRunning = false;
 
   constructor(deps: MachineDeps) {
@@ -45,7 +46,14 @@ export class Machine {
       for (let next = this.#queue.shift(); next !== undefined; next = this.#queue.shift()) this.#take(next);
     } finally {
       this.#isRunning = false;
+      for (const work of this.#afterwards.splice(0)) work();
     }
+  }
+
+  /** Runs `work` where no event is under way: now, or behind those that are. */
+  whenSettled(work: () => void): void {
+    if (this.#isRunning) this.#afterwards.push(work);
+    else work();
   }
 
   /** Dispatches it when the time is over, unless the state ends or another timer is set before. */

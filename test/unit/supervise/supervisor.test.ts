@@ -199,6 +199,22 @@ describe('a death', () => {
     expect(await waiting).toMatchObject({ status: 503, retryAfterS: 1 });
   });
 
+  test('is followed by a start that takes one of the places for starts', async () => {
+    const fixture = fleetFixture({ maxConcurrentStarts: 1 });
+    await ready(fixture);
+    fixture.launcher.last.exit({ code: 1 });
+    await settled();
+    void demanded(fixture);
+    fixture.clock.advance(fixture.settings.restart.firstBackoffMs);
+    expect(fixture.supervisor.view(WORKSPACE.id)?.state).toBe('starting');
+    void fixture.supervisor.ensureReady(OTHER_WORKSPACE, stays);
+    expect(fixture.supervisor.view(OTHER_WORKSPACE.id)?.state).not.toBe('starting');
+    fixture.launcher.last.listen();
+    await settled();
+    fixture.feeds.at(-1)?.sync();
+    expect(fixture.supervisor.view(OTHER_WORKSPACE.id)?.state).toBe('starting');
+  });
+
   test('is followed by a fresh start for who asks during the backoff, when it is over', async () => {
     const fixture = fleetFixture();
     await ready(fixture);
