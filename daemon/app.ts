@@ -155,7 +155,9 @@ export class Daemon {
     this.#feed.start();
     this.#timers.push(this.#clock.every(limits.feedBeatMs, () => this.#verifySocket()));
     if (limits.sessionReapIntervalMs > 0)
-      this.#timers.push(this.#clock.every(limits.sessionReapIntervalMs, () => this.#sessions.closeIdle()));
+      this.#timers.push(
+        this.#clock.every(limits.sessionReapIntervalMs, () => this.#sessions.autoClose.idle()),
+      );
     this.#timers.push(this.#clock.after(limits.preloadAfterMs, () => this.#preload()));
     const { problem } = this.#agent.diagnose();
     if (problem !== undefined) this.#log.warn({ agent: this.#config.agent }, problem);

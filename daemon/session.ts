@@ -152,15 +152,15 @@ export class Session {
     return Math.max(this.#lastSeenAtMs, this.#lastActivityAtMs);
   }
 
-  /** Whether a turn, a stream, a question or a client holds the session open. */
+  /** Whether there is a turn, work of the agent, a stream or a question. */
+  get isBusy(): boolean {
+    const { turns, bus, permissions } = this;
+    return !turns.isIdle || this.hasAgentWork || bus.readerCount > 0 || permissions.openCount > 0;
+  }
+
+  /** Whether anything, or a client, holds the session open. */
   get isHeld(): boolean {
-    return (
-      !this.turns.isIdle ||
-      this.hasAgentWork ||
-      this.bus.readerCount > 0 ||
-      this.permissions.openCount > 0 ||
-      this.clients.size > 0
-    );
+    return this.isBusy || this.clients.size > 0;
   }
 
   /** @throws ApiError 400 for an id that is not registered here; an absent id is anonymous. */

@@ -386,10 +386,10 @@ describe('a session closes by itself', () => {
     workspace.sessions.detach(session, clientId);
     session.bus.detach(READER);
     void session.permissions.ask({});
-    workspace.sessions.closeIfUnheld(session);
+    workspace.sessions.autoClose.ifUnheld(session);
     session.permissions.cancelAll('timeout');
     session.agentHolds([{ category: 'task', id: '1' }]);
-    workspace.sessions.closeIfUnheld(session);
+    workspace.sessions.autoClose.ifUnheld(session);
     expect(session.hasEnded).toBe(false);
     session.agentHolds([]);
     expect(workspace.endings).toEqual(['last_client_detached']);
@@ -429,10 +429,10 @@ describe('a session closes by itself', () => {
     workspace.clock.advance(900);
     workspace.sessions.heartbeat(session, clientId);
     workspace.clock.advance(999);
-    workspace.sessions.closeIdle();
+    workspace.sessions.autoClose.idle();
     expect(session.hasEnded).toBe(false);
     workspace.clock.advance(1);
-    workspace.sessions.closeIdle();
+    workspace.sessions.autoClose.idle();
     expect(workspace.endings).toEqual(['idle_timeout']);
   });
 
@@ -446,7 +446,7 @@ describe('a session closes by itself', () => {
     ];
     for (const hold of holders) hold(await workspace.create(THREAD));
     workspace.clock.advance(10_000);
-    workspace.sessions.closeIdle();
+    workspace.sessions.autoClose.idle();
     expect(workspace.endings).toEqual([]);
   });
 
@@ -454,7 +454,7 @@ describe('a session closes by itself', () => {
     const workspace = new Workspace({ sessionIdleTimeoutMs: 0 });
     await workspace.create();
     workspace.clock.advance(2 ** 40);
-    workspace.sessions.closeIdle();
+    workspace.sessions.autoClose.idle();
     expect(workspace.sessions.liveCount).toBe(1);
   });
 });
