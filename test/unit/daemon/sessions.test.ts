@@ -310,6 +310,13 @@ describe('a creator that left', () => {
     expect(workspace.believed).toEqual({ [other?.session.sessionId ?? '']: [other?.clientId] });
   });
 
+  test('leaves the session that it waited for to the one who had it made', async () => {
+    const workspace = new Workspace();
+    const [made] = await Promise.all([workspace.create(), workspace.create({}, undefined, left)]);
+    expect([made?.isAttached, made?.session.hasEnded]).toEqual([false, false]);
+    expect(workspace.believed).toEqual({ [made?.session.sessionId ?? '']: [made?.clientId] });
+  });
+
   test('takes only its own registration with it when it attached', async () => {
     const workspace = new Workspace();
     const { session, clientId } = await workspace.create();
