@@ -11,16 +11,17 @@ import type { DaemonConfig } from './config.ts';
 import { ApiDocument } from './contract/api-document.ts';
 import { workspaceIdOf } from './contract/canonical-path.ts';
 import { type Clock, systemClock, type Timer } from './contract/clock.ts';
-import type { FeedBeat, FeedBody } from './contract/feed.ts';
-import { CONTRACT_VERSION } from './contract/handshake.ts';
+import type { FeedBody } from './contract/feed.ts';
 import type { Log } from './contract/log.ts';
-import { readProcStat, rssBytesOfGroup } from './contract/proc.ts';
+import { readProcStat } from './contract/proc.ts';
 import { Feed } from './feed.ts';
+import { FeedFacts } from './feed-facts.ts';
 import { Pasts } from './history/pasts.ts';
 import { createHistoryStore } from './history/store.ts';
-import type { GuardPolicy } from './http/guard.ts';
+import { guardPolicy } from './http/guard.ts';
 import { Listener } from './http/listen.ts';
 import { RateGate } from './http/rate-gate.ts';
+import { conditionalFeatures } from './http/routes/meta.ts';
 import { clientRoutes, controlRoutes, type RouteContext } from './http/routes.ts';
 import { createDaemonServer } from './http/server.ts';
 import { Streams } from './http/streams.ts';
@@ -61,6 +62,7 @@ export class Daemon {
   readonly #restores: Restores;
   readonly #agent: AgentHost;
   readonly #feed: Feed;
+  readonly #feedFacts: FeedFacts;
   readonly #apiDocument: ApiDocument;
   readonly #listener: Listener;
   readonly #streams = new Streams();
@@ -82,8 +84,8 @@ export class Daemon {
       clock,
       log,
       limits,
-      snapshot: () => this.#snapshot(),
-      beat: () => this.#beat(),
+      snapshot: () => this.#feedFacts.snapshot(),
+      beat: () => this.#feedFacts.beat(),
       onOrphaned,
     });
     const history = createHistoryStore({
@@ -128,15 +130,15 @@ export class Daemon {
       sink: this.#sink,
       sessionsOn: (channel) => this.#sessions.all().filter((session) => session.channel === channel).length,
     });
-    const rateGate = config.isRateLimited ? new RateGate(limits, clock) : undefined;
-    const context = this.#routeContext(permissionSettings);
-    const routes = [
-      ...clientRoutes(context),
-      ...(config.coordinated === undefined ? [] : controlRoutes(context)),
-    ];
-    this.#listener = new Listener(config.listen, () =>
-      createDaemonServer({ routes, guard: this.#guard(), limits, log, rateGate }),
-    );
+    this.#feedFacts = new FeedFacts({
+      incarnation: config.coordinated?.incarnation ?? '',
+      version: files.version,
+      sessions: this.#sessions,
+      agent: this.#agent,
+      clock,
+      lastActivityAtMs: () => this.#lastActivityAtMs,
+    });
+    this.#listener = this.#makeListener(permissionSettings);
   }
 
   get port(): number {
@@ -155,7 +157,9 @@ export class Daemon {
     this.#feed.start();
     this.#timers.push(this.#clock.every(limits.feedBeatMs, () => this.#verifySocket()));
     if (limits.sessionReapIntervalMs > 0)
-      this.#timers.push(this.#clock.every(limits.sessionReapIntervalMs, () => this.#sessions.closeIdle()));
+      this.#timers.push(
+        this.#clock.every(limits.sessionReapIntervalMs, () => this.#sessions.autoClose.idle()),
+      );
     this.#timers.push(this.#clock.after(limits.preloadAfterMs, () => this.#preload()));
     const { problem } = this.#agent.diagnose();
     if (problem !== undefined) this.#log.warn({ agent: this.#config.agent }, problem);
@@ -203,21 +207,15 @@ export class Daemon {
     return { policy, consensusQuorum, requestIdPrefix };
   }
 
-  #guard(): GuardPolicy {
-    const { coordinated, listen, token, requireAuth, allowedOrigins } = this.#config;
-    if (coordinated !== undefined) return { kind: 'coordinated', secret: coordinated.secret };
-    const boundHost = listen.kind === 'tcp' ? listen.host : '';
-    return {
-      kind: 'standalone',
-      access: () => ({
-        listener: listen.kind,
-        boundHost,
-        port: this.#listener.port,
-        token,
-        requireAuth,
-        allowedOrigins,
-      }),
-    };
+  #makeListener(permissionSettings: PermissionSettings): Listener {
+    const { listen, limits, coordinated, isRateLimited } = this.#config;
+    const context = this.#routeContext(permissionSettings);
+    const routes = [...clientRoutes(context), ...(coordinated === undefined ? [] : controlRoutes(context))];
+    const guard = guardPolicy(this.#config, () => this.port);
+    const rateGate = isRateLimited ? new RateGate(limits, this.#clock) : undefined;
+    return new Listener(listen, () =>
+      createDaemonServer({ routes, guard, limits, log: this.#log, rateGate }),
+    );
   }
 
   #routeContext(permissionSettings: PermissionSettings): RouteContext {
@@ -233,7 +231,7 @@ export class Daemon {
       restores: this.#restores,
       ...this.#pastServices(),
       permissionSettings,
-      features: this.#conditionalFeatures(),
+      features: conditionalFeatures(this.#config),
       feed: this.#feed,
       apiDocument: this.#apiDocument,
       streams: this.#streams,
@@ -274,49 +272,6 @@ export class Daemon {
         clock,
         tell: (body) => this.#tell(body),
       }),
-    };
-  }
-
-  #conditionalFeatures(): readonly string[] {
-    const { requireAuth, coordinated, allowedOrigins, isRateLimited, limits } = this.#config;
-    return [
-      ...(requireAuth && coordinated === undefined ? ['require_auth'] : []),
-      ...(allowedOrigins.length > 0 ? ['allow_origin'] : []),
-      ...(isRateLimited ? ['rate_limit'] : []),
-      ...(limits.promptDeadlineMs > 0 ? ['prompt_absolute_deadline'] : []),
-      ...(limits.writerIdleTimeoutMs > 0 ? ['writer_idle_timeout'] : []),
-    ];
-  }
-
-  #snapshot() {
-    const sessions = this.#sessions.all();
-    return {
-      contract: CONTRACT_VERSION,
-      incarnation: this.#config.coordinated?.incarnation ?? '',
-      version: this.#files.version,
-      sessions: sessions.map((session) => session.feedSession(this.#sessions.isDefault(session))),
-      prompts: sessions.flatMap((session) => session.turns.feedPrompts()),
-      openPermissions: sessions.flatMap(({ permissions }) => permissions.open().map((q) => q.requestId)),
-      agent: this.#agent.current()?.process ?? null,
-    };
-  }
-
-  #beat(): FeedBeat {
-    const sessions = this.#sessions.all();
-    const sum = (count: (session: (typeof sessions)[number]) => number) =>
-      sessions.reduce((total, session) => total + count(session), 0);
-    const agent = this.#agent.current()?.process;
-    return {
-      atMs: this.#clock.nowMs(),
-      rssBytes: process.memoryUsage.rss(),
-      agentRssBytes: agent === undefined ? 0 : rssBytesOfGroup(agent.pgid),
-      sessions: sessions.length,
-      activePrompts: sum(({ turns }) => (turns.running === undefined ? 0 : 1)),
-      queuedPrompts: sum(({ turns }) => turns.waiting.length),
-      pendingPermissions: sum(({ permissions }) => permissions.openCount),
-      heldSessions: sum((session) => (session.hasAgentWork ? 1 : 0)),
-      subscribers: sum(({ bus }) => bus.readerCount),
-      lastActivityAtMs: this.#lastActivityAtMs,
     };
   }
 

@@ -14,6 +14,7 @@ import type { TranscriptView } from './domain/transcript-page.ts';
 import { type History, isWorthKeeping, type StoredSession, shelvedAs } from './history/history.ts';
 import { runBatch } from './run-batch.ts';
 import type { Session } from './session.ts';
+import { summaryOf } from './session-summary.ts';
 import type { Sessions } from './sessions.ts';
 
 /** Transcripts that one search reads at most, newest first. */
@@ -250,7 +251,7 @@ function liveItem(live: Session, stored: StoredSession | undefined): Item {
     live,
     stored,
     summary: {
-      ...live.summary(),
+      ...summaryOf(live),
       ...(titleSource === undefined ? {} : { titleSource }),
       ...(parentSessionId === undefined ? {} : { parentSessionId }),
       isArchived: false,

@@ -1,4 +1,4 @@
-// One live session: its bus, clients, turns and permission questions, and what a status request shows of it.
+// One live session: its bus, clients, turns and permission questions, and what is said of it.
 import type { AgentChannel, AgentExit, Params } from './agent/agent.ts';
 import { Bus } from './bus.ts';
 import type { Clock } from './contract/clock.ts';
@@ -58,6 +58,7 @@ export class Session {
   readonly permissions: Permissions;
   readonly sideChannel: SideChannel;
   readonly createdAtMs: number;
+  readonly source: SessionOptions['source'];
   readonly past: SessionPast;
   readonly #o: SessionOptions;
   #state: State = 'open';
@@ -74,6 +75,7 @@ export class Session {
     this.sessionId = sessionId;
     this.workspaceCwd = options.workspaceCwd;
     this.channel = channel;
+    this.source = options.source;
     const { before, past = new SessionPast(limits, undefined) } = options;
     this.createdAtMs = before?.createdAtMs ?? clock.nowMs();
     this.#displayName = before?.displayName;
@@ -152,15 +154,15 @@ export class Session {
     return Math.max(this.#lastSeenAtMs, this.#lastActivityAtMs);
   }
 
-  /** Whether a turn, a stream, a question or a client holds the session open. */
+  /** Whether there is a turn, work of the agent, a stream or a question. */
+  get isBusy(): boolean {
+    const { turns, bus, permissions } = this;
+    return !turns.isIdle || this.hasAgentWork || bus.readerCount > 0 || permissions.openCount > 0;
+  }
+
+  /** Whether anything, or a client, holds the session open. */
   get isHeld(): boolean {
-    return (
-      !this.turns.isIdle ||
-      this.hasAgentWork ||
-      this.bus.readerCount > 0 ||
-      this.permissions.openCount > 0 ||
-      this.clients.size > 0
-    );
+    return this.isBusy || this.clients.size > 0;
   }
 
   /** @throws ApiError 400 for an id that is not registered here; an absent id is anonymous. */
@@ -200,6 +202,14 @@ export class Session {
     return events !== undefined;
   }
 
+  /** Its name and its pull requests, where there are any. */
+  get metadata(): { readonly displayName?: string; readonly prs?: readonly PullRequest[] } {
+    return {
+      ...(this.#displayName === undefined ? {} : { displayName: this.#displayName }),
+      ...(this.#prs.length === 0 ? {} : { prs: this.#prs }),
+    };
+  }
+
   /** Applies what a client says of the session. @returns the values that are now in force. */
   patchMetadata(patch: MetadataPatch, clientId: string | undefined): Readonly<Record<string, unknown>> {
     if (patch.displayName !== undefined) {
@@ -207,7 +217,7 @@ export class Session {
       this.past.change({ displayName: patch.displayName, titleSource: 'manual' });
     }
     if (patch.pr !== undefined) this.#prs = withPullRequest(this.#prs, patch.pr);
-    const current = { sessionId: this.sessionId, ...this.#metadata() };
+    const current = { sessionId: this.sessionId, ...this.metadata };
     if (patch.displayName !== undefined || patch.pr !== undefined) {
       const source = patch.displayName === undefined ? {} : { titleSource: 'manual' };
       const tags = { originatorClientId: clientId };
@@ -251,57 +261,20 @@ export class Session {
   feedSession(isDefault: boolean): FeedSession {
     return {
       sessionId: this.sessionId,
-      workspaceCwd: this.#o.workspaceCwd,
+      workspaceCwd: this.workspaceCwd,
       createdAtMs: this.createdAtMs,
       lastSeenAtMs: this.#lastSeenAtMs,
       clients: this.clients.snapshot(),
       ...(this.#displayName === undefined ? {} : { displayName: this.#displayName }),
-      ...this.#o.source,
+      ...this.source,
       isDefault,
       eventHead: this.bus.ring.head,
-    };
-  }
-
-  /** Answer of the status route, and an item of listings. */
-  summary(): Record<string, unknown> {
-    const { turns } = this;
-    const questions = this.permissions.open();
-    return {
-      sessionId: this.sessionId,
-      workspaceCwd: this.#o.workspaceCwd,
-      createdAt: new Date(this.createdAtMs).toISOString(),
-      updatedAt: new Date(this.lastActivityAtMs).toISOString(),
-      ...this.#metadata(),
-      ...this.#o.source,
-      clientCount: this.clients.size,
-      hasActivePrompt: turns.running !== undefined,
-      activeWorkState: turns.isIdle ? 'idle' : 'active',
-      hasRunningBackgroundTasks: this.hasAgentWork,
-      isWaitingForPermission: questions.length > 0,
-      isWaitingForUserQuestion: false,
-      pendingInteractionCount: questions.length,
-      hasTurnError: turns.lastError !== undefined,
-      ...(turns.lastError === undefined ? {} : { turnError: turns.lastError }),
-      pendingInteractions: questions.map((question) => ({
-        requestId: question.requestId,
-        kind: 'permission',
-        createdAt: new Date(question.createdAtMs).toISOString(),
-        action: actionOf(question.toolCall),
-        options: question.options.map(({ optionId, name, kind }) => ({ optionId, label: name, kind })),
-      })),
     };
   }
 
   #turnTags() {
     const running = this.turns.running;
     return running === undefined ? {} : { promptId: running.promptId, originatorClientId: running.clientId };
-  }
-
-  #metadata() {
-    return {
-      ...(this.#displayName === undefined ? {} : { displayName: this.#displayName }),
-      ...(this.#prs.length === 0 ? {} : { prs: this.#prs }),
-    };
   }
 
   #end(
@@ -322,11 +295,4 @@ export class Session {
 
 function titleSourceOf(value: unknown): 'manual' | 'auto' {
   return value === 'manual' ? 'manual' : 'auto';
-}
-
-/** The part of a tool call that tells a person what is asked. */
-function actionOf(toolCall: Readonly<Record<string, unknown>>): Record<string, unknown> {
-  const { kind: type, title, content, locations, rawInput: input } = toolCall;
-  const entries = Object.entries({ type, title, content, locations, input });
-  return Object.fromEntries(entries.filter(([, value]) => value !== undefined));
 }

@@ -1,23 +1,25 @@
-// The only stateful service: id -> session. Who attaches, what is spawned, when a session ends, and what is told of it.
+// The life of sessions: who attaches, what is spawned, when a session ends, and what is told of it.
 import { randomUUID } from 'node:crypto';
 import type { AgentChannel, AgentExit, AgentHost } from './agent/agent.ts';
 import { setTitle } from './agent/extensions.ts';
-import type { Clock, Timer } from './contract/clock.ts';
+import { AgentRetirement } from './agent-retirement.ts';
+import { AutoClose } from './auto-close.ts';
+import type { Clock } from './contract/clock.ts';
 import { fail } from './contract/errors.ts';
 import type { FeedBody } from './contract/feed.ts';
 import type { Limits } from './contract/limits.ts';
 import type { Log } from './contract/log.ts';
-import { sessionKey } from './contract/wire.ts';
 import type { CreateRequest } from './domain/create-request.ts';
 import type { MetadataPatch } from './domain/metadata.ts';
-import { checkCap } from './domain/session-caps.ts';
 import { Doors } from './doors.ts';
 import { shelvedAs } from './history/history.ts';
 import type { Pasts } from './history/pasts.ts';
 import type { PermissionSettings } from './permissions.ts';
 import { Releases } from './releases.ts';
 import type { Session } from './session.ts';
-import { applyWishes, type SpawnContext, type SpawnedSession, spawnOnAgent } from './spawn.ts';
+import { SessionRegister } from './session-register.ts';
+import { SingleSlot } from './single-slot.ts';
+import { applyWishes, type Obtained, type SpawnContext, type SpawnedSession, spawnOnAgent } from './spawn.ts';
 
 export interface SessionsOptions {
   /** Canonical path. */
@@ -44,40 +46,41 @@ export interface Created {
   readonly feedSeq: number;
 }
 
-/** A live session that a caller has come by. */
-export type Obtained = SpawnedSession & { readonly isAttached: boolean };
-
 export class Sessions {
   readonly doors = new Doors();
   readonly releases: Releases;
+  readonly autoClose: AutoClose;
   readonly #o: SessionsOptions;
-  readonly #byId = new Map<string, Session>();
-  /** Ids of spawns under way; chosen ids are taken from the first moment. */
-  readonly #spawning = new Set<string>();
-  #defaultId: string | undefined;
-  /**
-   * The one spawn or restore that fills the single slot, shared by every `single` request that comes meanwhile. Undefined
-   * from a restore that failed: then whoever waited for it spawns afresh.
-   */
-  #defaultSpawn: Promise<Session | undefined> | undefined;
-  #retirement: Timer | undefined;
+  readonly #register: SessionRegister;
+  readonly #slot = new SingleSlot((id) => this.find(id));
+  readonly #retirement: AgentRetirement;
 
   constructor(options: SessionsOptions) {
+    const { limits, log, agent, clock } = options;
     this.#o = options;
-    this.releases = new Releases(options.limits.initializeTimeoutMs, options.log);
+    this.releases = new Releases(limits.initializeTimeoutMs, log);
+    this.#register = new SessionRegister(limits);
+    this.autoClose = new AutoClose({
+      sessions: () => this.all(),
+      clock,
+      limits,
+      close: (session, reason) => this.#close(session, reason),
+    });
+    const isUnused = () => this.#register.isEmpty;
+    this.#retirement = new AgentRetirement({ agent, clock, limits, isUnused });
   }
 
   all(): readonly Session[] {
-    return [...this.#byId.values()];
+    return this.#register.all();
   }
 
   get liveCount(): number {
-    return this.#byId.size;
+    return this.#register.liveCount;
   }
 
   /** Whether the agent may speak of a session that is not known yet. */
   get isOpeningOne(): boolean {
-    return this.#spawning.size > 0;
+    return this.#register.isMakingOne;
   }
 
   /** No turn runs or waits, and no question is open. */
@@ -86,19 +89,16 @@ export class Sessions {
   }
 
   isDefault(session: Session): boolean {
-    return session.sessionId === this.#defaultId;
+    return this.#slot.isFilledBy(session);
   }
 
   find(id: string): Session | undefined {
-    return this.#byId.get(id) ?? this.#byId.get(sessionKey(id));
+    return this.#register.find(id);
   }
 
   /** @throws ApiError 404. */
   get(id: string): Session {
-    const session = this.find(id);
-    if (session === undefined)
-      throw fail('session_not_found', 'No such session', { sessionId: sessionKey(id) });
-    return session;
+    return this.#register.get(id);
   }
 
   /** Whether any live session of the workspace knows the client id. */
@@ -119,7 +119,8 @@ export class Sessions {
     this.checkOpen();
     this.#o.log.info({ scope: request.scope, sessionId: request.sessionId }, 'session asked for');
     for (;;) {
-      const obtained = request.scope === 'single' ? await this.#single(request) : await this.#fresh(request);
+      const spawn = () => this.#spawn(request);
+      const obtained = await (request.scope === 'single' ? this.#slot.obtain(spawn) : this.#fresh(request));
       if (!obtained.session.hasEnded) return this.#joinAs(request, obtained, offeredId, hasLeft);
       if (!obtained.isAttached)
         throw fail('acp_channel_unavailable', 'The session ended before its creation was answered');
@@ -146,23 +147,12 @@ export class Sessions {
 
   /** Whether a session is being made under the id. */
   isStarting(id: string): boolean {
-    return this.#spawning.has(sessionKey(id));
+    return this.#register.isBeingMade(id);
   }
 
   /** A session of the workspace's single slot is being brought back: `single` requests wait for it. */
   holdSlot(coming: Promise<Session>): void {
-    if (this.#defaultId !== undefined || this.#defaultSpawn !== undefined) return;
-    const held = coming.then(
-      (session) => {
-        if (!session.hasEnded) this.#defaultId = session.sessionId;
-        return session;
-      },
-      () => undefined,
-    );
-    this.#defaultSpawn = held;
-    void held.finally(() => {
-      if (this.#defaultSpawn === held) this.#defaultSpawn = undefined;
-    });
+    this.#slot.hold(coming);
   }
 
   /**
@@ -171,24 +161,20 @@ export class Sessions {
    * @throws ApiError 503 at the caps.
    */
   async open<T>(place: string, run: (context: SpawnContext) => Promise<T>): Promise<T> {
-    const { limits } = this.#o;
-    checkCap(this.#byId.size + this.#spawning.size, limits.maxSessions, 'workspace');
-    checkCap(this.#byId.size + this.#spawning.size, limits.maxTotalSessions, 'total');
-    this.#spawning.add(place);
-    this.#retirement?.cancel();
+    this.#register.takePlace(place);
+    this.#retirement.cancel();
     try {
       await this.releases.over(place);
       return await run({
         ...this.#o,
         agent: this.#o.agent(),
-        isOtherwiseEmpty: (channel) =>
-          this.#spawning.size === 1 && !this.all().some((session) => session.channel === channel),
-        register: (session) => this.#register(session),
-        onMaybeIdle: (session) => this.#afterTurn(session),
+        isOtherwiseEmpty: (channel) => this.#register.isFirstOn(channel),
+        register: (session) => this.#admit(session),
+        onMaybeIdle: (session) => this.autoClose.afterWork(session),
         onRenamed: (session) => this.tellSession(session),
       });
     } finally {
-      this.#spawning.delete(place);
+      this.#register.freePlace(place);
       this.#retireIfEmpty();
     }
   }
@@ -218,7 +204,7 @@ export class Sessions {
   detach(session: Session, clientId: string | undefined): void {
     if (clientId === undefined || !session.clients.release(clientId)) return;
     this.tellSession(session);
-    this.closeIfUnheld(session);
+    this.autoClose.ifUnheld(session);
   }
 
   /** Closes for a client. */
@@ -226,31 +212,9 @@ export class Sessions {
     this.#close(session, 'client_close', closedBy === undefined ? {} : { closedBy });
   }
 
-  /** The auto-close rule: nobody is registered and nothing holds the session. */
-  closeIfUnheld(session: Session): void {
-    // One that the coordinator brought back lives until a client has come for it and gone again.
-    if (!session.hasEnded && !session.isHeld && session.clients.hasRegistered)
-      this.#close(session, 'last_client_detached');
-  }
-
-  /** Closes sessions without readers, work and signs of life for the configured time. */
-  closeIdle(): void {
-    const { limits, clock } = this.#o;
-    if (limits.sessionIdleTimeoutMs === 0) return;
-    for (const session of this.all()) {
-      const idleMs = clock.nowMs() - session.lastActivityAtMs;
-      const isQuiet =
-        session.bus.readerCount === 0 &&
-        session.turns.isIdle &&
-        session.permissions.openCount === 0 &&
-        !session.hasAgentWork;
-      if (isQuiet && idleMs >= limits.sessionIdleTimeoutMs) this.#close(session, 'idle_timeout');
-    }
-  }
-
   /** The agent child is gone: every session on it dies with the protocol's crash sequence. */
   agentExited(channel: AgentChannel, exit: AgentExit): void {
-    const dead = this.all().filter((session) => session.channel === channel);
+    const dead = this.#register.on(channel);
     for (const session of dead) {
       this.#forget(session, 'channel_closed');
       session.agentDied(exit);
@@ -264,7 +228,7 @@ export class Sessions {
   /** Ends every session because the daemon ends. */
   stop(): void {
     this.doors.close();
-    this.#retirement?.cancel();
+    this.#retirement.cancel();
     for (const session of this.all()) {
       this.#forget(session, 'daemon_shutdown');
       session.daemonStops();
@@ -283,64 +247,19 @@ export class Sessions {
     return created;
   }
 
-  async #single(request: CreateRequest): Promise<Obtained> {
-    const live = this.#defaultId === undefined ? undefined : this.#byId.get(this.#defaultId);
-    if (live?.channel.isDying === false)
-      return { session: live, isAttached: true, isModelApplied: undefined };
-    if (this.#defaultSpawn !== undefined) {
-      const session = await this.#defaultSpawn;
-      return session === undefined
-        ? this.#single(request)
-        : { session, isAttached: true, isModelApplied: undefined };
-    }
-    const spawn = this.#spawn(request);
-    this.#defaultSpawn = spawn.then(({ session }) => session);
-    // The others that wait see the same rejection; this guard only keeps a lone one from being unhandled.
-    this.#defaultSpawn.catch(() => undefined);
-    try {
-      const spawned = await spawn;
-      this.#defaultId = spawned.session.sessionId;
-      return { ...spawned, isAttached: false };
-    } finally {
-      this.#defaultSpawn = undefined;
-    }
-  }
-
   async #fresh(request: CreateRequest): Promise<Obtained> {
     return { ...(await this.#spawn(request)), isAttached: false };
   }
 
   async #spawn(request: CreateRequest): Promise<SpawnedSession> {
-    this.#checkFree(request.sessionId);
+    if (request.sessionId !== undefined) this.#register.checkFree(request.sessionId);
     return this.open(request.sessionId ?? randomUUID(), (context) => spawnOnAgent(request, context));
   }
 
-  #checkFree(chosenId: string | undefined): void {
-    if (chosenId === undefined) return;
-    const isLive = this.#byId.has(chosenId);
-    if (!isLive && !this.#spawning.has(chosenId)) return;
-    throw fail('session_id_conflict', 'The session id is in use', {
-      sessionId: chosenId,
-      conflict: isLive ? 'live' : 'starting',
-      ...(isLive ? { liveWorkspaceCwd: this.#o.workspace } : {}),
-    });
-  }
-
-  #register(session: Session): void {
+  #admit(session: Session): void {
     this.doors.check();
-    if (this.#byId.has(session.sessionId))
-      throw fail('session_id_conflict', 'The agent gave out a session id twice', {
-        sessionId: session.sessionId,
-        conflict: 'live',
-      });
-    this.#byId.set(session.sessionId, session);
+    this.#register.add(session);
     this.#o.onRegistered(session);
-  }
-
-  #afterTurn(session: Session): void {
-    const graceMs = this.#o.limits.sessionPromptSettledCloseGraceMs;
-    if (graceMs === 0) this.closeIfUnheld(session);
-    else this.#o.clock.after(graceMs, () => this.closeIfUnheld(session));
   }
 
   #close(session: Session, reason: string, extras: Readonly<Record<string, unknown>> = {}): void {
@@ -362,23 +281,16 @@ export class Sessions {
   }
 
   #forget(session: Session, reason: string): void {
-    this.#byId.delete(session.sessionId);
-    if (this.#defaultId === session.sessionId) this.#defaultId = undefined;
+    this.#register.remove(session);
+    this.#slot.vacate(session);
     const ended = { sessionId: session.sessionId, reason, atMs: this.#o.clock.nowMs() };
     this.#o.tell({ type: 'session_ended', ended });
     this.#retireIfEmpty();
   }
 
-  /** An agent child without sessions is let go after the idle time. */
+  /** On the way down the child ends with the daemon. */
   #retireIfEmpty(): void {
-    if (this.#byId.size + this.#spawning.size > 0 || !this.doors.isOpen) return;
-    this.#retirement?.cancel();
-    const { channelIdleTimeoutMs, channelReuseMs } = this.#o.limits;
-    this.#retirement = this.#o.clock.after(Math.max(channelIdleTimeoutMs, channelReuseMs), () => {
-      const channel = this.#o.agent().current();
-      if (this.#byId.size + this.#spawning.size > 0 || channel === undefined) return;
-      void this.#o.agent().retire(channel);
-    });
+    if (this.#register.isEmpty && this.doors.isOpen) this.#retirement.begin();
   }
 
   /** Tells the coordinator. @returns the record's seq. */

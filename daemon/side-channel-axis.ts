@@ -1,30 +1,41 @@
 // One axis of the side channel at work: changes go to the agent one after the other, each followed by a fresh read where
 // it may have left the agent somewhere else, and every decision is logged. What is decided is the domain's.
-import { AgentCallError, AgentTimeout, INTERNAL_ERROR } from './agent/agent.ts';
+import { AgentCallError, type AgentChannel, AgentTimeout, INTERNAL_ERROR } from './agent/agent.ts';
+import { canReadContext, readContext } from './agent/extensions.ts';
+import type { Bus } from './bus.ts';
 import type { Clock, Timer } from './contract/clock.ts';
 import { fail } from './contract/errors.ts';
+import type { Limits } from './contract/limits.ts';
 import type { Log } from './contract/log.ts';
-import type { Decision, Outcome, SideChannelAxis } from './domain/side-channel.ts';
+import type { EventTags } from './domain/frame.ts';
+import { asRecord, type JsonRecord } from './domain/records.ts';
+import { type Decision, type Outcome, SideChannelAxis } from './domain/side-channel.ts';
 import type { Said } from './domain/side-channel-values.ts';
+
+const LATE_SWITCH_WINDOW_MS = 30_000;
+
+/** The session that an axis belongs to. */
+export interface AxisSession {
+  readonly sessionId: string;
+  readonly workspaceCwd: string;
+  readonly bus: Bus;
+  readonly channel: AgentChannel;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly limits: Pick<Limits, 'initializeTimeoutMs' | 'contextReadTimeoutMs'>;
+  /** Whose doing a change of the agent is: prompt and client of the running turn. */
+  readonly turnTags: () => EventTags;
+}
 
 export interface AxisServiceOptions<Value> {
   readonly name: 'model' | 'mode';
-  readonly sessionId: string;
-  readonly axis: SideChannelAxis<Value>;
-  readonly clock: Clock;
-  readonly log: Log;
-  readonly changeTimeoutMs: number;
-  /** Whether the session or its agent has ended: nothing is asked any more. */
-  readonly isGone: () => boolean;
-  /** Whether the agent can be asked where it is. May become false with the first read. */
-  readonly canRead: () => boolean;
-  /**
-   * Asks the agent afresh, with a deadline of its own. @throws AgentCallError, AgentGone, AgentTimeout
-   * @returns undefined when the agent cannot be asked.
-   */
-  readonly read: () => Promise<Said<Value> | undefined>;
+  readonly session: AxisSession;
+  /** Whether what is said now tells nothing that was not known. */
+  readonly isSame: (known: Value, said: Value) => boolean;
+  /** Where a state of the agent says the value. */
+  readonly valueIn: (state: JsonRecord) => Said<Value>;
   /** Tells a value that a decision names: on behalf of the running turn when the agent changed it, else of nobody. */
-  readonly publish: (value: Value, decision: Decision<Value>) => void;
+  readonly publish: (value: Value, tags: EventTags) => void;
   /** A read has found the agent where it was said to be. */
   readonly agreed?: () => void;
 }
@@ -51,6 +62,7 @@ export class UnusableAnswer extends Error {
 }
 
 export class AxisService<Value> {
+  readonly axis: SideChannelAxis<Value>;
   readonly #o: AxisServiceOptions<Value>;
   #last: Promise<unknown> = Promise.resolve();
   /** A read is under way; `again` when another change has settled since it began. */
@@ -58,6 +70,15 @@ export class AxisService<Value> {
 
   constructor(options: AxisServiceOptions<Value>) {
     this.#o = options;
+    this.axis = new SideChannelAxis({ isSame: options.isSame, lateSwitchWindowMs: LATE_SWITCH_WINDOW_MS });
+  }
+
+  /** Takes what the agent says of itself when the session begins. @returns undefined where it says nothing usable. */
+  seed(state: JsonRecord): Value | undefined {
+    const said = this.#o.valueIn(state);
+    if (said.kind !== 'value') return undefined;
+    this.axis.seed(said.value);
+    return said.value;
   }
 
   /**
@@ -73,8 +94,8 @@ export class AxisService<Value> {
 
   /** The agent says where it is. */
   notified(said: Said<Value>): void {
-    const { axis, clock } = this.#o;
-    if (said.kind === 'value') this.#decide(axis.notified(said.value, clock.monotonicMs()));
+    const { clock } = this.#o.session;
+    if (said.kind === 'value') this.#decide(this.axis.notified(said.value, clock.monotonicMs()));
     else this.#decide({ action: 'dropped', reason: said.kind === 'nothing' ? 'no_value' : said.reason });
   }
 
@@ -84,8 +105,9 @@ export class AxisService<Value> {
   }
 
   async #change<Answer>(change: Change<Value, Answer>): Promise<Answer> {
-    const { axis, sessionId, isGone } = this.#o;
-    if (isGone()) throw fail('session_not_found', 'The session has ended', { sessionId });
+    const { axis } = this;
+    const { sessionId } = this.#o.session;
+    if (this.#isGone) throw fail('session_not_found', 'The session has ended', { sessionId });
     axis.begins();
     const asked = change.ask();
     try {
@@ -103,10 +125,11 @@ export class AxisService<Value> {
   }
 
   async #inTime<Answer>(asked: Promise<Answer>, method: string): Promise<Answer> {
-    const { clock, changeTimeoutMs } = this.#o;
+    const { clock, limits } = this.#o.session;
+    const timeoutMs = limits.initializeTimeoutMs;
     let timer: Timer | undefined;
     const late = new Promise<never>((_resolve, reject) => {
-      timer = clock.after(changeTimeoutMs, () => reject(new AgentTimeout(method, changeTimeoutMs)));
+      timer = clock.after(timeoutMs, () => reject(new AgentTimeout(method, timeoutMs)));
     });
     try {
       return await Promise.race([asked, late]);
@@ -118,8 +141,8 @@ export class AxisService<Value> {
   /** The answer of a change that timed out tells when it landed: not every agent notifies of what it was asked for. */
   #listenOn<Answer>(asked: Promise<Answer>, { valueIn }: Change<Value, Answer>): void {
     asked.then(
-      (answer) => this.#settle(this.#o.axis.answeredLate(valueOrUnsure(answer, valueIn))),
-      (error: unknown) => this.#settle(this.#o.axis.answeredLate(outcomeOf(error))),
+      (answer) => this.#settle(this.axis.answeredLate(valueOrUnsure(answer, valueIn))),
+      (error: unknown) => this.#settle(this.axis.answeredLate(outcomeOf(error))),
     );
   }
 
@@ -156,7 +179,7 @@ export class AxisService<Value> {
         if (decision.reason !== 'generation_changed' || reruns === 1) return;
         reruns += 1;
       } catch (error) {
-        if (this.#o.isGone()) continue;
+        if (this.#isGone) continue;
         failures += 1;
         const reason = messageOf(error);
         if (failures === 1) this.#decide({ action: 'skipped', reason: `read_failed_once: ${reason}` });
@@ -169,31 +192,45 @@ export class AxisService<Value> {
   }
 
   #obstacle(): Decision<Value> | undefined {
-    const { axis, isGone, canRead } = this.#o;
-    if (isGone()) return { action: 'skipped', reason: 'session_gone' };
-    if (!canRead()) return axis.cannotRead();
-    return axis.mayRead() ? undefined : { action: 'skipped', reason: 'bridge_change_in_flight' };
+    if (this.#isGone) return { action: 'skipped', reason: 'session_gone' };
+    if (!canReadContext(this.#o.session.channel)) return this.axis.cannotRead();
+    return this.axis.mayRead() ? undefined : { action: 'skipped', reason: 'bridge_change_in_flight' };
   }
 
   async #readOnce(): Promise<Decision<Value>> {
-    const { axis, read, clock, isGone } = this.#o;
+    const { axis } = this;
     const before = axis.generation;
-    const said = await read();
-    if (isGone()) return { action: 'skipped', reason: 'session_gone' };
+    const said = await this.#read();
+    if (this.#isGone) return { action: 'skipped', reason: 'session_gone' };
     if (said === undefined) return axis.cannotRead();
     if (said.kind === 'unusable') return { action: 'dropped', reason: said.reason };
-    return axis.readBack(said.kind === 'value' ? said.value : undefined, before, clock.monotonicMs());
+    const nowMs = this.#o.session.clock.monotonicMs();
+    return axis.readBack(said.kind === 'value' ? said.value : undefined, before, nowMs);
+  }
+
+  /** @returns undefined when the agent cannot be asked. @throws AgentCallError, AgentGone, AgentTimeout */
+  async #read(): Promise<Said<Value> | undefined> {
+    const { channel, sessionId, limits } = this.#o.session;
+    const context = await readContext(channel, sessionId, limits.contextReadTimeoutMs);
+    return context === undefined ? undefined : this.#o.valueIn(asRecord(asRecord(context).state));
+  }
+
+  /** The session or its agent has ended: nothing is asked any more. */
+  get #isGone(): boolean {
+    const { bus, channel } = this.#o.session;
+    return bus.hasEnded || channel.isDying;
   }
 
   #decide(decision: Decision<Value>): void {
-    const { log, name, sessionId, publish } = this.#o;
+    const { name, session, publish } = this.#o;
+    const { log, sessionId, turnTags } = session;
     const { action, reason, publish: value } = decision;
     const fields = { sessionId, axis: name, action, reason, ...(value === undefined ? {} : { value }) };
     if (action === 'failed') log.warn(fields, 'side channel');
     else log.info(fields, 'side channel');
     if (decision.isLateSwitch === true)
       log.warn(fields, 'possible late switch: a change that had timed out may have landed after all');
-    if (value !== undefined) publish(value, decision);
+    if (value !== undefined) publish(value, action === 'promoted' ? turnTags() : {});
     if (action === 'converged') this.#o.agreed?.();
   }
 }

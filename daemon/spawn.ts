@@ -45,6 +45,9 @@ export interface SpawnedSession {
   readonly isModelApplied: boolean | undefined;
 }
 
+/** A live session that a caller has come by. */
+export type Obtained = SpawnedSession & { readonly isAttached: boolean };
+
 /** @throws ApiError: the agent's failures in the protocol's terms. */
 export async function spawnOnAgent(request: CreateRequest, context: SpawnContext): Promise<SpawnedSession> {
   const channel = await startedChannel(context);

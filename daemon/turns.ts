@@ -1,20 +1,21 @@
 // The turns of one session: prompts admitted, run one after the other on the agent, and settled exactly once each,
 // on every path (end, error, cancel, removal, deadline, close, crash, shutdown).
 import { randomUUID } from 'node:crypto';
-import { AgentCallError, type AgentChannel } from './agent/agent.ts';
+import type { AgentChannel } from './agent/agent.ts';
 import { cancelTurn } from './agent/extensions.ts';
 import type { Bus } from './bus.ts';
 import type { Clock, Timer } from './contract/clock.ts';
-import { fail, failPlain } from './contract/errors.ts';
+import { fail } from './contract/errors.ts';
 import type { FeedPrompt } from './contract/feed.ts';
 import type { JsonObject } from './contract/json-body.ts';
 import type { Limits } from './contract/limits.ts';
 import type { Log } from './contract/log.ts';
-import { type MidTurnMessage, MidTurnQueue } from './domain/mid-turn.ts';
+import { asPrompt, MidTurnQueue, parseMidTurnText } from './domain/mid-turn.ts';
 import { type PromptEntry, PromptQueue } from './domain/prompt-queue.ts';
 import { effectiveDeadlineMs, parsePromptRequest } from './domain/prompt-request.ts';
 import { asRecord } from './domain/records.ts';
 import type { Permissions } from './permissions.ts';
+import { RunningTurn, turnErrorOf } from './running-turn.ts';
 import { type TurnError, TurnEvents } from './turn-events.ts';
 
 export interface TurnsOptions {
@@ -50,21 +51,12 @@ export interface Abort {
   readonly isAgentGone: boolean;
 }
 
-/** What became of the running prompt before the agent answered. */
-interface Running {
-  readonly entry: PromptEntry;
-  readonly startedAtMs: number;
-  cancelledAtMs: number | undefined;
-  isRemoved: boolean;
-  deadline: Timer | undefined;
-}
-
 export class Turns {
   readonly #o: TurnsOptions;
   readonly #events: TurnEvents;
   readonly #queue: PromptQueue;
   readonly #midTurn = new MidTurnQueue();
-  #running: Running | undefined;
+  #running: RunningTurn | undefined;
   #lastError: TurnError | undefined;
   /** A prompt that was settled without the agent (deadline), until the agent lets go of it or the timer gives up. */
   #overdue: { readonly entry: PromptEntry; readonly timer: Timer } | undefined;
@@ -110,48 +102,28 @@ export class Turns {
    * @throws ApiError 400 (body), 503 `prompt_queue_full`.
    */
   submit(body: JsonObject, clientId: string | undefined): Admission {
-    const request = parsePromptRequest(body);
-    const { sessionId, bus, limits, clock } = this.#o;
+    const { content, extras, deadlineMs } = parsePromptRequest(body);
+    const { sessionId, limits } = this.#o;
     if (this.#queue.isFull)
       throw fail('prompt_queue_full', 'The session has too many pending prompts', {
         sessionId,
         limit: limits.maxPendingPromptsPerSession,
         pendingCount: this.#queue.size,
       });
-    const lastEventId = bus.ring.head;
-    const { promptId } = this.#admit({
-      promptId: randomUUID(),
-      clientId,
-      content: request.content,
-      request: request.extras,
-      queuedAtMs: clock.nowMs(),
-      deadlineMs: effectiveDeadlineMs(limits.promptDeadlineMs, request.deadlineMs),
-    });
-    return { promptId, lastEventId, eventEpoch: bus.epoch };
+    return this.#admit({ clientId, content, request: extras, deadlineMs });
   }
 
   /** Lets the agent go on with the turn that it was interrupted in; to be called when no turn runs. */
   continueLast(clientId: string | undefined): Admission {
-    const { bus, clock, limits } = this.#o;
-    const lastEventId = bus.ring.head;
-    const { promptId } = this.#admit({
-      promptId: randomUUID(),
-      clientId,
-      content: [],
-      request: { _meta: { 'qwen.daemon.continueLastTurn': true } },
-      queuedAtMs: clock.nowMs(),
-      deadlineMs: effectiveDeadlineMs(limits.promptDeadlineMs, undefined),
-    });
-    return { promptId, lastEventId, eventEpoch: bus.epoch };
+    const request = { _meta: { 'qwen.daemon.continueLastTurn': true } };
+    return this.#admit({ clientId, content: [], request, deadlineMs: undefined });
   }
 
   /** Takes a message for the running turn. @throws ApiError 400 when it is no text. */
   addMidTurn(message: unknown, clientId: string | undefined): MidTurnAnswer {
-    if (typeof message !== 'string' || message.trim() === '')
-      throw failPlain(400, '`message` must be a non-blank string');
+    const text = parseMidTurnText(message);
     if (this.#running === undefined) return { accepted: false, reason: 'session_idle' };
-    const queuedAtMs = this.#o.clock.nowMs();
-    const entry = { messageId: randomUUID(), text: message, clientId, queuedAtMs };
+    const entry = { messageId: randomUUID(), text, clientId, queuedAtMs: this.#o.clock.nowMs() };
     this.#midTurn.add(entry);
     this.#events.midTurnAdded(entry);
     return { accepted: true, messageId: entry.messageId };
@@ -189,7 +161,7 @@ export class Turns {
     if (message !== undefined || waiting !== undefined) return true;
     const running = this.#running;
     if (running?.entry.promptId !== promptId) return false;
-    running.isRemoved = true;
+    running.markRemoved();
     await this.cancel();
     return true;
   }
@@ -210,11 +182,18 @@ export class Turns {
     for (const message of messages) this.#events.midTurnRemoved(message);
   }
 
-  #admit(prompt: Omit<PromptEntry, 'hadToQueue'>): PromptEntry {
-    const entry = this.#queue.admit(prompt);
+  #admit(asked: Pick<PromptEntry, 'clientId' | 'content' | 'request' | 'deadlineMs'>): Admission {
+    const { bus, clock, limits } = this.#o;
+    const lastEventId = bus.ring.head;
+    const entry = this.#queue.admit({
+      ...asked,
+      promptId: randomUUID(),
+      queuedAtMs: clock.nowMs(),
+      deadlineMs: effectiveDeadlineMs(limits.promptDeadlineMs, asked.deadlineMs),
+    });
     this.#events.admitted(entry);
     this.#startNext();
-    return entry;
+    return { promptId: entry.promptId, lastEventId, eventEpoch: bus.epoch };
   }
 
   /** On a dying agent nothing starts: what waits ends with the session, whose death follows. */
@@ -223,22 +202,14 @@ export class Turns {
     if (this.#overdue !== undefined || channel.isDying) return;
     const entry = this.#queue.startNext();
     if (entry === undefined) return;
-    const running: Running = {
-      entry,
-      startedAtMs: clock.monotonicMs(),
-      cancelledAtMs: undefined,
-      isRemoved: false,
-      deadline: undefined,
-    };
+    const running: RunningTurn = new RunningTurn(entry, clock, () => this.#deadlinePassed(running));
     this.#running = running;
     this.#events.started(entry);
-    if (entry.deadlineMs !== undefined)
-      running.deadline = clock.after(entry.deadlineMs, () => this.#deadlinePassed(running));
     void this.#runOnAgent(running);
   }
 
   /** Never rejects: whatever the agent does becomes the turn's terminal event. */
-  async #runOnAgent(running: Running): Promise<void> {
+  async #runOnAgent(running: RunningTurn): Promise<void> {
     const { channel, sessionId } = this.#o;
     const { entry } = running;
     try {
@@ -246,38 +217,26 @@ export class Turns {
       const answer = await channel.request('session/prompt', params, undefined);
       this.#settle(entry, () => this.#agentEnded(running, asRecord(answer)));
     } catch (error) {
-      this.#settle(entry, () => this.#agentFailed(running, describeFailure(error)));
+      this.#settle(entry, () => this.#agentFailed(running, turnErrorOf(error)));
     }
     this.#agentFree(entry);
   }
 
-  #agentEnded(running: Running, answer: Readonly<Record<string, unknown>>): void {
-    const stopReason = typeof answer.stopReason === 'string' ? answer.stopReason : 'end_turn';
-    const branchPoint = asRecord(answer._meta)['qwen.branchPoint'];
-    const { cancelledAtMs } = running;
+  #agentEnded(running: RunningTurn, answer: Readonly<Record<string, unknown>>): void {
     // Questions that the agent did not wait for can have no answer any more.
     this.#o.permissions().cancelAll('agent_cancelled');
-    this.#complete(running.entry, running.isRemoved ? 'cancelled' : stopReason, {
-      ...(branchPoint === undefined ? {} : { branchPoint }),
-      ...(cancelledAtMs === undefined
-        ? {}
-        : {
-            promptCancelled: {
-              cancelledAt: cancelledAtMs,
-              elapsedMs: Math.round(this.#o.clock.monotonicMs() - running.startedAtMs),
-            },
-          }),
-    });
+    const { stopReason, extras } = running.completion(answer);
+    this.#complete(running.entry, stopReason, extras);
   }
 
-  #agentFailed(running: Running, error: TurnError): void {
+  #agentFailed(running: RunningTurn, error: TurnError): void {
     this.#o.permissions().cancelAll('agent_cancelled');
     this.#markCancelled(running, 'forward_failed');
     this.#failTurn(running.entry, error);
   }
 
   /** The next prompt waits for the agent to let go of this one, but not for ever. */
-  #deadlinePassed(running: Running): void {
+  #deadlinePassed(running: RunningTurn): void {
     const { limits, clock } = this.#o;
     const { entry } = running;
     const timer = clock.after(limits.agentKillGraceMs, () => this.#agentFree(entry));
@@ -313,26 +272,20 @@ export class Turns {
   #settle(entry: PromptEntry, publishTerminal: () => void): void {
     if (!this.#queue.settle(entry.promptId)) return;
     const isRemoved = this.#running?.isRemoved === true;
-    this.#running?.deadline?.cancel();
+    this.#running?.settled();
     this.#running = undefined;
     if (isRemoved) this.#events.left(entry, 'removed');
     publishTerminal();
     if (entry.hadToQueue && !isRemoved) this.#events.left(entry, 'completed');
-    this.#requeueMidTurn();
+    // Messages that the ended turn did not take run as prompts of their own, in order and under their own ids.
+    for (const message of this.#midTurn.drain()) this.#queue.admit(asPrompt(message));
     this.#startNext();
     if (this.isIdle) this.#o.onIdle();
   }
 
-  /** Messages that the ended turn did not take run as prompts of their own, in order and under their own ids. */
-  #requeueMidTurn(): void {
-    for (const message of this.#midTurn.drain()) this.#queue.admit(asPrompt(message));
-  }
-
   /** Tells once per prompt that it is cancelled. */
-  #markCancelled(running: Running, reason?: 'forward_failed'): void {
-    if (running.cancelledAtMs !== undefined) return;
-    running.cancelledAtMs = this.#o.clock.nowMs();
-    this.#events.cancelled(running.entry, reason);
+  #markCancelled(running: RunningTurn, reason?: 'forward_failed'): void {
+    if (running.markCancelled()) this.#events.cancelled(running.entry, reason);
   }
 
   #complete(entry: PromptEntry, stopReason: string, extras: Readonly<Record<string, unknown>>): void {
@@ -344,27 +297,4 @@ export class Turns {
     this.#lastError = error;
     this.#events.failed(entry, error);
   }
-}
-
-/** The message has been announced as pending already, so it is framed like a prompt that had to queue. */
-function asPrompt({ messageId, clientId, text, queuedAtMs }: MidTurnMessage): PromptEntry {
-  return {
-    promptId: messageId,
-    clientId,
-    content: [{ type: 'text', text }],
-    request: {},
-    queuedAtMs,
-    deadlineMs: undefined,
-    hadToQueue: true,
-  };
-}
-
-function describeFailure(error: unknown): TurnError {
-  if (error instanceof AgentCallError) {
-    const { details, errorKind } = asRecord(error.data);
-    const message = typeof details === 'string' ? `${error.message}: ${details}` : error.message;
-    const kind = typeof errorKind === 'string' ? { errorKind } : {};
-    return { message, code: String(error.code), ...kind };
-  }
-  return { message: error instanceof Error ? error.message : String(error) };
 }

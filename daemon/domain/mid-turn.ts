@@ -1,5 +1,7 @@
 // Messages for a turn that runs already. The agent drains them when it can; what it never takes becomes a prompt of its
 // own when the turn ends, so that an accepted message is not lost.
+import { failPlain } from '../contract/errors.ts';
+import type { PromptEntry } from './prompt-queue.ts';
 
 export interface MidTurnMessage {
   readonly messageId: string;
@@ -32,4 +34,26 @@ export class MidTurnQueue {
     this.#messages = this.#messages.filter((candidate) => candidate !== message);
     return message;
   }
+}
+
+/** The text of a message for a turn. @throws ApiError 400 when it is none. */
+export function parseMidTurnText(message: unknown): string {
+  if (typeof message === 'string' && message.trim() !== '') return message;
+  throw failPlain(400, '`message` must be a non-blank string');
+}
+
+/**
+ * The message as a prompt of its own, under its id. It has been announced as pending already, so it is framed like a prompt
+ * that had to queue.
+ */
+export function asPrompt({ messageId, clientId, text, queuedAtMs }: MidTurnMessage): PromptEntry {
+  return {
+    promptId: messageId,
+    clientId,
+    content: [{ type: 'text', text }],
+    request: {},
+    queuedAtMs,
+    deadlineMs: undefined,
+    hadToQueue: true,
+  };
 }

@@ -1,6 +1,7 @@
 // Who may talk to this daemon: the protocol's checks in their order. Behind a coordinator only the secret counts, and only
 // with it are the coordinator's headers believed.
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { DaemonConfig } from '../config.ts';
 import {
   type AccessPolicy,
   checkBearer,
@@ -27,6 +28,17 @@ export type Admission =
     }
   /** Answered here: a CORS preflight. */
   | { readonly kind: 'answered' };
+
+/** @param port asked with every request: the listener may not be open yet. */
+export function guardPolicy(config: DaemonConfig, port: () => number): GuardPolicy {
+  const { coordinated, listen, token, requireAuth, allowedOrigins } = config;
+  if (coordinated !== undefined) return { kind: 'coordinated', secret: coordinated.secret };
+  const boundHost = listen.kind === 'tcp' ? listen.host : '';
+  return {
+    kind: 'standalone',
+    access: () => ({ listener: listen.kind, boundHost, port: port(), token, requireAuth, allowedOrigins }),
+  };
+}
 
 /**
  * Checks a request before anything else reads it. Sets no status itself except for a preflight.

@@ -1,5 +1,5 @@
 // What the daemon says of itself: health and capabilities.
-
+import type { DaemonConfig } from '../../config.ts';
 import { workspaceIdOf } from '../../contract/canonical-path.ts';
 import { CORE_FEATURES, MAX_REGISTERED_WORKSPACES, PROTOCOL_VERSIONS } from '../../contract/capabilities.ts';
 import type { Handler } from '../call.ts';
@@ -63,4 +63,16 @@ export function capabilities(context: RouteContext): Handler {
       sessionLiveStatePollIntervalMs: 5000,
       supportedLanguages: [],
     });
+}
+
+/** Capability tags beyond the core ones that hold in this configuration. */
+export function conditionalFeatures(config: DaemonConfig): readonly string[] {
+  const { requireAuth, coordinated, allowedOrigins, isRateLimited, limits } = config;
+  return [
+    ...(requireAuth && coordinated === undefined ? ['require_auth'] : []),
+    ...(allowedOrigins.length > 0 ? ['allow_origin'] : []),
+    ...(isRateLimited ? ['rate_limit'] : []),
+    ...(limits.promptDeadlineMs > 0 ? ['prompt_absolute_deadline'] : []),
+    ...(limits.writerIdleTimeoutMs > 0 ? ['writer_idle_timeout'] : []),
+  ];
 }

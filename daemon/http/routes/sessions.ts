@@ -2,6 +2,7 @@
 import { canonicalCwd } from '../../contract/canonical-path.ts';
 import { FEED_SEQ_HEADER } from '../../contract/feed.ts';
 import { parseCreateRequest, workspaceMismatch } from '../../domain/create-request.ts';
+import { summaryOf } from '../../session-summary.ts';
 import type { Created } from '../../sessions.ts';
 import { clientIdOf, type Handler, NO_CONTENT, ok } from '../call.ts';
 import type { RouteContext } from '../routes.ts';
@@ -34,7 +35,7 @@ export function createdBody(
   { session, clientId, isAttached, isModelApplied }: Created,
   workspaceCwd: string,
 ) {
-  const { sourceType, sourceId } = session.feedSession(false);
+  const { sourceType, sourceId } = session.source;
   return {
     sessionId: session.sessionId,
     workspaceCwd,
@@ -54,7 +55,7 @@ export function createdBody(
 }
 
 export function status({ sessions }: RouteContext): Handler {
-  return ({ params }) => ok(sessions.get(params.id ?? '').summary());
+  return ({ params }) => ok(summaryOf(sessions.get(params.id ?? '')));
 }
 
 export function heartbeat({ sessions }: RouteContext): Handler {

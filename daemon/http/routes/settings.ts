@@ -4,7 +4,7 @@ import type { JsonObject } from '../../contract/json-body.ts';
 import { APPROVAL_MODES, type ApprovalMode, isUuid } from '../../contract/wire.ts';
 import { parseMetadataPatch } from '../../domain/metadata.ts';
 import { approvalMode } from '../../domain/side-channel-values.ts';
-import type { ModeRequest } from '../../side-channel.ts';
+import type { ModeRequest } from '../../session-mode.ts';
 import { channelFailure } from '../../spawn.ts';
 import { clientIdOf, type Handler, ok } from '../call.ts';
 import type { RouteContext } from '../routes.ts';

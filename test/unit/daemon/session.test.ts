@@ -1,13 +1,14 @@
 // One session: what a status shows of it, what clients may change, and what the coordinator stores.
 import { describe, expect, test } from '@jest/globals';
 import { AgentCallError } from '../../../daemon/agent/agent.ts';
+import { summaryOf } from '../../../daemon/session-summary.ts';
 import { settled } from '../../support/manual-clock.ts';
 import { SessionParts } from '../../support/session-parts.ts';
 
 describe('the summary', () => {
   test('of a fresh session', () => {
     const parts = new SessionParts();
-    expect(parts.session.summary()).toMatchObject({
+    expect(summaryOf(parts.session)).toMatchObject({
       sessionId: 's-1',
       workspaceCwd: '/ws',
       createdAt: new Date(parts.clock.nowMs()).toISOString(),
@@ -20,7 +21,7 @@ describe('the summary', () => {
       hasTurnError: false,
       pendingInteractions: [],
     });
-    expect(parts.session.summary()).not.toHaveProperty('turnError');
+    expect(summaryOf(parts.session)).not.toHaveProperty('turnError');
   });
 
   test('shows the turn, its questions without what a person cannot use, and the work that is held', () => {
@@ -31,7 +32,7 @@ describe('the summary', () => {
       toolCall: { toolCallId: 'c', kind: 'edit', title: 'Edit', rawInput: { path: 'x' }, secretField: 1 },
     });
     parts.session.agentHolds([{ category: 'task', id: '1' }]);
-    expect(parts.session.summary()).toMatchObject({
+    expect(summaryOf(parts.session)).toMatchObject({
       clientCount: 1,
       hasActivePrompt: true,
       activeWorkState: 'active',
@@ -39,7 +40,7 @@ describe('the summary', () => {
       isWaitingForPermission: true,
       pendingInteractionCount: 1,
     });
-    expect(parts.session.summary().pendingInteractions).toEqual([
+    expect(summaryOf(parts.session).pendingInteractions).toEqual([
       {
         requestId,
         kind: 'permission',
@@ -58,14 +59,14 @@ describe('the summary', () => {
     parts.prompt();
     parts.channel.next('session/prompt').fail(new AgentCallError(-1, 'bad'));
     await settled();
-    expect(parts.session.summary()).toMatchObject({
+    expect(summaryOf(parts.session)).toMatchObject({
       hasTurnError: true,
       turnError: { message: 'bad', code: '-1' },
     });
     parts.prompt();
     parts.channel.next('session/prompt').answer({});
     await settled();
-    expect(parts.session.summary()).toMatchObject({ hasTurnError: false });
+    expect(summaryOf(parts.session)).toMatchObject({ hasTurnError: false });
   });
 });
 
@@ -85,7 +86,7 @@ describe('metadata', () => {
       { type: 'session_metadata_updated', data: { displayName: 'A', prs: [pr] } },
     ]);
     expect(parts.events[1]?.data).not.toHaveProperty('titleSource');
-    expect(parts.session.summary()).toMatchObject({ displayName: 'A', prs: [pr] });
+    expect(summaryOf(parts.session)).toMatchObject({ displayName: 'A', prs: [pr] });
     expect(parts.session.feedSession(true)).toMatchObject({ displayName: 'A', isDefault: true });
   });
 

@@ -310,6 +310,13 @@ describe('a creator that left', () => {
     expect(workspace.believed).toEqual({ [other?.session.sessionId ?? '']: [other?.clientId] });
   });
 
+  test('leaves the session that it waited for to the one who had it made', async () => {
+    const workspace = new Workspace();
+    const [made] = await Promise.all([workspace.create(), workspace.create({}, undefined, left)]);
+    expect([made?.isAttached, made?.session.hasEnded]).toEqual([false, false]);
+    expect(workspace.believed).toEqual({ [made?.session.sessionId ?? '']: [made?.clientId] });
+  });
+
   test('takes only its own registration with it when it attached', async () => {
     const workspace = new Workspace();
     const { session, clientId } = await workspace.create();
@@ -386,10 +393,10 @@ describe('a session closes by itself', () => {
     workspace.sessions.detach(session, clientId);
     session.bus.detach(READER);
     void session.permissions.ask({});
-    workspace.sessions.closeIfUnheld(session);
+    workspace.sessions.autoClose.ifUnheld(session);
     session.permissions.cancelAll('timeout');
     session.agentHolds([{ category: 'task', id: '1' }]);
-    workspace.sessions.closeIfUnheld(session);
+    workspace.sessions.autoClose.ifUnheld(session);
     expect(session.hasEnded).toBe(false);
     session.agentHolds([]);
     expect(workspace.endings).toEqual(['last_client_detached']);
@@ -429,10 +436,10 @@ describe('a session closes by itself', () => {
     workspace.clock.advance(900);
     workspace.sessions.heartbeat(session, clientId);
     workspace.clock.advance(999);
-    workspace.sessions.closeIdle();
+    workspace.sessions.autoClose.idle();
     expect(session.hasEnded).toBe(false);
     workspace.clock.advance(1);
-    workspace.sessions.closeIdle();
+    workspace.sessions.autoClose.idle();
     expect(workspace.endings).toEqual(['idle_timeout']);
   });
 
@@ -446,7 +453,7 @@ describe('a session closes by itself', () => {
     ];
     for (const hold of holders) hold(await workspace.create(THREAD));
     workspace.clock.advance(10_000);
-    workspace.sessions.closeIdle();
+    workspace.sessions.autoClose.idle();
     expect(workspace.endings).toEqual([]);
   });
 
@@ -454,7 +461,7 @@ describe('a session closes by itself', () => {
     const workspace = new Workspace({ sessionIdleTimeoutMs: 0 });
     await workspace.create();
     workspace.clock.advance(2 ** 40);
-    workspace.sessions.closeIdle();
+    workspace.sessions.autoClose.idle();
     expect(workspace.sessions.liveCount).toBe(1);
   });
 });

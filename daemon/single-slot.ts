@@ -1,0 +1,67 @@
+// The single slot of the workspace: the session that every `single` request shares, and the one spawn or restore that is
+// on its way into it.
+import type { Session } from './session.ts';
+import type { Obtained, SpawnedSession } from './spawn.ts';
+
+export class SingleSlot {
+  readonly #live: (id: string) => Session | undefined;
+  #filledBy: string | undefined;
+  /** Undefined from a restore that failed: then whoever waited for it spawns afresh. */
+  #coming: Promise<Session | undefined> | undefined;
+
+  /** @param live finds a live session by its id. */
+  constructor(live: (id: string) => Session | undefined) {
+    this.#live = live;
+  }
+
+  isFilledBy({ sessionId }: Session): boolean {
+    return sessionId === this.#filledBy;
+  }
+
+  /** The session that fills the slot, else the one on its way, else a new one. It may have ended meanwhile. */
+  async obtain(spawn: () => Promise<SpawnedSession>): Promise<Obtained> {
+    const live = this.#filledBy === undefined ? undefined : this.#live(this.#filledBy);
+    if (live?.channel.isDying === false) return attachedTo(live);
+    if (this.#coming !== undefined) {
+      const session = await this.#coming;
+      return session === undefined ? this.obtain(spawn) : attachedTo(session);
+    }
+    const spawning = spawn();
+    this.#coming = spawning.then(({ session }) => session);
+    // The others that wait see the same rejection; this guard only keeps a lone one from being unhandled.
+    this.#coming.catch(() => undefined);
+    try {
+      // Goes on before those who wait: one that is gone by then leaves again, which ends a session that nobody else holds.
+      const spawned = await spawning;
+      this.#filledBy = spawned.session.sessionId;
+      return { ...spawned, isAttached: false };
+    } finally {
+      this.#coming = undefined;
+    }
+  }
+
+  /** A session of the slot is being brought back: requests wait for it. Nothing where the slot is filled or filling. */
+  hold(coming: Promise<Session>): void {
+    if (this.#filledBy !== undefined || this.#coming !== undefined) return;
+    const held = coming.then(
+      (session) => {
+        if (!session.hasEnded) this.#filledBy = session.sessionId;
+        return session;
+      },
+      () => undefined,
+    );
+    this.#coming = held;
+    void held.finally(() => {
+      if (this.#coming === held) this.#coming = undefined;
+    });
+  }
+
+  /** The session has ended: if it was the one of the slot, the slot is free. */
+  vacate(session: Session): void {
+    if (this.isFilledBy(session)) this.#filledBy = undefined;
+  }
+}
+
+function attachedTo(session: Session): Obtained {
+  return { session, isAttached: true, isModelApplied: undefined };
+}
