@@ -33,7 +33,7 @@ export class SingleSlot {
     try {
       // Goes on before those who wait: one that is gone by then leaves again, which ends a session that nobody else holds.
       const spawned = await spawning;
-      this.#filledBy = spawned.session.sessionId;
+      this.#fill(spawned.session);
       return { ...spawned, isAttached: false };
     } finally {
       this.#coming = undefined;
@@ -45,7 +45,7 @@ export class SingleSlot {
     if (this.#filledBy !== undefined || this.#coming !== undefined) return;
     const held = coming.then(
       (session) => {
-        if (!session.hasEnded) this.#filledBy = session.sessionId;
+        this.#fill(session);
         return session;
       },
       () => undefined,
@@ -54,6 +54,11 @@ export class SingleSlot {
     void held.finally(() => {
       if (this.#coming === held) this.#coming = undefined;
     });
+  }
+
+  /** One that ended before its maker came to know of it vacates nothing any more. */
+  #fill(session: Session): void {
+    if (!session.hasEnded) this.#filledBy = session.sessionId;
   }
 
   /** The session has ended: if it was the one of the slot, the slot is free. */
