@@ -79,7 +79,8 @@ export class AgentSessions {
         await channel.request('session/delete', { sessionId }, timeoutMs);
         return;
       }
-      const params = { sessionId, cwd: this.#o.workspace };
+      const cwd = this.#o.history.find(sessionId)?.worktree?.path ?? this.#o.workspace;
+      const params = { sessionId, cwd };
       const answer = await callIfKnown(channel, 'deleteSession', params, timeoutMs);
       if (answer !== undefined && asRecord(answer).success !== false) return;
     } catch (error) {

@@ -50,8 +50,13 @@ export class SessionSink implements AgentSink {
 
   update(sessionId: string, params: Params, json?: string): void {
     const collect = this.#collectors.size === 0 ? undefined : this.#collectors.get(sessionId);
-    if (collect !== undefined) collect(params);
-    else this.#deliver(sessionId, { method: undefined, params, json });
+    if (collect !== undefined) {
+      collect(params);
+      return;
+    }
+    const session = this.#sessions.find(sessionId);
+    if (session === undefined) this.#keep(sessionId, { method: undefined, params, json });
+    else session.agentUpdate(params, json);
   }
 
   /**
@@ -88,9 +93,13 @@ export class SessionSink implements AgentSink {
 
   #deliver(sessionId: string, event: EarlyEvent): void {
     const session = this.#sessions.find(sessionId);
-    if (session !== undefined) this.#apply(session, event);
+    if (session === undefined) this.#keep(sessionId, event);
+    else this.#apply(session, event);
+  }
+
+  #keep(sessionId: string, event: EarlyEvent): void {
     // While none is on its way, it is the tail of a session that ended: a later one may get the same id.
-    else if (!this.#sessions.isOpeningOne)
+    if (!this.#sessions.isOpeningOne)
       this.#log.debug({ sessionId: truncated(sessionId) }, 'event for an ended session dropped');
     else if (!this.#early.keep(sessionId, event, this.#clock.nowMs()))
       this.#log.warn({ sessionId: truncated(sessionId) }, 'event for an unknown session dropped');

@@ -7,6 +7,7 @@ import { type AgentProfile, resolveAgent } from './agent/profiles.ts';
 import { AgentSessions } from './agent-sessions.ts';
 import { SessionSink } from './agent-sink.ts';
 import { Catalogue } from './catalogue.ts';
+import { Checkouts } from './checkouts.ts';
 import type { DaemonConfig } from './config.ts';
 import { ApiDocument } from './contract/api-document.ts';
 import { workspaceIdOf } from './contract/canonical-path.ts';
@@ -103,6 +104,7 @@ export class Daemon {
       permissionSettings,
       agent: () => this.#agent,
       pasts: this.#pasts,
+      checkouts: new Checkouts({ workspace, env: config.agentEnv, live: () => this.#sessions.all(), log }),
       tell: (body) => this.#tell(body),
       noteSeen: (sessionId, clientId, atMs) => {
         this.#lastActivityAtMs = atMs;

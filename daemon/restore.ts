@@ -1,14 +1,16 @@
 // One session brought back on the agent under its old id: `session/load` or `session/resume`, its past from our transcript
 // or from what the agent tells, and a bus whose ids go on above everything that was.
+import { existsSync } from 'node:fs';
 import { AgentCallError, type AgentChannel, type Params } from './agent/agent.ts';
 import type { Timer } from './contract/clock.ts';
 import { fail } from './contract/errors.ts';
 import type { FeedClient } from './contract/feed.ts';
 import type { ApprovalMode } from './contract/wire.ts';
+import type { SessionCheckout } from './domain/checkout-request.ts';
 import type { SessionSource } from './domain/create-request.ts';
 import { asRecord, isRecord } from './domain/records.ts';
 import type { PromptTerminal } from './domain/replay.ts';
-import { isOfTranscript, updateOf } from './domain/transcript.ts';
+import { updateOf } from './domain/transcript.ts';
 import type { StoredSession, StoredTranscript } from './history/history.ts';
 import type { SessionPast } from './history/session-past.ts';
 import { endsIn, settleLost } from './lost-prompts.ts';
@@ -21,6 +23,7 @@ import {
   sessionOf,
   startedChannel,
 } from './spawn.ts';
+import { type Bulk, type ReplayDamage, ToldPast, takeBulk } from './told-past.ts';
 
 export type RestoreAction = 'load' | 'resume';
 
@@ -57,18 +60,9 @@ export interface RestoredSession {
   readonly damage: ReplayDamage;
 }
 
-/** What is wrong with the past that is shown. */
-export interface ReplayDamage {
-  readonly partial?: true;
-  readonly replayError?: string;
-}
-
 const REPLAY_MODE_KEY = 'qwen.session.loadReplayMode';
-const REPLAY_KEY = 'qwen.session.loadReplay';
 /** The agent's way to say that it has no such thing (JSON-RPC, as ACP uses it). */
 const RESOURCE_NOT_FOUND = -32002;
-/** Updates of the past that are kept while an agent streams them; the oldest half goes when there are more. */
-const MAX_COLLECTED = 200_000;
 
 /** @throws ApiError 404, 500, 501, 503, 504 */
 export async function restoreOnAgent(
@@ -80,11 +74,12 @@ export async function restoreOnAgent(
   const stored = history.find(sessionId);
   const channel = await startedChannel(context);
   const method = methodFor(intent, channel, stored);
+  const cwd = placeOf(sessionId, stored, context);
   const told = new ToldPast();
   const stop = context.collect(sessionId, (params) => told.add(params));
   let answer: Params;
   try {
-    answer = await callAgent(intent, method, channel, stored, context);
+    answer = await callAgent(intent, { method, cwd }, channel, stored, context);
   } finally {
     stop();
   }
@@ -129,6 +124,13 @@ function methodFor(
   );
 }
 
+/** Where the session works. @throws ApiError 409: its worktree is gone, and it must not go on somewhere else. */
+function placeOf(sessionId: string, stored: StoredSession | undefined, { workspace }: SpawnContext): string {
+  const path = stored?.worktree?.path;
+  if (path === undefined || existsSync(path)) return path ?? workspace;
+  throw fail('worktree_missing', `The worktree of the session is gone: ${path}`, { sessionId, path });
+}
+
 function notFound(sessionId: string) {
   return fail('session_not_found', 'No such session', { sessionId });
 }
@@ -136,15 +138,15 @@ function notFound(sessionId: string) {
 /** @throws ApiError; 504 leaves the call running at the agent, and says so through `abandon`. */
 async function callAgent(
   { sessionId }: RestoreIntent,
-  method: string,
+  { method, cwd }: { readonly method: string; readonly cwd: string },
   channel: AgentChannel,
   stored: StoredSession | undefined,
   context: RestoreContext,
 ): Promise<Params> {
-  const { workspace, limits, clock } = context;
+  const { limits, clock } = context;
   const timeoutMs = limits.sessionRestoreTimeoutMs;
   const bulk = method === 'session/load' ? { _meta: { [REPLAY_MODE_KEY]: 'bulk' } } : {};
-  const call = channel.request(method, { sessionId, cwd: workspace, mcpServers: [], ...bulk }, undefined);
+  const call = channel.request(method, { sessionId, cwd, mcpServers: [], ...bulk }, undefined);
   let isLate = false;
   let deadline: Timer | undefined;
   const tooLate = new Promise<never>((_, reject) => {
@@ -190,52 +192,6 @@ function isUnknownSession({ code, message, data }: AgentCallError): boolean {
   return /session.*(not found|unknown|does not exist)|(unknown|no such).*session/i.test(
     `${message} ${String(details)}`,
   );
-}
-
-interface Bulk {
-  /** The answer without the replay. */
-  readonly state: Params;
-  readonly updates: readonly Params[];
-  readonly damage: ReplayDamage;
-  readonly hasMore: boolean;
-}
-
-/** The history that a qwen agent puts into its answer instead of streaming it. */
-function takeBulk(answer: Params): Bulk {
-  const { [REPLAY_KEY]: replay, ...meta } = asRecord(answer._meta);
-  const { _meta: _, ...rest } = answer;
-  const state = Object.keys(meta).length === 0 ? rest : { ...rest, _meta: meta };
-  const { updates, partial, replayError, hasMore } = asRecord(replay);
-  return {
-    state,
-    updates: Array.isArray(updates) ? updates.filter(isRecord) : [],
-    damage: {
-      ...(partial === true ? { partial: true as const } : {}),
-      ...(typeof replayError === 'string' ? { replayError } : {}),
-    },
-    hasMore: hasMore === true,
-  };
-}
-
-/** What an agent streams of a session while it loads it. */
-class ToldPast {
-  dropped = 0;
-  #updates: Params[] = [];
-
-  add(params: Params): void {
-    if (this.#updates.length >= MAX_COLLECTED)
-      this.dropped += this.#updates.splice(0, MAX_COLLECTED / 2).length;
-    this.#updates.push(params);
-  }
-
-  updates(): Params[] {
-    return this.#updates.filter((params) => isOfTranscript('session_update', params));
-  }
-
-  /** What it said of the present: commands, mode. */
-  rest(): Params[] {
-    return this.#updates.filter((params) => !isOfTranscript('session_update', params));
-  }
 }
 
 interface Sources {
@@ -295,7 +251,11 @@ function bringUp(
     idFloor: known?.idFloor ?? 0,
     clients: known?.clients ?? [],
   };
-  return sessionOf({ sessionId, channel, source, past, before }, context);
+  return sessionOf({ sessionId, channel, source, checkout: checkoutOf(stored), past, before }, context);
+}
+
+function checkoutOf({ worktree, branch }: Partial<StoredSession> = {}): SessionCheckout {
+  return { ...(worktree === undefined ? {} : { worktree }), ...(branch === undefined ? {} : { branch }) };
 }
 
 function sourceOf(stored: StoredSession | undefined): SessionSource {

@@ -9,10 +9,11 @@ import type { Log } from './contract/log.ts';
 import { sessionKey } from './contract/wire.ts';
 import type { History } from './history/history.ts';
 import { settleLost } from './lost-prompts.ts';
-import { type ReplayDamage, type RestoredSession, type RestoreIntent, restoreOnAgent } from './restore.ts';
+import { type RestoredSession, type RestoreIntent, restoreOnAgent } from './restore.ts';
 import type { Session } from './session.ts';
 import type { Created, Sessions } from './sessions.ts';
 import { applyWishes, checkAlive, type SpawnContext } from './spawn.ts';
+import type { ReplayDamage } from './told-past.ts';
 
 export interface RestoresOptions {
   readonly sessions: Sessions;

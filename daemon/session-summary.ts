@@ -12,6 +12,7 @@ export function summaryOf(session: Session): Record<string, unknown> {
     updatedAt: new Date(session.lastActivityAtMs).toISOString(),
     ...session.metadata,
     ...session.source,
+    ...session.checkout,
     clientCount: session.clients.size,
     hasActivePrompt: turns.running !== undefined,
     activeWorkState: turns.isIdle ? 'idle' : 'active',

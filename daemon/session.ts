@@ -6,6 +6,7 @@ import { fail } from './contract/errors.ts';
 import type { FeedClient, FeedPrompt, FeedSession } from './contract/feed.ts';
 import type { Limits } from './contract/limits.ts';
 import type { Log } from './contract/log.ts';
+import type { SessionCheckout } from './domain/checkout-request.ts';
 import { ClientRegistry } from './domain/clients.ts';
 import { type MetadataPatch, type PullRequest, withPullRequest } from './domain/metadata.ts';
 import { translate } from './domain/translate.ts';
@@ -19,6 +20,8 @@ export interface SessionOptions {
   readonly workspaceCwd: string;
   readonly channel: AgentChannel;
   readonly source: { readonly sourceType?: string; readonly sourceId?: string };
+  /** Default: it works in the workspace as it is. */
+  readonly checkout?: SessionCheckout;
   readonly clock: Clock;
   readonly log: Log;
   readonly limits: Limits;
@@ -59,6 +62,7 @@ export class Session {
   readonly sideChannel: SideChannel;
   readonly createdAtMs: number;
   readonly source: SessionOptions['source'];
+  readonly checkout: SessionCheckout;
   readonly past: SessionPast;
   readonly #o: SessionOptions;
   #state: State = 'open';
@@ -76,6 +80,7 @@ export class Session {
     this.workspaceCwd = options.workspaceCwd;
     this.channel = channel;
     this.source = options.source;
+    this.checkout = options.checkout ?? {};
     const { before, past = new SessionPast(limits, undefined) } = options;
     this.createdAtMs = before?.createdAtMs ?? clock.nowMs();
     this.#displayName = before?.displayName;

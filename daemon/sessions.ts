@@ -4,6 +4,7 @@ import type { AgentChannel, AgentExit, AgentHost } from './agent/agent.ts';
 import { setTitle } from './agent/extensions.ts';
 import { AgentRetirement } from './agent-retirement.ts';
 import { AutoClose } from './auto-close.ts';
+import type { Checkouts } from './checkouts.ts';
 import type { Clock } from './contract/clock.ts';
 import { fail } from './contract/errors.ts';
 import type { FeedBody } from './contract/feed.ts';
@@ -30,6 +31,7 @@ export interface SessionsOptions {
   readonly permissionSettings: PermissionSettings;
   readonly agent: () => AgentHost;
   readonly pasts: Pasts;
+  readonly checkouts: Pick<Checkouts, 'make'>;
   /** Tells the coordinator; returns the record's seq. */
   readonly tell: (body: FeedBody) => number;
   readonly noteSeen: (sessionId: string, clientId: string | undefined, atMs: number) => void;

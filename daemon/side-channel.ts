@@ -2,7 +2,7 @@
 // attaching client is told of it. Model and mode publish for themselves; this sorts what comes to them.
 import type { Params } from './agent/agent.ts';
 import type { ApprovalMode } from './contract/wire.ts';
-import { asRecord, type JsonRecord } from './domain/records.ts';
+import { asRecord, isRecord, type JsonRecord } from './domain/records.ts';
 import { type ModeAnswer, type ModeRequest, SessionMode } from './session-mode.ts';
 import { SessionModel } from './session-model.ts';
 import type { AxisSession } from './side-channel-axis.ts';
@@ -101,7 +101,7 @@ export class SideChannel {
       this.#mode.frameSeen(update.currentModeId, publish);
       return;
     }
-    if (asRecord(update._meta).source === 'slash_command') this.#isCommandSeen = true;
+    if (isRecord(update._meta) && update._meta.source === 'slash_command') this.#isCommandSeen = true;
     if (update.sessionUpdate === 'available_commands_update' && Array.isArray(update.availableCommands))
       this.#availableCommands = update.availableCommands;
     if (update.sessionUpdate === 'config_option_update' && Array.isArray(update.configOptions))

@@ -8,12 +8,14 @@ import {
   AgentTimeout,
   type Params,
 } from './agent/agent.ts';
+import type { Checkouts, MadeCheckout } from './checkouts.ts';
 import type { Clock } from './contract/clock.ts';
 import { type ApiError, fail, failAgent, failPlain } from './contract/errors.ts';
 import type { FeedBody } from './contract/feed.ts';
 import type { Limits } from './contract/limits.ts';
 import type { Log } from './contract/log.ts';
 import type { ApprovalMode } from './contract/wire.ts';
+import type { SessionCheckout } from './domain/checkout-request.ts';
 import type { CreateRequest } from './domain/create-request.ts';
 import { asRecord } from './domain/records.ts';
 import type { Pasts } from './history/pasts.ts';
@@ -30,6 +32,7 @@ export interface SpawnContext {
   readonly permissionSettings: PermissionSettings;
   readonly agent: AgentHost;
   readonly pasts: Pasts;
+  readonly checkouts: Pick<Checkouts, 'make'>;
   readonly tell: (body: FeedBody) => number;
   /** Whether the child has no session and no other spawn: then a failed `session/new` ends it. */
   readonly isOtherwiseEmpty: (channel: AgentChannel) => boolean;
@@ -48,18 +51,41 @@ export interface SpawnedSession {
 /** A live session that a caller has come by. */
 export type Obtained = SpawnedSession & { readonly isAttached: boolean };
 
-/** @throws ApiError: the agent's failures in the protocol's terms. */
+/** @throws ApiError: the agent's failures in the protocol's terms, and what git has against a checkout. */
 export async function spawnOnAgent(request: CreateRequest, context: SpawnContext): Promise<SpawnedSession> {
   const channel = await startedChannel(context);
   checkNotStored(request.sessionId, channel, context);
-  const opened = await newSession(request, channel, context);
-  const { sessionId } = opened;
+  if (request.checkout === undefined) return spawnIn(request, channel, undefined, context);
+  const made = await context.checkouts.make(request.checkout);
+  try {
+    return await spawnIn(request, channel, made, context);
+  } catch (error) {
+    await made.undo();
+    throw error;
+  }
+}
+
+async function spawnIn(
+  request: CreateRequest,
+  channel: AgentChannel,
+  made: MadeCheckout | undefined,
+  context: SpawnContext,
+): Promise<SpawnedSession> {
   const { workspace, clock, pasts, log } = context;
+  const opened = await newSession(request, made?.cwd ?? workspace, channel, context);
+  const { sessionId } = opened;
   const { source } = request;
-  const stored = { sessionId, workspaceCwd: workspace, createdAtMs: clock.nowMs(), ...source };
-  const past = await pasts.fresh(channel, stored);
+  const checkout = made?.checkout ?? {};
+  const createdAtMs = clock.nowMs();
+  const past = await pasts.fresh(channel, {
+    sessionId,
+    workspaceCwd: workspace,
+    createdAtMs,
+    ...source,
+    ...checkout,
+  });
   checkAlive(channel, 'session/new');
-  const session = sessionOf({ sessionId, channel, source, past, before: undefined }, context);
+  const session = sessionOf({ sessionId, channel, source, checkout, past, before: undefined }, context);
   session.sideChannel.seed(opened.answer);
   context.register(session);
   return { session, isModelApplied: await applyWishes(session, request, log) };
@@ -79,6 +105,7 @@ export interface SessionParts {
   readonly sessionId: string;
   readonly channel: AgentChannel;
   readonly source: CreateRequest['source'];
+  readonly checkout: SessionCheckout;
   readonly past: SessionPast;
   readonly before: SessionBefore | undefined;
 }
@@ -124,6 +151,7 @@ export async function startedChannel(context: SpawnContext): Promise<AgentChanne
 
 async function newSession(
   request: CreateRequest,
+  cwd: string,
   channel: AgentChannel,
   context: SpawnContext,
 ): Promise<{ readonly sessionId: string; readonly answer: Params }> {
@@ -134,7 +162,7 @@ async function newSession(
   };
   try {
     const params = {
-      cwd: context.workspace,
+      cwd,
       mcpServers: [],
       ...(Object.keys(meta).length === 0 ? {} : { _meta: meta }),
     };

@@ -9,6 +9,7 @@ import {
   SESSION_SCOPES,
   type SessionScope,
 } from '../contract/wire.ts';
+import { type CheckoutRequest, parseCheckout } from './checkout-request.ts';
 
 export interface SessionSource {
   readonly sourceType?: string;
@@ -16,10 +17,11 @@ export interface SessionSource {
 }
 
 export interface CreateRequest {
-  /** As asked for, or the daemon's default; a chosen session id forces `thread`. */
+  /** As asked for, or the daemon's default; a chosen session id or a checkout of its own forces `thread`. */
   readonly scope: SessionScope;
   /** Chosen by the caller, lower-cased. */
   readonly sessionId: string | undefined;
+  readonly checkout: CheckoutRequest | undefined;
   readonly modelId: string | undefined;
   readonly approvalMode: ApprovalMode | undefined;
   readonly source: SessionSource;
@@ -30,14 +32,15 @@ const SOURCE_TYPE = /^[a-z][a-z0-9_-]{0,63}$/;
 /** Reserved for the reference server's own sessions. */
 const RESERVED_SOURCE_TYPES = new Set(['standalone']);
 
-/** `cwd` is checked elsewhere. @throws ApiError 400, or 501 for the git isolation that this daemon does not offer. */
+/** `cwd` is checked elsewhere. @throws ApiError 400 */
 export function parseCreateRequest(body: JsonObject): CreateRequest {
   const scope = parseScope(body.sessionScope);
   const sessionId = parseSessionId(body.sessionId);
-  refuseGitIsolation(body);
+  const checkout = parseCheckout(body);
   return {
-    scope: sessionId === undefined ? scope : 'thread',
+    scope: sessionId === undefined && checkout === undefined ? scope : 'thread',
     sessionId,
+    checkout,
     modelId:
       typeof body.modelServiceId === 'string' && body.modelServiceId !== '' ? body.modelServiceId : undefined,
     approvalMode: parseApprovalMode(body.approvalMode),
@@ -83,18 +86,6 @@ function parseSource({ sourceType, sourceId }: JsonObject): SessionSource {
 
 function isPlainText(value: unknown): boolean {
   return typeof value === 'string' && value !== '' && !/\p{Cc}/u.test(value);
-}
-
-function refuseGitIsolation(body: JsonObject): void {
-  const { worktree, branch } = body;
-  if (worktree !== undefined && branch !== undefined)
-    throw fail('branch_and_worktree_conflict', '`worktree` and `branch` exclude each other');
-  const field = worktree !== undefined ? 'worktree' : branch !== undefined ? 'branch' : undefined;
-  if (field !== undefined)
-    throw fail(
-      'not_implemented',
-      `\`${field}\` is not offered by this daemon: create the git ${field} yourself and register its directory as a workspace`,
-    );
 }
 
 /** Refuses a `cwd` other than the bound workspace. The requested path is cut: it is repeated in bodies and logs. */

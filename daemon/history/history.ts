@@ -2,6 +2,7 @@
 // `store.ts` keeps them in files; `agent-history.ts` asks an agent that keeps its own.
 
 import type { FeedShelved } from '../contract/feed.ts';
+import type { SessionCheckout } from '../domain/checkout-request.ts';
 import type { EncodedEvent } from '../domain/frame.ts';
 import type { TranscriptSource } from './paging.ts';
 
@@ -28,6 +29,8 @@ export interface StoredSession {
   readonly sourceType?: string;
   readonly sourceId?: string;
   readonly parentSessionId?: string;
+  readonly worktree?: SessionCheckout['worktree'];
+  readonly branch?: SessionCheckout['branch'];
   readonly isArchived: boolean;
   /** Nothing has been said in it yet. */
   readonly isBlank?: true;

@@ -33,8 +33,8 @@ async function ourFigures(place, node, agentKeepsTranscripts) {
   return measured(daemon, place.at('ws'));
 }
 
-/** What a server has loaded a while after its start counts as its idle memory. */
-const SETTLE_MS = 2500;
+/** What a server has loaded a while after its start counts as its idle memory; the daemon has loaded everything by then. */
+const SETTLE_MS = 7000;
 
 async function measured(server, workspace) {
   try {

@@ -57,8 +57,8 @@ const CONFINED: readonly (readonly [module: RegExp, files: RegExp, rule: string]
   [/^better-sqlite3$/, /^coordinator\/store\//, 'SQL lives in coordinator/store only'],
   [
     /^(?:node:)?child_process$/,
-    /^(?:coordinator\/launch|daemon\/agent)\//,
-    'processes are made in launch and agent only',
+    /^(?:coordinator\/launch\/|daemon\/agent\/|daemon\/git\.ts)/,
+    'processes are made in launch, agent and git.ts only',
   ],
   [/^http-proxy(?:-3)?$/, /^coordinator\/http\/forward\.ts$/, 'only forward.ts knows the proxy library'],
   [

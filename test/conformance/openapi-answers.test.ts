@@ -59,7 +59,12 @@ describe.each(TARGETS)('the answers of %s', (_name, target) => {
       [400, 'invalid_approval_mode', { approvalMode: 'x' }],
       [400, 'invalid_session_source', { sourceType: 'X' }],
       [400, 'branch_and_worktree_conflict', { branch: { name: 'b' }, worktree: {} }],
-      [501, 'not_implemented', { worktree: {} }],
+      [400, 'invalid_branch', { branch: 'b' }],
+      [400, 'branch_invalid_name', { branch: { name: 'a b' } }],
+      [409, 'branch_session_conflict', { branch: { name: 'b' } }],
+      [400, 'invalid_worktree', { worktree: 1 }],
+      [400, 'worktree_invalid_slug', { worktree: { slug: '..' } }],
+      [400, 'worktree_not_git_repo', { worktree: {} }],
     ];
     for (const [status, code, json] of refusals)
       await ask.expect([status, code], 'POST', '/session', { json });

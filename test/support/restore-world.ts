@@ -1,4 +1,5 @@
 // Sessions and restores wired as the daemon wires them, over an agent that answers when it is told to.
+
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -15,6 +16,7 @@ import { Restores } from '../../daemon/restores.ts';
 import { Sessions } from '../../daemon/sessions.ts';
 import { type FakeChannel, FakeHost } from './fake-channel.ts';
 import { ManualClock, settled } from './manual-clock.ts';
+import { NO_CHECKOUTS } from './no-checkouts.ts';
 import { SILENT } from './session-parts.ts';
 
 export interface LeftEvent {
@@ -57,6 +59,7 @@ export class RestoreWorld {
       return this.told.push(body);
     };
     this.sessions = new Sessions({
+      checkouts: NO_CHECKOUTS,
       workspace: '/ws',
       clock: this.clock,
       log: SILENT,

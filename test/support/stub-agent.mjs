@@ -24,6 +24,7 @@
 //   call:<method>:<json>            that request (sessionId is added), reports the answer as a chunk of JSON
 //   close-stdin                     stops reading and closes stdin
 //   sleep:<ms>                      waits
+//   where                           says the working directory that the session was opened with
 //   model:<id>                      changes the session's model and notifies of it
 //   mode:<id>                       changes its mode, sends the frame and notifies of it
 //   quiet-model:<id>                changes the model as a command does: with a line of output, without a notification
@@ -273,6 +274,9 @@ const DIRECTIVES = {
     return new Promise(() => setTimeout(() => {}, 60_000));
   },
   sleep: (_id, _session, ms) => sleep(Number(ms)),
+  where: (id, session) => {
+    say(id, `cwd: ${session.cwd}`);
+  },
   model: (id, session, modelId) => {
     session.model = modelId;
     notify(id, 'model-update', { currentModelId: modelId });
@@ -349,19 +353,19 @@ function cancel(sessionId) {
   for (const resolve of session.onCancel ?? []) resolve();
 }
 
-function open(sessionId) {
-  sessions.set(sessionId, sessions.get(sessionId) ?? {});
+function open(sessionId, cwd) {
+  sessions.set(sessionId, Object.assign(sessions.get(sessionId) ?? {}, { cwd }));
   for (const message of early) out(message(sessionId));
   return stateOf(sessions.get(sessionId));
 }
 
 /** Brings a session back, and tells its past where that is asked for. */
-async function bringBack({ sessionId, _meta }, isTold) {
+async function bringBack({ sessionId, cwd, _meta }, isTold) {
   if (flags['slow-load'] !== undefined) await sleep(Number(flags['slow-load']));
-  if (flags.memory === undefined) return { result: open(sessionId) };
+  if (flags.memory === undefined) return { result: open(sessionId, cwd) };
   const updates = remembered(sessionId);
   if (updates === undefined) return { error: { code: -32002, message: `Resource not found: ${sessionId}` } };
-  const result = open(sessionId);
+  const result = open(sessionId, cwd);
   if (!isTold) return { result };
   if (flags.bulk === true && _meta?.['qwen.session.loadReplayMode'] === 'bulk')
     return { result: { ...result, _meta: { 'qwen.session.loadReplay': { v: 1, updates } } } };
@@ -438,7 +442,7 @@ const METHODS = {
       return { error: { code: -32603, message: 'no new sessions', data: { errorKind: 'stub' } } };
     const sessionId = params._meta?.['qwen-code/sessionId'] ?? randomUUID();
     if (flags.memory !== undefined) appendFileSync(memoryOf(sessionId), '');
-    return { result: { sessionId, ...open(sessionId) } };
+    return { result: { sessionId, ...open(sessionId, params.cwd) } };
   },
   'session/load': (_id, params) => bringBack(params, true),
   'session/resume': (_id, params) => bringBack(params, false),

@@ -36,6 +36,7 @@ export function createdBody(
   workspaceCwd: string,
 ) {
   const { sourceType, sourceId } = session.source;
+  const { worktree } = session.checkout;
   return {
     sessionId: session.sessionId,
     workspaceCwd,
@@ -50,6 +51,8 @@ export function createdBody(
       : {}),
     ...(sourceType === undefined ? {} : { sourceType }),
     ...(sourceId === undefined ? {} : { sourceId }),
+    ...session.checkout,
+    ...(worktree === undefined ? {} : { currentCwd: worktree.path }),
     ...(isModelApplied === undefined ? {} : { modelApplied: isModelApplied }),
   };
 }

@@ -45,9 +45,38 @@ describe('create request', () => {
     [{ sourceId: '' }, 400, 'invalid_session_source'],
     [{ sourceId: 'a\nb' }, 400, 'invalid_session_source'],
     [{ worktree: {}, branch: { name: 'x' } }, 400, 'branch_and_worktree_conflict'],
-    [{ worktree: {} }, 501, 'not_implemented'],
+    [{ branch: 'main' }, 400, 'invalid_branch'],
+    [{ branch: {} }, 400, 'branch_invalid_name'],
+    ...[
+      '',
+      '-x',
+      '.x',
+      'a..b',
+      'a//b',
+      '/a',
+      'a/',
+      'a.',
+      'a.git',
+      'x.lock/y',
+      'HEAD',
+      'a b',
+      'a@{1}',
+      'x'.repeat(201),
+    ].map((name) => [{ branch: { name } }, 400, 'branch_invalid_name'] as const),
+    [{ worktree: true }, 400, 'invalid_worktree'],
+    ...['', '.', '-x', 'a..b', 'a/b', 'pr-12', 'agent-1', 'x'.repeat(65), 7].map(
+      (slug) => [{ worktree: { slug } }, 400, 'worktree_invalid_slug'] as const,
+    ),
   ])('%j is refused', (body, status, code) => {
     expect(codeOf(() => parseCreateRequest(body))).toEqual([status, code]);
+  });
+
+  test('a checkout of its own makes a session of its own', () => {
+    const slugless = parseCreateRequest({ worktree: {}, branch: null });
+    expect([slugless.scope, slugless.checkout]).toEqual(['thread', { kind: 'worktree', slug: undefined }]);
+    const branch = parseCreateRequest({ sessionScope: 'single', branch: { name: 'feat/ä_1.2' } });
+    expect([branch.scope, branch.checkout]).toEqual(['thread', { kind: 'branch', name: 'feat/ä_1.2' }]);
+    expect(parseCreateRequest({ worktree: null, branch: null }).checkout).toBeUndefined();
   });
 
   test('a model id that is no string is ignored', () => {

@@ -1,4 +1,5 @@
 // The sessions of a workspace over a fake agent: who gets which, what the coordinator is told, and when one ends.
+
 import { describe, expect, test } from '@jest/globals';
 import { AgentCallError, AgentMissing, AgentTimeout, type Params } from '../../../daemon/agent/agent.ts';
 import { SessionSink } from '../../../daemon/agent-sink.ts';
@@ -9,6 +10,7 @@ import { parseCreateRequest } from '../../../daemon/domain/create-request.ts';
 import { type Created, Sessions } from '../../../daemon/sessions.ts';
 import { CRASH, type FakeChannel, FakeHost } from '../../support/fake-channel.ts';
 import { ManualClock, settled } from '../../support/manual-clock.ts';
+import { NO_CHECKOUTS } from '../../support/no-checkouts.ts';
 import { noPasts } from '../../support/no-history.ts';
 import { eventsOf, SILENT } from '../../support/session-parts.ts';
 
@@ -30,6 +32,7 @@ class Workspace {
       for (const method of ['session/set_model', 'session/set_mode']) channel.answers.set(method, () => ({}));
     };
     this.sessions = new Sessions({
+      checkouts: NO_CHECKOUTS,
       workspace: '/ws',
       clock: this.clock,
       log: SILENT,

@@ -1,4 +1,5 @@
 // Transcripts that the agent keeps and pages itself, over a fake agent: what goes to it, what comes back, how it refuses.
+
 import { describe, expect, test } from '@jest/globals';
 import { AgentCallError, METHOD_NOT_FOUND, type Params } from '../../../daemon/agent/agent.ts';
 import { AgentSessions } from '../../../daemon/agent-sessions.ts';
@@ -8,6 +9,7 @@ import { Sessions } from '../../../daemon/sessions.ts';
 import { Transcripts } from '../../../daemon/transcripts.ts';
 import { FakeHost } from '../../support/fake-channel.ts';
 import { ManualClock, settled } from '../../support/manual-clock.ts';
+import { NO_CHECKOUTS } from '../../support/no-checkouts.ts';
 import { noPasts } from '../../support/no-history.ts';
 import { SILENT } from '../../support/session-parts.ts';
 
@@ -40,6 +42,7 @@ class Kit {
       pasts,
     };
     const sessions = new Sessions({
+      checkouts: NO_CHECKOUTS,
       ...shared,
       log: SILENT,
       permissionSettings: { policy: 'first-responder', consensusQuorum: undefined, requestIdPrefix: '' },

@@ -1,0 +1,158 @@
+// Branches and worktrees that are made for a new session, and taken back when the session does not come about.
+import { randomBytes } from 'node:crypto';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fail } from './contract/errors.ts';
+import type { Log } from './contract/log.ts';
+import type { CheckoutRequest, SessionCheckout } from './domain/checkout-request.ts';
+import { Git, type GitFailed } from './git.ts';
+import type { Session } from './session.ts';
+
+/** Below the workspace, where the qwen agent has its own. */
+const WORKTREES = ['.qwen', 'worktrees'];
+
+export interface MadeCheckout {
+  readonly checkout: SessionCheckout;
+  /** Where the session works. */
+  readonly cwd: string;
+  /** Takes back what was made, as far as nothing has been committed on it. Never rejects. */
+  undo(): Promise<void>;
+}
+
+export interface CheckoutsOptions {
+  /** Canonical path. */
+  readonly workspace: string;
+  /** For git: already stripped of what is ours. */
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly live: () => readonly Session[];
+  readonly log: Log;
+}
+
+export class Checkouts {
+  readonly #o: CheckoutsOptions;
+  readonly #git: Git;
+  /** A branch is being made: the workspace has one checkout only. */
+  #isBranching = false;
+
+  constructor(options: CheckoutsOptions) {
+    this.#o = options;
+    this.#git = new Git(options.workspace, options.env);
+  }
+
+  /** @throws ApiError 400, 409, 500 `branch_*` or `worktree_*`; then nothing has changed. */
+  make(request: CheckoutRequest): Promise<MadeCheckout> {
+    return request.kind === 'branch'
+      ? this.#branch(request.name)
+      : this.#worktree(request.slug ?? madeUpSlug());
+  }
+
+  async #branch(name: string): Promise<MadeCheckout> {
+    this.#refuseShared();
+    this.#isBranching = true;
+    try {
+      await this.#checkRepository('branch_not_git_repo', 'branch_init_failed');
+      if (await this.#git.hasBranch(name))
+        throw fail('branch_already_exists', `There is a branch "${name}" already`);
+      await this.#checkClean();
+      const base = await this.#git.head();
+      const baseBranch = (await this.#git.currentBranch()) ?? 'HEAD';
+      const undo = () => this.#undoBranch(name, baseBranch === 'HEAD' ? (base ?? 'HEAD') : baseBranch, base);
+      try {
+        await this.#git.checkOutNew(name);
+      } catch (error) {
+        await undo();
+        throw fail('branch_checkout_failed', `git could not make the branch: ${(error as Error).message}`);
+      }
+      return { checkout: { branch: { name, baseBranch } }, cwd: this.#o.workspace, undo };
+    } finally {
+      this.#isBranching = false;
+    }
+  }
+
+  /** A branch moves the checkout of everybody who works in the workspace. @throws ApiError 409 */
+  #refuseShared(): void {
+    const sharing = this.#o
+      .live()
+      .find(
+        ({ checkout, clients }) =>
+          checkout.branch !== undefined || (checkout.worktree === undefined && clients.size > 0),
+      );
+    if (sharing !== undefined)
+      throw fail(
+        'branch_session_conflict',
+        'Another session works in this checkout; a branch would move it',
+        {
+          existingSessionId: sharing.sessionId,
+        },
+      );
+    if (this.#isBranching)
+      throw fail('branch_session_conflict', 'A branch is being made for another session already');
+  }
+
+  async #checkClean(): Promise<void> {
+    const isDirty = await this.#git.isDirty().catch((error: Error) => {
+      throw fail('branch_status_failed', `git could not tell what has changed: ${error.message}`);
+    });
+    if (isDirty)
+      throw fail('branch_dirty_tree', 'There are changes that are not committed: commit or stash them');
+  }
+
+  async #undoBranch(name: string, back: string, base: string | undefined): Promise<void> {
+    await this.#takingBack(async () => {
+      if (!(await this.#git.hasBranch(name))) return;
+      await this.#git.checkOut(back);
+      if ((await this.#git.commitOf(`refs/heads/${name}`)) === base) await this.#git.deleteBranch(name);
+    });
+  }
+
+  async #worktree(slug: string): Promise<MadeCheckout> {
+    await this.#checkRepository('worktree_not_git_repo', 'worktree_init_failed');
+    const dir = join(this.#o.workspace, ...WORKTREES);
+    const path = join(dir, slug);
+    const branch = `worktree-${slug}`;
+    const failed = (why: string) =>
+      fail('worktree_create_failed', `The worktree "${slug}" was not made: ${why}`);
+    if (existsSync(path)) throw failed(`${path} exists`);
+    if (await this.#git.hasBranch(branch)) throw failed(`there is a branch "${branch}" already`);
+    try {
+      mkdirSync(dir, { recursive: true });
+      // What is below is no part of the workspace's own repository.
+      if (!existsSync(join(dir, '.gitignore'))) writeFileSync(join(dir, '.gitignore'), '*\n');
+      await this.#git.addWorktree(path, branch);
+    } catch (error) {
+      await this.#undoWorktree(path, branch);
+      throw failed((error as Error).message);
+    }
+    const undo = () => this.#undoWorktree(path, branch);
+    return { checkout: { worktree: { slug, path, branch } }, cwd: path, undo };
+  }
+
+  async #undoWorktree(path: string, branch: string): Promise<void> {
+    await this.#takingBack(async () => {
+      if (existsSync(path)) await this.#git.removeWorktree(path);
+      if (await this.#git.hasBranch(branch)) await this.#git.deleteBranch(branch);
+    });
+  }
+
+  async #checkRepository(
+    notOne: 'branch_not_git_repo' | 'worktree_not_git_repo',
+    noGit: 'branch_init_failed' | 'worktree_init_failed',
+  ): Promise<void> {
+    const isOne = await this.#git.isRepository().catch((error: GitFailed) => {
+      throw fail(noGit, `git cannot be run: ${error.message}`);
+    });
+    if (!isOne) throw fail(notOne, `${this.#o.workspace} is in no git repository`);
+  }
+
+  async #takingBack(work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      this.#o.log.warn({ err: error }, 'what git had made for a session could not be taken back');
+    }
+  }
+}
+
+function madeUpSlug(): string {
+  return `session-${randomBytes(4).toString('hex')}`;
+}
