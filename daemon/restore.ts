@@ -1,7 +1,7 @@
 // One session brought back on the agent under its old id: `session/load` or `session/resume`, its past from our transcript
 // or from what the agent tells, and a bus whose ids go on above everything that was.
 import { existsSync } from 'node:fs';
-import { AgentCallError, type AgentChannel, type Params } from './agent/agent.ts';
+import { AgentCallError, type AgentChannel, type Params, RESOURCE_NOT_FOUND } from './agent/agent.ts';
 import type { Timer } from './contract/clock.ts';
 import { fail } from './contract/errors.ts';
 import type { FeedClient } from './contract/feed.ts';
@@ -61,8 +61,6 @@ export interface RestoredSession {
 }
 
 const REPLAY_MODE_KEY = 'qwen.session.loadReplayMode';
-/** The agent's way to say that it has no such thing (JSON-RPC, as ACP uses it). */
-const RESOURCE_NOT_FOUND = -32002;
 
 /** @throws ApiError 404, 500, 501, 503, 504 */
 export async function restoreOnAgent(

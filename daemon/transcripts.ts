@@ -1,6 +1,6 @@
 // Where a session's transcript comes from: our recording where there is one, else the agent. An agent that has a turn index
 // pages its transcripts itself; of any other its whole transcript is read, and paged as ours are.
-import { AgentCallError, type AgentChannel, type Params } from './agent/agent.ts';
+import { AgentCallError, type AgentChannel, type Params, RESOURCE_NOT_FOUND } from './agent/agent.ts';
 import { callIfKnown } from './agent/extensions.ts';
 import type { AgentSessions } from './agent-sessions.ts';
 import { ApiError, type ErrorCode, fail } from './contract/errors.ts';
@@ -58,7 +58,8 @@ export class Transcripts {
     if (channel === undefined) return this.#ours(sessionId, (source) => pageFrom(source, query));
     if (!(await this.#navigates(channel, sessionId)))
       return { ...pageOf((await this.whole(sessionId)).view, query) };
-    const answer = await this.#ask(channel, TRANSCRIPT_METHOD, { sessionId, ...query });
+    const params = { ...this.#nameOf(sessionId), ...query };
+    const answer = await this.#ask(channel, TRANSCRIPT_METHOD, params);
     return relayedPage(sessionId, answer);
   }
 
@@ -68,7 +69,8 @@ export class Transcripts {
     if (channel === undefined) return this.#ours(sessionId, (source) => turnIndexFrom(source, query));
     if (!(await this.#navigates(channel, sessionId)))
       return { ...turnIndexOf((await this.whole(sessionId)).view, query) };
-    return { ...(await this.#ask(channel, TURN_INDEX_METHOD, { sessionId, ...query })), v: 1, sessionId };
+    const answer = await this.#ask(channel, TURN_INDEX_METHOD, { ...this.#nameOf(sessionId), ...query });
+    return { ...answer, v: 1, sessionId };
   }
 
   /** Everything that is kept of the session. @throws ApiError 404, 409 `session_archived`. */
@@ -157,10 +159,16 @@ export class Transcripts {
   async #readFromAgent(channel: AgentChannel, sessionId: string) {
     const options = { timeoutMs: this.#o.limits.initializeTimeoutMs, maxRecords: MAX_RECORDS };
     try {
-      return await readAgentTranscript(channel, sessionId, options);
+      return await readAgentTranscript(channel, this.#nameOf(sessionId), options);
     } catch (error) {
       throw channelFailure(error, TRANSCRIPT_METHOD);
     }
+  }
+
+  /** An agent keeps sessions by the directory that they work in; without a word it looks in the workspace's. */
+  #nameOf(sessionId: string): { readonly sessionId: string; readonly cwd?: string } {
+    const path = this.#o.pasts.history.find(sessionId)?.worktree?.path;
+    return path === undefined ? { sessionId } : { sessionId, cwd: path };
   }
 
   async #ask(channel: AgentChannel, method: string, params: Params): Promise<JsonRecord> {
@@ -184,6 +192,7 @@ function notFound(sessionId: string) {
 
 function refusalOf(error: unknown) {
   if (!(error instanceof AgentCallError)) return undefined;
+  if (error.code === RESOURCE_NOT_FOUND) return fail('session_not_found', error.message);
   const { errorKind, sessionId, pageBytes, snapshotSize, maxBytes } = asRecord(error.data);
   if (typeof errorKind !== 'string' || !REFUSALS.has(errorKind)) return undefined;
   const context = Object.entries({ sessionId, pageBytes, snapshotSize, maxBytes });

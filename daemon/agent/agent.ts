@@ -42,6 +42,8 @@ export class AgentCallError extends Error {
 
 /** JSON-RPC "method not found". */
 export const METHOD_NOT_FOUND = -32601;
+/** The agent's way to say that it has no such thing (JSON-RPC, as ACP uses it). */
+export const RESOURCE_NOT_FOUND = -32002;
 /** JSON-RPC "internal error". */
 export const INTERNAL_ERROR = -32603;
 

@@ -1,5 +1,5 @@
 // Transcripts of an agent that keeps its own, page by page through its own method.
-import { AgentCallError, type AgentChannel } from '../agent/agent.ts';
+import { AgentCallError, type AgentChannel, type Params } from '../agent/agent.ts';
 import { callIfKnown } from '../agent/extensions.ts';
 import { asRecord, isRecord, type JsonRecord } from '../domain/records.ts';
 import { updateOf } from '../domain/transcript.ts';
@@ -19,22 +19,23 @@ export interface AgentTranscript {
 
 /**
  * Reads the session's whole transcript, live or not.
+ * @param session `cwd` where it does not work in the workspace itself.
  * @param maxRecords the reading stops, and is partial, behind this many.
  * @returns undefined when the agent has no such method or knows no such session.
  * @throws AgentGone, AgentTimeout
  */
 export async function readAgentTranscript(
   channel: AgentChannel,
-  sessionId: string,
+  session: { readonly sessionId: string; readonly cwd?: string },
   options: { readonly timeoutMs: number; readonly maxRecords: number },
 ): Promise<AgentTranscript | undefined> {
   const records: HistoryRecord[] = [];
   let cursor: string | undefined;
   let isPartial = false;
   do {
-    const page = await readPage(channel, sessionId, cursor, options.timeoutMs);
+    const page = await readPage(channel, session, cursor, options.timeoutMs);
     if (page === undefined) return cursor === undefined ? undefined : { records, isPartial: true };
-    for (const event of page.events) records.push(recordOf(event, sessionId, records.length));
+    for (const event of page.events) records.push(recordOf(event, session.sessionId, records.length));
     isPartial ||= page.isPartial;
     cursor = page.nextCursor;
   } while (cursor !== undefined && records.length < options.maxRecords);
@@ -50,11 +51,11 @@ interface Page {
 
 async function readPage(
   channel: AgentChannel,
-  sessionId: string,
+  session: Params,
   cursor: string | undefined,
   timeoutMs: number,
 ): Promise<Page | undefined> {
-  const params = { sessionId, limit: PAGE_SIZE, ...(cursor === undefined ? {} : { cursor }) };
+  const params = { ...session, limit: PAGE_SIZE, ...(cursor === undefined ? {} : { cursor }) };
   try {
     const answer = await callIfKnown(channel, TRANSCRIPT_METHOD, params, timeoutMs);
     if (answer === undefined) return undefined;

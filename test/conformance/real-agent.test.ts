@@ -1,4 +1,5 @@
 // The real qwen agent behind our daemon, with a scripted model. Skipped unless QWEN_REAL_AGENT names its package directory.
+import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
@@ -345,6 +346,31 @@ suite(name, () => {
     expect(await together('unarchive')).toMatchObject({ unarchived: [talk.id] });
     expect(await together('delete')).toEqual({ removed: [talk.id], notFound: [], errors: [] });
     expect(await listed('')).toBeUndefined();
+    expect((await call(base, 'POST', `/session/${talk.id}/load`, { json: {} })).status).toBe(404);
+  });
+
+  test('works in a worktree of its own, is read and loaded after a close, and deleted for good', async () => {
+    const git = (...args: readonly string[]) =>
+      execFileSync('git', ['-c', 'user.name=t', '-c', 'user.email=t@localhost', ...args], {
+        cwd: world.server.workspace,
+      });
+    git('init', '--quiet');
+    git('commit', '--quiet', '--allow-empty', '-m', 'one');
+    const made = await call(base, 'POST', '/session', { json: { worktree: { slug: 'real' } } });
+    expect([made.status, made.text]).toEqual([200, expect.stringContaining('.qwen/worktrees/real')]);
+    const talk = await reopened(base, { ...made.json, lastEventId: 0 });
+    await talk.turn('[[say:among the branches]]');
+    const system = JSON.stringify(world.model.requests.at(-1)?.messages);
+    expect(system).toContain('.qwen/worktrees/real');
+    await call(base, 'DELETE', `/session/${talk.id}`);
+    expect(JSON.stringify(await talk.get('transcript'))).toContain('among the branches');
+    const loaded = await talk.post('load', {});
+    expect(loaded).toMatchObject({ worktree: made.json.worktree });
+    const again = await reopened(base, loaded);
+    await again.turn('[[say:and on]]');
+    expect(JSON.stringify(world.model.requests.at(-1)?.messages)).toContain('among the branches');
+    const gone = await call(base, 'POST', '/sessions/delete', { json: { sessionIds: [talk.id] } });
+    expect(gone.json).toEqual({ removed: [talk.id], notFound: [], errors: [] });
     expect((await call(base, 'POST', `/session/${talk.id}/load`, { json: {} })).status).toBe(404);
   });
 
