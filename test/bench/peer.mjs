@@ -10,9 +10,10 @@ export async function peerBench() {
   if (node === undefined) return `peer: not installed, not measured. To compare: ${PEER_INSTALL}`;
   const place = scratch('ws', 'home');
   try {
+    // First, so that the client is as warm for the peer as it is for us.
+    const writing = await ourFigures(place, node, false);
     const theirs = await measured(await startPeer(node, place, place.at('ws')), place.at('ws'));
     const ours = await ourFigures(place, node, true);
-    const writing = await ourFigures(place, node, false);
     return Object.keys(ours).map((name) => [
       name,
       ours[name],
