@@ -46,7 +46,7 @@ await build({
   minifyWhitespace: true,
   lineLimit: 160,
   // The native addon finds its binding relative to its own files.
-  external: ['better-sqlite3'],
+  external: ['better-sqlite3', 'better-sqlite3-12'],
   define: { 'process.env.QWEN_COORDINATOR_VERSION': JSON.stringify(version) },
   // Bundled CommonJS packages ask for node's builtins with require.
   banner: {

@@ -1,9 +1,9 @@
 // A copy of the database while it is in use, without what would let its reader talk to running daemons.
 import { chmodSync, closeSync, fsyncSync, linkSync, openSync, rmSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
-import SqliteConnection from 'better-sqlite3';
 import { failPlain } from '../../daemon/contract/errors.ts';
 import type { StoreDatabase } from './database.ts';
+import { Connection } from './driver.ts';
 import type { BackupFacts } from './store.ts';
 
 /**
@@ -40,7 +40,7 @@ function createPrivate(path: string): void {
 
 /** Few rows have a secret, those of running daemons; their old bytes are overwritten in the page. Returns the number of sessions. */
 function withoutSecrets(path: string): number {
-  const copy = new SqliteConnection(path);
+  const copy = new Connection(path);
   try {
     // One file: a copy in WAL mode would need its companions when it is first read.
     copy.pragma('journal_mode = DELETE');

@@ -1,6 +1,6 @@
 // A look at a state database from outside, whether or not a coordinator has it open. Changes nothing in it.
 import { existsSync } from 'node:fs';
-import SqliteConnection, { type Database as Sqlite } from 'better-sqlite3';
+import { Connection, type Sqlite } from './driver.ts';
 import { MIGRATIONS } from './migrate.ts';
 import type { DaemonRow } from './store.ts';
 
@@ -29,7 +29,7 @@ const COLUMNS = `incarnation, workspace_id AS workspaceId, state, socket_path AS
  */
 export function inspectDatabase(path: string): DatabaseInspection | undefined {
   if (!existsSync(path)) return undefined;
-  const sqlite = new SqliteConnection(path, { readonly: true, fileMustExist: true, timeout: 1000 });
+  const sqlite = new Connection(path, { readonly: true, fileMustExist: true, timeout: 1000 });
   try {
     return inspection(sqlite);
   } catch (error) {

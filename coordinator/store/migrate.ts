@@ -1,6 +1,7 @@
 // Brings a database to the schema that this code knows. The version lives in `PRAGMA user_version`.
-import type { Database as Sqlite } from 'better-sqlite3';
+
 import type { Log } from '../../daemon/contract/log.ts';
+import type { Sqlite } from './driver.ts';
 import { initial } from './migrations/0001-initial.ts';
 import { sessionStates } from './migrations/0002-session-states.ts';
 import { upkeep } from './migrations/0003-upkeep.ts';

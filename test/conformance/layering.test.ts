@@ -54,7 +54,7 @@ const ROOMS: Readonly<Record<'coordinator' | 'daemon', readonly Room[]>> = {
 
 /** Packages and modules that only some files may import. */
 const CONFINED: readonly (readonly [module: RegExp, files: RegExp, rule: string])[] = [
-  [/^better-sqlite3$/, /^coordinator\/store\//, 'SQL lives in coordinator/store only'],
+  [/^better-sqlite3$/, /^coordinator\/store\/driver\.ts$/, 'only driver.ts knows which SQLite driver runs'],
   [
     /^(?:node:)?child_process$/,
     /^(?:coordinator\/launch\/|daemon\/agent\/|daemon\/git\.ts)/,

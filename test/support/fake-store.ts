@@ -4,7 +4,7 @@ import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll } from '@jest/globals';
-import SqliteConnection from 'better-sqlite3';
+import { Connection, type Sqlite } from '../../coordinator/store/driver.ts';
 import { openStore } from '../../coordinator/store/open.ts';
 import type { DaemonRow, EventRow, SeenEntry, Store } from '../../coordinator/store/store.ts';
 import { fail } from '../../daemon/contract/errors.ts';
@@ -24,7 +24,7 @@ const STILL = {
 
 export class FakeStore implements Store {
   readonly #store: Store;
-  readonly #sql: SqliteConnection.Database;
+  readonly #sql: Sqlite;
   /** Names of the writes that are refused with 507, such as `sessions.record`. */
   readonly refused = new Set<string>();
   /** Batches that `heartbeats.flush` has taken. */
@@ -40,7 +40,7 @@ export class FakeStore implements Store {
     count += 1;
     const path = join(scratch, `${count}.db`);
     this.#store = openStore({ path, clock: STILL, log: createLog('test', 'silent') });
-    this.#sql = new SqliteConnection(path);
+    this.#sql = new Connection(path);
     this.workspaces = this.#refusing('workspaces');
     this.daemons = this.#refusing('daemons');
     this.sessions = this.#refusing('sessions');

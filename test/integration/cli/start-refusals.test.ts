@@ -3,7 +3,7 @@ import { chmodSync, chownSync, mkdirSync, readdirSync, statSync, writeFileSync }
 import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import SqliteConnection from 'better-sqlite3';
+import { Connection } from '../../../coordinator/store/driver.ts';
 import { runCommand } from '../../support/command-line.ts';
 import { eventually } from '../../support/eventually.ts';
 import { coordinatorProcess, endFleets } from '../../support/fleet-process.ts';
@@ -83,7 +83,7 @@ describe.each(['start', 'sweep'])('%s', (name) => {
 
   test('refuses a database of a newer release without a stack', async () => {
     mkdirSync(scratch.stateDir, { mode: 0o700 });
-    const database = new SqliteConnection(join(scratch.stateDir, 'coordinator.db'));
+    const database = new Connection(join(scratch.stateDir, 'coordinator.db'));
     database.pragma('user_version = 999');
     database.close();
     const { code, stderr } = await run();

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import Sqlite from 'better-sqlite3';
+import { Connection } from '../../../coordinator/store/driver.ts';
 import { aSession, openTestStore, startDaemon, tempDir, WS } from './open-test-store.ts';
 
 let closers: (() => void)[] = [];
@@ -36,7 +36,7 @@ describe('a backup', () => {
     expect(statSync(file).mode & 0o777).toBe(0o600);
     expect(readFileSync(file).includes('s3cret')).toBe(false);
     expect(store.daemons.latest(WS)?.secret).toBe('s3cret');
-    const copy = new Sqlite(file, { readonly: true });
+    const copy = new Connection(file, { readonly: true });
     closers.push(() => copy.close());
     expect(copy.pragma('integrity_check', { simple: true })).toBe('ok');
     expect(copy.prepare('SELECT count(*) FROM sessions').pluck().get()).toBe(200);
