@@ -223,6 +223,8 @@ const DIRECTIVES = {
   'last-words': async (id, session) => {
     say(id, 'last words');
     out({ id: session.promptId, result: { stopReason: 'end_turn' } });
+    // An exit drops what its own stdout still holds, more of it on newer Nodes.
+    await flushed();
     process.exit(0);
   },
   hang: (_id, session) => cancelled(session),
