@@ -87,7 +87,8 @@ test('the memory of the daemon is bounded, however long the history grows', asyn
     peaks.push(rssBytesOf(pid));
   }
   expect([reader.lastId, reader.gaps]).toEqual([10 * (10_000 * SCALE + 2), []]);
-  // 32 MiB of ring, 12 MiB of replay, and what the collector has not taken yet: measured 250 to 330 MiB, with peaks above.
-  // Kept, these events alone would be 430 MiB and never less again.
-  expect(Math.min(...peaks.slice(-3))).toBeLessThan(400 * MiB);
+  // 32 MiB of ring, 12 MiB of replay, and what the collector has not taken yet: measured 250 to 330 MiB on Node 20 and 370 to 420 on
+  // 24, with peaks above. Four rounds more are 170 MiB of events: kept, they would be seen.
+  const [middle, last] = [peaks.slice(3, 6), peaks.slice(-3)];
+  expect(Math.min(...last) - Math.min(...middle)).toBeLessThan(100 * MiB);
 }, 90_000);
