@@ -114,9 +114,9 @@ export class AgentSessions {
 
   /** States what is new in an item of the agent's list. A session that we record states itself, and so does a live one. */
   #state(item: JsonRecord): void {
-    const { sessions, history, workspace, clock } = this.#o;
+    const { history, workspace, clock } = this.#o;
     const { sessionId, cwd } = item;
-    if (typeof sessionId !== 'string' || sessionId === '' || sessions.find(sessionId) !== undefined) return;
+    if (typeof sessionId !== 'string' || sessionId === '') return;
     if (typeof cwd === 'string' && canonicalPath(cwd) !== workspace) return;
     const known = history.find(sessionId);
     if (known !== undefined && known.isKeptByAgent !== true) return;

@@ -15,7 +15,10 @@ export interface MadeCheckout {
   readonly checkout: SessionCheckout;
   /** Where the session works. */
   readonly cwd: string;
-  /** Takes back what was made, as far as nothing has been committed on it. Never rejects. */
+}
+
+interface Undoable extends MadeCheckout {
+  /** Takes back what was made, as far as nothing has been done in it. Never rejects. */
   undo(): Promise<void>;
 }
 
@@ -31,42 +34,63 @@ export interface CheckoutsOptions {
 export class Checkouts {
   readonly #o: CheckoutsOptions;
   readonly #git: Git;
-  /** A branch is being made: the workspace has one checkout only. */
+  /** A session with a branch is on its way: the workspace has one checkout only. */
   #isBranching = false;
+  /** One at a time asks git and changes it: what it found to be free is then its own to take back. */
+  #turn: Promise<unknown> = Promise.resolve();
 
   constructor(options: CheckoutsOptions) {
     this.#o = options;
     this.#git = new Git(options.workspace, options.env);
   }
 
-  /** @throws ApiError 400, 409, 500 `branch_*` or `worktree_*`; then nothing has changed. */
-  make(request: CheckoutRequest): Promise<MadeCheckout> {
-    return request.kind === 'branch'
-      ? this.#branch(request.name)
-      : this.#worktree(request.slug ?? madeUpSlug());
-  }
-
-  async #branch(name: string): Promise<MadeCheckout> {
+  /**
+   * Makes what is asked for and runs `use`; takes it back when that fails.
+   * @throws ApiError 400, 409, 500 `branch_*` or `worktree_*`, then nothing has changed; and what `use` throws.
+   */
+  async around<T>(request: CheckoutRequest, use: (made: MadeCheckout) => Promise<T>): Promise<T> {
+    if (request.kind === 'worktree')
+      return this.#around(() => this.#worktree(request.slug ?? madeUpSlug()), use);
     this.#refuseShared();
     this.#isBranching = true;
     try {
-      await this.#checkRepository('branch_not_git_repo', 'branch_init_failed');
-      if (await this.#git.hasBranch(name))
-        throw fail('branch_already_exists', `There is a branch "${name}" already`);
-      await this.#checkClean();
-      const base = await this.#git.head();
-      const baseBranch = (await this.#git.currentBranch()) ?? 'HEAD';
-      const undo = () => this.#undoBranch(name, baseBranch === 'HEAD' ? (base ?? 'HEAD') : baseBranch, base);
-      try {
-        await this.#git.checkOutNew(name);
-      } catch (error) {
-        await undo();
-        throw fail('branch_checkout_failed', `git could not make the branch: ${(error as Error).message}`);
-      }
-      return { checkout: { branch: { name, baseBranch } }, cwd: this.#o.workspace, undo };
+      return await this.#around(() => this.#branch(request.name), use);
     } finally {
       this.#isBranching = false;
     }
+  }
+
+  async #around<T>(make: () => Promise<Undoable>, use: (made: MadeCheckout) => Promise<T>): Promise<T> {
+    const made = await this.#inTurn(make);
+    try {
+      return await use(made);
+    } catch (error) {
+      await this.#inTurn(() => made.undo());
+      throw error;
+    }
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.#turn.then(work);
+    this.#turn = done.catch(() => undefined);
+    return done;
+  }
+
+  async #branch(name: string): Promise<Undoable> {
+    await this.#checkRepository('branch_not_git_repo', 'branch_init_failed');
+    if (await this.#git.hasBranch(name))
+      throw fail('branch_already_exists', `There is a branch "${name}" already`);
+    await this.#checkClean();
+    const base = await this.#git.head();
+    const baseBranch = (await this.#git.currentBranch()) ?? 'HEAD';
+    const undo = () => this.#undoBranch(name, baseBranch === 'HEAD' ? (base ?? 'HEAD') : baseBranch, base);
+    try {
+      await this.#git.checkOutNew(name);
+    } catch (error) {
+      await undo();
+      throw fail('branch_checkout_failed', `git could not make the branch: ${(error as Error).message}`);
+    }
+    return { checkout: { branch: { name, baseBranch } }, cwd: this.#o.workspace, undo };
   }
 
   /** A branch moves the checkout of everybody who works in the workspace. @throws ApiError 409 */
@@ -101,11 +125,16 @@ export class Checkouts {
     await this.#takingBack(async () => {
       if (!(await this.#git.hasBranch(name))) return;
       await this.#git.checkOut(back);
-      if ((await this.#git.commitOf(`refs/heads/${name}`)) === base) await this.#git.deleteBranch(name);
+      await this.#deleteUnused(name, base);
     });
   }
 
-  async #worktree(slug: string): Promise<MadeCheckout> {
+  /** A branch on which nothing was committed. */
+  async #deleteUnused(branch: string, base: string | undefined): Promise<void> {
+    if ((await this.#git.commitOf(`refs/heads/${branch}`)) === base) await this.#git.deleteBranch(branch);
+  }
+
+  async #worktree(slug: string): Promise<Undoable> {
     await this.#checkRepository('worktree_not_git_repo', 'worktree_init_failed');
     const dir = join(this.#o.workspace, ...WORKTREES);
     const path = join(dir, slug);
@@ -114,23 +143,24 @@ export class Checkouts {
       fail('worktree_create_failed', `The worktree "${slug}" was not made: ${why}`);
     if (existsSync(path)) throw failed(`${path} exists`);
     if (await this.#git.hasBranch(branch)) throw failed(`there is a branch "${branch}" already`);
+    const base = await this.#git.head();
+    const undo = () => this.#undoWorktree(path, branch, base);
     try {
       mkdirSync(dir, { recursive: true });
       // What is below is no part of the workspace's own repository.
       if (!existsSync(join(dir, '.gitignore'))) writeFileSync(join(dir, '.gitignore'), '*\n');
       await this.#git.addWorktree(path, branch);
     } catch (error) {
-      await this.#undoWorktree(path, branch);
+      await undo();
       throw failed((error as Error).message);
     }
-    const undo = () => this.#undoWorktree(path, branch);
     return { checkout: { worktree: { slug, path, branch } }, cwd: path, undo };
   }
 
-  async #undoWorktree(path: string, branch: string): Promise<void> {
+  async #undoWorktree(path: string, branch: string, base: string | undefined): Promise<void> {
     await this.#takingBack(async () => {
       if (existsSync(path)) await this.#git.removeWorktree(path);
-      if (await this.#git.hasBranch(branch)) await this.#git.deleteBranch(branch);
+      if (await this.#git.hasBranch(branch)) await this.#deleteUnused(branch, base);
     });
   }
 

@@ -1,4 +1,4 @@
-// git, called as a program, for the few things that the daemon does with it. Nothing that a repository configures is run.
+// git, called as a program, for the few things that the daemon does with it. A repository's hooks and monitor are not run.
 import { execFile } from 'node:child_process';
 
 const TIMEOUT_MS = 30_000;
@@ -75,9 +75,9 @@ export class Git {
     await this.#run('worktree', 'add', '--quiet', '-b', branch, path, 'HEAD');
   }
 
-  /** @throws GitFailed */
+  /** @throws GitFailed, also where something in it has changed */
   async removeWorktree(path: string): Promise<void> {
-    await this.#run('worktree', 'remove', '--force', path);
+    await this.#run('worktree', 'remove', path);
   }
 
   /** The answer to a question whose failure is an answer too. */

@@ -31,7 +31,7 @@ export interface SessionsOptions {
   readonly permissionSettings: PermissionSettings;
   readonly agent: () => AgentHost;
   readonly pasts: Pasts;
-  readonly checkouts: Pick<Checkouts, 'make'>;
+  readonly checkouts: Pick<Checkouts, 'around'>;
   /** Tells the coordinator; returns the record's seq. */
   readonly tell: (body: FeedBody) => number;
   readonly noteSeen: (sessionId: string, clientId: string | undefined, atMs: number) => void;

@@ -32,7 +32,7 @@ export interface SpawnContext {
   readonly permissionSettings: PermissionSettings;
   readonly agent: AgentHost;
   readonly pasts: Pasts;
-  readonly checkouts: Pick<Checkouts, 'make'>;
+  readonly checkouts: Pick<Checkouts, 'around'>;
   readonly tell: (body: FeedBody) => number;
   /** Whether the child has no session and no other spawn: then a failed `session/new` ends it. */
   readonly isOtherwiseEmpty: (channel: AgentChannel) => boolean;
@@ -56,13 +56,7 @@ export async function spawnOnAgent(request: CreateRequest, context: SpawnContext
   const channel = await startedChannel(context);
   checkNotStored(request.sessionId, channel, context);
   if (request.checkout === undefined) return spawnIn(request, channel, undefined, context);
-  const made = await context.checkouts.make(request.checkout);
-  try {
-    return await spawnIn(request, channel, made, context);
-  } catch (error) {
-    await made.undo();
-    throw error;
-  }
+  return context.checkouts.around(request.checkout, (made) => spawnIn(request, channel, made, context));
 }
 
 async function spawnIn(

@@ -77,7 +77,10 @@ export interface History {
     session: Omit<StoredSession, 'updatedAtMs' | 'isArchived' | 'isBlank'>,
     onDegraded: () => void,
   ): Recording;
-  /** States a session that is not live, whether or not something was stored of it. @throws the system's error. */
+  /**
+   * States a session, whether or not something was stored of it; nothing where its recording is open, which states it itself.
+   * @throws the system's error.
+   */
   state(session: StoredSession): void;
   /** Everything that is stored, newest first. */
   list(): readonly StoredSession[];

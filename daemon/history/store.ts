@@ -83,7 +83,7 @@ class FileHistory implements History {
 
   state(session: StoredSession): void {
     const key = sessionKey(session.sessionId);
-    if (this.#open.has(key)) throw new Error('a live session states itself');
+    if (this.#open.has(key)) return;
     const known = this.#metaOf(key) ?? { lastId: 0, dropped: { turns: 0, events: 0 } };
     this.#append(key, { ...known, session });
   }

@@ -107,6 +107,14 @@ describe.each(TARGETS)('a worktree on %s', (_name, target) => {
     expect([refused.status, refused.json.code]).toEqual([409, 'worktree_missing']);
   });
 
+  test('of one name asked for twice at once is made once, and the one that is refused harms it not', async () => {
+    const on = await Repository.start(target);
+    const both = await Promise.all([1, 2].map(() => on.create({ worktree: { slug: 'same' } })));
+    expect(both.map(({ status }) => status).sort()).toEqual([200, 500]);
+    expect(existsSync(join(on.dir, '.qwen/worktrees/same/file'))).toBe(true);
+    expect(on.branches).toEqual(['main', 'worktree-same']);
+  });
+
   test('is taken back with its branch when the agent makes no session', async () => {
     const on = await Repository.start(target, '--no-new');
     expect((await on.create({ worktree: { slug: 'vain' } })).status).toBe(500);
@@ -134,6 +142,13 @@ describe.each(TARGETS)('a branch on %s', (_name, target) => {
     writeFileSync(join(on.dir, 'file'), 'two');
     expect((await on.create({ branch: { name: 'feat/y' } })).json.code).toBe('branch_dirty_tree');
     expect(on.branches).toEqual(['feat/x', 'main']);
+  });
+
+  test('is refused while another one is on its way', async () => {
+    const on = await Repository.start(target, '--slow-new', '300');
+    const both = await Promise.all(['one', 'two'].map((name) => on.create({ branch: { name } })));
+    expect(both.map(({ json }) => json.code ?? 'made').sort()).toEqual(['branch_session_conflict', 'made']);
+    expect(on.branches).toHaveLength(2);
   });
 
   test('is refused where others work in the checkout, but not where they have worktrees', async () => {

@@ -10,5 +10,5 @@ test.each<[CheckoutRequest, string]>([
 ])('where there is no git, %j says so', async (request, code) => {
   const env = { PATH: '/nonexistent' };
   const checkouts = new Checkouts({ workspace: tmpdir(), env, live: () => [], log: SILENT });
-  await expect(checkouts.make(request)).rejects.toMatchObject({ status: 500, code });
+  await expect(checkouts.around(request, async () => undefined)).rejects.toMatchObject({ status: 500, code });
 });
