@@ -52,7 +52,7 @@ const PAUSE_MS = 250;
 interface Pause {
   readonly claimants: Set<Reader>;
   readonly release: () => void;
-  readonly timer: Timer;
+  timer: Timer;
 }
 
 export class Bus {
@@ -152,8 +152,13 @@ export class Bus {
   #holdAgent(claimants: readonly Reader[]): void {
     if (claimants.length === 0) return;
     const release = this.#options.pauseAgent();
-    const timer = this.#options.clock.after(PAUSE_MS, () => this.#releasePause());
-    this.#pause = { claimants: new Set(claimants), release, timer };
+    const { clock } = this.#options;
+    const timer = clock.after(PAUSE_MS - 1, () => {
+      // A process that got no processor sees its timers before its sockets: a reader may have drained long ago.
+      pause.timer = clock.after(1, () => this.#releasePause());
+    });
+    const pause: Pause = { claimants: new Set(claimants), release, timer };
+    this.#pause = pause;
   }
 
   #releasePause(): void {
