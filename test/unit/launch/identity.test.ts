@@ -8,6 +8,7 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { askIdentity, comparePid, readBootId, startTimeOf } from '../../../coordinator/launch/identity.ts';
 import { signalProcess } from '../../../coordinator/launch/process-tree.ts';
 import { readProcStat } from '../../../daemon/contract/proc.ts';
+import { eventually } from '../../support/eventually.ts';
 
 const bootId = readBootId();
 let child: ChildProcess;
@@ -21,6 +22,11 @@ afterEach(async () => {
   child.kill('SIGKILL');
   await once(child, 'exit');
 });
+
+/** Resolves once the kernel shows `pid` in `state`, a letter of proc(5). */
+function isInState(pid: number, state: string): Promise<boolean> {
+  return eventually(`process ${pid} in state ${state}`, () => readProcStat(pid)?.state === state);
+}
 
 describe('a noted pid', () => {
   test('matches the process of the same boot and start time', () => {
@@ -38,14 +44,16 @@ describe('a noted pid', () => {
   });
 
   test('of a zombie is dead', async () => {
-    // The shell is stopped after its child ended, so nobody reaps that.
-    const shell = spawn('sh', ['-c', 'sleep 0 & echo $!; kill -STOP $$'], {
+    // A shell that is stopped before its child ends cannot reap it; one that runs may, at any time.
+    const shell = spawn('sh', ['-c', 'sleep 600 & echo $!; kill -STOP $$'], {
       stdio: ['ignore', 'pipe', 'ignore'],
     });
     try {
       const [line] = await once(shell.stdout, 'data');
       const zombie = Number(line);
-      while (readProcStat(zombie)?.state !== 'Z') await new Promise((resolve) => setTimeout(resolve, 5));
+      await isInState(shell.pid ?? 0, 'T');
+      process.kill(zombie, 'SIGKILL');
+      await isInState(zombie, 'Z');
       expect(comparePid({ bootId, pid: zombie, startTime: startTimeOf(zombie) }, bootId)).toBe('mismatch');
     } finally {
       shell.kill('SIGKILL');
