@@ -115,6 +115,7 @@ describe('two who want one session back', () => {
 
 describe('a restore that takes too long', () => {
   beforeEach(() => {
+    world.end();
     world = new RestoreWorld({ sessionRestoreTimeoutMs: 1000, channelReuseMs: 60_000 });
     world.isLoadAnswered = false;
   });
@@ -202,6 +203,7 @@ describe('what cannot be brought back', () => {
   });
 
   test('is 503 at the cap, which an attach does not count against', async () => {
+    world.end();
     world = new RestoreWorld({ maxSessions: 1 });
     await world.load('one');
     expect(await refusal(world.load('two'))).toMatchObject({

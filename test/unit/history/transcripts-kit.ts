@@ -8,14 +8,20 @@ import { createHistoryStore } from '../../../daemon/history/store.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 
 export class TranscriptsKit {
-  readonly dir = join(mkdtempSync(join(tmpdir(), 'qh-')), 'sessions');
   readonly clock = new ManualClock();
   degraded = 0;
   readonly #maxBytes: number;
   #lastId = 0;
+  #scratch: string | undefined;
 
   constructor(maxBytes = 64 * 1024 * 1024) {
     this.#maxBytes = maxBytes;
+  }
+
+  /** The sessions of the daemon; there from the first use on. */
+  get dir(): string {
+    this.#scratch ??= mkdtempSync(join(tmpdir(), 'qh-'));
+    return join(this.#scratch, 'sessions');
   }
 
   /** A store as a daemon has it after its start. */
@@ -74,6 +80,7 @@ export class TranscriptsKit {
   }
 
   remove(): void {
-    rmSync(join(this.dir, '..'), { recursive: true, force: true });
+    if (this.#scratch !== undefined) rmSync(this.#scratch, { recursive: true, force: true });
+    this.#scratch = undefined;
   }
 }
