@@ -80,6 +80,7 @@ export function assembleFleet(options: FleetOptions): FleetParts {
   const restorer = new Restorer({
     store,
     recorder,
+    flight,
     fleet: () => supervisor,
     workspaceById,
     restoreOn: (endpoint, request, signal) => restoreOn(client, endpoint, request, signal),
@@ -89,6 +90,7 @@ export function assembleFleet(options: FleetOptions): FleetParts {
   });
   const maintenance = new Maintenance({
     store,
+    flight,
     log,
     fleet: supervisor,
     restoreAll: (workspaceId) => restorer.restoreAll(workspaceId),

@@ -88,11 +88,21 @@ export class Demand {
     const { machine, startGate } = this.#deps;
     const event: Event = { type: 'demand', isCoolOffOver: this.#coolOffRefusal() === undefined };
     const isSpawn = step(machine.state, event)?.effects.includes('spawn') ?? false;
-    if (isSpawn) startGate.enter(this.#workspace.id, () => this.#beginStart(event));
+    if (isSpawn) startGate.enter(this.#workspace.id, () => this.#takePlace(event));
     else machine.dispatch(event);
   }
 
-  /** A place among the starting ones is free. @returns whether a start has begun. */
+  /** A place among the starting ones is free. Whatever is against the start is told to those who wait. */
+  #takePlace(event: Event): boolean {
+    try {
+      return this.#beginStart(event);
+    } catch (error) {
+      this.#waiters.failAll(error);
+      return false;
+    }
+  }
+
+  /** @returns whether a start has begun. */
   #beginStart(event: Event): boolean {
     if (this.#waiters.size === 0) return false;
     const { admit, machine, makeRoom } = this.#deps;

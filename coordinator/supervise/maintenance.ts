@@ -4,10 +4,12 @@ import type { Log } from '../../daemon/contract/log.ts';
 import type { RouteClass } from '../domain/route-classes.ts';
 import type { Store, WorkspaceSettings } from '../store/store.ts';
 import type { Fleet, WorkspaceKey } from './fleet.ts';
+import type { FlightRecorder } from './flight-recorder.ts';
 import { wordsOf } from './refusals.ts';
 
 export interface MaintenanceDeps {
   readonly store: Store;
+  readonly flight: Pick<FlightRecorder, 'note'>;
   readonly log: Log;
   readonly fleet: Pick<Fleet, 'stop' | 'ensureReady' | 'views' | 'otherCommandOf' | 'startWith'>;
   readonly restoreAll: (workspaceId: string) => void;
@@ -45,11 +47,6 @@ export class Maintenance {
     if (hold !== undefined) return hold;
     const isPrompt = routeClass === 'session_prompt';
     return isPrompt && this.#replacing.has(workspaceId) ? 'its daemon is being replaced' : undefined;
-  }
-
-  /** The stored hold of a drain, for views. */
-  drainOf(workspaceId: string): string | undefined {
-    return this.#holds.get(workspaceId);
   }
 
   /**
@@ -135,7 +132,7 @@ export class Maintenance {
     try {
       await this.#deps.fleet.startWith(workspace.id, previous);
       const incarnation = await this.#ready(workspace);
-      this.#deps.store.events.append({
+      this.#deps.flight.note({
         kind: 'daemon_rolled_back',
         workspaceId: workspace.id,
         incarnation,

@@ -8,12 +8,15 @@ import { sessionKey } from '../../daemon/contract/wire.ts';
 import { nextState } from '../domain/session.ts';
 import type { SessionRow, Store } from '../store/store.ts';
 import type { Endpoint, Fleet, WorkspaceKey } from './fleet.ts';
+import type { FlightRecorder } from './flight-recorder.ts';
 import type { Recorder } from './recorder.ts';
+import { wordsOf } from './refusals.ts';
 import type { SuperviseSettings } from './settings.ts';
 
 export interface RestorerDeps {
   readonly store: Store;
   readonly recorder: Recorder;
+  readonly flight: Pick<FlightRecorder, 'note'>;
   readonly fleet: () => Pick<Fleet, 'ensureReady' | 'stored'>;
   readonly workspaceById: (workspaceId: string) => WorkspaceKey | undefined;
   /** Asks a daemon. @throws the daemon's refusal as ApiError, 503 where it cannot be reached. */
@@ -141,15 +144,22 @@ export class Restorer {
     const { workspaceId } = job;
     job.isStarted = true;
     this.#running.set(workspaceId, (this.#running.get(workspaceId) ?? 0) + 1);
-    this.#restore(job)
-      .then(
-        () => this.#finish(job),
-        (error: unknown) => this.#failed(job, error),
-      )
-      .finally(() => {
-        this.#running.set(workspaceId, (this.#running.get(workspaceId) ?? 1) - 1);
-        if (!this.#stopped.signal.aborted) this.#pump(workspaceId);
-      });
+    void this.#run(job).finally(() => {
+      this.#running.set(workspaceId, (this.#running.get(workspaceId) ?? 1) - 1);
+      if (!this.#stopped.signal.aborted) this.#pump(workspaceId);
+    });
+  }
+
+  /** Never rejects. */
+  async #run(job: Job): Promise<void> {
+    let failure: unknown;
+    try {
+      await this.#restore(job);
+    } catch (error) {
+      failure = error ?? new Error('the restore failed without a reason');
+      this.#noteFailure(job, failure);
+    }
+    this.#finish(job, failure);
   }
 
   async #restore(job: Job): Promise<void> {
@@ -184,7 +194,7 @@ export class Restorer {
     const { store, recorder, clock, settings, fleet, restoreOn } = this.#deps;
     const workspace = this.#deps.workspaceById(workspaceId);
     if (workspace === undefined)
-      throw fail('session_not_found', 'Its workspace is registered no more', { sessionId });
+      throw fail('session_not_found', 'Its workspace is no longer registered', { sessionId });
     const endpoint = await fleet().ensureReady(workspace, this.#stopped.signal);
     const row = store.sessions.get(sessionId);
     if (row === undefined || row.state === 'closed')
@@ -211,20 +221,25 @@ export class Restorer {
     };
   }
 
-  #failed(job: Job, error: unknown): void {
+  /** Never throws: where the store cannot take it, the row stays as it is and the next who wants the session tries again. */
+  #noteFailure({ sessionId }: Job, error: unknown): void {
     if (this.#stopped.signal.aborted) return;
-    const { store, recorder, log } = this.#deps;
+    const { store, log } = this.#deps;
     const isFinal = error instanceof ApiError && error.code === 'session_not_found';
-    const row = store.sessions.get(job.sessionId);
-    const why = error instanceof Error ? error.message : String(error);
-    log.warn({ err: error, sessionId: job.sessionId, isFinal }, 'a session could not be brought back');
-    if (row !== undefined && row.state !== 'live') {
-      const state = nextState(row.state, { type: 'restore_failed', isFinal }) ?? row.state;
-      if (state !== 'live')
-        recorder.rest(job.sessionId, state, isFinal ? 'restore_failed' : 'restore_postponed');
-      this.#event('session_restore_failed', row, { why, becomes: state });
+    log.warn({ err: error, sessionId, isFinal }, 'a session could not be restored');
+    try {
+      const row = store.sessions.get(sessionId);
+      if (row !== undefined && row.state !== 'live') this.#putToRest(row, isFinal, wordsOf(error));
+    } catch (cause) {
+      log.warn({ err: cause, sessionId }, 'the failed restore could not be recorded');
     }
-    this.#finish(job, error);
+  }
+
+  #putToRest(row: SessionRow, isFinal: boolean, why: string): void {
+    const state = nextState(row.state, { type: 'restore_failed', isFinal }) ?? row.state;
+    if (state !== 'live')
+      this.#deps.recorder.rest(row.sessionId, state, isFinal ? 'restore_failed' : 'restore_postponed');
+    this.#event('session_restore_failed', row, { why, becomes: state });
   }
 
   #finish(job: Job, error?: unknown): void {
@@ -234,7 +249,7 @@ export class Restorer {
 
   #event(kind: string, row: SessionRow, detail: Readonly<Record<string, unknown>>): void {
     const { workspaceId, incarnation, sessionId } = row;
-    this.#deps.store.events.append({ kind, workspaceId, incarnation, sessionId, detail });
+    this.#deps.flight.note({ kind, workspaceId, incarnation, sessionId, detail });
   }
 }
 

@@ -13,7 +13,7 @@ export class StartGate {
 
   /**
    * Runs `begin` now or when a place is free. It returns whether a start has begun; if not, the place goes to the next one.
-   * A key that waits or is inside already changes nothing.
+   * A key that waits or is inside already changes nothing. `begin` must not throw: it may be called in another's turn.
    */
   enter(key: string, begin: () => boolean): void {
     if (this.#inside.has(key) || this.#waiting.has(key)) return;

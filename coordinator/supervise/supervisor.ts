@@ -55,7 +55,7 @@ class CellSupervisor implements Supervisor {
       isPinned: (id) => deps.store.workspaces.settings(id).isPinned,
       nowMs: () => deps.clock.monotonicMs(),
       onEvicted: (workspaceId, why) =>
-        deps.store.events.append({ kind: 'daemon_evicted', workspaceId, detail: { why } }),
+        deps.flight.note({ kind: 'daemon_evicted', workspaceId, detail: { why } }),
     };
     this.#adoption = new Adoption({
       ...deps,

@@ -16,6 +16,7 @@ import { UpstreamAgents } from '../../../coordinator/http/upstream-agents.ts';
 import type { Visits } from '../../../coordinator/http/visit.ts';
 import type { WorkspaceBook, WorkspaceEntry } from '../../../coordinator/http/workspace-book.ts';
 import type { DaemonView, Endpoint, WorkspaceKey } from '../../../coordinator/supervise/fleet.ts';
+import { createFlightRecorder } from '../../../coordinator/supervise/flight-recorder.ts';
 import { Maintenance } from '../../../coordinator/supervise/maintenance.ts';
 import { workspaceIdOf } from '../../../daemon/contract/canonical-path.ts';
 import { systemClock } from '../../../daemon/contract/clock.ts';
@@ -256,10 +257,12 @@ export async function stage(
     clock,
     beatStaleMs: 15_000,
   });
+  const fakeStore = new FakeStore();
   addOperations(admin, {
     book,
     maintenance: new Maintenance({
-      store: new FakeStore(),
+      store: fakeStore,
+      flight: createFlightRecorder({ store: fakeStore, clock, log }),
       log,
       fleet,
       restoreAll: () => undefined,

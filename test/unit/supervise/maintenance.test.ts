@@ -1,8 +1,10 @@
 import { describe, expect, test } from '@jest/globals';
 import type { DaemonView, FleetStop } from '../../../coordinator/supervise/fleet.ts';
+import { createFlightRecorder } from '../../../coordinator/supervise/flight-recorder.ts';
 import { Maintenance } from '../../../coordinator/supervise/maintenance.ts';
 import { FakeStore } from '../../support/fake-store.ts';
 import { OTHER_WORKSPACE, silentLog, WORKSPACE } from '../../support/fleet-fixture.ts';
+import { ManualClock } from '../../support/manual-clock.ts';
 
 function fixture() {
   const store = new FakeStore();
@@ -18,6 +20,7 @@ function fixture() {
   const make = () =>
     new Maintenance({
       store,
+      flight: createFlightRecorder({ store, clock: new ManualClock(), log: silentLog }),
       log: silentLog,
       fleet: {
         stop: (id, stop) => {

@@ -1,4 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
+import { createFlightRecorder } from '../../../coordinator/supervise/flight-recorder.ts';
 import { createRecorder } from '../../../coordinator/supervise/recorder.ts';
 import { Restorer } from '../../../coordinator/supervise/restorer.ts';
 import { fail } from '../../../daemon/contract/errors.ts';
@@ -26,6 +27,7 @@ function fixture(restoreConcurrency = 2) {
   const restorer = new Restorer({
     store,
     recorder,
+    flight: createFlightRecorder({ store, clock, log: silentLog }),
     clock,
     log: silentLog,
     fleet: () => ({ ensureReady: () => ensureReady(), stored: () => Promise.resolve(false) }),
@@ -143,6 +145,29 @@ describe('sessions of a daemon that died', () => {
     await settled();
     expect(fix.calls).toHaveLength(4);
     expect(stateOf(fix, 'a')).toBe('dormant');
+  });
+});
+
+describe('a restore whose end the store cannot take', () => {
+  test('is told to who wanted it, and the next one goes on', async () => {
+    const fix = fixture(1);
+    for (const id of ['a', 'b']) fix.lose(id, 'dormant');
+    fix.store.refused.add('sessions.rest');
+    fix.store.refused.add('events.append');
+    const [first, second] = ['a', 'b'].map((id) => fix.restorer.bring(id, stays));
+    await settled();
+    fix.calls[0]?.refuse(fail('session_not_found', 'never heard of it', {}));
+    await expect(first).rejects.toMatchObject({ code: 'session_not_found' });
+    await settled();
+    fix.calls[1]?.answer();
+    await second;
+    expect(['a', 'b'].map((id) => stateOf(fix, id))).toEqual(['dormant', 'live']);
+    fix.store.refused.clear();
+    const again = fix.restorer.bring('a', stays);
+    await settled();
+    fix.calls[2]?.answer();
+    await again;
+    expect(stateOf(fix, 'a')).toBe('live');
   });
 });
 

@@ -141,6 +141,43 @@ describe('a start', () => {
     expect(fixture.launcher.specs).toHaveLength(1);
   });
 
+  test('whose room the store cannot be asked for is answered 507, and takes no place from the next one', async () => {
+    const fixture = fleetFixture({ maxDaemons: 1, maxConcurrentStarts: 1 });
+    await ready(fixture);
+    fixture.store.refused.add('workspaces.settings');
+    const refused = await refusal(fixture.supervisor.ensureReady(OTHER_WORKSPACE, stays));
+    expect(refused).toMatchObject({ status: 507 });
+    fixture.store.refused.clear();
+    fixture.launcher.last.exit({ code: 0 });
+    await settled();
+    const endpoint = fixture.supervisor.ensureReady(OTHER_WORKSPACE, stays);
+    await settled();
+    expect(fixture.launcher.specs).toHaveLength(2);
+    fixture.launcher.last.listen();
+    await settled();
+    fixture.feeds.at(-1)?.sync();
+    expect((await endpoint).workspaceId).toBe(OTHER_WORKSPACE.id);
+  });
+
+  test('evicts though the store cannot note it', async () => {
+    const fixture = fleetFixture({ maxDaemons: 1 });
+    await ready(fixture);
+    fixture.feeds[0]?.say({ type: 'session', session: sessionOf('s1') });
+    fixture.feeds[0]?.say({
+      type: 'session_ended',
+      ended: { sessionId: 's1', reason: 'session_closed', atMs: 0 },
+    });
+    fixture.store.refused.add('events.append');
+    const endpoint = fixture.supervisor.ensureReady(OTHER_WORKSPACE, stays);
+    await settled();
+    fixture.launcher.last.exit({ code: 0 });
+    await settled();
+    fixture.launcher.last.listen();
+    await settled();
+    fixture.feeds.at(-1)?.sync();
+    expect((await endpoint).workspaceId).toBe(OTHER_WORKSPACE.id);
+  });
+
   test('ends the daemon that was idle for longest when as many run as may', async () => {
     const fixture = fleetFixture({ maxDaemons: 1 });
     await ready(fixture);
