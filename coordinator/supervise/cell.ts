@@ -72,8 +72,13 @@ export class Cell {
   async demand(signal: AbortSignal): Promise<Endpoint> {
     const endpoint = this.#deps.routes.get(this.workspace.id);
     if (endpoint === undefined) return this.#demand.wait(signal);
-    this.#noteDemand();
+    this.noteDemand();
     return endpoint;
+  }
+
+  /** A daemon that somebody was just sent to is not idle. */
+  noteDemand(): void {
+    this.#current?.facts.demanded(this.#deps.clock.monotonicMs());
   }
 
   /** As `Fleet.attend`. */
@@ -205,13 +210,8 @@ export class Cell {
 
   #releaseWaiters(): void {
     if (this.#current === undefined) return;
-    if (this.#demand.size > 0) this.#noteDemand();
+    if (this.#demand.size > 0) this.noteDemand();
     this.#demand.release(this.#current.endpoint);
-  }
-
-  /** A daemon that somebody was just sent to is not idle. */
-  #noteDemand(): void {
-    this.#current?.facts.demanded(this.#deps.clock.monotonicMs());
   }
 
   #exited(incarnation: Incarnation, exit: DaemonExit): void {

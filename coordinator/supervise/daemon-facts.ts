@@ -47,10 +47,12 @@ export class DaemonFacts {
     };
   }
 
-  /** Somebody was sent to it at `nowMs` (monotonic). What they want shows in the feed only when the agent has done it. */
+  /**
+   * Somebody was sent to it at `nowMs` (monotonic). What they want shows in the feed only when the agent has done it; those
+   * who only read are no gesture.
+   */
   demanded(nowMs: number): void {
     this.#demandedAtMs = nowMs;
-    this.#lastGestureAtMs = nowMs;
   }
 
   /** `nowMs` is monotonic. */

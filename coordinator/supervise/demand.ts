@@ -28,6 +28,8 @@ export class Demand {
   readonly #workspace: WorkspaceKey;
   readonly #deps: DemandDeps;
   readonly #waiters: Waiters;
+  /** Another daemon is on its way out for this one: however many wait, one place is enough. */
+  #isRoomComing = false;
 
   constructor(workspace: WorkspaceKey, deps: DemandDeps) {
     const { clock, log, machine, settings } = deps;
@@ -104,7 +106,7 @@ export class Demand {
 
   /** @returns whether a start has begun. */
   #beginStart(event: Event): boolean {
-    if (this.#waiters.size === 0) return false;
+    if (this.#waiters.size === 0 || this.#isRoomComing) return false;
     const { admit, machine, makeRoom } = this.#deps;
     const refusal = admit();
     if (refusal === undefined) {
@@ -113,8 +115,15 @@ export class Demand {
     }
     const room = makeRoom();
     if (room === undefined) this.#waiters.failAll(refusals.refused(refusal));
-    else void room.then(() => this.serveParked());
+    else void this.#startWhenRoom(room);
     return false;
+  }
+
+  async #startWhenRoom(room: Promise<void>): Promise<void> {
+    this.#isRoomComing = true;
+    await room;
+    this.#isRoomComing = false;
+    this.serveParked();
   }
 
   #coolOffRefusal(): Error | undefined {

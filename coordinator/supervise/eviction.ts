@@ -32,7 +32,7 @@ export function makeRoom(deps: EvictionDeps, forWorkspace: string): Promise<void
 export function roomReport(deps: EvictionDeps): RoomReport {
   const kept = [...deps.cells()].flatMap((cell) => {
     const facts = factsOf(deps, cell);
-    const reason = facts === undefined ? 'it is starting or stopping' : workOf(facts);
+    const reason = facts === undefined ? 'it is starting, stopping or not heard' : workOf(facts);
     const watched = facts !== undefined && facts.subscribers > 0 ? 'clients look on' : undefined;
     const why = reason ?? watched;
     return cell.current === undefined || why === undefined
@@ -43,6 +43,7 @@ export function roomReport(deps: EvictionDeps): RoomReport {
 }
 
 function factsOf(deps: EvictionDeps, cell: Cell) {
-  if (!cell.isReady || cell.current === undefined) return undefined;
+  // Without its feed nobody knows what it does.
+  if (!cell.isReady || cell.current?.feed?.isUp !== true) return undefined;
   return cell.current.facts.idleFacts(deps.nowMs(), deps.isPinned(cell.workspace.id));
 }

@@ -66,7 +66,10 @@ class CellSupervisor implements Supervisor {
 
   async ensureReady(workspace: WorkspaceKey, signal: AbortSignal): Promise<Endpoint> {
     const endpoint = this.#routes.get(workspace.id);
-    if (endpoint !== undefined && !this.#isClosing) return endpoint;
+    if (endpoint !== undefined && !this.#isClosing) {
+      this.#cells.get(workspace.id)?.noteDemand();
+      return endpoint;
+    }
     return this.#told(workspace, () => this.#ask(workspace, signal, (cell) => cell.demand(signal)));
   }
 

@@ -24,8 +24,6 @@ async function ready(fixture: Fixture, workspace: WorkspaceKey = WORKSPACE) {
   return endpoint;
 }
 
-const RUNNING_PROMPT = { promptId: 'p', sessionId: 's1', state: 'running', atMs: 1 } as const;
-
 async function refusal(of: Promise<unknown>): Promise<{ status: number; message: string; context: object }> {
   return of.then(
     () => {
@@ -120,86 +118,6 @@ describe('a start', () => {
     const waiting = refusal(fixture.supervisor.ensureReady(WORKSPACE, stays));
     expect(await waiting).toMatchObject({ status: 507 });
     expect(fixture.launcher.last.terminations).toHaveLength(1);
-  });
-
-  test('is refused when as many daemons run as may, and none of them is idle', async () => {
-    const fixture = fleetFixture({ maxDaemons: 1 });
-    await ready(fixture);
-    fixture.feeds[0]?.say({ type: 'prompt', prompt: RUNNING_PROMPT });
-    const refused = await refusal(fixture.supervisor.ensureReady(OTHER_WORKSPACE, stays));
-    expect(refused).toMatchObject({
-      status: 503,
-      code: 'daemon_limit_exceeded',
-      context: {
-        limit: 1,
-        used: 1,
-        requested: 1,
-        evictable: [],
-        kept: [{ workspaceId: WORKSPACE.id, reason: '1 prompt(s) run or wait' }],
-      },
-    });
-    expect(fixture.launcher.specs).toHaveLength(1);
-  });
-
-  test('whose room the store cannot be asked for is answered 507, and takes no place from the next one', async () => {
-    const fixture = fleetFixture({ maxDaemons: 1, maxConcurrentStarts: 1 });
-    await ready(fixture);
-    fixture.store.refused.add('workspaces.settings');
-    const refused = await refusal(fixture.supervisor.ensureReady(OTHER_WORKSPACE, stays));
-    expect(refused).toMatchObject({ status: 507 });
-    fixture.store.refused.clear();
-    fixture.launcher.last.exit({ code: 0 });
-    await settled();
-    const endpoint = fixture.supervisor.ensureReady(OTHER_WORKSPACE, stays);
-    await settled();
-    expect(fixture.launcher.specs).toHaveLength(2);
-    fixture.launcher.last.listen();
-    await settled();
-    fixture.feeds.at(-1)?.sync();
-    expect((await endpoint).workspaceId).toBe(OTHER_WORKSPACE.id);
-  });
-
-  test('evicts though the store cannot note it', async () => {
-    const fixture = fleetFixture({ maxDaemons: 1 });
-    await ready(fixture);
-    fixture.feeds[0]?.say({ type: 'session', session: sessionOf('s1') });
-    fixture.feeds[0]?.say({
-      type: 'session_ended',
-      ended: { sessionId: 's1', reason: 'session_closed', atMs: 0 },
-    });
-    fixture.store.refused.add('events.append');
-    const endpoint = fixture.supervisor.ensureReady(OTHER_WORKSPACE, stays);
-    await settled();
-    fixture.launcher.last.exit({ code: 0 });
-    await settled();
-    fixture.launcher.last.listen();
-    await settled();
-    fixture.feeds.at(-1)?.sync();
-    expect((await endpoint).workspaceId).toBe(OTHER_WORKSPACE.id);
-  });
-
-  test('ends the daemon that was idle for longest when as many run as may', async () => {
-    const fixture = fleetFixture({ maxDaemons: 1 });
-    await ready(fixture);
-    const idle = fixture.launcher.last;
-    await expect(fixture.supervisor.ensureReady(OTHER_WORKSPACE, stays)).rejects.toMatchObject({
-      context: { kept: [{ workspaceId: WORKSPACE.id, reason: 'a session is being opened' }] },
-    });
-    fixture.feeds[0]?.say({ type: 'session', session: sessionOf('s1') });
-    fixture.feeds[0]?.say({
-      type: 'session_ended',
-      ended: { sessionId: 's1', reason: 'session_closed', atMs: 0 },
-    });
-    const endpoint = fixture.supervisor.ensureReady(OTHER_WORKSPACE, stays);
-    await settled();
-    expect(idle.terminations).toHaveLength(1);
-    expect(fixture.launcher.specs).toHaveLength(1);
-    idle.exit({ code: 0 });
-    await settled();
-    fixture.launcher.last.listen();
-    await settled();
-    fixture.feeds.at(-1)?.sync();
-    expect((await endpoint).workspaceId).toBe(OTHER_WORKSPACE.id);
   });
 
   test('is not made for a client that has left already', async () => {
