@@ -126,7 +126,7 @@ function placesOf({ registry, recorder, supervisor, restorer, maintenance, fligh
     resting: {
       bring: (sessionId, signal) => restorer.bring(sessionId, signal),
       await: (sessionId, signal) => restorer.await(sessionId, signal),
-      close: (sessionId) => recorder.rest(sessionId, 'closed', 'client_close'),
+      close: (sessionId) => restorer.close(sessionId),
     },
     holdOf: (workspaceId, routeClass) => maintenance.holdOf(workspaceId, routeClass),
     refused: (workspaceId, error) => flight.refused(workspaceId, error),

@@ -147,6 +147,7 @@ export class Coordinator {
       throw error;
     }
     await adopted;
+    this.#fleet.maintenance.resume();
     this.#fleet.restorer.resume();
   }
 

@@ -113,6 +113,10 @@ const VARIANTS = {
     ['it serves', { isEnding: false }],
     ['it ends itself', { isEnding: true }],
   ],
+  stop: [
+    ['it never served', { hasServed: false }],
+    ['it served under an earlier coordinator', { hasServed: true }],
+  ],
   spawn_failed: VERDICTS,
   exited: VERDICTS,
 };

@@ -25,6 +25,8 @@ type WorkspaceEvent =
       readonly reason: string;
       readonly kind: Exclude<DaemonEndKind, 'died' | 'idle'>;
       readonly drainMs: number;
+      /** It was ready under an earlier coordinator: it may have turns though its feed is not up yet. */
+      readonly hasServed: boolean;
     }
   /** An operator clears `backoff` or `failed`. */
   | { readonly type: 'reset' }
@@ -106,7 +108,7 @@ export const TABLE: Table = {
     boot_timeout: failedStart,
     start_failed: failedStart,
     beats_lost: failedStart,
-    stop: failedStart,
+    stop: ({ hasServed }) => (hasServed ? row('draining', 'fail_waiters', 'begin_drain') : failedStart),
     spawn_failed: died('fail_waiters'),
     exited: died('fail_waiters'),
   },

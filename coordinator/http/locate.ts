@@ -4,6 +4,7 @@ import { ApiError, fail, failPlain } from '../../daemon/contract/errors.ts';
 import { ROUTE_CLASSES, type RouteClass } from '../domain/route-classes.ts';
 import type { Route } from '../domain/routing.ts';
 import type { Endpoint, Fleet, SessionIndex, SessionPlace, WorkspaceKey } from '../supervise/fleet.ts';
+import * as refusals from '../supervise/refusals.ts';
 import { bySelector, mismatch, primaryOf, type WorkspaceBook } from './workspace-book.ts';
 
 /** Sessions that no daemon has, as this side may ask for them. Implemented by supervise/restorer.ts. */
@@ -12,8 +13,8 @@ export interface Resting {
   bring(sessionId: string, signal: AbortSignal): Promise<void>;
   /** Waits a while for one that is coming back. @throws ApiError 503; the signal's reason. */
   await(sessionId: string, signal: AbortSignal): Promise<void>;
-  /** Closes one for a client. @throws ApiError 507. */
-  close(sessionId: string): void;
+  /** Closes one for a client. @returns false while its restore is under way: nothing is done then. @throws ApiError 507. */
+  close(sessionId: string): boolean;
 }
 
 export interface Places {
@@ -111,11 +112,7 @@ export function refuseHeld(places: Places, workspace: WorkspaceKey, routeClass: 
 
 /** The refusal, counted. */
 function draining(places: Places, workspace: WorkspaceKey, reason: string): ApiError {
-  const refusal = fail('workspace_draining', `The workspace takes no new work: ${reason}`, {
-    workspaceId: workspace.id,
-    workspaceCwd: workspace.path,
-    reason,
-  });
+  const refusal = refusals.draining(workspace, reason);
   places.refused(workspace.id, refusal);
   return refusal;
 }
@@ -128,7 +125,11 @@ function ofSession(
   signal: AbortSignal,
 ): Promise<Destination> | Destination {
   const place = places.index.find(sessionId);
-  if (route.class === 'session_history') return toDaemon(places.fleet.ensureReady(workspace, signal));
+  if (route.class === 'session_history') {
+    const reach = places.fleet.reachOf(workspace.id);
+    if (reach !== undefined) return { kind: 'daemon', endpoint: reach };
+    return toDaemon(places.fleet.ensureReady(workspace, signal));
+  }
   if (place === undefined) throw sessionNotFound(sessionId);
   if (place.state !== 'live') return ofResting(places, route, sessionId, place.state, workspace, signal);
   // A daemon that ends its turns takes no more work, but everything else about its sessions.
@@ -172,14 +173,37 @@ async function ofResting(
 ): Promise<Destination> {
   const { whenStopped } = ROUTE_CLASSES[route.class];
   if (whenStopped === '204') {
-    if (route.class === 'session_close') places.resting.close(sessionId);
-    return DONE;
+    const isDone = route.class !== 'session_close' || (await closedAtRest(places, sessionId, signal));
+    if (isDone) return DONE;
+    return stillThere(
+      places,
+      route,
+      sessionId,
+      workspace,
+      signal,
+      places.fleet.ensureReady(workspace, signal),
+    );
   }
   if (whenStopped === 'wake') await places.resting.bring(sessionId, signal);
   else if (state === 'restoring') await places.resting.await(sessionId, signal);
   else if (whenStopped === 'store') return OWN;
   else throw dormant(sessionId);
   return stillThere(places, route, sessionId, workspace, signal, places.fleet.ensureReady(workspace, signal));
+}
+
+/** False when its restore was under way and has brought it back: then its daemon closes it. */
+async function closedAtRest(places: Places, sessionId: string, signal: AbortSignal): Promise<boolean> {
+  const { resting } = places;
+  if (resting.close(sessionId)) return true;
+  try {
+    await resting.await(sessionId, signal);
+  } catch (error) {
+    signal.throwIfAborted();
+    // The restore failed, and the session rests again; or it takes longer than this request may.
+    if (!resting.close(sessionId)) throw error;
+    return true;
+  }
+  return false;
 }
 
 async function toDaemon(endpoint: Promise<Endpoint>): Promise<Destination> {

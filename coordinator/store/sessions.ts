@@ -35,23 +35,26 @@ export function createSessions(
   const rows = sessionRows(database);
   const replaceClients = clientWriter(database);
 
-  function recordLive(workspaceId: string, incarnation: string, session: FeedSession): void {
+  function recordLive(workspaceId: string, incarnation: string, session: FeedSession): SessionState {
     const { sessionId } = session;
     const before = rows.find(sessionId);
     rows.upsert.run(columnsOf(workspaceId, incarnation, session));
     replaceClients(sessionId, session.clients);
     const kind = changeKind(before, incarnation);
     if (kind !== undefined) events.add({ kind, workspaceId, incarnation, sessionId });
+    return 'live';
   }
 
   /**
    * The daemon ended before its session could be recorded. The answer may be out, so the row must exist, but closed;
    * an existing row was closed with the daemon, or belongs to a newer one by now, and stays as it is.
    */
-  function recordLate(workspaceId: string, incarnation: string, session: FeedSession): void {
-    if (rows.find(session.sessionId) !== undefined) return;
+  function recordLate(workspaceId: string, incarnation: string, session: FeedSession): SessionState {
+    const before = rows.find(session.sessionId);
+    if (before !== undefined) return before.state;
     recordLive(workspaceId, incarnation, session);
     restOne(session.sessionId, 'closed', session.lastSeenAtMs, 'daemon_ended');
+    return 'closed';
   }
 
   /** Prompts of a session that will come back stay unsettled: its restore reports them. */
@@ -80,7 +83,7 @@ export function createSessions(
     record: (workspaceId, incarnation, session) =>
       database.write(() => {
         const isLate = rows.daemonState.get({ incarnation })?.state === 'ended';
-        (isLate ? recordLate : recordLive)(workspaceId, incarnation, session);
+        return (isLate ? recordLate : recordLive)(workspaceId, incarnation, session);
       }),
     rest: (sessionId, state, atMs, reason) => database.write(() => restOne(sessionId, state, atMs, reason)),
     setHead: (sessionId, head) =>

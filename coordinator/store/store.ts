@@ -171,8 +171,11 @@ export interface Daemons {
 }
 
 export interface Sessions {
-  /** Upserts the session with its clients (write-through, durable when it returns). */
-  record(workspaceId: string, incarnation: string, session: FeedSession): void;
+  /**
+   * Upserts the session with its clients (write-through, durable when it returns).
+   * @returns what it is now: `live`, or what an earlier record made of it where its daemon has ended.
+   */
+  record(workspaceId: string, incarnation: string, session: FeedSession): SessionState;
   /** Takes a session to a state of rest. Closing settles its prompts as failed; the other states keep them to be reported. */
   rest(sessionId: string, state: Exclude<SessionState, 'live'>, atMs: number, reason: string): void;
   setHead(sessionId: string, head: number): void;

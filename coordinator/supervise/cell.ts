@@ -87,8 +87,8 @@ export class Cell {
   }
 
   /** Resolves when no process is left and its end is recorded. Turns under way may go on for `drainMs`. */
-  stop(stop: Omit<Extract<Event, { type: 'stop' }>, 'type'>): Promise<void> {
-    this.#machine.dispatch({ type: 'stop', ...stop });
+  stop(stop: Omit<Extract<Event, { type: 'stop' }>, 'type' | 'hasServed'>): Promise<void> {
+    this.#machine.dispatch({ type: 'stop', ...stop, hasServed: this.#current?.wasReady ?? false });
     return this.#gone;
   }
 
@@ -187,7 +187,9 @@ export class Cell {
       const { process, ready } = spawnDaemon(this.#deps, this.workspace, this.#command);
       this.#own(process, { version: null, wasReady: false }).awaitReady(ready);
     } catch (error) {
-      const verdict = this.#deaths.judge({ end: 'own', wasReady: false, code: null });
+      // A store that cannot take the row is no fault of the daemon's.
+      const end = refusals.isStorage(error) ? 'asked' : 'own';
+      const verdict = this.#deaths.judge({ end, wasReady: false, code: null });
       this.#deps.log.error({ err: error }, 'no daemon could be started');
       this.#machine.dispatch({ type: 'spawn_failed', error, verdict });
     }

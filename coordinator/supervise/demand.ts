@@ -17,6 +17,8 @@ export interface StartConditions {
   /** Begins to free a place for this workspace; resolves when it is free. Undefined when none can be freed. */
   readonly makeRoom: () => Promise<void> | undefined;
   readonly startGate: StartGate;
+  /** Why an operator drains the workspace; null when nobody does. @throws ApiError 507. */
+  readonly drainReason: () => string | null;
 }
 
 export interface DemandDeps extends StartConditions, Pick<SupervisorDeps, 'clock' | 'log' | 'settings'> {
@@ -49,6 +51,8 @@ export class Demand {
   wait(signal: AbortSignal): Promise<Endpoint> {
     const refusal = this.#coolOffRefusal();
     if (refusal !== undefined) throw refusal;
+    const drainReason = this.#deps.drainReason();
+    if (drainReason !== null) throw refusals.draining(this.#workspace, drainReason);
     const parked = this.#waiters.park(signal);
     this.#askForStart();
     return parked;
@@ -107,7 +111,10 @@ export class Demand {
   /** @returns whether a start has begun. */
   #beginStart(event: Event): boolean {
     if (this.#waiters.size === 0 || this.#isRoomComing) return false;
-    const { admit, machine, makeRoom } = this.#deps;
+    const { admit, drainReason, machine, makeRoom } = this.#deps;
+    // The drain may have begun after they were parked.
+    const reason = drainReason();
+    if (reason !== null) throw refusals.draining(this.#workspace, reason);
     const refusal = admit();
     if (refusal === undefined) {
       machine.dispatch(event);

@@ -2,7 +2,7 @@
 import type { Event } from '../domain/daemon-state.ts';
 import type { Death } from '../domain/restart-policy.ts';
 import type { DaemonEndKind } from '../domain/session.ts';
-import { wordsOf } from './refusals.ts';
+import { isStorage, wordsOf } from './refusals.ts';
 
 export interface EndCause {
   readonly reason: string;
@@ -20,7 +20,8 @@ export function causeOf(event: Event): EndCause | undefined {
     case 'beats_lost':
       return { reason: event.why, kind: 'died' };
     case 'start_failed':
-      return { reason: wordsOf(event.error), kind: 'died' };
+      // Where the database could not take its start, nothing is wrong with the daemon.
+      return { reason: wordsOf(event.error), kind: isStorage(event.error) ? 'stopped' : 'died' };
     case 'adopted':
       return event.isEnding
         ? { reason: 'it was ending already when it was found', kind: 'stopped' }

@@ -183,7 +183,7 @@ export class Incarnation {
   /** It may end its turns; the next demand starts one that fits. */
   #replace(reason: string): void {
     const { drainTimeoutMs: drainMs } = this.#deps.settings;
-    this.#dispatch({ type: 'stop', reason, kind: 'replaced', drainMs });
+    this.#dispatch({ type: 'stop', reason, kind: 'replaced', drainMs, hasServed: true });
   }
 
   /** Where the feed is down nobody knows whether a turn runs: the drain then takes its full time. */

@@ -3,7 +3,7 @@ import { fail } from '../../daemon/contract/errors.ts';
 import type { Log } from '../../daemon/contract/log.ts';
 import type { RouteClass } from '../domain/route-classes.ts';
 import type { Store, WorkspaceSettings } from '../store/store.ts';
-import type { Fleet, WorkspaceKey } from './fleet.ts';
+import type { DaemonView, Fleet, FleetStop, WorkspaceKey } from './fleet.ts';
 import type { FlightRecorder } from './flight-recorder.ts';
 import { wordsOf } from './refusals.ts';
 
@@ -57,7 +57,15 @@ export class Maintenance {
     this.#deps.store.workspaces.change(workspaceId, { holdReason: reason });
     this.#holds.set(workspaceId, reason);
     const limit = drainMs === undefined ? {} : { drainMs };
-    await this.#deps.fleet.stop(workspaceId, { reason: `drained: ${reason}`, kind: 'stopped', ...limit });
+    await this.#deps.fleet.stop(workspaceId, { ...drainStop(reason), ...limit });
+  }
+
+  /** Goes on with the drains that an earlier coordinator began. Not awaited: a drain takes as long as its turns. */
+  resume(): void {
+    for (const [workspaceId, reason] of this.#holds)
+      this.#deps.fleet.stop(workspaceId, drainStop(reason)).catch((error: unknown) => {
+        this.#deps.log.warn({ err: error, workspaceId }, 'a drain could not be resumed');
+      });
   }
 
   undrain(workspaceId: string): void {
@@ -72,8 +80,10 @@ export class Maintenance {
 
   /** Replaces every running daemon, `atOnce` at a time; the rest is left alone after the first failure. */
   async restartAll(atOnce: number, drainMs: number | undefined): Promise<readonly RestartOutcome[]> {
-    const running = this.#deps.fleet.views().filter(({ state }) => state === 'ready');
-    const queue = running.map(({ workspace }) => workspace.id);
+    const queue = this.#deps.fleet
+      .views()
+      .filter(hasServed)
+      .map(({ workspace }) => workspace.id);
     const outcomes: RestartOutcome[] = [];
     const worker = async () => {
       for (let id = queue.shift(); id !== undefined; id = queue.shift()) {
@@ -94,6 +104,9 @@ export class Maintenance {
     const { fleet, workspaceById } = this.#deps;
     const workspace = workspaceById(workspaceId);
     if (workspace === undefined) throw fail('workspace_mismatch', 'No such workspace', { workspaceId });
+    const hold = this.#holds.get(workspaceId);
+    if (hold !== undefined)
+      return { workspaceId, ok: false, detail: `it is drained (${hold}); undrain it first` };
     if (this.#replacing.has(workspaceId))
       return { workspaceId, ok: false, detail: 'it is being replaced already' };
     this.#replacing.add(workspaceId);
@@ -143,4 +156,13 @@ export class Maintenance {
       return `${why}. Rolling back to "${previous.join(' ')}" failed too: ${wordsOf(second)}`;
     }
   }
+}
+
+function drainStop(reason: string): FleetStop {
+  return { reason: `drained: ${reason}`, kind: 'stopped' };
+}
+
+/** Also while it is being taken over from an earlier coordinator: its version is known then. */
+function hasServed({ state, version }: DaemonView): boolean {
+  return state === 'ready' || (state === 'starting' && version !== null);
 }

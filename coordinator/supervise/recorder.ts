@@ -116,8 +116,8 @@ class StoreRecorder implements Recorder {
   }
 
   recordSession(source: Source, session: FeedSession): void {
-    this.#store.sessions.record(source.workspaceId, source.incarnation, session);
-    this.#place(session.sessionId, source.workspaceId, 'live');
+    const state = this.#store.sessions.record(source.workspaceId, source.incarnation, session);
+    this.#place(session.sessionId, source.workspaceId, state);
   }
 
   moved(workspaceId: string, sessions: Parameters<Recorder['moved']>[1]): void {
@@ -146,16 +146,20 @@ class StoreRecorder implements Recorder {
     const missing = this.#store.sessions
       .live(source.workspaceId)
       .filter((row) => row.incarnation === source.incarnation && !alive.has(sessionKey(row.sessionId)));
+    const states = new Map<string, SessionState>();
     this.#store.transaction(() => {
       for (const session of snapshot.sessions)
-        this.#store.sessions.record(source.workspaceId, source.incarnation, session);
+        states.set(
+          session.sessionId,
+          this.#store.sessions.record(source.workspaceId, source.incarnation, session),
+        );
       this.#reconcilePrompts(snapshot);
       for (const { sessionId } of missing) {
         const unknown = { sessionId, reason: 'unknown_end', atMs: snapshot.beat.atMs };
         this.#ended(source, endOf.get(sessionKey(sessionId)) ?? unknown);
       }
     });
-    for (const id of alive) this.#place(id, source.workspaceId, 'live');
+    for (const [id, state] of states) this.#place(id, source.workspaceId, state);
   }
 
   /** A prompt that the snapshot does not hold any more has settled while nobody listened: how, nobody knows. */
@@ -175,7 +179,8 @@ class StoreRecorder implements Recorder {
   }
 
   #ended({ workspaceId, incarnation }: Source, { sessionId, reason, atMs }: FeedEnded): void {
-    const canLoad = this.#canLoad.get(incarnation) ?? false;
+    // A daemon that was adopted while it had no agent has told only the coordinator before this one.
+    const canLoad = this.#canLoad.get(incarnation) ?? this.#store.daemons.find(incarnation)?.canLoad === 1;
     const state = nextState('live', { type: 'ended', reason, canLoad });
     if (state === undefined || state === 'live') return;
     this.#store.sessions.rest(sessionId, state, atMs, reason);

@@ -55,6 +55,15 @@ export function stopped(workspace: WorkspaceKey, reason: string): ApiError {
   });
 }
 
+/** The refusal of new work, and of a start for any, while the workspace is drained or its daemon is being replaced. */
+export function draining(workspace: WorkspaceKey, reason: string): ApiError {
+  return fail('workspace_draining', `The workspace takes no new work: ${reason}`, {
+    workspaceId: workspace.id,
+    workspaceCwd: workspace.path,
+    reason,
+  });
+}
+
 export function shuttingDown(): ApiError {
   return fail('daemon_draining', 'the coordinator is shutting down');
 }
@@ -118,6 +127,11 @@ export function held(
   const which = pid === null ? 'a daemon without known pid' : `process ${pid}`;
   const advice = `${which} of an earlier coordinator may still serve it (${why}); it is looked at again by itself, or end it by hand`;
   return unavailable(workspace, advice, retryAfterMs, { pid });
+}
+
+/** Whether the database is what refused. */
+export function isStorage(error: unknown): boolean {
+  return error instanceof ApiError && error.code === 'storage_unavailable';
 }
 
 /** The error's message where it has one. */

@@ -33,7 +33,11 @@ export interface RestorerDeps {
 /** A daemon may die in the middle of bringing its sessions back; how often it is tried with the next one. */
 const TRIES = 4;
 /** Codes of a daemon, or an agent, that went away or did not come. */
-const LOST: ReadonlySet<string> = new Set(['workspace_runtime_unavailable', 'acp_channel_unavailable']);
+const LOST: ReadonlySet<string> = new Set([
+  'workspace_runtime_unavailable',
+  'acp_channel_unavailable',
+  'daemon_draining',
+]);
 const PAUSE_MS = 500;
 /** A workspace that cools off for longer is not waited for: its sessions sleep until somebody wants them. */
 const MAX_PAUSE_MS = 10_000;
@@ -99,6 +103,20 @@ export class Restorer {
     } finally {
       timer?.cancel();
     }
+  }
+
+  /**
+   * Closes a session at rest because a client wants that. One that is queued to come back does not.
+   * @returns false while its restore is under way: it is closed where it comes back, or nothing is done.
+   * @throws ApiError 507.
+   */
+  close(sessionId: string): boolean {
+    const job = this.#jobs.get(sessionKey(sessionId));
+    if (job?.isStarted) return false;
+    this.#deps.recorder.rest(sessionId, 'closed', 'client_close');
+    if (job !== undefined)
+      this.#finish(job, fail('session_not_found', 'The session was closed', { sessionId }));
+    return true;
   }
 
   /** Starts no further restore and ends the waits. Sessions keep their state for the next coordinator. */
@@ -168,7 +186,7 @@ export class Restorer {
         return await this.#attempt(job);
       } catch (error) {
         const pauseMs = pauseAfter(error);
-        if (pauseMs === undefined || attempt === TRIES) throw error;
+        if (pauseMs === undefined || attempt === TRIES || this.#stopped.signal.aborted) throw error;
         this.#deps.log.info({ err: error, sessionId: job.sessionId, attempt }, 'a restore is tried again');
         await this.#pause(pauseMs);
       }
@@ -204,6 +222,11 @@ export class Restorer {
     const answer = await restoreOn(endpoint, this.#requestFor(row), deadline);
     if (!(await fleet().stored(endpoint.incarnation, answer.feedSeq)))
       recorder.recordSession(endpoint, liveSession(row, store, workspace.path));
+    const now = recorder.find(sessionId)?.state;
+    if (now === 'restoring' || now === 'dormant')
+      throw fail('workspace_runtime_unavailable', 'The daemon went as it took the session back', {
+        sessionId,
+      });
     store.prompts.failUnsettled(sessionId, clock.nowMs(), 'daemon_restarted');
     this.#event('session_back', row, { incarnation: endpoint.incarnation });
   }

@@ -178,11 +178,12 @@ class CellSupervisor implements Supervisor {
     // Cancels the periods at once; what runs of them may end beside the daemons.
     const isQuiet = this.#ticker?.stop();
     await this.#adoptionOver();
-    const cells = [...this.#cells.values()];
     const stop = { reason: 'the coordinator stops its daemons', kind: 'stopped', drainMs } as const;
-    await Promise.all(cells.map((cell) => cell.stop(stop)));
+    const stopCells = () => Promise.all([...this.#cells.values()].map((cell) => cell.stop(stop)));
+    await Promise.all([stopCells(), isQuiet]);
+    // The last reconciliation may have adopted one behind the first look.
+    await stopCells();
     deadline.cancel();
-    await isQuiet;
     await this.detach();
   }
 
@@ -224,6 +225,7 @@ class CellSupervisor implements Supervisor {
       startGate: this.#startGate,
       admit: () => this.#admit(),
       makeRoom: () => makeRoom(this.#eviction, workspace.path),
+      drainReason: () => this.#deps.store.workspaces.settings(workspace.id).holdReason,
     });
     this.#cells.set(workspace.id, cell);
     return cell;

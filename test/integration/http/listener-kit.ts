@@ -48,6 +48,8 @@ export interface Stage {
   readonly restingAs: Map<string, 'restoring' | 'dormant'>;
   readonly brought: string[];
   readonly closedAtRest: string[];
+  /** Sessions whose restore is under way: not closed at rest. */
+  readonly onTheWay: Set<string>;
   awaited: (sessionId: string) => Promise<void>;
   holdOf: Places['holdOf'];
   slotSleeper: (workspaceId: string) => string | undefined;
@@ -63,6 +65,7 @@ const MUTABLE = [
   'restingAs',
   'brought',
   'closedAtRest',
+  'onTheWay',
   'awaited',
   'holdOf',
   'slotSleeper',
@@ -124,6 +127,7 @@ export async function stage(
     restingAs: new Map(),
     brought: [],
     closedAtRest: [],
+    onTheWay: new Set(),
     awaited: () => Promise.resolve(),
     holdOf: () => undefined,
     slotSleeper: () => undefined,
@@ -188,7 +192,7 @@ export async function stage(
         return Promise.resolve();
       },
       await: (id) => made.awaited(id),
-      close: (id) => void made.closedAtRest.push(id),
+      close: (id) => !made.onTheWay.has(id) && made.closedAtRest.push(id) > 0,
     },
     holdOf: (id, routeClass) => made.holdOf(id, routeClass),
     refused: () => undefined,

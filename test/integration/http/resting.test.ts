@@ -91,6 +91,29 @@ describe('a session that is coming back', () => {
     expect(JSON.parse(answer.body)).toMatchObject({ code: 'workspace_runtime_unavailable' });
   });
 
+  test('is closed where it comes back', async () => {
+    const on = await withSession('restoring');
+    on.onTheWay.add('s-1');
+    on.awaited = () => {
+      on.restingAs.delete('s-1');
+      return Promise.resolve();
+    };
+    const answer = await send(on.port, '/session/s-1', { method: 'DELETE' });
+    expect(JSON.parse(answer.body)).toEqual({ reached: '/session/s-1' });
+    expect(on.closedAtRest).toEqual([]);
+  });
+
+  test('is closed at rest after all when it does not come back', async () => {
+    const on = await withSession('restoring');
+    on.onTheWay.add('s-1');
+    on.awaited = () => {
+      on.onTheWay.clear();
+      return Promise.reject(fail('workspace_runtime_unavailable', 'it crashed'));
+    };
+    expect((await send(on.port, '/session/s-1', { method: 'DELETE' })).status).toBe(204);
+    expect(on.closedAtRest).toEqual(['s-1']);
+  });
+
   test('and does not come in time is 503 with Retry-After', async () => {
     const on = await withSession('restoring');
     on.awaited = () => Promise.reject(fail('workspace_runtime_unavailable', 'not yet'));

@@ -19,7 +19,8 @@ const incarnation = 'ws-1';
 const EVENTS: Readonly<Record<string, Event>> = {
   demand: { type: 'demand', isCoolOffOver: false },
   'demand after the cool-off': { type: 'demand', isCoolOffOver: true },
-  stop: { type: 'stop', reason: 'asked', kind: 'stopped', drainMs: 0 },
+  stop: { type: 'stop', reason: 'asked', kind: 'stopped', drainMs: 0, hasServed: false },
+  'stop after service': { type: 'stop', reason: 'asked', kind: 'stopped', drainMs: 0, hasServed: true },
   reset: { type: 'reset' },
   backoff_over: { type: 'backoff_over' },
   'spawn_failed, retry': { type: 'spawn_failed', error: new Error('no'), verdict: retry },
@@ -53,6 +54,7 @@ const EXPECTED: Readonly<Record<State, Readonly<Record<string, string>>>> = {
     start_failed: 'stopping: fail_waiters terminate',
     beats_lost: 'stopping: fail_waiters terminate',
     stop: 'stopping: fail_waiters terminate',
+    'stop after service': 'draining: fail_waiters begin_drain',
     'spawn_failed, retry': 'backoff: fail_waiters arm_backoff',
     'spawn_failed, failed': 'failed: fail_waiters',
     'exited, clean': 'stopped: fail_waiters serve_parked',
@@ -62,6 +64,7 @@ const EXPECTED: Readonly<Record<State, Readonly<Record<string, string>>>> = {
   ready: {
     idle: 'draining: withdraw_route begin_drain',
     stop: 'draining: withdraw_route begin_drain',
+    'stop after service': 'draining: withdraw_route begin_drain',
     beats_lost: 'stopping: withdraw_route terminate',
     'exited, clean': 'stopped: withdraw_route serve_parked',
     'exited, retry': 'backoff: withdraw_route arm_backoff',
@@ -71,12 +74,14 @@ const EXPECTED: Readonly<Record<State, Readonly<Record<string, string>>>> = {
     drained: 'stopping: terminate',
     beats_lost: 'stopping: terminate',
     stop: 'draining: fail_waiters begin_drain',
+    'stop after service': 'draining: fail_waiters begin_drain',
     'exited, clean': 'stopped: serve_parked',
     'exited, retry': 'stopped: serve_parked',
     'exited, failed': 'stopped: serve_parked',
   },
   stopping: {
     stop: 'stopping: fail_waiters',
+    'stop after service': 'stopping: fail_waiters',
     'exited, clean': 'stopped: serve_parked',
     'exited, retry': 'backoff: arm_backoff',
     'exited, failed': 'failed: fail_waiters',
@@ -85,11 +90,13 @@ const EXPECTED: Readonly<Record<State, Readonly<Record<string, string>>>> = {
     backoff_over: 'stopped: serve_parked',
     reset: 'stopped: serve_parked',
     stop: 'stopped: fail_waiters',
+    'stop after service': 'stopped: fail_waiters',
   },
   failed: {
     'demand after the cool-off': 'starting: spawn',
     reset: 'stopped: ',
     stop: 'stopped: ',
+    'stop after service': 'stopped: ',
   },
 };
 

@@ -230,7 +230,7 @@ describe('sessions', () => {
 });
 
 describe('prompts', () => {
-  beforeEach(() => store.sessions.record(WS, startDaemon(store), aSession('s1')));
+  beforeEach(() => void store.sessions.record(WS, startDaemon(store), aSession('s1')));
 
   test('a prompt moves from queued over running to settled and never back', () => {
     store.prompts.record(aPrompt('p1', { atMs: 100 }));
@@ -277,7 +277,7 @@ describe('prompts', () => {
 
 describe('heartbeats', () => {
   const client = { clientId: 'c1', count: 1, lastSeenAtMs: 20 };
-  beforeEach(() => store.sessions.record(WS, startDaemon(store), aSession('s1', { clients: [client] })));
+  beforeEach(() => void store.sessions.record(WS, startDaemon(store), aSession('s1', { clients: [client] })));
   const seen = (clientId: string | null, atMs: number, sessionId = 's1') => ({ sessionId, clientId, atMs });
 
   test('a heartbeat moves the last-seen time of its client and session on, never back', () => {

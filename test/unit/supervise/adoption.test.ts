@@ -11,7 +11,7 @@ import {
   stays,
   WORKSPACE,
 } from '../../support/fleet-fixture.ts';
-import { settled } from '../../support/manual-clock.ts';
+import { pass, settled } from '../../support/manual-clock.ts';
 
 const incarnation = `${WORKSPACE.id}-3`;
 const identity: DaemonIdentity = {
@@ -276,13 +276,33 @@ describe('while daemons are being looked for', () => {
     await waiting;
   });
 
-  test('a stop of everything waits and ends what is found', async () => {
-    const { supervisor, find, adopted, process } = slow();
+  test('a stop of everything waits, and ends what is found once its turns have ended', async () => {
+    const { supervisor, find, adopted, process, feeds } = slow();
     process.endsWhenAsked = true;
     const stop = supervisor.stopAll(20_000);
     await settled();
     find({ verdict: 'alive', process });
-    await Promise.all([adopted, stop]);
+    await adopted;
+    await settled();
+    const prompt = { promptId: 'p', sessionId: 's1', state: 'running', atMs: 1 } as const;
+    feeds[0]?.sync({ sessions: [sessionOf('s1')], prompts: [prompt] });
+    await settled();
+    expect(process.isAlive).toBe(true);
+    feeds[0]?.say({ type: 'prompt', prompt: { ...prompt, state: 'completed' } });
+    await stop;
+    expect(process.isAlive).toBe(false);
+  });
+
+  test('a stop of everything does not wait for ever for the feed of what is found', async () => {
+    const { supervisor, clock, find, adopted, process, settings } = slow();
+    process.endsWhenAsked = true;
+    const stop = supervisor.stopAll(20_000);
+    await settled();
+    find({ verdict: 'alive', process });
+    await adopted;
+    await settled();
+    await pass(clock, 20_000 - settings.stopGraceMs);
+    await stop;
     expect(process.isAlive).toBe(false);
   });
 });

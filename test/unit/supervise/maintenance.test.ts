@@ -64,6 +64,29 @@ describe('a drain', () => {
   });
 });
 
+describe('a drain that an earlier coordinator began', () => {
+  test('goes on: its daemon is stopped when its turns have ended', async () => {
+    const { maintenance, make, stops } = fixture();
+    await maintenance.drain(WORKSPACE.id, 'new disk', undefined);
+    stops.length = 0;
+    make().resume();
+    expect(stops).toEqual([{ id: WORKSPACE.id, reason: 'drained: new disk', kind: 'stopped' }]);
+  });
+
+  test('is not undone by a restart', async () => {
+    const { maintenance, stops } = fixture();
+    await maintenance.drain(WORKSPACE.id, 'new disk', undefined);
+    stops.length = 0;
+    const outcome = await maintenance.restart(WORKSPACE.id, undefined);
+    expect(outcome).toEqual({
+      workspaceId: WORKSPACE.id,
+      ok: false,
+      detail: 'it is drained (new disk); undrain it first',
+    });
+    expect(stops).toEqual([]);
+  });
+});
+
 describe('a restart', () => {
   test('ends the daemon, starts the next one, and brings the sessions back', async () => {
     const { maintenance, stops, restored } = fixture();

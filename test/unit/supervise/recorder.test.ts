@@ -40,6 +40,14 @@ describe('a session', () => {
     });
   });
 
+  test('sleeps through its idle timeout where only an earlier coordinator heard that its agent can load', () => {
+    const { store, recorder, apply } = fixture();
+    store.daemons.setCanLoad(source.incarnation, true);
+    apply({ type: 'session', session: sessionOf('s1') });
+    apply({ type: 'session_ended', ended: { sessionId: 's1', reason: 'idle_timeout', atMs: 9 } });
+    expect(recorder.find('s1')?.state).toBe('dormant');
+  });
+
   test('that the store refuses is not in the index either', () => {
     const { store, recorder, apply } = fixture();
     store.refused.add('sessions.record');

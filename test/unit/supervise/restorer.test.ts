@@ -6,7 +6,7 @@ import { fail } from '../../../daemon/contract/errors.ts';
 import { ID_FLOOR_GAP, type RestoreRequest } from '../../../daemon/contract/feed.ts';
 import { FakeStore } from '../../support/fake-store.ts';
 import { OTHER_WORKSPACE, sessionOf, silentLog, stays, WORKSPACE } from '../../support/fleet-fixture.ts';
-import { ManualClock, settled } from '../../support/manual-clock.ts';
+import { ManualClock, pass, settled } from '../../support/manual-clock.ts';
 
 interface Call {
   readonly request: RestoreRequest;
@@ -43,10 +43,13 @@ function fixture(restoreConcurrency = 2) {
     recorder.recordSession({ workspaceId: WORKSPACE.id, incarnation: before }, sessionOf(sessionId));
     recorder.rest(sessionId, state, 'daemon_died');
   };
+  const serveWith = (incarnation: string) => {
+    ensureReady = () => Promise.resolve({ ...endpoint, incarnation });
+  };
   const failStarts = (error: unknown) => {
     ensureReady = () => Promise.reject(error);
   };
-  return { store, clock, recorder, restorer, calls, lose, failStarts, now };
+  return { store, clock, recorder, restorer, calls, lose, failStarts, serveWith, now };
 }
 
 const stateOf = ({ store }: { store: FakeStore }, sessionId: string) => store.sessions.get(sessionId)?.state;
@@ -169,6 +172,58 @@ describe('a restore whose end the store cannot take', () => {
     await again;
     expect(stateOf(fix, 'a')).toBe('live');
   });
+});
+
+describe('a client that closes a session at rest', () => {
+  test('closes it before its restore begins', async () => {
+    const fix = fixture(1);
+    for (const id of ['a', 'b']) fix.lose(id, 'restoring');
+    fix.restorer.restoreAll(WORKSPACE.id);
+    await settled();
+    expect(fix.restorer.close('b')).toBe(true);
+    fix.calls[0]?.answer();
+    await settled();
+    expect(fix.calls).toHaveLength(1);
+    expect(['a', 'b'].map((id) => stateOf(fix, id))).toEqual(['live', 'closed']);
+  });
+
+  test('is told that it is on its way back', async () => {
+    const fix = fixture();
+    fix.lose('a', 'dormant');
+    const brought = fix.restorer.bring('a', stays);
+    expect(fix.restorer.close('a')).toBe(false);
+    await settled();
+    fix.calls[0]?.answer();
+    await brought;
+    expect(stateOf(fix, 'a')).toBe('live');
+  });
+});
+
+test('a daemon that ends as it has taken a session back leaves it to the next one', async () => {
+  const fix = fixture();
+  fix.lose('a', 'restoring');
+  fix.restorer.restoreAll(WORKSPACE.id);
+  await settled();
+  const end = {
+    atMs: 1,
+    code: 1,
+    signal: null,
+    reason: 'crash',
+    kind: 'died',
+    event: { kind: 'daemon_died', detail: {} },
+  };
+  fix.store.daemons.setEnded(fix.now, end as Parameters<typeof fix.store.daemons.setEnded>[1]);
+  fix.calls[0]?.answer();
+  await settled();
+  expect(stateOf(fix, 'a')).toBe('restoring');
+  expect(fix.recorder.find('a')?.state).toBe('restoring');
+  const next = `${WORKSPACE.id}-3`;
+  fix.store.addDaemon({ incarnation: next, workspaceId: WORKSPACE.id });
+  fix.serveWith(next);
+  await pass(fix.clock, 1000);
+  fix.calls[1]?.answer();
+  await settled();
+  expect(fix.store.sessions.get('a')).toMatchObject({ state: 'live', incarnation: next });
 });
 
 describe('a client that wants a session', () => {

@@ -120,6 +120,33 @@ describe('a start', () => {
     expect(fixture.launcher.last.terminations).toHaveLength(1);
   });
 
+  test('that the store refuses time and again is no crash loop', async () => {
+    const fixture = fleetFixture();
+    fixture.store.refused.add('daemons.insertStarting');
+    for (let attempt = 0; attempt < 10; attempt += 1)
+      expect(await refusal(fixture.supervisor.ensureReady(WORKSPACE, stays))).toMatchObject({ status: 507 });
+    fixture.store.refused.clear();
+    expect((await ready(fixture)).workspaceId).toBe(WORKSPACE.id);
+  });
+
+  test('is refused while the workspace is drained, also to those who wait since before', async () => {
+    const fixture = fleetFixture({ maxConcurrentStarts: 1 });
+    const first = fixture.supervisor.ensureReady(OTHER_WORKSPACE, stays);
+    const parked = refusal(fixture.supervisor.ensureReady(WORKSPACE, stays));
+    fixture.store.workspaces.change(WORKSPACE.id, { holdReason: 'disk swap' });
+    expect(await refusal(fixture.supervisor.ensureReady(WORKSPACE, stays))).toMatchObject({
+      status: 503,
+      code: 'workspace_draining',
+      context: { reason: 'disk swap' },
+    });
+    fixture.launcher.last.listen();
+    await settled();
+    fixture.feeds.at(-1)?.sync();
+    await first;
+    expect(await parked).toMatchObject({ code: 'workspace_draining' });
+    expect(fixture.launcher.specs).toHaveLength(1);
+  });
+
   test('is not made for a client that has left already', async () => {
     const fixture = fleetFixture();
     const gone = AbortSignal.abort(new Error('gone'));
