@@ -1,6 +1,6 @@
 // The last word to a daemon that ends in order: no new work, and every client's stream ends behind its last event. Only
 // then may its process be ended, or a turn's end could be cut off on the way to its client.
-
+import { ApiError } from '../../daemon/contract/errors.ts';
 import type { Endpoint } from './fleet.ts';
 import type { SupervisorDeps } from './supervisor-deps.ts';
 
@@ -43,13 +43,16 @@ export class LettingGo {
     done();
   }
 
-  /** A daemon that cannot be asked counts as released: there is nothing more to wait for. */
+  /**
+   * One that does not answer may be slow over a turn, so it is not taken for quiet. One that knows no such question (404, of
+   * another version) has nothing more to say.
+   */
   async #ask(onlyIfQuiet: boolean): Promise<boolean> {
     try {
       return await this.#deps.release(this.#endpoint, { onlyIfQuiet });
     } catch (error) {
       this.#deps.log.debug({ err: error, incarnation: this.#endpoint.incarnation }, 'daemon did not let go');
-      return true;
+      return error instanceof ApiError && error.status === 404;
     }
   }
 }
