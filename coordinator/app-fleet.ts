@@ -86,6 +86,7 @@ export function assembleFleet(options: FleetOptions): FleetParts {
     restoreOn: (endpoint, request, signal) => restoreOn(client, endpoint, request, signal),
     clock,
     log,
+    random: Math.random,
     settings: config.supervise,
   });
   const maintenance = new Maintenance({

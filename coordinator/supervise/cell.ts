@@ -3,7 +3,7 @@
 import type { Occupancy } from '../domain/admission.ts';
 import { type Event, type State, step } from '../domain/daemon-state.ts';
 import type { DaemonExit, DaemonProcess } from '../launch/launcher.ts';
-import { recordDeath } from './death.ts';
+import { type Next, recordDeath } from './death.ts';
 import { Deaths } from './deaths.ts';
 import { Demand, type StartConditions } from './demand.ts';
 import { endOf } from './end-cause.ts';
@@ -18,6 +18,8 @@ export interface CellDeps extends SupervisorDeps, StartConditions {
   /** Endpoints of ready daemons by workspace id. The cell owns its workspace's entry. */
   readonly routes: Map<string, Endpoint>;
 }
+
+type SpawnFailed = Extract<Event, { type: 'spawn_failed' }>;
 
 export class Cell {
   readonly workspace: WorkspaceKey;
@@ -183,16 +185,31 @@ export class Cell {
   }
 
   #spawn(): void {
+    let failure: SpawnFailed | undefined;
+    // Judged once: the record tells it, and then the table acts on it.
+    const failed = (error: unknown) => {
+      failure ??= this.#judgeSpawn(error);
+      return failure;
+    };
     try {
-      const { process, ready } = spawnDaemon(this.#deps, this.workspace, this.#command);
+      const { process, ready } = spawnDaemon(this.#deps, this.workspace, this.#command, (error) =>
+        this.#nextAfter(failed(error)),
+      );
       this.#own(process, { version: null, wasReady: false }).awaitReady(ready);
     } catch (error) {
-      // A store that cannot take the row is no fault of the daemon's.
-      const end = refusals.isStorage(error) ? 'asked' : 'own';
-      const verdict = this.#deaths.judge({ end, wasReady: false, code: null });
       this.#deps.log.error({ err: error }, 'no daemon could be started');
-      this.#machine.dispatch({ type: 'spawn_failed', error, verdict });
+      this.#machine.dispatch({ ...failed(error), error });
     }
+  }
+
+  /** A store that cannot take the row is no fault of the daemon's. */
+  #judgeSpawn(error: unknown): SpawnFailed {
+    const end = refusals.isStorage(error) ? 'asked' : 'own';
+    return { type: 'spawn_failed', error, verdict: this.#deaths.judge({ end, wasReady: false, code: null }) };
+  }
+
+  #nextAfter(event: Extract<Event, { verdict: unknown }>): Next {
+    return this.#deaths.nextAfter(step(this.#machine.state, event)?.next, event.verdict);
   }
 
   #own(process: DaemonProcess, known: KnownBefore): Incarnation {
@@ -220,7 +237,7 @@ export class Cell {
     const { id, endpoint, cause, wasReady } = incarnation;
     const { code, signal, lastLines } = exit;
     const verdict = this.#deaths.judge({ end: endOf(cause), wasReady, code });
-    const event: Event = { type: 'exited', incarnation: id, verdict };
+    const event = { type: 'exited', incarnation: id, verdict } as const;
     const reason = cause?.reason ?? refusals.wordsOfExit(exit);
     this.#deaths.lastExit = { atMs: this.#deps.clock.nowMs(), code, signal, reason, lastLines };
     recordDeath(this.#deps, {
@@ -229,7 +246,7 @@ export class Cell {
       reason,
       kind: cause?.kind ?? 'died',
       watched: incarnation.watched(),
-      next: this.#deaths.nextAfter(step(this.#machine.state, event)?.next, verdict),
+      next: this.#nextAfter(event),
     });
     this.#machine.dispatch(event);
   }

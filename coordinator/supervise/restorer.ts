@@ -1,16 +1,15 @@
 // Brings sessions back that have no daemon: by themselves after a crash or a replacement, or because a client asks for one.
-// One job per session at a time; whoever wants the session joins it.
 import type { Clock, Timer } from '../../daemon/contract/clock.ts';
 import { ApiError, fail } from '../../daemon/contract/errors.ts';
 import { ID_FLOOR_GAP, type RestoreAnswer, type RestoreRequest } from '../../daemon/contract/feed.ts';
 import type { Log } from '../../daemon/contract/log.ts';
-import { sessionKey } from '../../daemon/contract/wire.ts';
 import { nextState } from '../domain/session.ts';
 import type { SessionRow, Store } from '../store/store.ts';
 import type { Endpoint, Fleet, WorkspaceKey } from './fleet.ts';
 import type { FlightRecorder } from './flight-recorder.ts';
 import type { Recorder } from './recorder.ts';
 import { wordsOf } from './refusals.ts';
+import { type RestoreJob, RestoreQueue } from './restore-queue.ts';
 import type { SuperviseSettings } from './settings.ts';
 
 export interface RestorerDeps {
@@ -27,6 +26,8 @@ export interface RestorerDeps {
   ) => Promise<RestoreAnswer>;
   readonly clock: Clock;
   readonly log: Log;
+  /** In [0, 1). */
+  readonly random: () => number;
   readonly settings: Pick<SuperviseSettings, 'restoreConcurrency' | 'restoreTimeoutMs' | 'restoreWaitMs'>;
 }
 
@@ -39,20 +40,14 @@ const LOST: ReadonlySet<string> = new Set([
   'daemon_draining',
 ]);
 const PAUSE_MS = 500;
+/** The restores of a start begin within it, each workspace's at a random moment; a client's wish is not held back. */
+const RESUME_SPREAD_MS = 500;
 /** A workspace that cools off for longer is not waited for: its sessions sleep until somebody wants them. */
 const MAX_PAUSE_MS = 10_000;
 
-interface Job {
-  readonly sessionId: string;
-  readonly workspaceId: string;
-  readonly done: Promise<void>;
-  readonly settle: (error?: unknown) => void;
-  isStarted: boolean;
-}
-
 export class Restorer {
   readonly #deps: RestorerDeps;
-  readonly #jobs = new Map<string, Job>();
+  readonly #queue = new RestoreQueue();
   readonly #running = new Map<string, number>();
   readonly #stopped = new AbortController();
 
@@ -63,14 +58,16 @@ export class Restorer {
   /** Begins to bring back every session of the workspace that is to come back by itself. */
   restoreAll(workspaceId: string): void {
     const rows = this.#deps.store.sessions.open(workspaceId).filter(({ state }) => state === 'restoring');
-    for (const { sessionId } of rows) this.#jobOf(sessionId, workspaceId);
+    for (const { sessionId } of rows) this.#queue.join(sessionId, workspaceId);
     this.#pump(workspaceId);
   }
 
-  /** The same for every workspace, after a start of the coordinator. */
+  /** The same for every workspace, after a start of the coordinator: spread a little, so that not all start at once. */
   resume(): void {
     const rows = this.#deps.store.sessions.open().filter(({ state }) => state === 'restoring');
-    for (const workspaceId of new Set(rows.map((row) => row.workspaceId))) this.restoreAll(workspaceId);
+    for (const { sessionId, workspaceId } of rows) this.#queue.join(sessionId, workspaceId);
+    for (const workspaceId of new Set(rows.map((row) => row.workspaceId)))
+      void this.#pause(this.#deps.random() * RESUME_SPREAD_MS).then(() => this.#pump(workspaceId));
   }
 
   /**
@@ -80,8 +77,8 @@ export class Restorer {
   async bring(sessionId: string, signal: AbortSignal): Promise<void> {
     const place = this.#deps.recorder.find(sessionId);
     if (place === undefined || place.state === 'live') return;
-    const job = this.#jobOf(sessionId, place.workspaceId);
-    this.#toFront(job);
+    const job = this.#queue.join(sessionId, place.workspaceId);
+    this.#queue.toFront(job);
     this.#pump(place.workspaceId, job);
     await abandonable(job.done, signal);
   }
@@ -91,7 +88,7 @@ export class Restorer {
    * @throws ApiError 503 when it is not back by then; the signal's reason when the client leaves.
    */
   async await(sessionId: string, signal: AbortSignal): Promise<void> {
-    const job = this.#jobs.get(sessionKey(sessionId));
+    const job = this.#queue.find(sessionId);
     if (job === undefined) return;
     let timer: Timer | undefined;
     const tooLate = new Promise<never>((_resolve, reject) => {
@@ -111,11 +108,11 @@ export class Restorer {
    * @throws ApiError 507.
    */
   close(sessionId: string): boolean {
-    const job = this.#jobs.get(sessionKey(sessionId));
+    const job = this.#queue.find(sessionId);
     if (job?.isStarted) return false;
     this.#deps.recorder.rest(sessionId, 'closed', 'client_close');
     if (job !== undefined)
-      this.#finish(job, fail('session_not_found', 'The session was closed', { sessionId }));
+      this.#queue.finish(job, fail('session_not_found', 'The session was closed', { sessionId }));
     return true;
   }
 
@@ -123,53 +120,31 @@ export class Restorer {
   stop(): void {
     const error = fail('daemon_draining', 'the coordinator is shutting down');
     this.#stopped.abort(error);
-    for (const job of [...this.#jobs.values()]) this.#finish(job, error);
-  }
-
-  #jobOf(sessionId: string, workspaceId: string): Job {
-    const key = sessionKey(sessionId);
-    const known = this.#jobs.get(key);
-    if (known !== undefined) return known;
-    let settle: Job['settle'] = () => undefined;
-    const done = new Promise<void>((resolve, reject) => {
-      settle = (error) => (error === undefined ? resolve() : reject(error));
-    });
-    // Nobody may be waiting; the outcome is in the store either way.
-    done.catch(() => undefined);
-    const job: Job = { sessionId: key, workspaceId, done, settle, isStarted: false };
-    this.#jobs.set(key, job);
-    return job;
-  }
-
-  /** The map's order is the queue's. */
-  #toFront(job: Job): void {
-    const others = [...this.#jobs].filter(([, other]) => other !== job);
-    this.#jobs.clear();
-    this.#jobs.set(job.sessionId, job);
-    for (const [key, other] of others) this.#jobs.set(key, other);
+    for (const job of this.#queue.all()) this.#queue.finish(job, error);
   }
 
   /** Starts what may start; `urgent` starts in any case. */
-  #pump(workspaceId: string, urgent?: Job): void {
+  #pump(workspaceId: string, urgent?: RestoreJob): void {
+    if (this.#stopped.signal.aborted) return;
     if (urgent !== undefined && !urgent.isStarted) this.#start(urgent);
-    for (const job of [...this.#jobs.values()]) {
+    for (const job of this.#queue.all()) {
       if ((this.#running.get(workspaceId) ?? 0) >= this.#deps.settings.restoreConcurrency) return;
       if (job.workspaceId === workspaceId && !job.isStarted) this.#start(job);
     }
   }
 
-  #start(job: Job): void {
+  #start(job: RestoreJob): void {
     const { workspaceId } = job;
     job.isStarted = true;
     this.#running.set(workspaceId, (this.#running.get(workspaceId) ?? 0) + 1);
     void this.#run(job).finally(() => {
       this.#running.set(workspaceId, (this.#running.get(workspaceId) ?? 1) - 1);
-      if (!this.#stopped.signal.aborted) this.#pump(workspaceId);
+      this.#pump(workspaceId);
     });
   }
 
   /** Never rejects. */
-  async #run(job: Job): Promise<void> {
+  async #run(job: RestoreJob): Promise<void> {
     let failure: unknown;
     try {
       await this.#restore(job);
@@ -177,10 +152,10 @@ export class Restorer {
       failure = error ?? new Error('the restore failed without a reason');
       this.#noteFailure(job, failure);
     }
-    this.#finish(job, failure);
+    this.#queue.finish(job, failure);
   }
 
-  async #restore(job: Job): Promise<void> {
+  async #restore(job: RestoreJob): Promise<void> {
     for (let attempt = 1; ; attempt += 1) {
       try {
         return await this.#attempt(job);
@@ -207,7 +182,7 @@ export class Restorer {
     });
   }
 
-  async #attempt({ sessionId, workspaceId }: Job): Promise<void> {
+  async #attempt({ sessionId, workspaceId }: RestoreJob): Promise<void> {
     this.#stopped.signal.throwIfAborted();
     const { store, recorder, clock, settings, fleet, restoreOn } = this.#deps;
     const workspace = this.#deps.workspaceById(workspaceId);
@@ -245,7 +220,7 @@ export class Restorer {
   }
 
   /** Never throws: where the store cannot take it, the row stays as it is and the next who wants the session tries again. */
-  #noteFailure({ sessionId }: Job, error: unknown): void {
+  #noteFailure({ sessionId }: RestoreJob, error: unknown): void {
     if (this.#stopped.signal.aborted) return;
     const { store, log } = this.#deps;
     const isFinal = error instanceof ApiError && error.code === 'session_not_found';
@@ -262,12 +237,7 @@ export class Restorer {
     const state = nextState(row.state, { type: 'restore_failed', isFinal }) ?? row.state;
     if (state !== 'live')
       this.#deps.recorder.rest(row.sessionId, state, isFinal ? 'restore_failed' : 'restore_postponed');
-    this.#event('session_restore_failed', row, { why, becomes: state });
-  }
-
-  #finish(job: Job, error?: unknown): void {
-    if (this.#jobs.get(job.sessionId) === job) this.#jobs.delete(job.sessionId);
-    job.settle(error);
+    this.#event('restore_failed', row, { why, becomes: state });
   }
 
   #event(kind: string, row: SessionRow, detail: Readonly<Record<string, unknown>>): void {

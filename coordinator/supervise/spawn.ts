@@ -1,18 +1,21 @@
 // How an incarnation comes to be: its row is committed first, then the process is made.
 import { randomBytes } from 'node:crypto';
 import type { Launch, LaunchSpec } from '../launch/launcher.ts';
+import type { Next } from './death.ts';
 import type { WorkspaceKey } from './fleet.ts';
 import { wordsOf } from './refusals.ts';
 import type { SupervisorDeps } from './supervisor-deps.ts';
 
 /**
- * Starts the workspace's next incarnation, with `command` in place of the configured one where it is given.
+ * Starts the workspace's next incarnation, with `command` in place of the configured one where it is given. `nextAfter` says
+ * what follows where no process can be made; it goes into the record.
  * @throws the store's ApiError 507, or the launcher's Error; then there is no process, and the row, if any, is ended.
  */
 export function spawnDaemon(
   deps: SupervisorDeps,
   workspace: WorkspaceKey,
-  command?: readonly string[],
+  command: readonly string[] | undefined,
+  nextAfter: (error: unknown) => Next,
 ): Launch {
   const { store, clock, settings } = deps;
   const incarnation = store.daemons.nextIncarnation(workspace.id);
@@ -29,17 +32,18 @@ export function spawnDaemon(
     createdAtMs: nowMs,
     startDeadlineAtMs: nowMs + settings.startTimeoutMs,
   });
-  return launchOrEnd(deps, {
+  const spec = {
     ...layout,
     workspaceId: workspace.id,
     workspacePath: workspace.path,
     incarnation,
     secret,
     ...(command && { command }),
-  });
+  };
+  return launchOrEnd(deps, spec, nextAfter);
 }
 
-function launchOrEnd(deps: SupervisorDeps, spec: LaunchSpec): Launch {
+function launchOrEnd(deps: SupervisorDeps, spec: LaunchSpec, nextAfter: (error: unknown) => Next): Launch {
   try {
     return deps.launcher.start(spec);
   } catch (error) {
@@ -50,7 +54,7 @@ function launchOrEnd(deps: SupervisorDeps, spec: LaunchSpec): Launch {
       signal: null,
       reason,
       kind: 'died',
-      event: { kind: 'start_failed', detail: {} },
+      event: { kind: 'start_failed', detail: { next: nextAfter(error) } },
     });
     throw new Error(reason, { cause: error });
   }

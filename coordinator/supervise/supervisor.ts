@@ -55,7 +55,11 @@ class CellSupervisor implements Supervisor {
       isPinned: (id) => deps.store.workspaces.settings(id).isPinned,
       nowMs: () => deps.clock.monotonicMs(),
       onEvicted: (workspaceId, why) =>
-        deps.flight.note({ kind: 'daemon_evicted', workspaceId, detail: { why } }),
+        deps.flight.note({
+          kind: 'daemon_evicted',
+          workspaceId,
+          detail: { why, limit: deps.settings.maxDaemons, next: { state: 'stopped' } },
+        }),
     };
     this.#adoption = new Adoption({
       ...deps,

@@ -30,6 +30,7 @@ function fixture(restoreConcurrency = 2) {
     flight: createFlightRecorder({ store, clock, log: silentLog }),
     clock,
     log: silentLog,
+    random: () => 0.5,
     fleet: () => ({ ensureReady: () => ensureReady(), stored: () => Promise.resolve(false) }),
     workspaceById: (id) => [WORKSPACE, OTHER_WORKSPACE].find((workspace) => workspace.id === id),
     restoreOn: (_endpoint, request) =>
@@ -95,6 +96,8 @@ describe('sessions of a daemon that died', () => {
     fix.lose('asleep', 'dormant');
     fix.restorer.resume();
     await settled();
+    expect(fix.calls).toEqual([]);
+    await pass(fix.clock, 250);
     expect(fix.calls.map(({ request }) => request.sessionId)).toEqual(['a']);
   });
 

@@ -156,6 +156,24 @@ describe('the story of a workspace', () => {
     expect(of({ isUnasked: false, cause: 'it did not beat' })).not.toContain('nobody of us');
   });
 
+  test('that gave its place to another, and one whose session did not come back', () => {
+    const restore = at(20, 'restore_failed', TWO, { why: 'the agent lost it', becomes: 'closed' });
+    const lines = told({
+      events: [
+        at(60, 'daemon_evicted', ONE, {
+          why: 'evicted to make room for /projects/b',
+          limit: 4,
+          next: { state: 'stopped' },
+        }),
+        { ...restore, sessionId: 's-1' },
+      ],
+    }).join('\n');
+    expect(lines).toMatch(/evicted to make room for \/projects\/b \(--max-daemons is 4\)/);
+    expect(lines).toMatch(/nothing, until a request needs it/);
+    expect(lines).toMatch(/session s-1 could not be restored: the agent lost it/);
+    expect(lines).toMatch(/then: it is closed/);
+  });
+
   test('with an event that nobody has words for tells its name and detail', () => {
     expect(told({ events: [at(1, 'moon_rose', null, { phase: 'full', n: 1 })] }).at(-1)).toMatch(
       /moon rose: phase full, n 1$/,

@@ -102,6 +102,10 @@ describe('a start', () => {
     expect((await waiting).message).toContain('out of processes');
     expect(fixture.store.daemons.latest(WORKSPACE.id)).toMatchObject({ state: 'ended' });
     expect(fixture.supervisor.view(WORKSPACE.id)?.state).toBe('backoff');
+    const told = fixture.store.events.story(WORKSPACE.id, 10);
+    expect(told.find(({ kind }) => kind === 'start_failed')?.detail).toMatchObject({
+      next: { state: 'backoff', deaths: 1 },
+    });
   });
 
   test('that the store refuses is answered 507, and no process is made', async () => {
