@@ -20,6 +20,7 @@ import { recoverLostDaemons } from './supervise/lost-daemons.ts';
 import { Maintenance } from './supervise/maintenance.ts';
 import { createRecorder, type Recorder } from './supervise/recorder.ts';
 import { Restorer } from './supervise/restorer.ts';
+import { SessionAdmission } from './supervise/session-admission.ts';
 import { createSupervisor, type Supervisor } from './supervise/supervisor.ts';
 import type { DaemonLayout, SupervisorDeps } from './supervise/supervisor-deps.ts';
 import { WorkspaceRegistry } from './supervise/workspace-registry.ts';
@@ -50,6 +51,7 @@ export interface FleetParts {
   readonly registry: WorkspaceRegistry;
   readonly recorder: Recorder;
   readonly flight: FlightRecorder;
+  readonly admission: SessionAdmission;
   readonly supervisor: Supervisor;
   readonly restorer: Restorer;
   readonly maintenance: Maintenance;
@@ -76,6 +78,15 @@ export function assembleFleet(options: FleetOptions): FleetParts {
     release: (endpoint, request) =>
       releaseOn(client, endpoint, request, AbortSignal.timeout(RELEASE_TIMEOUT_MS)),
   });
+  const admission = new SessionAdmission({
+    maxTotalSessions: config.limits.maxTotalSessions,
+    countLive: () => store.sessions.countLive(),
+    hasDefault: (id) => store.sessions.live(id).some(({ isDefault }) => isDefault),
+    makeRoom: (forWorkspaceId, limit) => supervisor.makeSessionRoom(forWorkspaceId, limit),
+    report: () => supervisor.roomReport(),
+    refused: (workspaceId, error) => flight.refused(workspaceId, error),
+    retryAfterMs: config.supervise.stopGraceMs,
+  });
   const workspaceById = (id: string) => registry.byId(id);
   const restorer = new Restorer({
     store,
@@ -86,6 +97,7 @@ export function assembleFleet(options: FleetOptions): FleetParts {
     restoreOn: (endpoint, request, signal) => restoreOn(client, endpoint, request, signal),
     clock,
     log,
+    admit: (workspaceId, signal) => admission.enter(workspaceId, { isSingle: false }, signal),
     random: Math.random,
     settings: config.supervise,
   });
@@ -97,7 +109,7 @@ export function assembleFleet(options: FleetOptions): FleetParts {
     restoreAll: (workspaceId) => restorer.restoreAll(workspaceId),
     workspaceById,
   });
-  return { registry, recorder, flight, supervisor, restorer, maintenance, buryLost };
+  return { registry, recorder, flight, admission, supervisor, restorer, maintenance, buryLost };
 }
 
 /** Share of an adoption's deadline in which a daemon has to say who it is; in the rest it is looked at from outside. */

@@ -22,7 +22,6 @@ import type { Visits } from './http/visit.ts';
 import { type CgroupProbe, cgroupWords } from './launch/cgroup-probe.ts';
 import type { Store } from './store/store.ts';
 import { recordAnswer } from './supervise/answer-recorder.ts';
-import { SessionAdmission } from './supervise/session-admission.ts';
 
 const UNDO_TIMEOUT_MS = 5000;
 /** Rows that a listing from the store looks at; the oldest beyond it are found by load alone. */
@@ -133,17 +132,8 @@ function placesOf({ registry, recorder, supervisor, restorer, maintenance, fligh
   };
 }
 
-function sessionDeps(
-  { config, log, store, agents }: HttpOptions,
-  fleet: FleetParts,
-  places: Places,
-): SessionDeps {
+function sessionDeps({ log, store, agents }: HttpOptions, fleet: FleetParts, places: Places): SessionDeps {
   const { recorder, supervisor, flight } = fleet;
-  const admission = new SessionAdmission({
-    maxTotalSessions: config.limits.maxTotalSessions,
-    countLive: () => store.sessions.countLive(),
-    hasDefault: (id) => store.sessions.live(id).some(({ isDefault }) => isDefault),
-  });
   return {
     places,
     fleet: supervisor,
@@ -157,7 +147,7 @@ function sessionDeps(
     undoTimeoutMs: UNDO_TIMEOUT_MS,
     slotSleeper: (id) =>
       store.sessions.open(id).find(({ isDefault, state }) => isDefault && state !== 'live')?.sessionId,
-    admission: { enter: (id, wanted) => flight.counting(id, () => admission.enter(id, wanted)) },
+    admission: fleet.admission,
   };
 }
 

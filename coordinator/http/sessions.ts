@@ -16,6 +16,8 @@ import { fenceOf, type Places, refuseHeld, workspaceOf } from './locate.ts';
 import { ClientGone, type Visit } from './visit.ts';
 import { mismatch, primaryOf } from './workspace-book.ts';
 
+const BRANCH = /\/branch(\?|$)/;
+
 /** What a create's answer shows of its session, for where the feed could not tell. */
 export interface ShownSession {
   readonly workspaceId: string;
@@ -66,7 +68,7 @@ export async function createSession(
   refuseHeld(deps.places, workspace, visit.route.class);
   const isSingle = body.sessionId === undefined && (body.sessionScope ?? 'single') === 'single';
   if (isSingle) await wakeSlot(deps, workspace, visit);
-  const leave = deps.admission.enter(workspace.id, { isSingle });
+  const leave = await deps.admission.enter(workspace.id, { isSingle }, visit.signal);
   try {
     return await callAndKeep(
       workspace,
@@ -98,8 +100,10 @@ export async function loadSession(
   refuseHeld(places, workspace, visit.route.class);
   const place = places.index.find(sessionId);
   if (place !== undefined && place.state !== 'live') await places.resting.bring(sessionId, visit.signal);
-  const leave =
-    place === undefined ? deps.admission.enter(workspace.id, { isSingle: false }) : () => undefined;
+  const isNew = place === undefined || BRANCH.test(visit.route.path);
+  const leave = isNew
+    ? await deps.admission.enter(workspace.id, { isSingle: false }, visit.signal)
+    : () => undefined;
   try {
     const named = body.cwd === undefined ? body : { ...body, cwd: workspace.path };
     return await callAndKeep(workspace, deps, visit, visit.route.path, named, clientHeaders);

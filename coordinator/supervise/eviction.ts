@@ -1,4 +1,4 @@
-// Making room for a daemon when the limit is reached: the one that was used least recently and is provably idle goes.
+// Making room when a limit is reached: of the daemons that are provably idle, the one that was used least recently goes.
 import { workOf } from '../domain/idle-policy.ts';
 import type { Cell } from './cell.ts';
 
@@ -15,15 +15,27 @@ export interface EvictionDeps {
   readonly onEvicted: (workspaceId: string, why: string) => void;
 }
 
+/** What is wanted, and in the words of the record what for. */
+export interface RoomWish {
+  /** A place for a daemon, or for a session: then only a daemon with sessions is of use. */
+  readonly kind: 'daemon' | 'session';
+  readonly forWorkspaceId: string;
+  readonly why: string;
+}
+
 /** Begins the end of one idle daemon, if there is one. @returns when it is gone; undefined when none can go. */
-export function makeRoom(deps: EvictionDeps, forWorkspace: string): Promise<void> | undefined {
+export function makeRoom(
+  deps: EvictionDeps,
+  { kind, forWorkspaceId, why }: RoomWish,
+): Promise<void> | undefined {
   const idle = [...deps.cells()]
+    .filter(({ workspace }) => workspace.id !== forWorkspaceId)
     .map((cell) => ({ cell, facts: factsOf(deps, cell) }))
     .filter(({ facts }) => facts !== undefined && workOf(facts) === undefined && facts.subscribers === 0)
+    .filter(({ facts }) => kind === 'daemon' || (facts?.sessions ?? 0) > 0)
     .sort((a, b) => (b.facts?.sinceGestureMs ?? 0) - (a.facts?.sinceGestureMs ?? 0));
   const victim = idle[0]?.cell;
   if (victim === undefined) return undefined;
-  const why = `evicted to make room for ${forWorkspace}`;
   deps.onEvicted(victim.workspace.id, why);
   return victim.stopIdle(why);
 }

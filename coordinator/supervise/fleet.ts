@@ -1,7 +1,9 @@
 // What the HTTP side may ask of the supervisor. Implemented by `supervisor.ts`; tests of http/ use a fake.
+
 import type { FeedAgent, FeedBeat } from '../../daemon/contract/feed.ts';
 import type { State } from '../domain/daemon-state.ts';
 import type { DaemonEndKind, SessionState } from '../domain/session.ts';
+import type { RoomReport } from './eviction.ts';
 
 /** Where a ready daemon answers. */
 export interface Endpoint {
@@ -69,6 +71,13 @@ export interface Fleet {
    * when none runs. `kind` decides what becomes of its sessions.
    */
   stop(workspaceId: string, end: FleetStop): Promise<void>;
+  /**
+   * Begins to put the sessions of one idle daemon of another workspace to sleep, for the cap on all sessions together.
+   * Resolves when they sleep; undefined when no daemon can go.
+   */
+  makeSessionRoom(forWorkspaceId: string, limit: number): Promise<void> | undefined;
+  /** Why each daemon that runs cannot go for another. */
+  roomReport(): RoomReport;
   /** What the workspace's daemon was started with, where a next one would be started with something else. */
   otherCommandOf(workspaceId: string): readonly string[] | undefined;
   /** Starts the workspace's daemons with `command` from now on (undefined: as configured), whatever became of the last. */

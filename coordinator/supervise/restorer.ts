@@ -5,6 +5,7 @@ import { ID_FLOOR_GAP, type RestoreAnswer, type RestoreRequest } from '../../dae
 import type { Log } from '../../daemon/contract/log.ts';
 import { nextState } from '../domain/session.ts';
 import type { SessionRow, Store } from '../store/store.ts';
+import { abandonable } from './abandonable.ts';
 import type { Endpoint, Fleet, WorkspaceKey } from './fleet.ts';
 import type { FlightRecorder } from './flight-recorder.ts';
 import type { Recorder } from './recorder.ts';
@@ -26,6 +27,8 @@ export interface RestorerDeps {
   ) => Promise<RestoreAnswer>;
   readonly clock: Clock;
   readonly log: Log;
+  /** As `SessionAdmission.enter`, for a session that has slept. */
+  readonly admit: (workspaceId: string, signal: AbortSignal) => Promise<() => void>;
   /** In [0, 1). */
   readonly random: () => number;
   readonly settings: Pick<SuperviseSettings, 'restoreConcurrency' | 'restoreTimeoutMs' | 'restoreWaitMs'>;
@@ -182,8 +185,20 @@ export class Restorer {
     });
   }
 
-  async #attempt({ sessionId, workspaceId }: RestoreJob): Promise<void> {
-    this.#stopped.signal.throwIfAborted();
+  async #attempt(job: RestoreJob): Promise<void> {
+    const { signal } = this.#stopped;
+    signal.throwIfAborted();
+    // One that comes back by itself has kept its place.
+    const isAsleep = this.#deps.recorder.find(job.sessionId)?.state === 'dormant';
+    const leave = isAsleep ? await this.#deps.admit(job.workspaceId, signal) : () => undefined;
+    try {
+      await this.#bringBack(job);
+    } finally {
+      leave();
+    }
+  }
+
+  async #bringBack({ sessionId, workspaceId }: RestoreJob): Promise<void> {
     const { store, recorder, clock, settings, fleet, restoreOn } = this.#deps;
     const workspace = this.#deps.workspaceById(workspaceId);
     if (workspace === undefined)
@@ -280,14 +295,4 @@ function liveSession(row: SessionRow, store: Store, workspaceCwd: string) {
 
 function stillRestoring(sessionId: string): ApiError {
   return fail('workspace_runtime_unavailable', 'The session is being brought back', { sessionId });
-}
-
-/** `work`, or the signal's reason when that comes first. */
-function abandonable<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  signal.throwIfAborted();
-  return new Promise((resolve, reject) => {
-    const onAbort = () => reject(signal.reason);
-    signal.addEventListener('abort', onAbort, { once: true });
-    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
-  });
 }

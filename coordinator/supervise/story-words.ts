@@ -34,10 +34,7 @@ const TELLERS: Readonly<Record<string, Teller>> = {
   daemon_recovered: ({ pid }) => [
     `found running though the database did not know it, and taken up from its note (pid ${pid})`,
   ],
-  daemon_evicted: (detail, nowMs, event) => [
-    `${textOf(detail.why)} (--max-daemons is ${detail.limit})`,
-    ...nextOf(detail, nowMs, event.atMs),
-  ],
+  daemon_evicted: (detail, nowMs, event) => [textOf(detail.why), ...nextOf(detail, nowMs, event.atMs)],
   restore_failed: ({ why, becomes }, _nowMs, { sessionId }) => [
     `session ${sessionId} could not be restored: ${textOf(why)}`,
     becomes === 'closed' ? 'then: it is closed' : 'then: it sleeps until a client wants it',

@@ -4,7 +4,7 @@ import { admitDaemon } from '../domain/admission.ts';
 import { judgeIdle } from '../domain/idle-policy.ts';
 import { Adoption } from './adoption.ts';
 import { Cell } from './cell.ts';
-import { type EvictionDeps, makeRoom, roomReport } from './eviction.ts';
+import { type EvictionDeps, makeRoom, type RoomReport, roomReport } from './eviction.ts';
 import type { DaemonView, Endpoint, Fleet, FleetStop, WorkspaceKey } from './fleet.ts';
 import { checkHealth } from './health.ts';
 import { held as heldRefusal, shuttingDown } from './refusals.ts';
@@ -58,7 +58,7 @@ class CellSupervisor implements Supervisor {
         deps.flight.note({
           kind: 'daemon_evicted',
           workspaceId,
-          detail: { why, limit: deps.settings.maxDaemons, next: { state: 'stopped' } },
+          detail: { why, next: { state: 'stopped' } },
         }),
     };
     this.#adoption = new Adoption({
@@ -131,6 +131,15 @@ class CellSupervisor implements Supervisor {
     this.#checkHeld(workspaceId);
     const { drainTimeoutMs } = this.#deps.settings;
     await this.#cells.get(workspaceId)?.stop({ ...end, drainMs: drainMs ?? drainTimeoutMs });
+  }
+
+  makeSessionRoom(forWorkspaceId: string, limit: number): Promise<void> | undefined {
+    const why = `evicted to make room for a session elsewhere (--max-total-sessions is ${limit})`;
+    return makeRoom(this.#eviction, { kind: 'session', forWorkspaceId, why });
+  }
+
+  roomReport(): RoomReport {
+    return roomReport(this.#eviction);
   }
 
   otherCommandOf(workspaceId: string): readonly string[] | undefined {
@@ -228,7 +237,12 @@ class CellSupervisor implements Supervisor {
       routes: this.#routes,
       startGate: this.#startGate,
       admit: () => this.#admit(),
-      makeRoom: () => makeRoom(this.#eviction, workspace.path),
+      makeRoom: () =>
+        makeRoom(this.#eviction, {
+          kind: 'daemon',
+          forWorkspaceId: workspace.id,
+          why: `evicted to make room for ${workspace.path} (--max-daemons is ${this.#deps.settings.maxDaemons})`,
+        }),
       drainReason: () => this.#deps.store.workspaces.settings(workspace.id).holdReason,
     });
     this.#cells.set(workspace.id, cell);
@@ -240,7 +254,7 @@ class CellSupervisor implements Supervisor {
     const held = this.#adoption.held.map(({ row }) => ({ state: 'failed' as const, pid: row.pid }));
     const occupied = [...this.#cells.values()].map((cell) => cell.occupancy);
     const refusal = admitDaemon(maxDaemons, [...occupied, ...held], stopGraceMs);
-    return refusal && { ...refusal, context: { ...refusal.context, ...roomReport(this.#eviction) } };
+    return refusal && { ...refusal, context: { ...refusal.context, ...this.roomReport() } };
   }
 
   #checkHeld(workspaceId: string): void {

@@ -226,7 +226,7 @@ export async function stage(
       clock,
       log,
       undoTimeoutMs: 1000,
-      admission: { enter: () => () => undefined },
+      admission: { enter: () => Promise.resolve(() => undefined) },
       slotSleeper: (id) => made.slotSleeper(id),
     },
     facts: {

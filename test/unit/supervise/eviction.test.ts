@@ -87,6 +87,26 @@ test('a cold workspace takes one place, however many wait for it', async () => {
   expect(fixture.launcher.processes.flatMap(({ terminations }) => terminations)).toHaveLength(1);
 });
 
+test('room for a session comes from the idle daemon that has some, not from the one that wants it', async () => {
+  const fixture = fleetFixture();
+  await idle(fixture);
+  await ready(fixture, OTHER_WORKSPACE);
+  const feed = fixture.feeds.at(-1);
+  const agent = { pid: 9, pgid: 9, startTime: 1, canLoad: true };
+  feed?.say({ type: 'agent', agent });
+  feed?.say({
+    type: 'session',
+    session: { ...sessionOf('asleep soon'), workspaceCwd: OTHER_WORKSPACE.path },
+  });
+  expect(fixture.supervisor.makeSessionRoom(OTHER_WORKSPACE.id, 1)).toBeUndefined();
+  const room = fixture.supervisor.makeSessionRoom(WORKSPACE.id, 1);
+  await settled();
+  expect(fixture.launcher.last.terminations).toHaveLength(1);
+  fixture.launcher.last.exit({ code: 0 });
+  await room;
+  expect(fixture.store.sessions.get('asleep soon')?.state).toBe('dormant');
+});
+
 test('no place is taken from a daemon whose feed is down', async () => {
   const fixture = fleetFixture({ maxDaemons: 1 });
   await idle(fixture);

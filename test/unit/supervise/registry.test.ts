@@ -5,7 +5,6 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { pino } from 'pino';
 import { openStore } from '../../../coordinator/store/open.ts';
 import type { Store } from '../../../coordinator/store/store.ts';
-import { SessionAdmission } from '../../../coordinator/supervise/session-admission.ts';
 import { WorkspaceRegistry } from '../../../coordinator/supervise/workspace-registry.ts';
 import { systemClock } from '../../../daemon/contract/clock.ts';
 
@@ -86,32 +85,5 @@ describe('workspace registry', () => {
     expect(book.primary()).toBeUndefined();
     book.open(join(dir, 'root', 'new'));
     expect(book.primary()?.path).toBe(join(dir, 'root', 'new'));
-  });
-});
-
-describe('total session cap', () => {
-  const admission = (maxTotalSessions: number, live: number, hasDefault = false) =>
-    new SessionAdmission({ maxTotalSessions, countLive: () => live, hasDefault: () => hasDefault });
-
-  test('counts live sessions and creates under way', () => {
-    const gate = admission(3, 1);
-    const leave = gate.enter('w', { isSingle: false });
-    gate.enter('w', { isSingle: true });
-    expect(() => gate.enter('w', { isSingle: false })).toThrow(
-      expect.objectContaining({ code: 'session_limit_exceeded', context: { limit: 3, scope: 'total' } }),
-    );
-    leave();
-    leave();
-    expect(() => gate.enter('w', { isSingle: false })).not.toThrow();
-    expect(() => gate.enter('w', { isSingle: false })).toThrow();
-  });
-
-  test('an attach never counts', () => {
-    expect(() => admission(1, 1, true).enter('w', { isSingle: true })).not.toThrow();
-    expect(() => admission(1, 1, true).enter('w', { isSingle: false })).toThrow();
-  });
-
-  test('zero is no cap', () => {
-    expect(() => admission(0, 10_000).enter('w', { isSingle: false })).not.toThrow();
   });
 });

@@ -23,6 +23,7 @@ function fixture(restoreConcurrency = 2) {
   const endpoint = { workspaceId: WORKSPACE.id, incarnation: now, socketPath: '/s', secret: 'x' };
   const recorder = createRecorder({ store, clock, log: silentLog, settings: { seenBatchRows: 10 } });
   const calls: Call[] = [];
+  let admit = (_workspaceId: string): Promise<() => void> => Promise.resolve(() => undefined);
   let ensureReady = () => Promise.resolve(endpoint);
   const restorer = new Restorer({
     store,
@@ -31,6 +32,7 @@ function fixture(restoreConcurrency = 2) {
     clock,
     log: silentLog,
     random: () => 0.5,
+    admit: (workspaceId) => admit(workspaceId),
     fleet: () => ({ ensureReady: () => ensureReady(), stored: () => Promise.resolve(false) }),
     workspaceById: (id) => [WORKSPACE, OTHER_WORKSPACE].find((workspace) => workspace.id === id),
     restoreOn: (_endpoint, request) =>
@@ -47,10 +49,13 @@ function fixture(restoreConcurrency = 2) {
   const serveWith = (incarnation: string) => {
     ensureReady = () => Promise.resolve({ ...endpoint, incarnation });
   };
+  const admitWith = (next: typeof admit) => {
+    admit = next;
+  };
   const failStarts = (error: unknown) => {
     ensureReady = () => Promise.reject(error);
   };
-  return { store, clock, recorder, restorer, calls, lose, failStarts, serveWith, now };
+  return { store, clock, recorder, restorer, calls, lose, failStarts, serveWith, admitWith, now };
 }
 
 const stateOf = ({ store }: { store: FakeStore }, sessionId: string) => store.sessions.get(sessionId)?.state;
@@ -174,6 +179,39 @@ describe('a restore whose end the store cannot take', () => {
     fix.calls[2]?.answer();
     await again;
     expect(stateOf(fix, 'a')).toBe('live');
+  });
+});
+
+describe('a session that has slept', () => {
+  test('takes a place when it is woken, and one that comes back by itself does not', async () => {
+    const fix = fixture();
+    let places = 0;
+    fix.admitWith(() => {
+      places += 1;
+      return Promise.resolve(() => {
+        places -= 1;
+      });
+    });
+    fix.lose('back', 'restoring');
+    fix.restorer.restoreAll(WORKSPACE.id);
+    await settled();
+    expect(places).toBe(0);
+    fix.lose('asleep', 'dormant');
+    const brought = fix.restorer.bring('asleep', stays);
+    await settled();
+    expect(places).toBe(1);
+    fix.calls[1]?.answer();
+    await brought;
+    expect(places).toBe(0);
+  });
+
+  test('sleeps on when no place is left', async () => {
+    const fix = fixture();
+    fix.admitWith(() => Promise.reject(fail('session_limit_exceeded', 'full', { scope: 'total' })));
+    fix.lose('a', 'dormant');
+    await expect(fix.restorer.bring('a', stays)).rejects.toMatchObject({ code: 'session_limit_exceeded' });
+    expect(fix.calls).toEqual([]);
+    expect(stateOf(fix, 'a')).toBe('dormant');
   });
 });
 

@@ -161,8 +161,7 @@ describe('the story of a workspace', () => {
     const lines = told({
       events: [
         at(60, 'daemon_evicted', ONE, {
-          why: 'evicted to make room for /projects/b',
-          limit: 4,
+          why: 'evicted to make room for /projects/b (--max-daemons is 4)',
           next: { state: 'stopped' },
         }),
         { ...restore, sessionId: 's-1' },
