@@ -41,6 +41,10 @@ export class FakeResponse extends EventEmitter {
     return this.#held.map(({ text }) => text).join('');
   }
 
+  get writableLength(): number {
+    return Buffer.byteLength(this.held);
+  }
+
   write(bytes: Buffer, done?: () => void): boolean {
     if (this.isEnded || this.isDestroyed) throw new Error('write after the end');
     this.#take(bytes, done);

@@ -2,6 +2,7 @@
 import { type ClientRequest, type IncomingHttpHeaders, type IncomingMessage, request } from 'node:http';
 import type { EventEnvelope } from '../../daemon/contract/wire.ts';
 import { within } from './eventually.ts';
+import { placeOf } from './wire-client.ts';
 
 export class Frame {
   /** The frame's text without the blank line. */
@@ -46,11 +47,10 @@ export function openStream(
   sessionId: string,
   options: { readonly query?: string; readonly headers?: Readonly<Record<string, string>> } = {},
 ): Promise<SseStream> {
-  const { hostname, port } = new URL(base);
   const path = `/session/${sessionId}/events${options.query ?? ''}`;
   return new Promise((resolve, reject) => {
     const headers = { connection: 'keep-alive', ...options.headers };
-    const req = request({ hostname, port, path, agent: false, headers });
+    const req = request({ ...placeOf(base), path, agent: false, headers });
     req.once('error', reject);
     req.once('response', (res) => {
       req.off('error', reject);

@@ -1,5 +1,5 @@
 // Raw HTTP for tests of the wire: nothing is added, normalised or retried, and every byte of the answer is kept.
-import { type IncomingHttpHeaders, request } from 'node:http';
+import { type IncomingHttpHeaders, type RequestOptions, request } from 'node:http';
 
 export interface Answer {
   readonly status: number;
@@ -18,17 +18,22 @@ export interface CallOptions {
   readonly signal?: AbortSignal;
 }
 
+/** Where to connect for a base URL, or for a socket written as `unix:<path>`. */
+export function placeOf(base: string): Pick<RequestOptions, 'hostname' | 'port' | 'socketPath'> {
+  if (base.startsWith('unix:')) return { socketPath: base.slice('unix:'.length) };
+  const { hostname, port } = new URL(base);
+  return { hostname, port };
+}
+
 /** One request on a connection of its own. `path` goes out as it is. */
 export function call(base: string, method: string, path: string, options: CallOptions = {}): Promise<Answer> {
-  const { hostname, port } = new URL(base);
   const body = options.json === undefined ? options.body : JSON.stringify(options.json);
   const type = options.json === undefined ? {} : { 'content-type': 'application/json' };
   const isChunked = options.headers?.['transfer-encoding'] !== undefined;
   const length = body === undefined || isChunked ? {} : { 'content-length': String(Buffer.byteLength(body)) };
   return new Promise((resolve, reject) => {
     const req = request({
-      hostname,
-      port,
+      ...placeOf(base),
       method,
       path,
       agent: false,
