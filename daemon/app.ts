@@ -245,7 +245,6 @@ export class Daemon {
         incarnation: coordinated?.incarnation ?? '',
         pid: process.pid,
         startTime: this.startTime,
-        isEnding: () => this.#stopping !== undefined,
       },
     };
   }

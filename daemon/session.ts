@@ -159,10 +159,14 @@ export class Session {
     return Math.max(this.#lastSeenAtMs, this.#lastActivityAtMs);
   }
 
-  /** Whether there is a turn, work of the agent, a stream or a question. */
+  /** Whether there is a turn, work of the agent, or a question. */
+  get isWorking(): boolean {
+    return !this.turns.isIdle || this.hasAgentWork || this.permissions.openCount > 0;
+  }
+
+  /** Whether there is work, or a stream. */
   get isBusy(): boolean {
-    const { turns, bus, permissions } = this;
-    return !turns.isIdle || this.hasAgentWork || bus.readerCount > 0 || permissions.openCount > 0;
+    return this.isWorking || this.bus.readerCount > 0;
   }
 
   /** Whether anything, or a client, holds the session open. */

@@ -85,9 +85,9 @@ export class Sessions {
     return this.#register.isMakingOne;
   }
 
-  /** No turn runs or waits, and no question is open. */
+  /** No turn runs or waits, no question is open, the agent holds no work, and no session is on its way. */
   get isQuiet(): boolean {
-    return this.all().every(({ turns, permissions }) => turns.isIdle && permissions.openCount === 0);
+    return !this.#register.isMakingOne && this.all().every((session) => !session.isWorking);
   }
 
   isDefault(session: Session): boolean {
@@ -259,7 +259,7 @@ export class Sessions {
   }
 
   #admit(session: Session): void {
-    this.doors.check();
+    this.doors.checkNotClosed();
     this.#register.add(session);
     this.#o.onRegistered(session);
   }
@@ -292,7 +292,7 @@ export class Sessions {
 
   /** On the way down the child ends with the daemon. */
   #retireIfEmpty(): void {
-    if (this.#register.isEmpty && this.doors.isOpen) this.#retirement.begin();
+    if (this.#register.isEmpty && !this.doors.areClosed) this.#retirement.begin();
   }
 
   /** Tells the coordinator. @returns the record's seq. */

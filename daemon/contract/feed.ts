@@ -26,12 +26,13 @@ export interface DaemonIdentity {
   readonly pid: number;
   readonly startTime: number;
   readonly version: string;
+  /** It takes no new work for good: it ends by itself, or was released and waits for its signal. */
   readonly ending: boolean;
 }
 
 /** Coordinator -> daemon, POST RELEASE_PATH. */
 export interface ReleaseRequest {
-  /** Do nothing while a turn runs or waits, or a permission question is open. */
+  /** Do nothing while there is work: a turn, a permission question, what the agent holds, a session on its way. */
   readonly onlyIfQuiet: boolean;
 }
 

@@ -85,7 +85,6 @@ export interface RouteContext {
     readonly incarnation: string;
     readonly pid: number;
     readonly startTime: number;
-    readonly isEnding: () => boolean;
   };
 }
 

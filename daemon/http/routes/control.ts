@@ -7,7 +7,7 @@ import { isRecord } from '../../domain/records.ts';
 import { type Handler, ok } from '../call.ts';
 import type { RouteContext } from '../routes.ts';
 
-export function identity({ self, version }: RouteContext): Handler {
+export function identity({ self, sessions, version }: RouteContext): Handler {
   return () => {
     const body: DaemonIdentity = {
       contract: CONTRACT_VERSION,
@@ -15,7 +15,7 @@ export function identity({ self, version }: RouteContext): Handler {
       pid: self.pid,
       startTime: self.startTime,
       version,
-      ending: self.isEnding(),
+      ending: sessions.doors.areClosed,
     };
     return ok(body);
   };
@@ -35,7 +35,7 @@ const RELEASE_WITHIN_MS = 2000;
 
 /**
  * `POST /control/release`: no new work from now on, and every event stream ends plainly behind its last event. With
- * `onlyIfQuiet` nothing happens while a turn or a question is open.
+ * `onlyIfQuiet` nothing happens while there is work: a turn, a question, what the agent holds, a session on its way.
  */
 export function release({ sessions, streams, clock }: RouteContext): Handler {
   return async ({ body }) => {
