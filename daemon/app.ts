@@ -2,7 +2,6 @@
 import { join } from 'node:path';
 import type { AgentHost } from './agent/agent.ts';
 import { createAgentHost } from './agent/host.ts';
-import { preloadLink } from './agent/link.ts';
 import { type AgentProfile, resolveAgent } from './agent/profiles.ts';
 import { AgentSessions } from './agent-sessions.ts';
 import { SessionSink } from './agent-sink.ts';
@@ -26,7 +25,9 @@ import { conditionalFeatures } from './http/routes/meta.ts';
 import { clientRoutes, controlRoutes, type RouteContext } from './http/routes.ts';
 import { createDaemonServer } from './http/server.ts';
 import { Streams } from './http/streams.ts';
+import { OrphanWatch } from './orphan-watch.ts';
 import type { PermissionSettings } from './permissions.ts';
+import { preload } from './preload.ts';
 import { Restores } from './restores.ts';
 import { Sessions } from './sessions.ts';
 import { Transcripts } from './transcripts.ts';
@@ -64,6 +65,7 @@ export class Daemon {
   readonly #agent: AgentHost;
   readonly #feed: Feed;
   readonly #feedFacts: FeedFacts;
+  readonly #orphanWatch: OrphanWatch;
   readonly #apiDocument: ApiDocument;
   readonly #listener: Listener;
   readonly #streams = new Streams();
@@ -73,7 +75,8 @@ export class Daemon {
   #lastActivityAtMs: number | null = null;
   #stopping: Promise<void> | undefined;
 
-  constructor(config: DaemonConfig, files: DaemonFiles, log: Log, onOrphaned: () => void) {
+  /** @param end ends the process in order; called when no coordinator wants the daemon any more. */
+  constructor(config: DaemonConfig, files: DaemonFiles, log: Log, end: (why: string) => void) {
     this.#config = config;
     this.#files = files;
     this.#log = log;
@@ -87,14 +90,10 @@ export class Daemon {
       limits,
       snapshot: () => this.#feedFacts.snapshot(),
       beat: () => this.#feedFacts.beat(),
-      onOrphaned,
+      onFollowed: () => this.#orphanWatch.followed(),
     });
-    const history = createHistoryStore({
-      dir: join(config.stateDir, 'sessions'),
-      clock,
-      log,
-      maxBytesPerSession: limits.recordingMaxBytes,
-    });
+    const dir = join(config.stateDir, 'sessions');
+    const history = createHistoryStore({ dir, clock, log, maxBytesPerSession: limits.recordingMaxBytes });
     this.#pasts = new Pasts(history, limits, log);
     this.#sessions = new Sessions({
       workspace,
@@ -140,6 +139,8 @@ export class Daemon {
       clock,
       lastActivityAtMs: () => this.#lastActivityAtMs,
     });
+    const [sessions, feed] = [this.#sessions, this.#feed];
+    this.#orphanWatch = new OrphanWatch({ clock, log, limits, sessions, feed, end });
     this.#listener = this.#makeListener(permissionSettings);
   }
 
@@ -158,11 +159,14 @@ export class Daemon {
     await this.#listener.open();
     this.#feed.start();
     this.#timers.push(this.#clock.every(limits.feedBeatMs, () => this.#verifySocket()));
+    // A stand-alone daemon has nobody to lose.
+    if (coordinated !== undefined)
+      this.#timers.push(this.#clock.every(limits.feedBeatMs, () => this.#orphanWatch.look()));
     if (limits.sessionReapIntervalMs > 0)
       this.#timers.push(
         this.#clock.every(limits.sessionReapIntervalMs, () => this.#sessions.autoClose.idle()),
       );
-    this.#timers.push(this.#clock.after(limits.preloadAfterMs, () => this.#preload()));
+    this.#timers.push(this.#clock.after(limits.preloadAfterMs, () => preload(this.#apiDocument, this.#log)));
     const { problem } = this.#agent.diagnose();
     if (problem !== undefined) this.#log.warn({ agent: this.#config.agent }, problem);
   }
@@ -274,16 +278,6 @@ export class Daemon {
         tell: (body) => this.#tell(body),
       }),
     };
-  }
-
-  #preload(): void {
-    const link = preloadLink().catch((error: unknown) =>
-      this.#log.error({ err: error }, 'cannot load the agent link'),
-    );
-    const document = this.#apiDocument
-      .bytes()
-      .catch((error: unknown) => this.#log.warn({ err: error }, 'cannot load the API description'));
-    void Promise.all([link, document]).then(() => this.#log.debug('modules loaded'));
   }
 
   #verifySocket(): void {

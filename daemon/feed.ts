@@ -20,8 +20,8 @@ export interface FeedOptions {
   /** Facts of this instant; called synchronously. */
   readonly snapshot: () => Snapshot;
   readonly beat: () => FeedBeat;
-  /** No reader for longer than the orphan limit. Called again each period until a reader comes. */
-  readonly onOrphaned: () => void;
+  /** A reader has come. Called before it is told anything. */
+  readonly onFollowed: () => void;
 }
 
 export class Feed {
@@ -41,7 +41,9 @@ export class Feed {
   /** Starts the beat. Called once, when the daemon listens. */
   start(): void {
     const { clock, limits } = this.#o;
-    this.#timers.push(clock.every(limits.feedBeatMs, () => this.#beat()));
+    this.#timers.push(
+      clock.every(limits.feedBeatMs, () => this.publish({ type: 'beat', beat: this.#o.beat() })),
+    );
     this.#timers.push(clock.every(SEEN_FLUSH_MS, () => this.#flushSeen()));
   }
 
@@ -58,8 +60,9 @@ export class Feed {
     return this.#seq;
   }
 
-  get hasReader(): boolean {
-    return this.#readers.size > 0;
+  /** Monotonic time since which nobody has read; undefined while somebody does. */
+  get readerlessSinceMs(): number | undefined {
+    return this.#readers.size > 0 ? undefined : this.#readerlessSinceMs;
   }
 
   /** Tells every reader. @returns the record's `seq`. */
@@ -80,6 +83,7 @@ export class Feed {
 
   /** Streams to `res` until either side ends. The head has been written by the caller. */
   follow(res: ServerResponse): void {
+    this.#o.onFollowed();
     this.#seq += 1;
     const { snapshot, beat } = this.#o;
     const record = { seq: this.#seq, type: 'snapshot', ...snapshot(), ended: this.#ended, beat: beat() };
@@ -104,13 +108,6 @@ export class Feed {
   #remember(ended: FeedEnded): void {
     this.#ended.push(ended);
     if (this.#ended.length > REMEMBERED_ENDS) this.#ended.shift();
-  }
-
-  #beat(): void {
-    this.publish({ type: 'beat', beat: this.#o.beat() });
-    const { clock, limits, onOrphaned } = this.#o;
-    const aloneMs = clock.monotonicMs() - this.#readerlessSinceMs;
-    if (limits.orphanLimitMs > 0 && !this.hasReader && aloneMs > limits.orphanLimitMs) onOrphaned();
   }
 
   #flushSeen(): void {

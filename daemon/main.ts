@@ -71,9 +71,7 @@ async function runCoordinated(handshake: Handshake): Promise<void> {
 async function run(config: DaemonConfig): Promise<Daemon> {
   const log = createLog('daemon', config.logLevel);
   const end = (code: number, why: string) => endWith(daemon, code, why, log);
-  const daemon = new Daemon(config, FILES, log, () =>
-    end(0, 'no coordinator has read the feed for too long'),
-  );
+  const daemon = new Daemon(config, FILES, log, (why) => end(0, why));
   listenToSignals(daemon, end, log);
   await daemon.start();
   return daemon;

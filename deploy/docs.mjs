@@ -255,7 +255,7 @@ const NUMBERS = {
     'stop-grace-ms',
   ],
   'Sessions that come back': ['restore-concurrency', 'restore-timeout-ms', 'restore-wait-ms'],
-  Adoption: ['adopt-timeout-ms', 'reconcile-period-ms', 'orphan-limit'],
+  Adoption: ['adopt-timeout-ms', 'reconcile-period-ms', 'orphan-limit', 'orphan-drain-ms'],
 };
 
 function numberTable(flags) {

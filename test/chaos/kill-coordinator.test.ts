@@ -1,5 +1,6 @@
 // The coordinator is killed: daemons and turns go on, and the next coordinator on the same state directory takes them over.
 import { afterEach, describe, expect, test } from '@jest/globals';
+import { askDaemon, type DaemonSocket, daemonSocket } from '../support/daemon-socket.ts';
 import { eventually, within } from '../support/eventually.ts';
 import { endFleets, type Server, startCoordinator, stubAgent } from '../support/fleet-process.ts';
 import { isRunning, type Scratch } from '../support/scratch.ts';
@@ -135,12 +136,90 @@ describe('kill -9 of the coordinator', () => {
     expect((await next.diagnosis(0)).starts).toBe(2);
   });
 
-  test('for good ends the daemons after their orphan limit', async () => {
-    const flags = ['--orphan-limit', '400', '--feed-beat-ms', '50'];
-    const server = await startCoordinator({ flags });
+  test('that has just told its daemon to let go leaves one that the next coordinator ends and replaces', async () => {
+    const agent = stubAgent('--load');
+    const server = await startCoordinator({ workspaces: 1, agent });
+    const { sessionId, clientId } = await newSession(server.baseUrl);
+    const before = await server.diagnosis(0);
+    const daemon = daemonSocket(server);
+    await server.kill();
+    // Its last word, on the way to the daemon when it died.
+    expect((await askDaemon(daemon, 'POST', '/control/release')).json).toEqual({ released: true });
+    expect((await askDaemon(daemon, 'GET', '/control/identity')).json).toMatchObject({ ending: true });
+    const next = await startCoordinator({ scratch: server.scratch, agent });
+    await newSession(next.baseUrl);
+    await sendPrompt(next.baseUrl, sessionId, 'go on', clientId);
+    const after = await next.diagnosis(0);
+    expect(after).toMatchObject({ state: 'ready', starts: 2, sessions: 2 });
+    expect(after.pid).not.toBe(before.pid);
+    expect(isRunning(before.pid ?? 0)).toBe(false);
+  });
+});
+
+describe('a daemon that no coordinator follows for its orphan limit', () => {
+  const ORPHANED = ['--orphan-limit', '400', '--feed-beat-ms', '50'];
+
+  /** A session with an open question, followed on the daemon's own socket. */
+  async function questioned(server: Server) {
+    const { sessionId, clientId } = await newSession(server.baseUrl);
+    const admission = await sendPrompt(server.baseUrl, sessionId, 'permission', clientId);
+    const daemon = daemonSocket(server);
+    const stream = await openStream(daemon.base, sessionId, {
+      headers: { ...daemon.headers, 'last-event-id': String(admission.lastEventId) },
+    });
+    const { requestId } = (await stream.event('permission_request')).data as { requestId: string };
+    return { sessionId, admission, daemon, stream, requestId };
+  }
+
+  const refusesWork = (daemon: DaemonSocket) =>
+    eventually('the refusal of new work', async () => {
+      const { status, json } = await askDaemon(daemon, 'POST', '/session');
+      return status === 503 && json.code === 'daemon_draining';
+    });
+
+  const ALLOWED = { outcome: { outcome: 'selected', optionId: 'allow' } };
+
+  test('ends', async () => {
+    const server = await startCoordinator({ flags: ORPHANED });
     await Promise.all(server.workspaces.map((workspace) => newSession(server.baseUrl, workspace)));
     expect(daemonsOf(server.scratch)).toHaveLength(2);
     await server.kill();
     await eventually('an empty world', () => server.scratch.processes().length === 0);
+  });
+
+  test('refuses new work, lets the turn that runs end, and then ends', async () => {
+    const server = await startCoordinator({ workspaces: 1, flags: ORPHANED });
+    const { admission, daemon, stream, requestId } = await questioned(server);
+    await server.kill();
+    await refusesWork(daemon);
+    expect((await askDaemon(daemon, 'POST', `/permission/${requestId}`, ALLOWED)).status).toBe(200);
+    expect((await stream.settled(admission.promptId)).data).toMatchObject({ stopReason: 'end_turn' });
+    expect((await stream.event('session_died')).data).toMatchObject({ reason: 'daemon_shutdown' });
+    await eventually('an empty world', () => server.scratch.processes().length === 0);
+  });
+
+  test('ends a turn that does not end in time, by name', async () => {
+    const flags = [...ORPHANED, '--orphan-drain-ms', '200'];
+    const server = await startCoordinator({ workspaces: 1, flags });
+    const { admission, stream } = await questioned(server);
+    await server.kill();
+    expect((await stream.settled(admission.promptId)).data).toMatchObject({ code: 'daemon_shutdown' });
+    await eventually('an empty world', () => server.scratch.processes().length === 0);
+  });
+
+  test('takes work as before for one that comes back in between', async () => {
+    const server = await startCoordinator({ workspaces: 1, flags: ORPHANED });
+    const { sessionId, admission, daemon, stream, requestId } = await questioned(server);
+    const before = await server.diagnosis(0);
+    await server.kill();
+    await refusesWork(daemon);
+    const next = await startCoordinator({ scratch: server.scratch, flags: ORPHANED });
+    const second = await sendPrompt(next.baseUrl, sessionId, 'second');
+    const vote = await call(next.baseUrl, 'POST', `/permission/${requestId}`, { json: ALLOWED });
+    expect(vote.status).toBe(200);
+    for (const { promptId } of [admission, second])
+      expect((await stream.settled(promptId)).data).toMatchObject({ stopReason: 'end_turn' });
+    stream.close();
+    expect(await next.diagnosis(0)).toMatchObject({ pid: before.pid, state: 'ready', starts: 1 });
   });
 });

@@ -68,3 +68,16 @@ describe('SIGTERM to a bare daemon', () => {
     expect(server.scratch.processes()).toEqual([]);
   });
 });
+
+test('a bare daemon has no coordinator to lose: it outlives the orphan limit', async () => {
+  const orphanLimit = ['--orphan-limit', '50', '--feed-beat-ms', '20'];
+  const idleScan = ['--session-idle-timeout-ms', '400', '--session-reap-interval-ms', '50'];
+  const server = await startDaemon({ flags: [...orphanLimit, ...idleScan] });
+  const { sessionId } = await newSession(server.baseUrl);
+  // Its own clock shows that the limit is long over.
+  await eventually(
+    'the end of the idle session',
+    async () => (await call(server.baseUrl, 'GET', `/session/${sessionId}/status`)).status === 404,
+  );
+  expect((await call(server.baseUrl, 'GET', '/health')).status).toBe(200);
+});
