@@ -45,8 +45,8 @@ const ABANDONED_RETRY_S = 30;
 export class Restores {
   readonly #o: RestoresOptions;
   readonly #active = new Map<string, Active>();
-  /** Ids for which a call that was given up still runs at the agent. */
-  readonly #abandoned = new Set<string>();
+  /** Ids for which a call that was given up still runs at the agent; whether it was the coordinator's. */
+  readonly #abandoned = new Map<string, boolean>();
 
   constructor(options: RestoresOptions) {
     this.#o = options;
@@ -123,11 +123,12 @@ export class Restores {
     return { ...this.#o.sessions.join(obtained, offeredId, hasLeft), state, damage };
   }
 
-  /** Takes the id in the same tick in which it was found free. @throws ApiError 404, 409 */
+  /** Takes the id in the same tick in which it was found free. @throws ApiError 404, 409, 503 */
   #begin(intent: RestoreIntent, isOfCoordinator: boolean): Promise<RestoredSession> {
     const { sessions, history, collect } = this.#o;
     const { sessionId, action } = intent;
-    if (this.#abandoned.has(sessionId)) throw awaitingCleanup(intent);
+    const isLateOfCoordinator = this.#abandoned.get(sessionId);
+    if (isLateOfCoordinator !== undefined) throw awaitingCleanup(intent, isLateOfCoordinator);
     if (sessions.isStarting(sessionId)) throw inProgress(intent, 'spawn');
     if (history.find(sessionId)?.isArchived === true)
       throw fail('session_archived', 'The session is archived: unarchive it first', { sessionId });
@@ -135,7 +136,10 @@ export class Restores {
       restoreOnAgent(intent, {
         ...context,
         collect,
-        abandon: (id, ended) => this.#abandon(id, ended, context),
+        abandon: (id, ended) => {
+          this.#abandoned.set(id, isOfCoordinator);
+          this.#whenAbandoned(id, ended, context);
+        },
       }),
     );
     this.#active.set(sessionId, { action, isOfCoordinator, done });
@@ -145,9 +149,8 @@ export class Restores {
   }
 
   /** What the agent opened after all is closed again; until then the id is not free. */
-  #abandon(sessionId: string, ended: Promise<void>, context: SpawnContext): void {
+  #whenAbandoned(sessionId: string, ended: Promise<void>, context: SpawnContext): void {
     const channel = context.agent.current();
-    this.#abandoned.add(sessionId);
     this.#o.log.warn({ sessionId }, 'a restore was given up; the agent may still be at it');
     ended
       .then(async () => {
@@ -201,17 +204,20 @@ function inProgress({ sessionId, action }: RestoreIntent, activeAction: Blocking
   );
 }
 
-function awaitingCleanup({ sessionId, action }: RestoreIntent) {
+/** Clients know of each other's restores. Of the coordinator's they only need to know that the session is late. */
+function awaitingCleanup({ sessionId, action }: RestoreIntent, isOfCoordinator: boolean) {
+  const reason = 'awaiting_abandoned_cleanup';
+  if (isOfCoordinator)
+    return fail(
+      'workspace_runtime_unavailable',
+      'The session is being brought back, and the agent has not done that in time',
+      { sessionId, reason, retryable: true, retryAfterMs: ABANDONED_RETRY_S * 1000 },
+      ABANDONED_RETRY_S,
+    );
   return fail(
     'restore_in_progress',
     'An earlier restore of the session was given up and has not ended yet',
-    {
-      sessionId,
-      reason: 'awaiting_abandoned_cleanup',
-      retryable: true,
-      activeAction: action,
-      requestedAction: action,
-    },
+    { sessionId, reason, retryable: true, activeAction: action, requestedAction: action },
     ABANDONED_RETRY_S,
   );
 }

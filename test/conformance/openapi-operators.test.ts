@@ -182,7 +182,7 @@ test('what the store refuses is 507, for creates, loads and settings', async () 
   });
 });
 
-test('a session that does not wake in time is 504, and 409 while the agent is still at it', async () => {
+test('a session that does not wake in time is 504, and 503 while the agent is still at it', async () => {
   const agent = stubAgent('--ext', '--load', '--slow-load', '20000');
   const flags = ['--session-restore-timeout-ms', '300'];
   const server = await startCoordinator({ agent, workspaces: 1, flags });
@@ -196,7 +196,7 @@ test('a session that does not wake in time is 504, and 409 while the agent is st
   await newSession(server.baseUrl);
   const prompt = [`/session/${sessionId}/prompt`, text('x')] as const;
   await ask.expect([504, 'restore_timeout'], 'POST', ...prompt);
-  await ask.expect([409, 'restore_in_progress'], 'POST', ...prompt);
+  await ask.expect([503, 'workspace_runtime_unavailable'], 'POST', ...prompt);
 });
 
 test('a coordinator that is stopping refuses new sessions', async () => {

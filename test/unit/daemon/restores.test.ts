@@ -151,6 +151,26 @@ describe('a restore that takes too long', () => {
     expect(await world.load('slow')).toMatchObject({ isAttached: false });
   });
 
+  test('of the coordinator is told of as a session that is late, not as a rival', async () => {
+    await world.sessions.create(parseCreateRequest({}), undefined, () => false);
+    const late = refusal(world.restore({ sessionId: 'slow' }));
+    await settled();
+    world.clock.advance(1000);
+    expect(await late).toMatchObject({ status: 504, code: 'restore_timeout' });
+    for (const again of [world.load('slow'), world.restore({ sessionId: 'slow' })]) {
+      const fenced = await again.catch((error) => error);
+      expect(codeOf(fenced)).toEqual({
+        status: 503,
+        code: 'workspace_runtime_unavailable',
+        sessionId: 'slow',
+        reason: 'awaiting_abandoned_cleanup',
+        retryable: true,
+        retryAfterMs: 30_000,
+      });
+      expect(fenced.retryAfterS).toBe(30);
+    }
+  });
+
   test('ends the child that nobody else uses', async () => {
     const late = refusal(world.load('slow'));
     await settled();
