@@ -215,16 +215,16 @@ export class Daemon {
 
   #makeListener(permissionSettings: PermissionSettings): Listener {
     const { listen, limits, coordinated, isRateLimited } = this.#config;
-    const context = this.#routeContext(permissionSettings);
+    const rateGate = isRateLimited ? new RateGate(limits, this.#clock) : undefined;
+    const context = this.#routeContext(permissionSettings, rateGate);
     const routes = [...clientRoutes(context), ...(coordinated === undefined ? [] : controlRoutes(context))];
     const guard = guardPolicy(this.#config, () => this.port);
-    const rateGate = isRateLimited ? new RateGate(limits, this.#clock) : undefined;
     return new Listener(listen, () =>
       createDaemonServer({ routes, guard, limits, log: this.#log, rateGate }),
     );
   }
 
-  #routeContext(permissionSettings: PermissionSettings): RouteContext {
+  #routeContext(permissionSettings: PermissionSettings, rateGate: RateGate | undefined): RouteContext {
     const { workspace, limits, coordinated } = this.#config;
     return {
       workspace,
@@ -241,6 +241,7 @@ export class Daemon {
       feed: this.#feed,
       apiDocument: this.#apiDocument,
       streams: this.#streams,
+      rateGate,
       activity: {
         lastAtMs: () => this.#lastActivityAtMs,
         isAgentAlive: () => this.#agent.current() !== undefined,

@@ -26,15 +26,15 @@ const MAX_WINDOWS = 10_000;
 export class RateLimiter {
   readonly #limits: RateLimits;
   readonly #windows = new Map<string, Window>();
-  #hits = 0;
+  readonly #hits: Record<Tier, number> = { prompt: 0, mutation: 0, read: 0 };
 
   constructor(limits: RateLimits) {
     this.#limits = limits;
   }
 
-  /** Requests refused so far. */
-  get hits(): number {
-    return this.#hits;
+  /** Requests refused so far, by tier. */
+  get hits(): Readonly<Record<Tier, number>> {
+    return { ...this.#hits };
   }
 
   /** Counts one request of `client`. */
@@ -43,7 +43,7 @@ export class RateLimiter {
     const window = this.#windowOf(`${tier} ${client}`, nowMs);
     const resetMs = window.startMs + this.#limits.windowMs - nowMs;
     if (window.count >= limit) {
-      this.#hits += 1;
+      this.#hits[tier] += 1;
       return { isAllowed: false, limit, remaining: 0, resetMs };
     }
     window.count += 1;

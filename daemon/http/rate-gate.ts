@@ -4,7 +4,7 @@ import type { Clock } from '../contract/clock.ts';
 import { fail } from '../contract/errors.ts';
 import type { Limits } from '../contract/limits.ts';
 import { CLIENT_ID_HEADER, isClientId } from '../contract/wire.ts';
-import { RateLimiter, tierOf } from '../domain/rate-limit.ts';
+import { RateLimiter, type Tier, tierOf } from '../domain/rate-limit.ts';
 import { headerOf } from './call.ts';
 
 export class RateGate {
@@ -23,8 +23,8 @@ export class RateGate {
     });
   }
 
-  /** Requests refused so far. */
-  get hits(): number {
+  /** Requests refused so far, by tier. */
+  get hits(): Readonly<Record<Tier, number>> {
     return this.#limiter.hits;
   }
 

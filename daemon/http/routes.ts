@@ -11,6 +11,7 @@ import type { PermissionSettings } from '../permissions.ts';
 import type { Restores } from '../restores.ts';
 import type { Sessions } from '../sessions.ts';
 import type { Transcripts } from '../transcripts.ts';
+import type { RateGate } from './rate-gate.ts';
 import {
   configOption,
   contextUsage,
@@ -75,6 +76,8 @@ export interface RouteContext {
   readonly feed: Feed;
   readonly apiDocument: ApiDocument;
   readonly streams: Streams;
+  /** Undefined: nothing is limited. */
+  readonly rateGate: RateGate | undefined;
   readonly activity: {
     /** Epoch ms of the newest activity of any session, ended ones included; null before the first. */
     readonly lastAtMs: () => number | null;

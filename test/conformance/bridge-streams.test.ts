@@ -166,6 +166,8 @@ describe('rate limits', () => {
       retryAfterS,
       retryAfterS,
     ]);
+    const { json: health } = await call(baseUrl, 'GET', '/health?deep=1');
+    expect(health.rateLimitHits).toEqual({ prompt: 1, mutation: 0, read: 0 });
     // Another tier, and another client, are not touched.
     const own = await call(baseUrl, 'GET', `/session/${sessionId}/status`, { headers });
     expect([own.status, own.headers['x-ratelimit-limit']]).toEqual([200, '5']);

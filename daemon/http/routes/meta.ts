@@ -6,28 +6,30 @@ import type { Handler } from '../call.ts';
 import { ok } from '../call.ts';
 import type { RouteContext } from '../routes.ts';
 
-export function health({ sessions, clock, activity }: RouteContext): Handler {
+export function health({ sessions, clock, activity, rateGate }: RouteContext): Handler {
   return ({ query }) => {
     const deep = query.get('deep');
     if (deep === null || !['1', 'true', ''].includes(deep)) return ok({ status: 'ok' });
     const all = sessions.all();
     const sum = (count: (session: (typeof all)[number]) => number) =>
       all.reduce((total, session) => total + count(session), 0);
-    const activePrompts = sum((session) => (session.turns.running === undefined ? 0 : 1));
+    const activeWork = all.some(({ turns }) => !turns.isIdle);
     const lastActivityAtMs = activity.lastAtMs();
     return ok({
       status: 'ok',
       workspaceCount: 1,
       sessions: all.length,
       pendingPermissions: sum((session) => session.permissions.openCount),
-      activePrompts,
-      activeWork: activePrompts > 0,
+      activePrompts: sum((session) => (session.turns.running === undefined ? 0 : 1)),
+      activeWork,
       activeWorkReporting: 'none',
       activeWorkStaleMs: 0,
       connectedClients: sum((session) => session.bus.readerCount),
       channelAlive: activity.isAgentAlive(),
       lastActivityAt: lastActivityAtMs === null ? null : new Date(lastActivityAtMs).toISOString(),
-      idleSinceMs: lastActivityAtMs === null ? null : Math.max(0, clock.nowMs() - lastActivityAtMs),
+      idleSinceMs:
+        activeWork || lastActivityAtMs === null ? null : Math.max(0, clock.nowMs() - lastActivityAtMs),
+      ...(rateGate === undefined ? {} : { rateLimitHits: rateGate.hits }),
     });
   };
 }

@@ -26,7 +26,7 @@ describe('a window', () => {
       resetMs: 1,
     });
     expect(limiter.take('c', 'prompt', 1100)).toMatchObject({ isAllowed: true, resetMs: 1000 });
-    expect(limiter.hits).toBe(1);
+    expect(limiter.hits).toEqual({ prompt: 1, mutation: 0, read: 0 });
   });
 
   test('is each client’s and each tier’s own', () => {
