@@ -56,11 +56,6 @@ export class SessionMode {
     return this.#service.axis.cached;
   }
 
-  /** Counts what was told. */
-  get generation(): number {
-    return this.#service.axis.generation;
-  }
-
   /** Takes what the agent says when the session begins. Publishes nothing. */
   seed(state: JsonRecord): void {
     const value = this.#service.seed(state);

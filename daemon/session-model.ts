@@ -26,11 +26,6 @@ export class SessionModel {
     return this.#service.axis.cached;
   }
 
-  /** Counts what was told. */
-  get generation(): number {
-    return this.#service.axis.generation;
-  }
-
   /** Takes what the agent says when the session begins. Publishes nothing. */
   seed(state: JsonRecord): void {
     this.#service.seed(state);

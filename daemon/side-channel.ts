@@ -21,11 +21,6 @@ export class SideChannel {
     this.#mode = new SessionMode(session);
   }
 
-  /** Counts of what was told, per axis. */
-  get generations(): { readonly model: number; readonly mode: number } {
-    return { model: this.#model.generation, mode: this.#mode.generation };
-  }
-
   /** Takes the agent's answer to `session/new`, load or resume. Publishes nothing. */
   seed(answer: Params): void {
     this.#state = answer;

@@ -4,7 +4,7 @@
 import type { Readable, Writable } from 'node:stream';
 import type { AnyMessage, Stream } from '@agentclientprotocol/sdk';
 import { type Log, truncated } from '../contract/log.ts';
-import { AgentCallError, type AgentSink, type Params } from './agent.ts';
+import { AgentCallError, type AgentSink, INTERNAL_ERROR, type Params } from './agent.ts';
 import { LineSplitter } from './lines.ts';
 
 /** Where the agent's own messages go. Called synchronously, one after the other. */
@@ -21,7 +21,6 @@ export interface AgentStreamOptions {
   onBroken(reason: string): void;
 }
 
-const INTERNAL_ERROR = -32603;
 const UPDATE = 'session/update';
 const UPDATE_HEAD = `{"jsonrpc":"2.0","method":"${UPDATE}","params":`;
 /** Lines that are no message are logged up to this many; all are counted. */

@@ -4,12 +4,9 @@ import { randomBytes } from 'node:crypto';
 import { mkdir, open, readFile, realpath, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, isAbsolute, join, relative, resolve, sep } from 'node:path';
 import { truncated } from '../contract/log.ts';
-import { AgentCallError, type Params } from './agent.ts';
+import { AgentCallError, INTERNAL_ERROR, type Params, RESOURCE_NOT_FOUND } from './agent.ts';
 
 const INVALID_PARAMS = -32602;
-const INTERNAL_ERROR = -32603;
-/** ACP's "resource not found". */
-const NOT_FOUND = -32002;
 const MAX_READ_BYTES = 16 * 1024 * 1024;
 
 /**
@@ -131,7 +128,7 @@ async function withFileErrors<T>(path: string, run: () => Promise<T>): Promise<T
   } catch (error) {
     if (error instanceof AgentCallError) throw error;
     const { code, message } = error as NodeJS.ErrnoException;
-    const rpcCode = code === 'ENOENT' ? NOT_FOUND : INTERNAL_ERROR;
+    const rpcCode = code === 'ENOENT' ? RESOURCE_NOT_FOUND : INTERNAL_ERROR;
     throw new AgentCallError(rpcCode, `${truncated(path)}: ${code ?? message}`, { errorKind: code });
   }
 }

@@ -2,7 +2,6 @@
 
 export const CLIENT_ID_HEADER = 'x-qwen-client-id';
 export const EPOCH_HEADER = 'x-qwen-event-epoch';
-export const STREAM_ID_HEADER = 'x-qwen-sse-stream-id';
 
 /** Query or body values that select one of the session scopes. */
 export const SESSION_SCOPES = ['single', 'thread'] as const;

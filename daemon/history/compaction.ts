@@ -9,9 +9,8 @@ import { lineOfRecord, metaLine, parseLine, type TranscriptMeta } from './transc
 const BLOCK_BYTES = 256 * 1024;
 
 export interface Compacted {
-  /** The new file, complete up to `sourceBytes` of the old one and on disk; not yet in its place. */
+  /** The new file, complete and on disk; not yet in its place. */
   readonly path: string;
-  readonly sourceBytes: number;
   readonly dropped: TranscriptMeta['dropped'];
 }
 
@@ -44,7 +43,7 @@ export async function compact(
       events: meta.dropped.events + cut.events,
     };
     await writeNew(mergedPath, cut.offset, newPath, metaLine({ ...meta, dropped }));
-    return { path: newPath, sourceBytes, dropped };
+    return { path: newPath, dropped };
   } finally {
     await rm(mergedPath, { force: true });
   }

@@ -174,7 +174,7 @@ function at<T>(list: readonly T[], pick: number): T {
   return list[pick % list.length] as T;
 }
 
-test('the bus converges to where the agent is, counts what it tells, and leaves nothing waiting', async () => {
+test('the bus converges to where the agent is, and leaves nothing waiting', async () => {
   const agents = fc.record({ hasContext: fc.boolean(), isChatty: fc.boolean(), sendsFrames: fc.boolean() });
   let converged = 0;
   await fc.assert(
@@ -183,12 +183,7 @@ test('the bus converges to where the agent is, counts what it tells, and leaves 
       for (const taken of steps) await run.take(taken);
       await run.fallSilent();
       const { parts } = run;
-      const count = (type: string) => parts.events.filter((event) => event.type === type).length;
       expect(run.asked.filter(({ isSettled }) => !isSettled)).toEqual([]);
-      expect(parts.side.generations).toEqual({
-        model: count('model_switched'),
-        mode: count('approval_mode_changed'),
-      });
       if (!run.hasGivenUp('model')) {
         expect(run.told('model_switched', 'modelId', 'm1')).toBe(run.model);
         converged += 1;
