@@ -87,7 +87,7 @@ function endWith(daemon: Daemon, code: number, why: string, log: Log): void {
   daemon.stop().then(
     () => process.exit(code),
     (error: unknown) => {
-      log.fatal({ err: error }, 'could not end in order');
+      log.fatal({ err: error }, 'orderly shutdown failed');
       daemon.killNow();
       process.exit(1);
     },

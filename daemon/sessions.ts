@@ -119,7 +119,7 @@ export class Sessions {
     hasLeft: () => boolean,
   ): Promise<Created> {
     this.checkOpen();
-    this.#o.log.info({ scope: request.scope, sessionId: request.sessionId }, 'session asked for');
+    this.#o.log.info({ scope: request.scope, sessionId: request.sessionId }, 'session requested');
     for (;;) {
       const spawn = () => this.#spawn(request);
       const obtained = await (request.scope === 'single' ? this.#slot.obtain(spawn) : this.#fresh(request));
@@ -278,7 +278,7 @@ export class Sessions {
     try {
       await setTitle(channel, sessionId, displayName, this.#o.limits.initializeTimeoutMs);
     } catch (error) {
-      this.#o.log.warn({ err: error, sessionId }, 'the agent did not take the title');
+      this.#o.log.warn({ err: error, sessionId }, 'the agent rejected the title');
     }
   }
 

@@ -221,13 +221,14 @@ export class AxisService<Value> {
     return bus.hasEnded || channel.isDying;
   }
 
+  /** Every decision is logged; by default only those that clients hear of, or that are a failure, are seen. */
   #decide(decision: Decision<Value>): void {
     const { name, session, publish } = this.#o;
     const { log, sessionId, turnTags } = session;
     const { action, reason, publish: value } = decision;
     const fields = { sessionId, axis: name, action, reason, ...(value === undefined ? {} : { value }) };
-    if (action === 'failed') log.warn(fields, 'side channel');
-    else log.info(fields, 'side channel');
+    const level = action === 'failed' ? 'warn' : value === undefined ? 'debug' : 'info';
+    log[level](fields, `${name} ${action}`);
     if (decision.isLateSwitch === true)
       log.warn(fields, 'possible late switch: a change that had timed out may have landed after all');
     if (value !== undefined) publish(value, action === 'promoted' ? turnTags() : {});

@@ -195,7 +195,7 @@ async function applyModel(session: Session, modelId: string, log: Log, clientId?
     return true;
   } catch (error) {
     // The bus has told it; the session is kept on its old model.
-    log.info({ err: error, sessionId: session.sessionId, modelId }, 'the agent did not take the model');
+    log.info({ err: error, sessionId: session.sessionId, modelId }, 'the agent rejected the model');
     return false;
   }
 }
@@ -205,7 +205,7 @@ async function applyMode(session: Session, mode: ApprovalMode, log: Log, clientI
     await session.sideChannel.switchMode({ mode, isPersisted: false }, clientId);
   } catch (error) {
     const { sessionId } = session;
-    log.warn({ err: error, sessionId, mode }, 'the agent did not take the approval mode');
+    log.warn({ err: error, sessionId, mode }, 'the agent rejected the approval mode');
   }
 }
 

@@ -40,7 +40,7 @@ export class SideChannelParts {
       bus: this.bus,
       channel: this.channel,
       clock: this.clock,
-      log: createLog('test', 'info', { write: (line: string) => void this.logged.push(JSON.parse(line)) }),
+      log: createLog('test', 'debug', { write: (line: string) => void this.logged.push(JSON.parse(line)) }),
       limits: { initializeTimeoutMs: 1000, contextReadTimeoutMs: 300 },
       turnTags: () => ({ promptId: 'p-1', originatorClientId: 'c-turn' }),
     });
@@ -65,7 +65,7 @@ export class SideChannelParts {
   /** Every decision, as `axis action reason`. */
   get decisions(): string[] {
     return this.logged
-      .filter(({ msg }) => msg === 'side channel')
+      .filter(({ msg, axis, action }) => axis !== undefined && msg === `${axis} ${action}`)
       .map(({ axis, action, reason }) => `${axis} ${action} ${reason}`);
   }
 

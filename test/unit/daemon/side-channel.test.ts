@@ -427,3 +427,14 @@ test('a turn that showed the output of a command is followed by a read of both a
   await settled();
   expect(parts.story).toEqual(['model_switched:m2', 'frame:plan', 'approval_mode_changed:plan']);
 });
+
+test('a decision is logged by axis and action: at info where clients hear of it, at debug where they do not', async () => {
+  const parts = new SideChannelParts();
+  const levels = () => parts.logged.map(({ level, msg }) => [level, msg]);
+  parts.notifyModel('m1');
+  parts.notifyModel('m2');
+  expect(levels()).toEqual([
+    [20, 'model skipped'],
+    [30, 'model promoted'],
+  ]);
+});
