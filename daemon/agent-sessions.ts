@@ -2,6 +2,7 @@
 // there.
 import { AgentCallError, type AgentChannel, type AgentHost } from './agent/agent.ts';
 import { callIfKnown } from './agent/extensions.ts';
+import { channelFailure } from './agent-failures.ts';
 import { canonicalPath } from './contract/canonical-path.ts';
 import type { Clock } from './contract/clock.ts';
 import { fail } from './contract/errors.ts';
@@ -10,7 +11,6 @@ import type { Log } from './contract/log.ts';
 import { asRecord, isRecord, type JsonRecord } from './domain/records.ts';
 import type { History, StoredSession } from './history/history.ts';
 import type { Sessions } from './sessions.ts';
-import { channelFailure } from './spawn.ts';
 
 export interface AgentSessionsOptions {
   /** Canonical path. */

@@ -6,7 +6,7 @@ import { type PromptTerminal, terminalOf } from './domain/replay.ts';
 import { isTerminal } from './domain/transcript.ts';
 import type { HistoryRecord } from './history/history.ts';
 import type { Session } from './session.ts';
-import type { SpawnContext } from './spawn.ts';
+import type { SpawnContext } from './session-create.ts';
 
 const LOST = 'daemon_restarted';
 const MESSAGE = 'The daemon was restarted while the prompt was not settled; it was not sent again';

@@ -2,6 +2,7 @@
 // or from what the agent tells, and a bus whose ids go on above everything that was.
 import { existsSync } from 'node:fs';
 import { AgentCallError, type AgentChannel, type Params, RESOURCE_NOT_FOUND } from './agent/agent.ts';
+import { channelFailure, checkAlive } from './agent-failures.ts';
 import type { Timer } from './contract/clock.ts';
 import { fail } from './contract/errors.ts';
 import type { FeedClient } from './contract/feed.ts';
@@ -15,14 +16,7 @@ import type { StoredSession, StoredTranscript } from './history/history.ts';
 import type { SessionPast } from './history/session-past.ts';
 import { endsIn, settleLost } from './lost-prompts.ts';
 import type { Session } from './session.ts';
-import {
-  applyWishes,
-  channelFailure,
-  checkAlive,
-  type SpawnContext,
-  sessionOf,
-  startedChannel,
-} from './spawn.ts';
+import { applyWishes, type SpawnContext, sessionOf, startedChannel } from './session-create.ts';
 import { type Bulk, type ReplayDamage, ToldPast, takeBulk } from './told-past.ts';
 
 export type RestoreAction = 'load' | 'resume';

@@ -2,6 +2,7 @@
 // id: whoever comes meanwhile joins, or is told to come again.
 import type { Params } from './agent/agent.ts';
 import { closeSession } from './agent/extensions.ts';
+import { checkAlive } from './agent-failures.ts';
 import type { Clock } from './contract/clock.ts';
 import { fail } from './contract/errors.ts';
 import type { FeedBody, RestoreAnswer, RestoreRequest } from './contract/feed.ts';
@@ -11,8 +12,8 @@ import type { History } from './history/history.ts';
 import { settleLost } from './lost-prompts.ts';
 import { type RestoredSession, type RestoreIntent, restoreOnAgent } from './restore.ts';
 import type { Session } from './session.ts';
+import { applyWishes, type SpawnContext } from './session-create.ts';
 import type { Created, Sessions } from './sessions.ts';
-import { applyWishes, checkAlive, type SpawnContext } from './spawn.ts';
 import type { ReplayDamage } from './told-past.ts';
 
 export interface RestoresOptions {

@@ -2,11 +2,11 @@
 // read gets an idle body that says so; one that lacks a service gets a refusal.
 import type { Params } from './agent/agent.ts';
 import { callIfKnown, readContext } from './agent/extensions.ts';
+import { channelFailure } from './agent-failures.ts';
 import { fail } from './contract/errors.ts';
 import type { Limits } from './contract/limits.ts';
 import { asRecord, isRecord, type JsonRecord } from './domain/records.ts';
 import type { Session } from './session.ts';
-import { channelFailure } from './spawn.ts';
 
 type CallLimits = Pick<Limits, 'initializeTimeoutMs' | 'agentAnswerTimeoutMs'>;
 

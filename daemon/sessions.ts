@@ -18,9 +18,15 @@ import type { Pasts } from './history/pasts.ts';
 import type { PermissionSettings } from './permissions.ts';
 import { Releases } from './releases.ts';
 import type { Session } from './session.ts';
+import {
+  applyWishes,
+  type Obtained,
+  type SpawnContext,
+  type SpawnedSession,
+  spawnOnAgent,
+} from './session-create.ts';
 import { SessionRegister } from './session-register.ts';
 import { SingleSlot } from './single-slot.ts';
-import { applyWishes, type Obtained, type SpawnContext, type SpawnedSession, spawnOnAgent } from './spawn.ts';
 
 export interface SessionsOptions {
   /** Canonical path. */

@@ -1,7 +1,7 @@
 // The single slot of the workspace: the session that every `single` request shares, and the one spawn or restore that is
 // on its way into it.
 import type { Session } from './session.ts';
-import type { Obtained, SpawnedSession } from './spawn.ts';
+import type { Obtained, SpawnedSession } from './session-create.ts';
 
 export class SingleSlot {
   readonly #live: (id: string) => Session | undefined;

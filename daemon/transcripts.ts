@@ -2,6 +2,7 @@
 // pages its transcripts itself; of any other its whole transcript is read, and paged as ours are.
 import { AgentCallError, type AgentChannel, type Params, RESOURCE_NOT_FOUND } from './agent/agent.ts';
 import { callIfKnown } from './agent/extensions.ts';
+import { channelFailure } from './agent-failures.ts';
 import type { AgentSessions } from './agent-sessions.ts';
 import { ApiError, type ErrorCode, fail } from './contract/errors.ts';
 import type { Limits } from './contract/limits.ts';
@@ -13,7 +14,6 @@ import { readAgentTranscript, TRANSCRIPT_METHOD } from './history/agent-history.
 import { pageFrom, type TranscriptSource, turnIndexFrom } from './history/paging.ts';
 import type { Pasts } from './history/pasts.ts';
 import type { Sessions } from './sessions.ts';
-import { channelFailure } from './spawn.ts';
 
 const TURN_INDEX_METHOD = 'qwen/status/session/turn_index';
 

@@ -1,16 +1,9 @@
 // From a create request to a session on the agent: start the child if need be, `session/new`, first settings.
-import {
-  AgentCallError,
-  type AgentChannel,
-  AgentGone,
-  type AgentHost,
-  AgentMissing,
-  AgentTimeout,
-  type Params,
-} from './agent/agent.ts';
+import type { AgentChannel, AgentHost, Params } from './agent/agent.ts';
+import { channelFailure, checkAlive } from './agent-failures.ts';
 import type { Checkouts, MadeCheckout } from './checkouts.ts';
 import type { Clock } from './contract/clock.ts';
-import { type ApiError, fail, failAgent, failPlain } from './contract/errors.ts';
+import { fail } from './contract/errors.ts';
 import type { FeedBody } from './contract/feed.ts';
 import type { Limits } from './contract/limits.ts';
 import type { Log } from './contract/log.ts';
@@ -22,7 +15,6 @@ import type { Pasts } from './history/pasts.ts';
 import type { SessionPast } from './history/session-past.ts';
 import type { PermissionSettings } from './permissions.ts';
 import { Session, type SessionBefore } from './session.ts';
-import { UnusableAnswer } from './side-channel-axis.ts';
 
 export interface SpawnContext {
   readonly workspace: string;
@@ -122,16 +114,6 @@ export function sessionOf(parts: SessionParts, context: SpawnContext): Session {
   });
 }
 
-/**
- * To be called before a session is registered on a channel that was awaited meanwhile: the end of a child reaches only the
- * sessions that are registered by then.
- * @throws ApiError 503
- */
-export function checkAlive(channel: AgentChannel, phase: string): void {
-  if (!channel.isDying) return;
-  throw fail('acp_channel_unavailable', `The agent ended during ${phase}`, { errorKind: 'protocol_error' });
-}
-
 /** The agent's channel, started if need be. @throws ApiError: the agent's failures in the protocol's terms. */
 export async function startedChannel(context: SpawnContext): Promise<AgentChannel> {
   try {
@@ -207,44 +189,4 @@ async function applyMode(session: Session, mode: ApprovalMode, log: Log, clientI
     const { sessionId } = session;
     log.warn({ err: error, sessionId, mode }, 'the agent rejected the approval mode');
   }
-}
-
-/** What the agent names in `data.errorKind`, for the codes of the protocol that it is. */
-const REFUSALS: Readonly<Record<string, 'trust_gate' | 'session_busy' | 'invalid_rewind_target'>> = {
-  trust_gate: 'trust_gate',
-  session_busy: 'session_busy',
-  invalid_rewind_target: 'invalid_rewind_target',
-};
-
-function agentRefusal({ code, message, data }: AgentCallError): ApiError {
-  const { errorKind } = asRecord(data);
-  const known = typeof errorKind === 'string' && Object.hasOwn(REFUSALS, errorKind);
-  const refusal = known ? REFUSALS[errorKind] : undefined;
-  return refusal === undefined ? failAgent(code, message, data) : fail(refusal, message);
-}
-
-/** The agent's failure as the client reads it. Errors that are already in the protocol's terms pass. */
-export function channelFailure(error: unknown, phase: string): ApiError | unknown {
-  if (error instanceof AgentMissing)
-    return fail('acp_channel_unavailable', error.message, { errorKind: 'missing_binary' });
-  if (error instanceof AgentTimeout)
-    return fail('init_timeout', error.message, {
-      errorKind: 'init_timeout',
-      retryable: true,
-      phase,
-      timeoutMs: error.timeoutMs,
-    });
-  if (error instanceof UnusableAnswer) return failPlain(500, error.message);
-  if (error instanceof AgentCallError) return agentRefusal(error);
-  if (error instanceof AgentGone) {
-    const { code, signal, lastLines } = error.exit;
-    const how = signal === null ? `with code ${code}` : `by ${signal}`;
-    return fail('acp_channel_unavailable', `The agent ended ${how} during ${phase}`, {
-      errorKind: 'protocol_error',
-      exitCode: code,
-      signalCode: signal,
-      lastLines: lastLines.slice(-5),
-    });
-  }
-  return error;
 }
