@@ -16,7 +16,8 @@ import type { StoredSession, StoredTranscript } from './history/history.ts';
 import type { SessionPast } from './history/session-past.ts';
 import { endsIn, settleLost } from './lost-prompts.ts';
 import type { Session } from './session.ts';
-import { applyWishes, type SpawnContext, sessionOf, startedChannel } from './session-create.ts';
+import { type SpawnContext, sessionOf, startedChannel } from './session-create.ts';
+import { applyWishes } from './session-wishes.ts';
 import { type Bulk, type ReplayDamage, ToldPast, takeBulk } from './told-past.ts';
 
 export type RestoreAction = 'load' | 'resume';

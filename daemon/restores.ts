@@ -12,7 +12,8 @@ import type { History } from './history/history.ts';
 import { settleLost } from './lost-prompts.ts';
 import { type RestoredSession, type RestoreIntent, restoreOnAgent } from './restore.ts';
 import type { Session } from './session.ts';
-import { applyWishes, type SpawnContext } from './session-create.ts';
+import type { SpawnContext } from './session-create.ts';
+import { applyWishes } from './session-wishes.ts';
 import type { Created, Sessions } from './sessions.ts';
 import type { ReplayDamage } from './told-past.ts';
 

@@ -7,7 +7,6 @@ import { fail } from './contract/errors.ts';
 import type { FeedBody } from './contract/feed.ts';
 import type { Limits } from './contract/limits.ts';
 import type { Log } from './contract/log.ts';
-import type { ApprovalMode } from './contract/wire.ts';
 import type { SessionCheckout } from './domain/checkout-request.ts';
 import type { CreateRequest } from './domain/create-request.ts';
 import { asRecord } from './domain/records.ts';
@@ -15,6 +14,7 @@ import type { Pasts } from './history/pasts.ts';
 import type { SessionPast } from './history/session-past.ts';
 import type { PermissionSettings } from './permissions.ts';
 import { Session, type SessionBefore } from './session.ts';
+import { applyWishes } from './session-wishes.ts';
 
 export interface SpawnContext {
   readonly workspace: string;
@@ -154,39 +154,5 @@ async function newSession(
   } catch (error) {
     if (context.isOtherwiseEmpty(channel)) void context.agent.retire(channel);
     throw channelFailure(error, 'session/new');
-  }
-}
-
-/**
- * Applies what a create or an attach asks of a session besides itself. Never rejects: the bus tells of what was refused.
- * @returns whether the model was taken; undefined when none was asked for.
- */
-export async function applyWishes(
-  session: Session,
-  { approvalMode, modelId }: Pick<CreateRequest, 'approvalMode' | 'modelId'>,
-  log: Log,
-  clientId?: string,
-): Promise<boolean | undefined> {
-  if (approvalMode !== undefined) await applyMode(session, approvalMode, log, clientId);
-  return modelId === undefined ? undefined : applyModel(session, modelId, log, clientId);
-}
-
-async function applyModel(session: Session, modelId: string, log: Log, clientId?: string): Promise<boolean> {
-  try {
-    await session.sideChannel.switchModel(modelId, clientId);
-    return true;
-  } catch (error) {
-    // The bus has told it; the session is kept on its old model.
-    log.info({ err: error, sessionId: session.sessionId, modelId }, 'the agent rejected the model');
-    return false;
-  }
-}
-
-async function applyMode(session: Session, mode: ApprovalMode, log: Log, clientId?: string): Promise<void> {
-  try {
-    await session.sideChannel.switchMode({ mode, isPersisted: false }, clientId);
-  } catch (error) {
-    const { sessionId } = session;
-    log.warn({ err: error, sessionId, mode }, 'the agent rejected the approval mode');
   }
 }

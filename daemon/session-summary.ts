@@ -10,7 +10,7 @@ export function summaryOf(session: Session): Record<string, unknown> {
     workspaceCwd: session.workspaceCwd,
     createdAt: new Date(session.createdAtMs).toISOString(),
     updatedAt: new Date(session.lastActivityAtMs).toISOString(),
-    ...session.metadata,
+    ...session.metadata.current,
     ...session.source,
     ...session.checkout,
     clientCount: session.clients.size,

@@ -8,10 +8,10 @@ import type { Limits } from './contract/limits.ts';
 import type { Log } from './contract/log.ts';
 import type { SessionCheckout } from './domain/checkout-request.ts';
 import { ClientRegistry } from './domain/clients.ts';
-import { type MetadataPatch, type PullRequest, withPullRequest } from './domain/metadata.ts';
 import { translate } from './domain/translate.ts';
 import { SessionPast } from './history/session-past.ts';
 import { type PermissionSettings, Permissions } from './permissions.ts';
+import { SessionMetadata } from './session-metadata.ts';
 import { SideChannel } from './side-channel.ts';
 import { type Abort, Turns } from './turns.ts';
 
@@ -64,12 +64,11 @@ export class Session {
   readonly source: SessionOptions['source'];
   readonly checkout: SessionCheckout;
   readonly past: SessionPast;
+  readonly metadata: SessionMetadata;
   readonly #o: SessionOptions;
   #state: State = 'open';
   #lastSeenAtMs: number;
   #lastActivityAtMs: number;
-  #displayName: string | undefined;
-  #prs: readonly PullRequest[] = [];
   /** Background work that the agent says it holds for this session. */
   #holds: readonly unknown[] = [];
 
@@ -83,7 +82,6 @@ export class Session {
     this.checkout = options.checkout ?? {};
     const { before, past = new SessionPast(limits, undefined) } = options;
     this.createdAtMs = before?.createdAtMs ?? clock.nowMs();
-    this.#displayName = before?.displayName;
     this.clients.adopt(before?.clients ?? []);
     this.#lastSeenAtMs = clock.nowMs();
     this.#lastActivityAtMs = this.#lastSeenAtMs;
@@ -100,6 +98,10 @@ export class Session {
         return () => channel.resume();
       },
     });
+    this.metadata = new SessionMetadata(
+      { sessionId, channel, bus: this.bus, past, log, limits },
+      before?.displayName,
+    );
     past.whenDegraded(() =>
       this.bus.publish('session_recording_degraded', { sessionId, reason: 'write_failed' }),
     );
@@ -204,35 +206,10 @@ export class Session {
     for (const { type, data } of events ?? []) {
       this.bus.publish(type, data);
       if (type !== 'session_metadata_updated') continue;
-      this.#displayName = String(data.displayName);
-      this.past.change({ displayName: this.#displayName, titleSource: titleSourceOf(data.titleSource) });
+      this.metadata.renamedByAgent(data);
       this.#o.onRenamed(this);
     }
     return events !== undefined;
-  }
-
-  /** Its name and its pull requests, where there are any. */
-  get metadata(): { readonly displayName?: string; readonly prs?: readonly PullRequest[] } {
-    return {
-      ...(this.#displayName === undefined ? {} : { displayName: this.#displayName }),
-      ...(this.#prs.length === 0 ? {} : { prs: this.#prs }),
-    };
-  }
-
-  /** Applies what a client says of the session. @returns the values that are now in force. */
-  patchMetadata(patch: MetadataPatch, clientId: string | undefined): Readonly<Record<string, unknown>> {
-    if (patch.displayName !== undefined) {
-      this.#displayName = patch.displayName;
-      this.past.change({ displayName: patch.displayName, titleSource: 'manual' });
-    }
-    if (patch.pr !== undefined) this.#prs = withPullRequest(this.#prs, patch.pr);
-    const current = { sessionId: this.sessionId, ...this.metadata };
-    if (patch.displayName !== undefined || patch.pr !== undefined) {
-      const source = patch.displayName === undefined ? {} : { titleSource: 'manual' };
-      const tags = { originatorClientId: clientId };
-      this.bus.publish('session_metadata_updated', { ...current, ...source }, tags);
-    }
-    return current;
   }
 
   /** Ends in order on behalf of somebody: prompts, questions, `session_closed`, streams. Only the first call counts. */
@@ -268,13 +245,14 @@ export class Session {
 
   /** The session as the coordinator stores it. */
   feedSession(isDefault: boolean): FeedSession {
+    const { displayName } = this.metadata.current;
     return {
       sessionId: this.sessionId,
       workspaceCwd: this.workspaceCwd,
       createdAtMs: this.createdAtMs,
       lastSeenAtMs: this.#lastSeenAtMs,
       clients: this.clients.snapshot(),
-      ...(this.#displayName === undefined ? {} : { displayName: this.#displayName }),
+      ...(displayName === undefined ? {} : { displayName }),
       ...this.source,
       isDefault,
       eventHead: this.bus.ring.head,
@@ -300,8 +278,4 @@ export class Session {
     this.past.close();
     return true;
   }
-}
-
-function titleSourceOf(value: unknown): 'manual' | 'auto' {
-  return value === 'manual' ? 'manual' : 'auto';
 }

@@ -1,7 +1,6 @@
 // The life of sessions: who attaches, what is spawned, when a session ends, and what is told of it.
 import { randomUUID } from 'node:crypto';
 import type { AgentChannel, AgentExit, AgentHost } from './agent/agent.ts';
-import { setTitle } from './agent/extensions.ts';
 import { AgentRetirement } from './agent-retirement.ts';
 import { AutoClose } from './auto-close.ts';
 import type { Checkouts } from './checkouts.ts';
@@ -18,14 +17,9 @@ import type { Pasts } from './history/pasts.ts';
 import type { PermissionSettings } from './permissions.ts';
 import { Releases } from './releases.ts';
 import type { Session } from './session.ts';
-import {
-  applyWishes,
-  type Obtained,
-  type SpawnContext,
-  type SpawnedSession,
-  spawnOnAgent,
-} from './session-create.ts';
+import { type Obtained, type SpawnContext, type SpawnedSession, spawnOnAgent } from './session-create.ts';
 import { SessionRegister } from './session-register.ts';
+import { applyWishes } from './session-wishes.ts';
 import { SingleSlot } from './single-slot.ts';
 
 export interface SessionsOptions {
@@ -195,11 +189,10 @@ export class Sessions {
     return atMs;
   }
 
-  /** Applies a client's metadata and tells the coordinator. The agent hears of a name too, where it can. */
+  /** Applies a client's metadata and tells the coordinator. */
   patchMetadata(session: Session, patch: MetadataPatch, clientId: string | undefined) {
-    const current = session.patchMetadata(patch, clientId);
+    const current = session.metadata.patch(patch, clientId);
     this.tellSession(session);
-    if (patch.displayName !== undefined) void this.#titleOnAgent(session, patch.displayName);
     return current;
   }
 
@@ -278,14 +271,6 @@ export class Sessions {
     const shelved = shelvedAs(session.sessionId, this.#o.pasts.history.find(session.sessionId));
     this.#o.tell({ type: 'shelved', shelved });
     this.releases.begin(session, wasRunning);
-  }
-
-  async #titleOnAgent({ sessionId, channel }: Session, displayName: string): Promise<void> {
-    try {
-      await setTitle(channel, sessionId, displayName, this.#o.limits.initializeTimeoutMs);
-    } catch (error) {
-      this.#o.log.warn({ err: error, sessionId }, 'the agent rejected the title');
-    }
   }
 
   #forget(session: Session, reason: string): void {

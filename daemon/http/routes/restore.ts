@@ -60,7 +60,7 @@ export function branchSession(context: RouteContext): Handler {
     const made = answer(restored, context, {
       ...past.replay.answer(parseReplayQuery({}), context.clock.nowMs()),
       displayName: name(displayName, newSessionId),
-      forkedFrom: { sessionId, displayName: name(source.metadata.displayName, sessionId) },
+      forkedFrom: { sessionId, displayName: name(source.metadata.current.displayName, sessionId) },
     });
     return { ...made, status: 201 };
   };

@@ -74,8 +74,8 @@ describe('metadata', () => {
   test('are told to all with the client that changed them, and kept', () => {
     const parts = new SessionParts();
     const pr = { number: 7, url: 'https://example.org/7' };
-    parts.session.patchMetadata({ displayName: 'A' }, 'ann');
-    const current = parts.session.patchMetadata({ pr }, undefined);
+    parts.session.metadata.patch({ displayName: 'A' }, 'ann');
+    const current = parts.session.metadata.patch({ pr }, undefined);
     expect(current).toEqual({ sessionId: 's-1', displayName: 'A', prs: [pr] });
     expect(parts.events).toMatchObject([
       {
@@ -92,7 +92,7 @@ describe('metadata', () => {
 
   test('that change nothing are told to nobody', () => {
     const parts = new SessionParts();
-    expect(parts.session.patchMetadata({}, undefined)).toEqual({ sessionId: 's-1' });
+    expect(parts.session.metadata.patch({}, undefined)).toEqual({ sessionId: 's-1' });
     expect(parts.events).toEqual([]);
   });
 });
