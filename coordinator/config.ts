@@ -15,10 +15,15 @@ import {
 } from '../daemon/contract/limits.ts';
 import { PERMISSION_POLICIES, type PermissionPolicy } from '../daemon/contract/wire.ts';
 import { ConfigError, FlagSource, type FlagValues, variableOf } from './flag-source.ts';
-import { flagVariable, SUPERVISION_FLAGS } from './flags.ts';
+import { flagVariable, restartFlag, settingFlag } from './flags.ts';
 import { checkSocketPath } from './launch/directories.ts';
 import { DAY_MS, DEFAULT_RETENTION, type RetentionSettings } from './store/retention.ts';
-import { DEFAULT_SUPERVISE_SETTINGS, type SuperviseSettings } from './supervise/settings.ts';
+import {
+  type SettingSpec,
+  SUPERVISION,
+  type SuperviseSettings,
+  superviseSettings,
+} from './supervise/settings.ts';
 
 export type Listen =
   | { readonly kind: 'unix'; readonly path: string }
@@ -64,6 +69,9 @@ export function parseConfig(flags: FlagValues, env: NodeJS.ProcessEnv, cwd: stri
   const listen = parseListen(source);
   const requireAuth = source.isSet('require-auth');
   checkToken(listen, token, requireAuth);
+  const limits = parseLimits(source);
+  const supervise = parseSupervision(source);
+  checkTogether(supervise, limits);
   const roots = source.list('root').map((path) => directory('--root', path, cwd));
   const named = source.list('workspace').map((path) => directory('--workspace', path, cwd));
   return Object.freeze({
@@ -88,8 +96,8 @@ export function parseConfig(flags: FlagValues, env: NodeJS.ProcessEnv, cwd: stri
       maxClosedSessions: source.integer('max-closed-sessions', DEFAULT_RETENTION.maxClosedSessions),
     },
     maxLogBytes: source.integer('max-log-bytes', DEFAULT_MAX_LOG_BYTES, 64 * 1024),
-    limits: parseLimits(source),
-    supervise: parseSupervision(source),
+    limits,
+    supervise,
   });
 }
 
@@ -107,7 +115,7 @@ export function parseSweepConfig(flags: FlagValues, env: NodeJS.ProcessEnv, cwd:
   return {
     stateDir: stateDirOf(source.text('state-dir'), env, cwd),
     logLevel: parseLogLevel(source),
-    stopGraceMs: source.integer('stop-grace-ms', DEFAULT_SUPERVISE_SETTINGS.stopGraceMs),
+    stopGraceMs: numberOf(source, settingFlag('stopGraceMs'), SUPERVISION.stopGraceMs),
   };
 }
 
@@ -132,8 +140,7 @@ function parseListen(source: FlagSource): Listen {
     checkSocketLength(socket);
     return { kind: 'unix', path: socket };
   }
-  const port = source.integer('port', 4170);
-  if (port > 65_535) throw new ConfigError(`--port must be a number from 0 to 65535, got "${port}"`);
+  const port = source.integer('port', 4170, 0, 65_535);
   const host = bareHost(source.text('host') ?? '127.0.0.1');
   // Node takes an empty one for every address of the machine.
   if (host === '') throw new ConfigError('--host must not be empty; every address is 0.0.0.0 or ::');
@@ -211,12 +218,41 @@ function parseLimits(source: FlagSource): Limits {
 }
 
 function parseSupervision(source: FlagSource): SuperviseSettings {
-  const settings: Record<string, unknown> = { ...DEFAULT_SUPERVISE_SETTINGS };
-  const restart: Record<string, unknown> = { ...DEFAULT_SUPERVISE_SETTINGS.restart };
-  for (const { flag, key, isRestart, fallback } of SUPERVISION_FLAGS) {
-    (isRestart ? restart : settings)[key] = source.integer(flag, fallback);
-  }
-  return { ...settings, restart } as unknown as SuperviseSettings;
+  return superviseSettings(
+    (key, spec) => numberOf(source, settingFlag(key), spec),
+    (key, spec) => numberOf(source, restartFlag(key), spec),
+  );
+}
+
+function numberOf(source: FlagSource, flag: string, { fallback, min, max }: SettingSpec): number {
+  return source.integer(flag, fallback, min, max);
+}
+
+/** What is only right in relation to another number. @throws ConfigError naming both flags, also where one is a default. */
+function checkTogether({ restart, ...supervise }: SuperviseSettings, limits: Limits): void {
+  checkLonger(
+    [settingFlag('stopGraceMs'), supervise.stopGraceMs],
+    [LIMITS.shutdownGraceMs.flag, limits.shutdownGraceMs],
+  );
+  checkLonger(
+    [settingFlag('restoreTimeoutMs'), supervise.restoreTimeoutMs],
+    [LIMITS.sessionRestoreTimeoutMs.flag, limits.sessionRestoreTimeoutMs],
+  );
+  if (restart.maxBackoffMs < restart.firstBackoffMs)
+    throw new ConfigError(
+      `--${restartFlag('maxBackoffMs')} (${restart.maxBackoffMs}) must not be shorter than ` +
+        `--${restartFlag('firstBackoffMs')} (${restart.firstBackoffMs})`,
+    );
+}
+
+function checkLonger(
+  [longerFlag, longerMs]: readonly [string, number],
+  [shorterFlag, shorterMs]: readonly [string, number],
+): void {
+  if (longerMs <= shorterMs)
+    throw new ConfigError(
+      `--${longerFlag} (${longerMs}) must be longer than --${shorterFlag} (${shorterMs})`,
+    );
 }
 
 function parsePolicy(source: FlagSource) {

@@ -39,9 +39,9 @@ export class FlagSource {
   }
 
   /** @throws ConfigError as `wholeNumber`. */
-  integer(name: string, fallback: number, min = 0): number {
+  integer(name: string, fallback: number, min = 0, max = MAX_INT): number {
     const text = this.text(name);
-    return text === undefined ? fallback : wholeNumber(name, text, min);
+    return text === undefined ? fallback : wholeNumber(name, text, min, max);
   }
 
   /** @throws ConfigError naming the flag and what may be given. */
@@ -54,10 +54,10 @@ export class FlagSource {
 }
 
 /** A number of the command line. @throws ConfigError naming the flag. */
-export function wholeNumber(flag: string, text: string, min = 0): number {
+export function wholeNumber(flag: string, text: string, min = 0, max = MAX_INT): number {
   const value = /^\d+$/.test(text.trim()) ? Number(text) : Number.NaN;
-  if (!(value >= min && value <= MAX_INT))
-    throw new ConfigError(`--${flag} must be a whole number from ${min} to ${MAX_INT}, got "${text}"`);
+  if (!(value >= min && value <= max))
+    throw new ConfigError(`--${flag} must be a whole number from ${min} to ${max}, got "${text}"`);
   return value;
 }
 

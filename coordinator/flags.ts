@@ -1,10 +1,15 @@
 // Every flag of `qwen-coordinator start`, once: the command line, the environment and the help are made from these tables.
 import { LIMIT_NAMES, LIMITS } from '../daemon/contract/limits.ts';
-import type { RestartPolicy } from './domain/restart-policy.ts';
-import { DEFAULT_SUPERVISE_SETTINGS, type SuperviseSettings } from './supervise/settings.ts';
+import { RESTARTS, type SettingSpec, SUPERVISION } from './supervise/settings.ts';
 
 /** Headings of the help, in its order. */
-export type FlagGroup = 'Listener' | 'Access' | 'Workspaces and agents' | 'State and logs';
+export type FlagGroup =
+  | 'Listener'
+  | 'Access'
+  | 'Workspaces and agents'
+  | 'State and logs'
+  | 'Daemons: start, stop and supervision'
+  | 'Limits of each daemon';
 
 export interface FlagSpec {
   readonly group: FlagGroup;
@@ -94,12 +99,17 @@ export const FLAGS = {
     value: 'N',
     help: 'closed sessions that are remembered, the newest (100000)',
   },
-  'stop-timeout-ms': { group: 'State and logs', value: 'MS', help: 'time for an orderly stop (30000)' },
+  'stop-timeout-ms': {
+    group: 'Daemons: start, stop and supervision',
+    value: 'MS',
+    help: 'time for an orderly stop of the whole fleet (30000)',
+  },
 } as const satisfies Record<string, FlagSpec>;
 
 export type FlagName = keyof typeof FLAGS;
 
 export interface NumberFlag {
+  readonly group: FlagGroup;
   readonly flag: string;
   /** Placeholder of the value: what it counts. */
   readonly value: 'N' | 'MS' | 'BYTES';
@@ -107,69 +117,29 @@ export interface NumberFlag {
   readonly help: string;
 }
 
-type NumberKey<T> = { [K in keyof T]-?: T[K] extends number ? K : never }[keyof T];
+/** The flag of a setting in `SUPERVISION`. */
+export function settingFlag(key: string): string {
+  return key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+}
 
-/** What each number of supervision means to an operator; the reasons stand in supervise/settings.ts. */
-const SUPERVISION_HELP: Readonly<Record<NumberKey<SuperviseSettings>, string>> = {
-  maxDaemons: 'daemons that may run at once; 0 = unlimited',
-  maxConcurrentStarts: 'daemons that may be starting at the same time',
-  startTimeoutMs: 'from the spawn of a daemon until it answers',
-  feedReadyTimeoutMs: 'from its answer until its sessions are known',
-  waiterDeadlineMs: 'how long a request waits for its daemon',
-  maxWaiters: 'requests that may wait for one daemon',
-  idleTimeoutMs: 'a daemon without a gesture for this long is stopped; 0 = never',
-  watchedIdleTimeoutMs: 'the same while clients look on (streams, heartbeats)',
-  idleCheckPeriodMs: 'how often idle daemons are looked for',
-  drainTimeoutMs: 'how long a stopping daemon waits for its turns to end',
-  stopGraceMs: 'from SIGTERM to SIGKILL; longer than shutdown-grace-ms',
-  restoreConcurrency: 'sessions of one workspace that are brought back at the same time',
-  restoreTimeoutMs: 'longest restore of one session; longer than session-restore-timeout-ms',
-  restoreWaitMs: 'how long requests wait for a session that is being brought back',
-  feedReconnectMs: "first wait before a daemon's feed is asked for again; doubles up to 16 times this",
-  feedMaxLineBytes: 'longest line of a feed; a snapshot needs some 400 bytes a session',
-  feedStoredWaitMs: 'how long an answer is held until its session is stored from the feed',
-  seenFlushMs: 'how often heartbeats are written; they may lose this much',
-  seenBatchRows: 'heartbeats written in one transaction',
-  beatTimeoutFactor: 'beats that may be missing before a daemon is asked whether it lives',
-  livenessPeriodMs: 'how often missing beats are looked for',
-  probeTimeoutMs: 'time for the answer of a daemon that is asked whether it lives',
-  adoptTimeoutMs: 'time to find one daemon of an earlier coordinator again',
-  reconcilePeriodMs: 'how often daemons that are not proven to be ours are looked at again',
-  logRotatePeriodMs: 'how often log sizes are looked at',
-  storeUpkeepPeriodMs: 'how often the database forgets what is too old, and empties its log',
-};
-
-/** Of the restart policy all but its jitter, which is a share and no whole number. */
-const RESTART_HELP: Readonly<Record<Exclude<NumberKey<RestartPolicy>, 'jitter'>, string>> = {
-  intensity: 'deaths within restart-period-ms that are still followed by a new start',
-  periodMs: 'period in which deaths are counted',
-  firstBackoffMs: 'wait after the first death; doubles with every further one',
-  maxBackoffMs: 'longest wait after a death',
-  coolOffMs: 'how long a workspace refuses after too many deaths',
-};
-
-export interface SupervisionFlag extends NumberFlag {
-  /** The setting's name in `SuperviseSettings`, or in its `restart`. */
-  readonly key: string;
-  readonly isRestart: boolean;
+/** The flag of a setting in `RESTARTS`. */
+export function restartFlag(key: string): string {
+  return `restart-${settingFlag(key)}`;
 }
 
 /** One flag for every whole number of supervision, named after its setting. */
-export const SUPERVISION_FLAGS: readonly SupervisionFlag[] = [
-  ...supervisionFlags(SUPERVISION_HELP, DEFAULT_SUPERVISE_SETTINGS, false),
-  ...supervisionFlags(RESTART_HELP, DEFAULT_SUPERVISE_SETTINGS.restart, true),
+export const SUPERVISION_FLAGS: readonly NumberFlag[] = [
+  ...numberFlags(SUPERVISION, settingFlag),
+  ...numberFlags(RESTARTS, restartFlag),
 ];
 
-function supervisionFlags<K extends string>(
-  texts: Readonly<Record<K, string>>,
-  defaults: Readonly<Record<K, number>>,
-  isRestart: boolean,
-): SupervisionFlag[] {
-  return (Object.keys(texts) as K[]).map((key) => {
-    const name = key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+function numberFlags(
+  table: Readonly<Record<string, SettingSpec>>,
+  flagOf: (key: string) => string,
+): NumberFlag[] {
+  return Object.entries(table).map(([key, { fallback, help }]) => {
     const value = key.endsWith('Ms') ? 'MS' : key.endsWith('Bytes') ? 'BYTES' : 'N';
-    const flag = isRestart ? `restart-${name}` : name;
-    return { flag, value, key, isRestart, fallback: defaults[key], help: texts[key] };
+    return { group: 'Daemons: start, stop and supervision', flag: flagOf(key), value, fallback, help };
   });
 }
 
@@ -178,7 +148,7 @@ const PLACEHOLDERS = { count: 'N', ms: 'MS', bytes: 'BYTES' } as const;
 /** Limits of each daemon, passed on to it. */
 export const LIMIT_FLAGS: readonly NumberFlag[] = LIMIT_NAMES.map((name) => {
   const { flag, unit, fallback, help } = LIMITS[name];
-  return { flag, value: PLACEHOLDERS[unit], fallback, help };
+  return { group: 'Limits of each daemon', flag, value: PLACEHOLDERS[unit], fallback, help };
 });
 
 /** The environment variable of a flag. */

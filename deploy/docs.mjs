@@ -13,7 +13,8 @@ const SOURCES = `
 export { STATES, TABLE, step } from './coordinator/domain/daemon-state.ts';
 export { nextState } from './coordinator/domain/session.ts';
 export { ROUTE_CLASSES } from './coordinator/domain/route-classes.ts';
-export { detectionBoundMs, LIVENESS_THRESHOLDS, toleratedPauseMs } from './coordinator/domain/liveness.ts';
+export { detectionBoundMs, toleratedPauseMs } from './coordinator/domain/liveness.ts';
+export { DEFAULT_SUPERVISE_SETTINGS } from './coordinator/supervise/settings.ts';
 export { SUPERVISION_FLAGS, LIMIT_FLAGS } from './coordinator/flags.ts';
 `;
 
@@ -271,9 +272,7 @@ function numberTable(flags) {
 }
 
 function livenessWords() {
-  const thresholds = Object.fromEntries(
-    Object.entries(t.LIVENESS_THRESHOLDS).map(([name, { fallback }]) => [name, fallback]),
-  );
+  const thresholds = t.DEFAULT_SUPERVISE_SETTINGS;
   const beatMs = t.LIMIT_FLAGS.find(({ flag }) => flag === 'feed-beat-ms').fallback;
   const found = t.detectionBoundMs(beatMs, thresholds);
   return `With these numbers a frozen daemon is found within ${found} ms,

@@ -20,10 +20,8 @@ flag holds directories separated by ":", other values by ",". 1, true or yes set
 export function withConfigFlags(command: Command): Command {
   for (const [flag, spec] of Object.entries<FlagSpec>(FLAGS))
     command.addOption(optionOf(flag, spec).helpGroup(`${spec.group}:`));
-  for (const number of SUPERVISION_FLAGS)
-    command.addOption(numberOption(number).helpGroup('Daemons: start, stop and supervision:'));
-  for (const number of LIMIT_FLAGS)
-    command.addOption(numberOption(number).helpGroup('Limits of each daemon:'));
+  for (const number of [...SUPERVISION_FLAGS, ...LIMIT_FLAGS])
+    command.addOption(numberOption(number).helpGroup(`${number.group}:`));
   return command.addHelpText('after', VARIABLES);
 }
 

@@ -1,29 +1,15 @@
 // When a daemon counts as frozen. One slow answer is not death, and neither is a feed that stalls while the daemon answers:
 // it takes missing beats and an unanswered question. Time comes from a clock that does not jump.
 
-interface Threshold {
-  /** Milliseconds, or a count where the name says so. */
-  readonly fallback: number;
-  readonly meaning: string;
-}
-
 /** Every threshold of this decision. The period of the beats is the daemon's own limit, `feedBeatMs` (5000). */
-export const LIVENESS_THRESHOLDS = {
-  beatTimeoutFactor: {
-    fallback: 4,
-    meaning: 'beat periods that may pass in silence before a daemon is asked',
-  },
-  livenessPeriodMs: {
-    fallback: 5000,
-    meaning: 'period in which silence is looked for',
-  },
-  probeTimeoutMs: {
-    fallback: 5000,
-    meaning: 'time to answer when asked; a daemon that does not is frozen, and is ended',
-  },
-} as const satisfies Record<string, Threshold>;
-
-export type LivenessThresholds = Readonly<Record<keyof typeof LIVENESS_THRESHOLDS, number>>;
+export interface LivenessThresholds {
+  /** Beat periods that may pass in silence before a daemon is asked. */
+  readonly beatTimeoutFactor: number;
+  /** Period in which silence is looked for. */
+  readonly livenessPeriodMs: number;
+  /** Time to answer when asked; a daemon that does not is frozen, and is ended. */
+  readonly probeTimeoutMs: number;
+}
 
 /**
  * The longest time from a freeze to its discovery. A look takes as long as the slowest daemon's answer and none begins

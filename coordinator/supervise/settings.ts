@@ -1,92 +1,108 @@
-// Every number of supervision, with its default and the reason for it. The composition root overrides what was configured.
-import { LIVENESS_THRESHOLDS } from '../domain/liveness.ts';
+// Every number of supervision, once: its default, its range, its help, and the reason where there is one. flags.ts makes a
+// flag of each; the composition root overrides what was configured.
 import type { RestartPolicy } from '../domain/restart-policy.ts';
 
-export interface SuperviseSettings {
-  /** Daemons that may run at once; 0 = unlimited. */
-  readonly maxDaemons: number;
-  /** From the spawn to the ready line. */
-  readonly startTimeoutMs: number;
-  /** From the ready line to the first feed snapshot in the store. */
-  readonly feedReadyTimeoutMs: number;
-  /** How long a request may wait for its daemon. Longer than the two above, so that it hears the true reason. */
-  readonly waiterDeadlineMs: number;
-  /** Requests that may wait for one daemon. */
-  readonly maxWaiters: number;
-  /** How long a stopping daemon may wait for its turns to end. */
-  readonly drainTimeoutMs: number;
-  /** From SIGTERM to SIGKILL. Longer than the daemon's own shutdown grace (10 s), which ends its agent in order. */
-  readonly stopGraceMs: number;
-  /** First wait before the feed is asked for again; doubles up to 16 times this. */
-  readonly feedReconnectMs: number;
-  /** Longest feed line. A snapshot is one line: some 400 bytes a session. */
-  readonly feedMaxLineBytes: number;
-  /** How long an answer is held for its feed record before the caller records what it saw itself. */
-  readonly feedStoredWaitMs: number;
-  /** Period in which heartbeats are written; they may lose this much. */
-  readonly seenFlushMs: number;
-  /** Heartbeat rows in one transaction: 10,000 at once blocked the event loop for 73 ms and more. */
-  readonly seenBatchRows: number;
-  /** These three are explained, and their bound computed, in domain/liveness.ts. */
-  readonly beatTimeoutFactor: number;
-  readonly livenessPeriodMs: number;
-  readonly probeTimeoutMs: number;
-  /** Deadline for finding one daemon of an earlier coordinator again. */
-  readonly adoptTimeoutMs: number;
-  /** Period in which rows without a verified process are looked at again. */
-  readonly reconcilePeriodMs: number;
-  readonly logRotatePeriodMs: number;
-  /** Period in which the store forgets what is too old, and checkpoints. */
-  readonly storeUpkeepPeriodMs: number;
-  /** Daemons that may be starting at the same time: each costs a core for a while. */
-  readonly maxConcurrentStarts: number;
-  /** Sessions of one workspace that are brought back at the same time. */
-  readonly restoreConcurrency: number;
-  /** Longest restore of one session. Longer than the daemon's own budget for the agent's load (60 s). */
-  readonly restoreTimeoutMs: number;
-  /** How long passive requests wait for a session that is being brought back. */
-  readonly restoreWaitMs: number;
-  /** Daemon without a gesture for this long is stopped; 0 = never. */
-  readonly idleTimeoutMs: number;
-  /** The same while clients look on (streams, heartbeats). */
-  readonly watchedIdleTimeoutMs: number;
-  readonly idleCheckPeriodMs: number;
-  readonly restart: RestartPolicy;
+/** One whole number that an operator may set. */
+export interface SettingSpec {
+  readonly fallback: number;
+  readonly min: number;
+  readonly max: number;
+  readonly help: string;
 }
 
-export const DEFAULT_SUPERVISE_SETTINGS: SuperviseSettings = Object.freeze({
-  maxDaemons: 0,
-  startTimeoutMs: 20_000,
-  feedReadyTimeoutMs: 10_000,
-  waiterDeadlineMs: 45_000,
-  maxWaiters: 256,
-  drainTimeoutMs: 30_000,
-  stopGraceMs: 15_000,
-  feedReconnectMs: 250,
-  feedMaxLineBytes: 16 * 1024 * 1024,
-  feedStoredWaitMs: 2000,
-  seenFlushMs: 1000,
-  seenBatchRows: 500,
-  beatTimeoutFactor: LIVENESS_THRESHOLDS.beatTimeoutFactor.fallback,
-  livenessPeriodMs: LIVENESS_THRESHOLDS.livenessPeriodMs.fallback,
-  probeTimeoutMs: LIVENESS_THRESHOLDS.probeTimeoutMs.fallback,
-  adoptTimeoutMs: 5000,
-  reconcilePeriodMs: 5000,
-  logRotatePeriodMs: 60_000,
-  storeUpkeepPeriodMs: 10_000,
-  maxConcurrentStarts: 4,
-  restoreConcurrency: 3,
-  restoreTimeoutMs: 75_000,
-  restoreWaitMs: 20_000,
-  idleTimeoutMs: 30 * 60_000,
-  watchedIdleTimeoutMs: 8 * 60 * 60_000,
-  idleCheckPeriodMs: 15_000,
-  restart: Object.freeze({
-    intensity: 5,
-    periodMs: 60_000,
-    firstBackoffMs: 500,
-    maxBackoffMs: 30_000,
-    jitter: 0.25,
-    coolOffMs: 60_000,
-  }),
+/** The longest delay of a Node timer; a longer one would fire at once. */
+const MAX_NUMBER = 2 ** 31 - 1;
+/** A period that is shorter would keep a core busy with looking. */
+const MIN_PERIOD_MS = 10;
+const KiB = 1024;
+const MiB = 1024 * KiB;
+
+const setting = (fallback: number, help: string, min = 1, max = MAX_NUMBER): SettingSpec => ({
+  fallback,
+  min,
+  max,
+  help,
 });
+
+const period = (fallback: number, help: string) => setting(fallback, help, MIN_PERIOD_MS);
+
+/** Durations end in `Ms`, sizes in `Bytes`; the rest are counts. */
+export const SUPERVISION = {
+  maxDaemons: setting(0, 'daemons that may run at once; 0 = unlimited', 0),
+  /** Each start costs a core for a while. */
+  maxConcurrentStarts: setting(4, 'daemons that may be starting at the same time'),
+  /** From the spawn to the ready line. */
+  startTimeoutMs: setting(20_000, 'from the spawn of a daemon until it answers'),
+  /** From the ready line to the first feed snapshot in the store. */
+  feedReadyTimeoutMs: setting(10_000, 'from its answer until its sessions are known'),
+  /** Longer than the two above by default, so that a request hears the true reason. */
+  waiterDeadlineMs: setting(45_000, 'how long a request waits for its daemon'),
+  maxWaiters: setting(256, 'requests that may wait for one daemon'),
+  idleTimeoutMs: setting(30 * 60_000, 'a daemon without a gesture for this long is stopped; 0 = never', 0),
+  watchedIdleTimeoutMs: setting(8 * 60 * 60_000, 'the same while clients look on (streams, heartbeats)'),
+  idleCheckPeriodMs: period(15_000, 'how often idle daemons are looked for'),
+  drainTimeoutMs: setting(30_000, 'how long a stopping daemon waits for its turns to end', 0),
+  /** The daemon ends its agent in order within its shutdown grace; a kill before that would cut this short. */
+  stopGraceMs: setting(15_000, 'from SIGTERM to SIGKILL; longer than shutdown-grace-ms'),
+  restoreConcurrency: setting(3, 'sessions of one workspace that are brought back at the same time'),
+  /** The daemon's own budget for the agent's load has to be over first, so that its refusal is heard. */
+  restoreTimeoutMs: setting(75_000, 'longest restore of one session; longer than session-restore-timeout-ms'),
+  restoreWaitMs: setting(20_000, 'how long requests wait for a session that is being brought back', 0),
+  feedReconnectMs: period(
+    250,
+    "first wait before a daemon's feed is asked for again; doubles up to 16 times this",
+  ),
+  /** A snapshot is one line. The maximum is well under the longest string of Node. */
+  feedMaxLineBytes: setting(
+    16 * MiB,
+    'longest line of a feed; a snapshot needs some 400 bytes a session',
+    64 * KiB,
+    256 * MiB,
+  ),
+  /** After it the caller records what it saw itself. */
+  feedStoredWaitMs: setting(2000, 'how long an answer is held until its session is stored from the feed'),
+  seenFlushMs: period(1000, 'how often heartbeats are written; they may lose this much'),
+  /** 10,000 at once blocked the event loop for 73 ms and more. */
+  seenBatchRows: setting(500, 'heartbeats written in one transaction', 1, 10_000),
+  /** These three are explained, and their bound computed, in domain/liveness.ts. */
+  beatTimeoutFactor: setting(4, 'beats that may be missing before a daemon is asked whether it lives'),
+  livenessPeriodMs: period(5000, 'how often missing beats are looked for'),
+  probeTimeoutMs: setting(5000, 'time for the answer of a daemon that is asked whether it lives'),
+  adoptTimeoutMs: setting(5000, 'time to find one daemon of an earlier coordinator again'),
+  reconcilePeriodMs: period(5000, 'how often daemons that are not proven to be ours are looked at again'),
+  logRotatePeriodMs: period(60_000, 'how often log sizes are looked at'),
+  storeUpkeepPeriodMs: period(10_000, 'how often the database forgets what is too old, and empties its log'),
+} as const satisfies Record<string, SettingSpec>;
+
+/** Of the restart policy all but its jitter, which is a share and no whole number. */
+export const RESTARTS = {
+  intensity: setting(5, 'deaths within restart-period-ms that are still followed by a new start', 0),
+  periodMs: setting(60_000, 'period in which deaths are counted'),
+  firstBackoffMs: setting(500, 'wait after the first death; doubles with every further one', 0),
+  maxBackoffMs: setting(30_000, 'longest wait after a death; not shorter than restart-first-backoff-ms', 0),
+  coolOffMs: setting(60_000, 'how long a workspace refuses after too many deaths', 0),
+} as const satisfies Record<Exclude<keyof RestartPolicy, 'jitter'>, SettingSpec>;
+
+const RESTART_JITTER = 0.25;
+
+type Numbers<T> = { readonly [K in keyof T]: number };
+
+export type SuperviseSettings = Numbers<typeof SUPERVISION> & { readonly restart: RestartPolicy };
+
+type ReadNumber = (key: string, spec: SettingSpec) => number;
+
+/** Settings of the numbers that are read for each key of `SUPERVISION` and of `RESTARTS`. */
+export function superviseSettings(read: ReadNumber, readRestart: ReadNumber): SuperviseSettings {
+  return Object.freeze({
+    ...numbersOf(SUPERVISION, read),
+    restart: Object.freeze({ ...numbersOf(RESTARTS, readRestart), jitter: RESTART_JITTER }),
+  });
+}
+
+function numbersOf<T extends Readonly<Record<string, SettingSpec>>>(table: T, read: ReadNumber): Numbers<T> {
+  return Object.fromEntries(Object.entries(table).map(([key, spec]) => [key, read(key, spec)])) as Numbers<T>;
+}
+
+const fallbackOf: ReadNumber = (_key, { fallback }) => fallback;
+
+export const DEFAULT_SUPERVISE_SETTINGS: SuperviseSettings = superviseSettings(fallbackOf, fallbackOf);

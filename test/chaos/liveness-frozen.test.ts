@@ -26,6 +26,7 @@ const FLAGS = [
   ['--liveness-period-ms', THRESHOLDS.livenessPeriodMs],
   ['--probe-timeout-ms', THRESHOLDS.probeTimeoutMs],
   ['--stop-grace-ms', STOP_GRACE_MS],
+  ['--shutdown-grace-ms', STOP_GRACE_MS - 100],
   ['--restart-first-backoff-ms', 50],
 ].flat();
 

@@ -88,7 +88,8 @@ describe('a daemon that is frozen when the coordinator is killed', () => {
     const { pid } = await server.diagnosis(0);
     process.kill(pid ?? 0, 'SIGSTOP');
     await server.kill();
-    const after = await next(server, [...LOOK, '--probe-timeout-ms', '200', '--stop-grace-ms', '500']);
+    const graces = ['--stop-grace-ms', '500', '--shutdown-grace-ms', '400'];
+    const after = await next(server, [...LOOK, '--probe-timeout-ms', '200', ...graces]);
     await isBack(after, sessionId, clientId);
     expect((await after.diagnosis(0)).pid).not.toBe(pid);
     expect(server.scratch.processes().map((found) => found.pid)).not.toContain(pid);

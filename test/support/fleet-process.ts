@@ -184,6 +184,8 @@ const QUICK_COORDINATOR = [
   '200',
   '--stop-grace-ms',
   '8000',
+  '--shutdown-grace-ms',
+  '7000',
   '--stop-timeout-ms',
   '15000',
 ];

@@ -15,7 +15,8 @@ import { type AcknowledgedPrompt, Witness } from './witness.ts';
 const QUICK = [
   ...['--restart-intensity', '10000', '--restart-first-backoff-ms', '50', '--restart-max-backoff-ms', '200'],
   ...['--start-timeout-ms', '4000', '--reconcile-period-ms', '200', '--feed-beat-ms', '200'],
-  ...['--liveness-period-ms', '200', '--probe-timeout-ms', '2000', '--stop-grace-ms', '3000'],
+  ...['--liveness-period-ms', '200', '--probe-timeout-ms', '2000'],
+  ...['--stop-grace-ms', '3000', '--shutdown-grace-ms', '2500'],
 ];
 
 /** How long running turns may hold an operator's command up. */

@@ -4,8 +4,20 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { parseConfig, parseSweepConfig, stateDirOf } from '../../../coordinator/config.ts';
 import { ConfigError, type FlagValues } from '../../../coordinator/flag-source.ts';
-import { FLAGS, flagVariable, LIMIT_FLAGS, SUPERVISION_FLAGS } from '../../../coordinator/flags.ts';
-import { DEFAULT_SUPERVISE_SETTINGS } from '../../../coordinator/supervise/settings.ts';
+import {
+  FLAGS,
+  flagVariable,
+  LIMIT_FLAGS,
+  restartFlag,
+  SUPERVISION_FLAGS,
+  settingFlag,
+} from '../../../coordinator/flags.ts';
+import {
+  DEFAULT_SUPERVISE_SETTINGS,
+  RESTARTS,
+  type SettingSpec,
+  SUPERVISION,
+} from '../../../coordinator/supervise/settings.ts';
 
 let dir = '';
 beforeAll(() => {
@@ -15,6 +27,9 @@ beforeAll(() => {
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
 const config = (flags: FlagValues = {}, env: NodeJS.ProcessEnv = {}) => parseConfig(flags, env, dir);
+
+const ranges = (table: Readonly<Record<string, SettingSpec>>, flagOf: (key: string) => string) =>
+  Object.entries(table).map(([key, { min, max }]) => [flagOf(key), min, max] as const);
 
 describe('workspaces', () => {
   test('relative ones count from the current directory, and the order is kept', () => {
@@ -65,12 +80,51 @@ describe('numbers', () => {
   });
 
   test('every number of supervision and of the limits can be set by its flag', () => {
-    for (const { flag, key, isRestart } of SUPERVISION_FLAGS) {
-      const { supervise } = config({ [flag]: '7' });
-      const value = isRestart ? supervise.restart[key as 'intensity'] : supervise[key as 'maxDaemons'];
-      expect([flag, value]).toEqual([flag, 7]);
+    for (const [key, { fallback }] of Object.entries(SUPERVISION)) {
+      const { supervise } = config({ [settingFlag(key)]: String(fallback + 1) });
+      expect([key, supervise[key as 'maxDaemons']]).toEqual([key, fallback + 1]);
+    }
+    for (const [key, { fallback }] of Object.entries(RESTARTS)) {
+      const { restart } = config({ [restartFlag(key)]: String(fallback + 1) }).supervise;
+      expect([key, restart[key as 'intensity']]).toEqual([key, fallback + 1]);
     }
     for (const { flag } of LIMIT_FLAGS) expect(() => config({ [flag]: 'x' })).toThrow(`--${flag} must be`);
+  });
+
+  test.each([...ranges(SUPERVISION, settingFlag), ...ranges(RESTARTS, restartFlag)])(
+    '--%s is refused outside of %d to %d',
+    (flag, min, max) => {
+      for (const value of [min - 1, max + 1])
+        expect(() => config({ [flag]: String(value) })).toThrow(
+          `--${flag} must be a whole number from ${min} to ${max}, got "${value}"`,
+        );
+    },
+  );
+
+  test.each(['seen-batch-rows', 'liveness-period-ms', 'max-concurrent-starts', 'restore-concurrency'])(
+    '--%s has no meaning at 0',
+    (flag) => {
+      expect(() => config({ [flag]: '0' })).toThrow(`--${flag} must be a whole number from`);
+    },
+  );
+
+  test.each<[FlagValues, string]>([
+    [{ 'stop-grace-ms': '10000' }, '--stop-grace-ms (10000) must be longer than --shutdown-grace-ms (10000)'],
+    [
+      { 'shutdown-grace-ms': '15000' },
+      '--stop-grace-ms (15000) must be longer than --shutdown-grace-ms (15000)',
+    ],
+    [
+      { 'session-restore-timeout-ms': '80000' },
+      '--restore-timeout-ms (75000) must be longer than --session-restore-timeout-ms (80000)',
+    ],
+    [
+      { 'restart-max-backoff-ms': '499' },
+      '--restart-max-backoff-ms (499) must not be shorter than --restart-first-backoff-ms (500)',
+    ],
+  ])('%j contradicts another number', (flags, message) => {
+    expect(() => config(flags)).toThrow(ConfigError);
+    expect(() => config(flags)).toThrow(message);
   });
 
   test('no two flags share a name', () => {
