@@ -92,7 +92,7 @@ export class Maintenance {
         if (!outcome.ok) queue.length = 0;
       }
     };
-    await Promise.all(Array.from({ length: Math.max(1, atOnce) }, worker));
+    await Promise.all(Array.from({ length: Math.min(queue.length, Math.max(1, atOnce)) }, worker));
     return outcomes;
   }
 

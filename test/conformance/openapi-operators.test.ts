@@ -118,9 +118,12 @@ describe('the admin plane', () => {
     const bad = { json: { atOnce: 0.5 } };
     await ask.expect([400, 'invalid_workspace_request'], 'POST', '/admin/restart', bad);
     for (const name of ['restart', 'drain'])
-      await ask.expect([400, 'invalid_workspace_request'], 'POST', `${at}/${name}`, {
-        json: { drainMs: -1 },
-      });
+      for (const drainMs of [-1, 2 ** 31])
+        await ask.expect([400, 'invalid_workspace_request'], 'POST', `${at}/${name}`, { json: { drainMs } });
+    const { json: all } = await ask.expect(200, 'POST', '/admin/restart', {
+      json: { atOnce: 2 ** 31 - 1, drainMs: 100 },
+    });
+    expect(all.restarted).toMatchObject([{ ok: true }]);
   });
 
   test('copies the database, on its socket only', async () => {

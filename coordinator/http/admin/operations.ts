@@ -82,10 +82,13 @@ function settingsOf(body: JsonObject) {
   };
 }
 
+/** The longest delay of a timer; a longer one would be over at once. */
+const MAX_NUMBER = 2 ** 31 - 1;
+
 /** @throws ApiError 400 naming the field. */
 function wholeNumber(body: JsonObject, field: string): number | undefined {
   const value = body[field];
   if (value === undefined) return undefined;
-  if (typeof value === 'number' && Number.isSafeInteger(value) && value >= 0) return value;
-  throw fail('invalid_workspace_request', `\`${field}\` must be a whole number from 0`);
+  if (typeof value === 'number' && Number.isInteger(value) && value >= 0 && value <= MAX_NUMBER) return value;
+  throw fail('invalid_workspace_request', `\`${field}\` must be a whole number from 0 to ${MAX_NUMBER}`);
 }
