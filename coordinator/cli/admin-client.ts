@@ -6,20 +6,22 @@ import { CommandError, EXIT } from './exit-codes.ts';
 export type { AdminTarget } from './admin-place.ts';
 
 const ANSWER_TIMEOUT_MS = 10_000;
+/** Of an answer that is not the admin plane's, as much as a person reads. */
+const MAX_QUOTED_CHARS = 500;
 
 type Method = 'GET' | 'POST' | 'PATCH';
 
 interface Question {
   /** Sent as JSON. */
   readonly body?: object;
-  /** For what takes longer than a look. */
-  readonly timeoutMs?: number;
+  /** For what takes longer than a look; `none`: until it is answered, or the connection ends. */
+  readonly timeoutMs?: number | 'none';
 }
 
 /**
  * Calls the admin plane and returns its JSON answer.
- * @throws CommandError `notRunning` when no coordinator runs, `unexpected` when it cannot be reached, refuses, or is late;
- *   UnusablePath when a directory on the way is not ours alone.
+ * @throws CommandError `notRunning` when no coordinator runs, `usage` when it refuses what was asked (4xx), `unexpected` when
+ *   it cannot be reached, fails, or is late; UnusablePath when a directory on the way is not ours alone.
  */
 export async function askCoordinator(
   target: AdminTarget,
@@ -28,9 +30,33 @@ export async function askCoordinator(
   question: Question = {},
 ): Promise<Record<string, unknown>> {
   const { status, text } = await call(findAdminPlace(target), method, path, question);
-  if (status >= 300)
-    throw new CommandError(EXIT.unexpected, `the coordinator answered ${status}: ${text.slice(0, 500)}`);
+  if (status >= 300) throw refusal(status, text);
   return JSON.parse(text) as Record<string, unknown>;
+}
+
+/** The coordinator's own words for a person, who did not speak HTTP. */
+function refusal(status: number, text: string): CommandError {
+  const exitCode = status >= 400 && status < 500 ? EXIT.usage : EXIT.unexpected;
+  const { error, code, requestedWorkspace } = bodyOf(text);
+  if (code === 'workspace_mismatch' && typeof requestedWorkspace === 'string')
+    return new CommandError(
+      exitCode,
+      `${requestedWorkspace} is no workspace of this coordinator; "qwen-coordinator status" lists them`,
+    );
+  if (typeof error === 'string') return new CommandError(exitCode, error);
+  // Not in the admin plane's form: of another version, or somebody else's socket.
+  return new CommandError(
+    EXIT.unexpected,
+    `the coordinator answered ${status}: ${text.slice(0, MAX_QUOTED_CHARS)}`,
+  );
+}
+
+function bodyOf(text: string): Readonly<Record<string, unknown>> {
+  try {
+    return Object(JSON.parse(text)) as Record<string, unknown>;
+  } catch {
+    return {};
+  }
 }
 
 function call(
@@ -46,7 +72,7 @@ function call(
       path,
       agent: false,
       headers: body === undefined ? {} : { 'content-type': 'application/json' },
-      signal: AbortSignal.timeout(timeoutMs),
+      ...(timeoutMs !== 'none' && { signal: AbortSignal.timeout(timeoutMs) }),
     });
     req.on('error', (error: NodeJS.ErrnoException) => reject(asCommandError(error, place, timeoutMs)));
     req.on('response', (res) => {
@@ -62,7 +88,11 @@ function call(
   });
 }
 
-function asCommandError(error: NodeJS.ErrnoException, place: AdminPlace, timeoutMs: number): CommandError {
+function asCommandError(
+  error: NodeJS.ErrnoException,
+  place: AdminPlace,
+  timeoutMs: number | 'none',
+): CommandError {
   if (error.code === 'ENOENT' || error.code === 'ECONNREFUSED') return unreachable(place);
   if (error.name === 'TimeoutError' || error.name === 'AbortError')
     return new CommandError(EXIT.unexpected, `the coordinator did not answer within ${timeoutMs} ms`);

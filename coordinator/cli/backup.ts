@@ -9,7 +9,7 @@ import type { Runtime } from './runtime.ts';
 /** A database of some GB on a slow disk. */
 const BACKUP_TIMEOUT_MS = 10 * 60_000;
 
-/** @throws CommandError `notRunning`; `unexpected` when the file exists, cannot be written, or is not sound. */
+/** @throws CommandError `notRunning`; `usage` when the file exists or cannot be written; `unexpected` when it is not sound. */
 export async function backup(target: AdminTarget, given: string, runtime: Runtime): Promise<void> {
   const file = resolve(runtime.cwd, given);
   const answer = await askCoordinator(target, 'POST', '/admin/backup', {

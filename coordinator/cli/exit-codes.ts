@@ -4,7 +4,10 @@ export const EXIT = {
   ok: 0,
   /** Something that should not happen; stderr tells. `doctor`: a check failed. */
   unexpected: 1,
-  /** A flag, a variable or a directory of the configuration is wrong, or the database is a newer release's. */
+  /**
+   * A flag, an argument, a variable or a directory of the configuration is wrong, the running coordinator refuses what was
+   * asked, or the database is a newer release's.
+   */
   usage: 2,
   /** Another coordinator has the state directory, or another process the address. */
   taken: 3,

@@ -6,8 +6,11 @@ import { CommandError, EXIT } from './exit-codes.ts';
 import type { Runtime } from './runtime.ts';
 import { table } from './table.ts';
 
-/** A drain may take as long as its turns; the answer comes when the daemon is gone. */
-const OPERATION_TIMEOUT_MS = 15 * 60_000;
+/**
+ * The answer comes when the daemons are gone, and only the coordinator knows how long that may take: by its own drain
+ * timeout where none was given, and once for each of a fleet's daemons. It goes on without us, so leaving early helps nobody.
+ */
+const UNTIL_DONE = 'none';
 
 export async function drain(
   target: AdminTarget,
@@ -15,12 +18,15 @@ export async function drain(
   options: { readonly reason: string | undefined; readonly drainMs: number | undefined },
   runtime: Runtime,
 ): Promise<void> {
-  await operate(target, 'POST', `${pathOf(workspace, runtime)}/drain`, options);
+  await askCoordinator(target, 'POST', `${pathOf(workspace, runtime)}/drain`, {
+    body: options,
+    timeoutMs: UNTIL_DONE,
+  });
   runtime.print('drained: it takes no new work until "undrain"\n');
 }
 
 export async function undrain(target: AdminTarget, workspace: string, runtime: Runtime): Promise<void> {
-  await operate(target, 'POST', `${pathOf(workspace, runtime)}/undrain`, {});
+  await askCoordinator(target, 'POST', `${pathOf(workspace, runtime)}/undrain`);
   runtime.print('it takes work again\n');
 }
 
@@ -32,9 +38,10 @@ export async function restart(
   runtime: Runtime,
 ): Promise<void> {
   const path = workspace === undefined ? '/admin' : pathOf(workspace, runtime);
-  const { restarted } = (await operate(target, 'POST', `${path}/restart`, options)) as {
-    restarted: readonly { workspaceId: string; ok: boolean; detail: string }[];
-  };
+  const { restarted } = (await askCoordinator(target, 'POST', `${path}/restart`, {
+    body: options,
+    timeoutMs: UNTIL_DONE,
+  })) as { restarted: readonly { workspaceId: string; ok: boolean; detail: string }[] };
   const rows = restarted.map(({ workspaceId, ok, detail }) => [
     workspaceId,
     ok ? 'replaced' : 'failed',
@@ -53,7 +60,9 @@ export async function setWorkspace(
   runtime: Runtime,
 ): Promise<void> {
   const change = Object.fromEntries(assignments.map(parseAssignment));
-  const { idleTimeoutMs, isPinned } = await operate(target, 'PATCH', pathOf(workspace, runtime), change);
+  const { idleTimeoutMs, isPinned } = await askCoordinator(target, 'PATCH', pathOf(workspace, runtime), {
+    body: change,
+  });
   runtime.print(`idleTimeout=${idleTimeoutMs ?? ''} pinned=${isPinned}\n`);
 }
 
@@ -71,8 +80,4 @@ function parseAssignment(text: string): readonly [string, unknown] {
 function pathOf(workspace: string, { cwd }: Runtime): string {
   const selector = isWorkspaceId(workspace) ? workspace : resolve(cwd, workspace);
   return `/admin/workspaces/${encodeURIComponent(selector)}`;
-}
-
-function operate(target: AdminTarget, method: 'POST' | 'PATCH', path: string, body: object) {
-  return askCoordinator(target, method, path, { body, timeoutMs: OPERATION_TIMEOUT_MS });
 }

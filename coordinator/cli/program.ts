@@ -7,7 +7,7 @@ import type { AdminTarget } from './admin-place.ts';
 import { backup } from './backup.ts';
 import { demo } from './demo.ts';
 import { doctor } from './doctor.ts';
-import { EXIT, type ExitCode } from './exit-codes.ts';
+import { CommandError, EXIT, type ExitCode } from './exit-codes.ts';
 import { drain, restart, setWorkspace, undrain } from './operate.ts';
 import { flagValues, numberOf, optionOf, withConfigFlags, withStateDir } from './options.ts';
 import { refusalOf } from './refusal.ts';
@@ -124,13 +124,14 @@ function addOperations({ program, runtime, targetOf }: Scene): void {
     );
   withStateDir(program.command('restart').description('replace daemons after their turns, one by one'))
     .argument('[workspace]', 'directory or id; all that run when it is left out')
-    .option('--rolling', 'all that run (the same as no workspace)')
-    .option('--at-once <N>', 'daemons that are replaced at the same time (1)')
+    .option('--rolling', 'all that run, the same as no workspace; not with one')
+    .option('--at-once <N>', 'daemons that are replaced at the same time (1); not with a workspace')
     .option('--drain-ms <MS>', 'how long turns may go on')
     .action((workspace: string | undefined, _options, command: Command) => {
       const flags = flagValues(command);
       const options = { atOnce: numberOf(flags, 'at-once', 1), drainMs: numberOf(flags, 'drain-ms') };
-      return restart(targetOf(flags), flags.rolling === true ? undefined : workspace, options, runtime);
+      if (workspace !== undefined) refuseFleetFlags(flags, workspace);
+      return restart(targetOf(flags), workspace, options, runtime);
     });
   const workspace = program.command('workspace').description('settings of a workspace');
   withStateDir(workspace.command('set').description('idleTimeout=<ms> pinned=true|false, kept over restarts'))
@@ -138,6 +139,16 @@ function addOperations({ program, runtime, targetOf }: Scene): void {
     .argument('<settings...>', 'name=value; an empty value is the default again')
     .action((name: string, settings: string[], _options, command: Command) =>
       setWorkspace(targetOf(flagValues(command)), name, settings, runtime),
+    );
+}
+
+/** @throws CommandError `usage`: a person who names one workspace must not get the whole fleet restarted. */
+function refuseFleetFlags(flags: FlagValues, workspace: string): void {
+  const given = ['rolling', 'at-once'].find((flag) => flags[flag] !== undefined);
+  if (given !== undefined)
+    throw new CommandError(
+      EXIT.usage,
+      `--${given} restarts every daemon that runs, but one workspace is named (${workspace}): leave out one of the two`,
     );
 }
 

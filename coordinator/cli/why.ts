@@ -10,7 +10,7 @@ export interface WhyOptions {
   readonly limit: number | undefined;
 }
 
-/** Prints the story. @throws CommandError `notRunning`; `unexpected` when the coordinator refuses. */
+/** Prints the story. @throws CommandError `notRunning`; `usage` when it is no workspace. */
 export async function why(
   target: AdminTarget,
   workspace: string,
