@@ -8,7 +8,7 @@ import { assembleFleet, type FleetParts } from './app-fleet.ts';
 import { assembleHttp } from './app-http.ts';
 import type { Config } from './config.ts';
 import type { AdminServer } from './http/admin/server.ts';
-import { createForwarder, type Forwarder, MAX_FRAME_BYTES } from './http/forward.ts';
+import { createForwarder, MAX_FRAME_BYTES } from './http/forward.ts';
 import { listenOnPort, listenOnSocket } from './http/listen.ts';
 import type { Listener } from './http/server.ts';
 import { UpstreamAgents } from './http/upstream-agents.ts';
@@ -57,58 +57,62 @@ function ensureDirectories(
   return { stateDir: canonical, runtimeDir, adminPath };
 }
 
+/** What a coordinator is made of; `port` is filled in once it listens. */
+interface Parts {
+  readonly config: Config;
+  readonly log: Log;
+  readonly stateDir: string;
+  readonly adminPath: string;
+  readonly lock: StateLock;
+  readonly store: Store;
+  readonly fleet: FleetParts;
+  readonly apiDocument: ApiDocument;
+  readonly agents: UpstreamAgents;
+  readonly listener: Listener;
+  readonly admin: AdminServer;
+  readonly port: BoundPort;
+}
+
+interface BoundPort {
+  number: number;
+}
+
 export class Coordinator {
-  readonly #o: CoordinatorOptions;
-  readonly #stateDir: string;
-  readonly #adminPath: string;
-  readonly #lock: StateLock;
-  readonly #store: Store;
-  readonly #fleet: FleetParts;
-  readonly #apiDocument: ApiDocument;
-  readonly #agents = new UpstreamAgents(UPSTREAM_IDLE_MS);
-  readonly #listener: Listener;
-  readonly #admin: AdminServer;
-  #port = 0;
+  readonly #parts: Parts;
   #stopping: Promise<void> | undefined;
 
-  /** Takes the state directory. @throws StateDirLocked, SchemaTooNew, UnusablePath, or Error of the file system. */
-  constructor(options: CoordinatorOptions) {
-    this.#o = options;
-    const { config, log, runtimeBases, daemonCommand, daemonEnv, version, requestStop } = options;
-    this.#apiDocument = new ApiDocument(options.openapiPath);
-    const { stateDir, runtimeDir, adminPath } = ensureDirectories(config.stateDir, runtimeBases);
-    this.#stateDir = stateDir;
-    this.#adminPath = adminPath;
+  private constructor(parts: Parts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * Takes the state directory and opens the store; nothing is started yet. What is refused leaves nothing taken or open.
+   * @throws StateDirLocked, SchemaTooNew, UnusablePath, or Error of the file system.
+   */
+  static open(options: CoordinatorOptions): Coordinator {
+    const { config, log, runtimeBases } = options;
+    const places = ensureDirectories(config.stateDir, runtimeBases);
+    const { stateDir, adminPath } = places;
     mkdirSync(join(stateDir, 'logs'), { recursive: true, mode: 0o700 });
-    const cgroups: CgroupProbe = config.usesCgroups
-      ? probeCgroups()
-      : { isUsable: false, why: '--without-cgroups is set' };
-    this.#lock = acquireStateLock(stateDir, { pid: process.pid, adminPath });
-    const { retention } = config;
-    this.#store = openStore({ path: join(stateDir, DATABASE_FILE), clock: systemClock, log, retention });
-    const shared = { config, log, store: this.#store, agents: this.#agents, cgroups };
-    const forwarder = this.#makeForwarder();
-    this.#fleet = assembleFleet({
-      ...shared,
-      stateDir,
-      runtimeDir,
-      daemonCommand: config.daemonCommand ?? daemonCommand,
-      daemonEnv,
-      endStreams: (workspaceId) => forwarder.endStreams('its daemon ends in order', workspaceId),
-    });
-    const { listener, admin } = assembleHttp(
-      {
-        ...shared,
-        version,
-        apiDocument: this.#apiDocument,
-        forwarder,
-        port: () => this.#port,
-        requestStop,
-      },
-      this.#fleet,
-    );
-    this.#listener = listener;
-    this.#admin = admin;
+    const lock = acquireStateLock(stateDir, { pid: process.pid, adminPath });
+    let store: Store | undefined;
+    try {
+      const { retention } = config;
+      store = openStore({ path: join(stateDir, DATABASE_FILE), clock: systemClock, log, retention });
+      return new Coordinator({
+        config,
+        log,
+        stateDir,
+        adminPath,
+        lock,
+        store,
+        ...assemble(options, places, store),
+      });
+    } catch (error) {
+      store?.close();
+      lock.release();
+      throw error;
+    }
   }
 
   /**
@@ -116,15 +120,15 @@ export class Coordinator {
    * judged by it.
    */
   get port(): number {
-    return this.#port;
+    return this.#parts.port.number;
   }
 
   get adminPath(): string {
-    return this.#adminPath;
+    return this.#parts.adminPath;
   }
 
   get stateDir(): string {
-    return this.#stateDir;
+    return this.#parts.stateDir;
   }
 
   /**
@@ -132,23 +136,24 @@ export class Coordinator {
    * @throws Error (EADDRINUSE and kin) when an address cannot be bound; nothing is left running then.
    */
   async start(): Promise<void> {
-    const adopted = Promise.all([this.#fleet.supervisor.adoptAll(), this.#fleet.buryLost()]);
-    this.#apiDocument
+    const { config, log, adminPath, fleet, apiDocument, admin, listener, port } = this.#parts;
+    const adopted = Promise.all([fleet.supervisor.adoptAll(), fleet.buryLost()]);
+    apiDocument
       .bytes()
-      .catch((error: unknown) => this.#o.log.warn({ err: error }, 'cannot load the API description'));
+      .catch((error: unknown) => log.warn({ err: error }, 'cannot load the API description'));
     try {
-      await listenOnSocket(this.#admin.server, this.#adminPath);
-      const { listen } = this.#o.config;
-      if (listen.kind === 'unix') await listenOnSocket(this.#listener.server, listen.path);
-      else this.#port = await listenOnPort(this.#listener.server, listen.host, listen.port);
+      await listenOnSocket(admin.server, adminPath);
+      const { listen } = config;
+      if (listen.kind === 'unix') await listenOnSocket(listener.server, listen.path);
+      else port.number = await listenOnPort(listener.server, listen.host, listen.port);
     } catch (error) {
       await adopted;
       await this.leave();
       throw error;
     }
     await adopted;
-    this.#fleet.maintenance.resume();
-    this.#fleet.restorer.resume();
+    fleet.maintenance.resume();
+    fleet.restorer.resume();
   }
 
   /** Ends the daemons, then everything else, within the configured time. Idempotent. */
@@ -159,48 +164,74 @@ export class Coordinator {
 
   /** Kills every daemon's whole tree at once. Synchronous. */
   killNow(): void {
-    this.#fleet.supervisor.killAllNow();
+    this.#parts.fleet.supervisor.killAllNow();
   }
 
   /** Closes this coordinator and leaves the daemons running for the next one. */
   async leave(): Promise<void> {
-    this.#fleet.restorer.stop();
-    await this.#listener.close(LEAVE_GRACE_MS);
-    await this.#fleet.supervisor.detach();
+    const { fleet, listener } = this.#parts;
+    fleet.restorer.stop();
+    await listener.close(LEAVE_GRACE_MS);
+    await fleet.supervisor.detach();
     await this.#closeRest();
   }
 
   async #stop(): Promise<void> {
-    const { stopTimeoutMs } = this.#o.config;
-    this.#fleet.restorer.stop();
+    const { config, fleet, listener } = this.#parts;
+    const { stopTimeoutMs } = config;
+    fleet.restorer.stop();
     // New work is refused first; the streams of a daemon end plainly when it goes, so that no client takes it for a death.
-    await this.#fleet.supervisor.stopAll(Math.round(stopTimeoutMs * DAEMONS_SHARE));
-    await this.#listener.close(Math.round(stopTimeoutMs * (1 - DAEMONS_SHARE)));
+    await fleet.supervisor.stopAll(Math.round(stopTimeoutMs * DAEMONS_SHARE));
+    await listener.close(Math.round(stopTimeoutMs * (1 - DAEMONS_SHARE)));
     await this.#closeRest();
   }
 
   async #closeRest(): Promise<void> {
-    this.#agents.close();
-    await this.#admin.close(0);
-    await this.#fleet.recorder.flushSeen();
-    this.#store.close();
-    this.#lock.release();
-  }
-
-  #makeForwarder(): Forwarder {
-    const { config, log } = this.#o;
-    return createForwarder({
-      agents: this.#agents,
-      clock: systemClock,
-      log,
-      maxFrameBytes: MAX_FRAME_BYTES,
-      stored: (incarnation, seq) => this.#fleet.supervisor.stored(incarnation, seq),
-      streamEnd: (workspaceId) => ({
-        retryAfterMs: config.limits.retryHintMs,
-        isResumable: this.#store.daemons.latest(workspaceId)?.canLoad === 1,
-      }),
-    });
+    const { agents, admin, fleet, store, lock } = this.#parts;
+    agents.close();
+    await admin.close(0);
+    await fleet.recorder.flushSeen();
+    store.close();
+    lock.release();
   }
 }
 
-/** @returns the bound port. */
+/** Makes everything between the store and the two servers; neither listens yet. */
+function assemble(
+  options: CoordinatorOptions,
+  { stateDir, runtimeDir }: { readonly stateDir: string; readonly runtimeDir: string },
+  store: Store,
+): Pick<Parts, 'fleet' | 'apiDocument' | 'agents' | 'listener' | 'admin' | 'port'> {
+  const { config, log, version, daemonCommand, daemonEnv, requestStop } = options;
+  const apiDocument = new ApiDocument(options.openapiPath);
+  const agents = new UpstreamAgents(UPSTREAM_IDLE_MS);
+  const cgroups: CgroupProbe = config.usesCgroups
+    ? probeCgroups()
+    : { isUsable: false, why: '--without-cgroups is set' };
+  const port: BoundPort = { number: 0 };
+  const shared = { config, log, store, agents, cgroups };
+  const forwarder = createForwarder({
+    agents,
+    clock: systemClock,
+    log,
+    maxFrameBytes: MAX_FRAME_BYTES,
+    stored: (incarnation, seq) => fleet.supervisor.stored(incarnation, seq),
+    streamEnd: (workspaceId) => ({
+      retryAfterMs: config.limits.retryHintMs,
+      isResumable: store.daemons.latest(workspaceId)?.canLoad === 1,
+    }),
+  });
+  const fleet = assembleFleet({
+    ...shared,
+    stateDir,
+    runtimeDir,
+    daemonCommand: config.daemonCommand ?? daemonCommand,
+    daemonEnv,
+    endStreams: (workspaceId) => forwarder.endStreams('its daemon ends in order', workspaceId),
+  });
+  const servers = assembleHttp(
+    { ...shared, version, apiDocument, forwarder, port: () => port.number, requestStop },
+    fleet,
+  );
+  return { fleet, apiDocument, agents, ...servers, port };
+}

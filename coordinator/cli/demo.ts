@@ -15,26 +15,27 @@ export async function demo(runtime: Runtime): Promise<void> {
   const scratch = mkdtempSync(join(realpathSync(tmpdir()), 'qwen-demo-'));
   const workspaces = ['alpha', 'beta'].map((name) => join(scratch, name));
   const runDir = join(scratch, 'run');
-  for (const path of [...workspaces, runDir]) mkdirSync(path, { mode: 0o700 });
   const onSignal = new AbortController();
   const abort = () => onSignal.abort(new Error('interrupted'));
   process.once('SIGINT', abort).once('SIGTERM', abort);
-  const coordinator = new Coordinator({
-    ...runtime,
-    config: parseConfig(
-      { workspace: workspaces, agent: 'demo', port: '0', 'state-dir': join(scratch, 'state') },
-      {},
-      scratch,
-    ),
-    runtimeBases: { xdgRuntimeDir: runDir, tmpDir: runDir },
-    log: runtime.createLog('warn'),
-    requestStop: abort,
-  });
+  let coordinator: Coordinator | undefined;
   try {
+    for (const path of [...workspaces, runDir]) mkdirSync(path, { mode: 0o700 });
+    coordinator = Coordinator.open({
+      ...runtime,
+      config: parseConfig(
+        { workspace: workspaces, agent: 'demo', port: '0', 'state-dir': join(scratch, 'state') },
+        {},
+        scratch,
+      ),
+      runtimeBases: { xdgRuntimeDir: runDir, tmpDir: runDir },
+      log: runtime.createLog('warn'),
+      requestStop: abort,
+    });
     await coordinator.start();
     await tour(`http://127.0.0.1:${coordinator.port}`, workspaces, runtime, onSignal.signal);
   } finally {
-    await coordinator.stop();
+    await coordinator?.stop();
     rmSync(scratch, { recursive: true, force: true });
   }
   runtime.print('\nEverything is stopped and removed. Next: qwen-coordinator start --workspace DIR\n');

@@ -12,28 +12,11 @@ import type { Runtime } from './runtime.ts';
 export async function start(config: Config, runtime: Runtime): Promise<ExitCode> {
   const log = runtime.createLog(config.logLevel);
   const run = new Run(log);
-  const coordinator = makeCoordinator(config, runtime, log, (reason, leavesDaemons) =>
-    run.end(reason, leavesDaemons),
-  );
-  run.attach(coordinator);
-  try {
-    await coordinator.start();
-  } catch (error) {
-    throw startRefusal(error);
-  }
-  announce(config, coordinator, runtime, log);
-  return run.ended;
-}
-
-function makeCoordinator(
-  config: Config,
-  runtime: Runtime,
-  log: Log,
-  requestStop: (reason: string, leavesDaemons: boolean) => void,
-): Coordinator {
   const { version, daemonCommand, daemonEnv, runtimeBases, openapiPath } = runtime;
+  const requestStop = (reason: string, leavesDaemons: boolean) => run.end(reason, leavesDaemons);
+  let coordinator: Coordinator;
   try {
-    return new Coordinator({
+    coordinator = Coordinator.open({
       config,
       version,
       daemonCommand,
@@ -43,9 +26,13 @@ function makeCoordinator(
       log,
       requestStop,
     });
+    run.attach(coordinator);
+    await coordinator.start();
   } catch (error) {
     throw startRefusal(error);
   }
+  announce(config, coordinator, runtime, log);
+  return run.ended;
 }
 
 /** What the system says of an address or a directory that cannot be used. */

@@ -2,16 +2,17 @@
 // clean-up after a deliberate stop that was cut short; nothing is signalled that is not proven to be ours.
 import { join } from 'node:path';
 import { systemClock } from '../../daemon/contract/clock.ts';
+import type { Log } from '../../daemon/contract/log.ts';
 import { DATABASE_FILE } from '../app.ts';
 import type { SweepConfig } from '../config.ts';
 import { probeCgroups } from '../launch/cgroup-probe.ts';
 import { findStateDir, runtimeDirOf } from '../launch/directories.ts';
 import { readBootId } from '../launch/identity.ts';
-import type { DaemonMark } from '../launch/launcher.ts';
+import type { DaemonMark, Launcher } from '../launch/launcher.ts';
 import { createProcessLauncher } from '../launch/process.ts';
 import { acquireStateLock } from '../store/lock.ts';
 import { openStore } from '../store/open.ts';
-import type { DaemonRow } from '../store/store.ts';
+import type { DaemonRow, Store } from '../store/store.ts';
 import { recoverLostDaemons } from '../supervise/lost-daemons.ts';
 import type { Runtime } from './runtime.ts';
 
@@ -22,44 +23,53 @@ export async function sweep(config: SweepConfig, runtime: Runtime): Promise<void
     runtime.say(`nothing to end: there is no state directory ${config.stateDir}\n`);
     return;
   }
-  const lock = acquireStateLock(stateDir, { pid: process.pid });
   const log = runtime.createLog(config.logLevel);
-  const store = openStore({ path: join(stateDir, DATABASE_FILE), clock: systemClock, log });
-  const bootId = readBootId();
+  const lock = acquireStateLock(stateDir, { pid: process.pid });
+  try {
+    const store = openStore({ path: join(stateDir, DATABASE_FILE), clock: systemClock, log });
+    try {
+      const launcher = launcherFor(stateDir, runtime, log);
+      await recoverLostDaemons({ store, launcher, clock: systemClock, log })();
+      for (const row of store.daemons.unended())
+        runtime.say(`${await endDaemon(row, { store, launcher, stopGraceMs: config.stopGraceMs })}\n`);
+    } finally {
+      store.close();
+    }
+  } finally {
+    lock.release();
+  }
+}
+
+function launcherFor(stateDir: string, runtime: Runtime, log: Log): Launcher {
   const probe = probeCgroups();
-  const cgroups = probe.isUsable ? probe.cgroups : undefined;
-  const { daemonCommand, daemonEnv: env } = runtime;
-  const launcher = createProcessLauncher({
+  const { daemonCommand, daemonEnv: env, runtimeBases } = runtime;
+  return createProcessLauncher({
     daemonCommand,
-    runtimeDir: runtimeDirOf({ ...runtime.runtimeBases, uid: process.getuid?.() ?? 0, stateDir }),
+    runtimeDir: runtimeDirOf({ ...runtimeBases, uid: process.getuid?.() ?? 0, stateDir }),
     env,
     clock: systemClock,
     log,
-    bootId,
-    cgroups,
+    bootId: readBootId(),
+    cgroups: probe.isUsable ? probe.cgroups : undefined,
   });
-  try {
-    await recoverLostDaemons({ store, launcher, clock: systemClock, log })();
-    for (const row of store.daemons.unended()) {
-      const found = await launcher.adopt(markOf(row));
-      if (found.verdict === 'unverifiable') {
-        runtime.say(`left alone: ${row.incarnation}, ${found.why}\n`);
-        continue;
-      }
-      const exit = found.verdict === 'alive' ? await found.process.terminate(config.stopGraceMs) : undefined;
-      store.daemons.setEnded(row.incarnation, {
-        atMs: systemClock.nowMs(),
-        code: exit?.code ?? null,
-        signal: exit?.signal ?? null,
-        reason: 'swept',
-        kind: 'stopped',
-      });
-      runtime.say(`${found.verdict === 'alive' ? 'ended' : 'was gone'}: ${row.incarnation}\n`);
-    }
-  } finally {
-    store.close();
-    lock.release();
-  }
+}
+
+/** @returns what became of it, for a person. */
+async function endDaemon(
+  row: DaemonRow,
+  { store, launcher, stopGraceMs }: { store: Store; launcher: Launcher; stopGraceMs: number },
+): Promise<string> {
+  const found = await launcher.adopt(markOf(row));
+  if (found.verdict === 'unverifiable') return `left alone: ${row.incarnation}, ${found.why}`;
+  const exit = found.verdict === 'alive' ? await found.process.terminate(stopGraceMs) : undefined;
+  store.daemons.setEnded(row.incarnation, {
+    atMs: systemClock.nowMs(),
+    code: exit?.code ?? null,
+    signal: exit?.signal ?? null,
+    reason: 'swept',
+    kind: 'stopped',
+  });
+  return `${found.verdict === 'alive' ? 'ended' : 'was gone'}: ${row.incarnation}`;
 }
 
 function markOf(row: DaemonRow): DaemonMark {
