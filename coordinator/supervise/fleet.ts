@@ -21,7 +21,8 @@ export interface WorkspaceKey {
 /** What diagnostics show of one workspace's daemon. */
 export interface DaemonView {
   readonly workspace: WorkspaceKey;
-  readonly state: State;
+  /** `held`: a process that may be its daemon can be neither taken over nor proven dead, so nothing is started. */
+  readonly state: State | 'held';
   readonly incarnation: string | null;
   readonly pid: number | null;
   readonly version: string | null;
@@ -29,7 +30,7 @@ export interface DaemonView {
   readonly lastBeat: FeedBeat | null;
   readonly isFeedUp: boolean;
   readonly waiters: number;
-  /** Why nothing is started although no daemon is known to run; absent when nothing is held. */
+  /** What cannot be proven of the process; only where it is `held`. */
   readonly heldWhy?: string;
   readonly starts: number;
   readonly lastExit: {

@@ -1,15 +1,15 @@
 // The events of a workspace as a story: what its state is and why, then what happened, newest last. Pure.
-import type { State } from '../domain/daemon-state.ts';
 import type { EventRow } from '../store/store.ts';
+import type { DaemonView } from './fleet.ts';
 import { agoOf, clockOf } from './story-units.ts';
 import { causeOf, tell } from './story-words.ts';
 
 export interface StoryFacts {
   readonly path: string;
-  readonly state: State;
+  readonly state: DaemonView['state'];
   readonly pid: number | null;
   readonly incarnation: string | null;
-  /** Why nothing is started though no daemon is known to run; null when nothing holds it. */
+  /** What cannot be proven of the process; null unless it is `held`. */
   readonly heldWhy: string | null;
   /** Why it takes no new work; null when it does. */
   readonly drainWhy: string | null;
@@ -50,7 +50,7 @@ function summaryOf(
   events: readonly EventRow[],
 ) {
   const subject = `The daemon of ${path}`;
-  if (heldWhy !== null) return `${subject} is held, so no other one is started: ${heldWhy}.`;
+  if (state === 'held') return `${subject} is held, so no other one is started: ${heldWhy}.`;
   const end = events.findLast(({ kind }) => ENDS.has(kind));
   const name = `${numberOf(incarnation)}${pid === null ? '' : `, pid ${pid}`}`;
   switch (state) {

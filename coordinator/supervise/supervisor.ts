@@ -158,7 +158,7 @@ class CellSupervisor implements Supervisor {
     const { workspace, row, why } = held;
     return {
       workspace,
-      state: 'failed',
+      state: 'held',
       incarnation: row.incarnation,
       pid: row.pid,
       version: row.version,
@@ -168,7 +168,8 @@ class CellSupervisor implements Supervisor {
       waiters: 0,
       heldWhy: why,
       starts: this.#deps.store.daemons.countStarts(workspaceId),
-      lastExit: { atMs: row.createdAtMs, code: null, signal: null, reason: `held: ${why}`, lastLines: [] },
+      // Nothing has ended yet, as far as anybody knows.
+      lastExit: null,
     };
   }
 

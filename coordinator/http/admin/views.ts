@@ -93,6 +93,10 @@ function daemonWarnings(facts: AdminFacts, view: DaemonView): string[] {
   const found: string[] = [];
   if (view.state === 'failed')
     found.push(`The daemon of ${name} keeps failing and is not restarted${because(view)}.`);
+  if (view.state === 'held')
+    found.push(
+      `${name} is held, and nothing is started for it: ${processOf(view)} cannot be verified (${view.heldWhy}). End it, or wait.`,
+    );
   if (view.state === 'backoff')
     found.push(`The daemon of ${name} died and waits for its restart${because(view)}.`);
   if (view.state !== 'ready') return found;
@@ -101,6 +105,10 @@ function daemonWarnings(facts: AdminFacts, view: DaemonView): string[] {
   if (ageMs !== undefined && ageMs > facts.beatStaleMs)
     found.push(`The daemon of ${name} was last heard of ${Math.round(ageMs / 1000)} s ago.`);
   return found;
+}
+
+function processOf({ pid }: DaemonView): string {
+  return pid === null ? 'an earlier daemon whose pid is not known' : `process ${pid}`;
 }
 
 function because(view: DaemonView): string {

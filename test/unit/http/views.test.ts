@@ -250,6 +250,13 @@ describe('diagnostics', () => {
     expect(warningsOf([view()])).toEqual([]);
     const lastExit = { atMs: 1, code: 1, signal: null, reason: 'exited with 1', lastLines: [] };
     expect(warningsOf([view({ state: 'failed', lastExit })])[0]).toMatch(/\/a keeps failing.*exited with 1/);
+    const held = { state: 'held', agent: null, heldWhy: 'it does not answer' } as const;
+    expect(warningsOf([view(held)])).toEqual([
+      '/a is held, and nothing is started for it: process 7 cannot be verified (it does not answer). End it, or wait.',
+    ]);
+    expect(warningsOf([view({ ...held, pid: null })])[0]).toContain(
+      'an earlier daemon whose pid is not known',
+    );
     expect(warningsOf([view({ isFeedUp: false })])[0]).toMatch(/feed is down/);
     expect(warningsOf([view({ lastBeat: { ...BEAT, atMs: NOW - 60_000 } })])[0]).toMatch(/60 s ago/);
   });

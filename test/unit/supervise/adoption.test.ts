@@ -188,7 +188,7 @@ describe('a process that cannot be verified', () => {
         message: expect.stringContaining('process 77'),
         context: { pid: 77 },
       });
-    expect(supervisor.view(WORKSPACE.id)).toMatchObject({ state: 'failed', pid: 77 });
+    expect(supervisor.view(WORKSPACE.id)).toMatchObject({ state: 'held', pid: 77, lastExit: null });
     expect([launcher.specs.length, process.terminations.length]).toEqual([0, 0]);
     await supervisor.detach();
   });
@@ -224,7 +224,7 @@ describe('a process that cannot be verified', () => {
     await settled();
     clock.advance(settings.adoptTimeoutMs);
     await adopted;
-    expect(supervisor.view(WORKSPACE.id)?.lastExit?.reason).toContain('could not be verified within');
+    expect(supervisor.view(WORKSPACE.id)?.heldWhy).toContain('could not be verified within');
     await supervisor.detach();
   });
 });
