@@ -3,7 +3,7 @@
 
 interface ErrorSpec {
   readonly status: number;
-  /** Seconds for the Retry-After header; absent means that retrying does not help. */
+  /** Seconds for the Retry-After header; absent where waiting alone does not help, or only the thrower knows how long. */
   readonly retryAfterS?: number;
 }
 
@@ -91,9 +91,9 @@ export const ERRORS = {
   workspace_draining: { status: 503, retryAfterS: 5 },
   daemon_draining: { status: 503, retryAfterS: 5 },
   daemon_limit_exceeded: { status: 503, retryAfterS: 5 },
-  init_timeout: { status: 504 },
-  restore_timeout: { status: 504 },
-  storage_unavailable: { status: 507 },
+  init_timeout: { status: 504, retryAfterS: 5 },
+  restore_timeout: { status: 504, retryAfterS: 5 },
+  storage_unavailable: { status: 507, retryAfterS: 5 },
 } as const satisfies Record<string, ErrorSpec>;
 
 export type ErrorCode = keyof typeof ERRORS;
