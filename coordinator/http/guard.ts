@@ -34,7 +34,7 @@ export function admit(
     res.writeHead(204).end();
     return 'answered';
   }
-  if (!(isHealth(req) && isHealthExempt(policy))) checkBearer(policy.token, req.headers.authorization);
+  if (!isHealthExempt(policy, req)) checkBearer(policy.token, req.headers.authorization);
   return 'admitted';
 }
 
@@ -63,10 +63,6 @@ function isAuthenticatedSelf(policy: GuardPolicy, req: IncomingMessage): boolean
     if (error instanceof ApiError) return false;
     throw error;
   }
-}
-
-function isHealth(req: IncomingMessage): boolean {
-  return (req.method === 'GET' || req.method === 'HEAD') && /^\/health\/?(?:\?|$)/.test(req.url ?? '');
 }
 
 /**

@@ -8,7 +8,7 @@ import { fail } from '../../daemon/contract/errors.ts';
 import { REQUEST_ID_HEADER } from '../../daemon/contract/feed.ts';
 import type { Limits } from '../../daemon/contract/limits.ts';
 import { type Log, truncated } from '../../daemon/contract/log.ts';
-import { acceptedRequestId } from '../../daemon/contract/wire.ts';
+import { acceptedRequestId, WORKSPACE_HEADER } from '../../daemon/contract/wire.ts';
 import { type Route, type Routing, routeOf } from '../domain/routing.ts';
 import { closeServer } from './close-server.ts';
 import type { Forwarder } from './forward.ts';
@@ -16,9 +16,6 @@ import { admit, type GuardPolicy, peerOf, requireTrusted } from './guard.ts';
 import { destinationOf, type Places } from './locate.ts';
 import { createOwnApp, type RequestHandler, sendUnknownRoute } from './own-app.ts';
 import { ClientGone, signalOf, type Visit, type Visits } from './visit.ts';
-
-/** Selects the workspace of requests that name none; percent-encoded like a path segment. */
-export const WORKSPACE_HEADER = 'x-qwen-workspace';
 
 /** There is one token, and whoever was admitted has shown it. */
 const DEFAULT_TOKEN_NAME = 'default';

@@ -87,15 +87,36 @@ function isOwnOrigin(policy: AccessPolicy, origin: string): boolean {
   );
 }
 
+/** What a page may send: the reference server's, in its spelling, then ours. */
+const ALLOWED_HEADERS = [
+  'Authorization',
+  'Content-Type',
+  'X-Qwen-Client-Id',
+  'Last-Event-ID',
+  'X-Qwen-Event-Epoch',
+  'X-Qwen-Workspace',
+  'X-Request-Id',
+];
+
+/** What a page may read besides the body: likewise. */
+const EXPOSED_HEADERS = [
+  'Retry-After',
+  'X-Qwen-Event-Epoch',
+  'X-Qwen-SSE-Stream-Id',
+  'X-Request-Id',
+  'X-RateLimit-Limit',
+  'X-RateLimit-Remaining',
+  'X-RateLimit-Reset',
+];
+
 function corsHeaders(origin: string): Record<string, string> {
   return {
     'Access-Control-Allow-Origin': origin,
     Vary: 'Origin',
     'Access-Control-Allow-Methods': 'GET, POST, PATCH, DELETE, OPTIONS',
-    'Access-Control-Allow-Headers':
-      'Authorization, Content-Type, X-Qwen-Client-Id, Last-Event-ID, X-Qwen-Event-Epoch',
+    'Access-Control-Allow-Headers': ALLOWED_HEADERS.join(', '),
     'Access-Control-Max-Age': '86400',
-    'Access-Control-Expose-Headers': 'Retry-After, X-Qwen-Event-Epoch, X-Qwen-SSE-Stream-Id',
+    'Access-Control-Expose-Headers': EXPOSED_HEADERS.join(', '),
   };
 }
 
@@ -108,9 +129,13 @@ export function isPreflight(method: string | undefined, headers: Readonly<Record
   );
 }
 
-/** Whether GET /health passes without a bearer. */
-export function isHealthExempt(policy: AccessPolicy): boolean {
-  return isLoopbackBind(policy) && !policy.requireAuth;
+/** Whether the request passes without a bearer: /health, in each form that its route answers. */
+export function isHealthExempt(
+  policy: AccessPolicy,
+  { method, url }: { readonly method?: string | undefined; readonly url?: string | undefined },
+): boolean {
+  const isHealth = (method === 'GET' || method === 'HEAD') && /^\/health\/?(?:\?|$)/.test(url ?? '');
+  return isHealth && isLoopbackBind(policy) && !policy.requireAuth;
 }
 
 /**
@@ -124,7 +149,7 @@ export function checkBearer(token: string | undefined, authorization: string | u
 }
 
 /** Compares two secrets in time that depends on neither. */
-export function isSameSecret(given: string, expected: string): boolean {
+function isSameSecret(given: string, expected: string): boolean {
   const digest = (text: string) => createHash('sha256').update(text).digest();
   return timingSafeEqual(digest(given), digest(expected));
 }

@@ -2,6 +2,9 @@
 
 export const CLIENT_ID_HEADER = 'x-qwen-client-id';
 export const EPOCH_HEADER = 'x-qwen-event-epoch';
+export const STREAM_ID_HEADER = 'x-qwen-sse-stream-id';
+/** Selects the workspace of requests that name none; percent-encoded like a path segment. */
+export const WORKSPACE_HEADER = 'x-qwen-workspace';
 
 /** Query or body values that select one of the session scopes. */
 export const SESSION_SCOPES = ['single', 'thread'] as const;

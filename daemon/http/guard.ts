@@ -61,7 +61,7 @@ function admitStandalone(access: AccessPolicy, req: IncomingMessage, res: Server
     res.writeHead(204).end();
     return { kind: 'answered' };
   }
-  if (!(isHealthExempt(access) && isHealthRequest(req))) checkBearer(access.token, req.headers.authorization);
+  if (!isHealthExempt(access, req)) checkBearer(access.token, req.headers.authorization);
   const peer = isLoopbackAddress(req.socket.remoteAddress) ? 'loopback' : 'remote';
   return { kind: 'admitted', peer, hasToken: access.token !== undefined };
 }
@@ -74,8 +74,4 @@ function checkedOrigin(access: AccessPolicy, req: IncomingMessage, res: ServerRe
     if (error instanceof ApiError) res.setHeader('Vary', 'Origin');
     throw error;
   }
-}
-
-function isHealthRequest(req: IncomingMessage): boolean {
-  return req.method === 'GET' && /^\/health(?:\?|$)/.test(req.url ?? '');
 }
