@@ -224,7 +224,7 @@ function routeTable() {
       name.replaceAll('_', ' '),
       routes.map(code).join(', '),
       wordsFor('place', ANSWERED_BY, answeredBy),
-      wordsFor('rule', WHEN_STOPPED, whenStopped),
+      whenStopped === undefined ? '—' : wordsFor('rule', WHEN_STOPPED, whenStopped),
       isWork === true ? 'yes' : '',
     ]),
   );
@@ -335,6 +335,8 @@ heartbeat or a stream that reconnects would otherwise keep every daemon alive fo
 
 A session that is coming back by itself is waited for by all but the 204s, up to \`--restore-wait-ms\`. While a workspace is
 drained, the classes marked in the last column get 503 \`workspace_draining\`; votes, cancels, heartbeats, streams and reads pass.
+
+A dash: the coordinator answers of itself, and whether a daemon runs makes no difference. A path that is in no row is a 404 at once.
 
 ${routeTable()}
 

@@ -8,7 +8,8 @@
 export type WhenStopped = 'wake' | 'store' | '204' | '404';
 
 interface RouteClassSpec {
-  readonly whenStopped: WhenStopped;
+  /** Absent where the coordinator's answer is the same, whether daemons run or not. */
+  readonly whenStopped?: WhenStopped;
   /** `either`: the daemon while it runs, else the coordinator from its store. */
   readonly answeredBy: 'coordinator' | 'daemon' | 'either';
   /** New work: refused while the workspace is drained. */
@@ -16,18 +17,17 @@ interface RouteClassSpec {
   readonly routes: readonly string[];
 }
 
-/** The one table of which routes wake a stopped daemon. */
+/**
+ * The one table of which routes wake a stopped daemon. What wakes one is named in full: a path that nobody serves must not
+ * start a daemon to be told so.
+ */
 export const ROUTE_CLASSES = {
-  health: { whenStopped: 'store', answeredBy: 'coordinator', routes: ['GET /health', 'GET /w/:ws/health'] },
-  capabilities: { whenStopped: 'store', answeredBy: 'coordinator', routes: ['GET /capabilities'] },
-  openapi: {
-    whenStopped: 'store',
-    answeredBy: 'coordinator',
-    routes: ['GET /openapi.json', 'GET /w/:ws/openapi.json'],
-  },
-  admin: { whenStopped: 'store', answeredBy: 'coordinator', routes: ['* /admin/*'] },
-  workspace_add: { whenStopped: 'store', answeredBy: 'coordinator', routes: ['POST /workspaces'] },
-  workspace_remove: { whenStopped: 'store', answeredBy: 'coordinator', routes: ['DELETE /workspaces/:ws'] },
+  health: { answeredBy: 'coordinator', routes: ['GET /health', 'GET /w/:ws/health'] },
+  capabilities: { answeredBy: 'coordinator', routes: ['GET /capabilities'] },
+  openapi: { answeredBy: 'coordinator', routes: ['GET /openapi.json', 'GET /w/:ws/openapi.json'] },
+  admin: { answeredBy: 'coordinator', routes: ['* /admin/*'] },
+  workspace_add: { answeredBy: 'coordinator', routes: ['POST /workspaces'] },
+  workspace_remove: { answeredBy: 'coordinator', routes: ['DELETE /workspaces/:ws'] },
   session_create: { whenStopped: 'wake', answeredBy: 'coordinator', isWork: true, routes: ['POST /session'] },
   session_load: {
     whenStopped: 'wake',
@@ -71,7 +71,6 @@ export const ROUTE_CLASSES = {
       'POST /session/:id/recap',
       'POST /session/:id/btw',
       'POST /session/:id/rewind',
-      'POST /session/:id/generate',
       'PATCH /session/:id/metadata',
     ],
   },
@@ -90,27 +89,23 @@ export const ROUTE_CLASSES = {
   session_close: { whenStopped: '204', answeredBy: 'daemon', routes: ['DELETE /session/:id'] },
   session: { whenStopped: '404', answeredBy: 'daemon', routes: ['* /session/:id/*'] },
   permission: { whenStopped: '404', answeredBy: 'daemon', routes: ['POST /permission/:requestId'] },
+  /** What a daemon knows of its workspace and of the sessions on its disk. */
   workspace_qualified: {
     whenStopped: 'wake',
     answeredBy: 'daemon',
     routes: [
-      '* /workspaces/:ws/*',
-      'GET /workspace/:ws/session-info',
+      'GET /workspaces/:ws/session/:id/transcript',
+      'GET /workspaces/:ws/session/:id/turn-index',
+      'GET /workspaces/:ws/session/:id/export',
+      'PATCH /workspaces/:ws/session/:id/metadata',
+      'GET /workspaces/:ws/sessions/search',
+      'GET /workspaces/:ws/session-info',
+      'POST /workspaces/:ws/sessions/archive',
+      'POST /workspaces/:ws/sessions/unarchive',
+      'POST /workspaces/:ws/sessions/delete',
       'GET /workspace/:ws/sessions/search',
+      'GET /workspace/:ws/session-info',
       'GET /w/:ws/capabilities',
-    ],
-  },
-  workspace: {
-    whenStopped: 'wake',
-    answeredBy: 'daemon',
-    routes: [
-      '* /workspace/*',
-      '* /file',
-      '* /file/*',
-      'GET /stat',
-      'GET /list',
-      'GET /glob',
-      '* /sessions/*',
     ],
   },
 } as const satisfies Record<string, RouteClassSpec>;

@@ -10,8 +10,8 @@ export type Selection =
   | { readonly by: 'request'; readonly requestId: string; readonly workspaceId: string | undefined }
   | { readonly by: 'primary' };
 
-/** How an answer is relayed: whole, as a session's event stream, or as a generation stream. */
-export type Relay = 'plain' | 'events' | 'stream';
+/** How an answer is relayed: as it is, or as a session's event stream. */
+export type Relay = 'plain' | 'events';
 
 export interface Route {
   readonly class: RouteClass;
@@ -116,77 +116,49 @@ function ownRoute(cut: Cut): Route | undefined {
 function commonRoute(cut: Cut): Routing {
   switch (cut.raw[0]) {
     case 'workspaces':
-      return qualifiedRoute(cut);
     case 'workspace':
-      return workspaceRoute(cut);
+      return qualifiedRoute(cut);
     case 'session':
       return sessionRoute(cut);
     case 'permission':
       return permissionRoute(cut);
-    case 'file':
-      return routed(cut, 'workspace', fallback(cut));
-    case 'stat':
-    case 'list':
-    case 'glob':
-      return cut.raw.length === 1 ? routed(cut, 'workspace', fallback(cut)) : 'unknown';
     case 'sessions':
-      return cut.raw.length > 1 ? routed(cut, batchClass(cut), fallback(cut)) : 'unknown';
+      return sessionsRoute(cut);
     default:
       return 'unknown';
   }
 }
 
+/** `METHOD /path` -> class, for every route that the table names in full. */
+const NAMED: ReadonlyMap<string, RouteClass> = new Map(
+  Object.entries(ROUTE_CLASSES).flatMap(([name, { routes }]) =>
+    routes.map((pattern) => [pattern, name as RouteClass] as const),
+  ),
+);
+
+/** Below `/workspaces/:ws`, and below the older `/workspace/:ws`, whose refusals carry no code. */
 function qualifiedRoute(cut: Cut): Routing {
-  if (cut.raw.length < 3) return 'unknown';
-  const read = cut.method === 'GET' ? cut.raw.slice(2).join('/') : '';
-  return routed(cut, QUALIFIED_READS.get(read) ?? 'workspace_qualified', selector(cut, 1, false));
+  const [first, , ...rest] = cut.raw;
+  const named = rest[0] === 'session' && rest.length > 1 ? rest.with(1, ':id') : rest;
+  const found = NAMED.get(`${cut.method} /${first}/:ws/${named.join('/')}`);
+  return found === undefined ? 'unknown' : routed(cut, found, selector(cut, 1, first === 'workspace'));
 }
 
-/** Reads below `/workspaces/:ws` that are in a class of their own, by the rest of their path. */
-const QUALIFIED_READS: ReadonlyMap<string, RouteClass> = new Map([
-  ['sessions', 'session_list'],
-  ['sessions/live-state', 'session_live_state'],
-]);
-
-/** Reads below `/workspace/:ws` that name a workspace; whatever else is there is of the fallback's. */
-const SINGULAR_READS: ReadonlyMap<string, RouteClass> = new Map([
-  ['sessions', 'session_list'],
-  ['sessions/search', 'workspace_qualified'],
-  ['session-info', 'workspace_qualified'],
-]);
-
-function workspaceRoute(cut: Cut): Routing {
-  if (cut.raw.length < 2) return 'unknown';
-  const read = cut.method === 'GET' ? SINGULAR_READS.get(cut.raw.slice(2).join('/')) : undefined;
-  if (read !== undefined) return routed(cut, read, selector(cut, 1, true));
-  const isGeneration = cut.method === 'POST' && cut.raw.length === 2 && cut.raw[1] === 'generate';
-  return routed(cut, 'workspace', fallback(cut), isGeneration ? 'stream' : 'plain');
-}
-
+/** What no pattern names goes to the session's daemon if there is one, and wakes none. */
 function sessionRoute(cut: Cut): Routing {
   const [, sessionId] = cut.text;
   if (sessionId === undefined)
     return cut.method === 'POST' ? routed(cut, 'session_create', fallback(cut)) : 'unknown';
-  const action = cut.raw.length <= 3 ? `${cut.method} ${cut.raw[2] ?? ''}` : '';
-  const relay = action === 'GET events' ? 'events' : action === 'POST generate' ? 'stream' : 'plain';
-  return routed(cut, SESSION_ACTIONS.get(action) ?? 'session', { by: 'session', sessionId }, relay);
+  const action = cut.raw.slice(2).join('/');
+  const found = NAMED.get(`${cut.method} /session/:id${action === '' ? '' : `/${action}`}`);
+  const relay = cut.method === 'GET' && action === 'events' ? 'events' : 'plain';
+  return routed(cut, found ?? 'session', { by: 'session', sessionId }, relay);
 }
 
-/** `METHOD action` -> class, read off the table's patterns; an action that is in none of them is `session`. */
-const SESSION_ACTIONS: ReadonlyMap<string, RouteClass> = new Map(
-  Object.entries(ROUTE_CLASSES).flatMap(([name, { routes }]) =>
-    routes.flatMap((pattern) => {
-      const match = /^([A-Z]+) \/session\/:id(?:\/([\w-]+))?$/.exec(pattern);
-      return match === null ? [] : [[`${match[1]} ${match[2] ?? ''}`, name as RouteClass] as const];
-    }),
-  ),
-);
-
-function batchClass(cut: Cut): RouteClass {
-  const action = cut.method === 'POST' && cut.raw.length === 2 ? cut.raw[1] : undefined;
-  if (action === 'catalog') return 'session_catalog';
-  const isBatch = action === 'archive' || action === 'unarchive' || action === 'delete';
-  return isBatch ? 'session_batch' : 'workspace';
+/** Sessions of one or several workspaces at once. */
+function sessionsRoute(cut: Cut): Routing {
+  const found = NAMED.get(`${cut.method} /${cut.raw.join('/')}`);
+  return found === undefined ? 'unknown' : routed(cut, found, fallback(cut));
 }
 
 function permissionRoute(cut: Cut): Routing {

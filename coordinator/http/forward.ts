@@ -13,7 +13,7 @@ import type { Endpoint } from '../supervise/fleet.ts';
 import { type Caller, upstreamHeaders } from './headers.ts';
 import { drainBody, refuseBody } from './refuse-body.ts';
 import { type EventRelaySpec, isEventStream, type OpenStream, relayEvents, relayPlain } from './relay.ts';
-import { generationErrorFrame, type StreamEndPolicy, streamErrorFrame } from './terminal-frame.ts';
+import { type StreamEndPolicy, streamErrorFrame } from './terminal-frame.ts';
 import type { UpstreamAgents } from './upstream-agents.ts';
 import { hasBody, UpstreamRequest } from './upstream-request.ts';
 
@@ -135,10 +135,8 @@ function relay(deps: ForwardDeps, streams: Streams, passage: Passage, answer: In
   }
   const relaySpec: EventRelaySpec = {
     maxFrameBytes: deps.maxFrameBytes,
-    terminalFrame: (kind, head) =>
-      spec.relay === 'stream'
-        ? generationErrorFrame(kind, head)
-        : streamErrorFrame(kind, deps.streamEnd(spec.endpoint.workspaceId), deps.clock.nowMs()),
+    terminalFrame: (kind) =>
+      streamErrorFrame(kind, deps.streamEnd(spec.endpoint.workspaceId), deps.clock.nowMs()),
     onEnd: () => streams.delete(stream),
   };
   const stream = relayEvents(answer, res, relaySpec);

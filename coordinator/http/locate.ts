@@ -171,7 +171,8 @@ async function ofResting(
   workspace: WorkspaceKey,
   signal: AbortSignal,
 ): Promise<Destination> {
-  const { whenStopped } = ROUTE_CLASSES[route.class];
+  const spec = ROUTE_CLASSES[route.class];
+  const whenStopped = 'whenStopped' in spec ? spec.whenStopped : undefined;
   if (whenStopped === '204') {
     const isDone = route.class !== 'session_close' || (await closedAtRest(places, sessionId, signal));
     if (isDone) return DONE;

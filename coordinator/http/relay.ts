@@ -8,8 +8,8 @@ import { downstreamHeaders } from './headers.ts';
 export type CutKind = 'daemon_died' | 'frame_too_large';
 
 export interface EventRelaySpec {
-  /** The frame that tells the client of the cut; `head` is the first frame that passed, if any. */
-  readonly terminalFrame: (kind: CutKind, head: string) => string;
+  /** The frame that tells the client of the cut. */
+  readonly terminalFrame: (kind: CutKind) => string;
   readonly maxFrameBytes: number;
   readonly onEnd: () => void;
 }
@@ -20,7 +20,7 @@ export interface OpenStream {
 }
 
 /** Writes the daemon's status and headers. What the coordinator has set before (request id, CORS) wins. */
-export function relayHead(upstream: IncomingMessage, res: ServerResponse): void {
+function relayHead(upstream: IncomingMessage, res: ServerResponse): void {
   res.statusCode = upstream.statusCode ?? 502;
   if (upstream.statusMessage) res.statusMessage = upstream.statusMessage;
   for (const [name, values] of downstreamHeaders(upstream)) {
@@ -54,15 +54,11 @@ export function relayEvents(
   return stream;
 }
 
-/** A comment or retry hint carries no event; the first frame with data is the one that names the request. */
-const HEAD_CHARS = 2048;
-
 class EventRelay implements OpenStream {
   readonly #upstream: IncomingMessage;
   readonly #res: ServerResponse;
   readonly #spec: EventRelaySpec;
   readonly #gate = new FrameGate();
-  #head = '';
   #isOpen = true;
 
   constructor(upstream: IncomingMessage, res: ServerResponse, spec: EventRelaySpec) {
@@ -97,7 +93,6 @@ class EventRelay implements OpenStream {
       return;
     }
     if (whole === undefined) return;
-    if (this.#head.length < HEAD_CHARS) this.#head += whole.toString('utf8', 0, HEAD_CHARS);
     if (this.#res.write(whole)) return;
     this.#upstream.pause();
     this.#res.once('drain', () => this.#upstream.resume());
@@ -111,7 +106,7 @@ class EventRelay implements OpenStream {
 
   #cut(kind: CutKind): void {
     this.#finish();
-    this.#res.end(this.#spec.terminalFrame(kind, this.#head));
+    this.#res.end(this.#spec.terminalFrame(kind));
     this.#upstream.destroy();
   }
 

@@ -26,21 +26,6 @@ export function streamErrorFrame(kind: CutKind, policy: StreamEndPolicy, nowMs: 
     retryAfterMs: policy.retryAfterMs,
     resumable: policy.isResumable,
   };
-  return frame({ v: 1, type: 'stream_error', data, _meta: { serverTimestamp: nowMs } });
-}
-
-/** The `error` frame of a generation stream, for the request that the stream's earlier frames name. */
-export function generationErrorFrame(kind: CutKind, head: string): string {
-  const requestId = /"requestId":"([^"\\]{1,128})"/.exec(head)?.[1];
-  return frame({
-    v: 1,
-    type: 'error',
-    ...(requestId && { requestId }),
-    code: kind,
-    message: words(kind, false),
-  });
-}
-
-function frame(body: { readonly type: string } & Readonly<Record<string, unknown>>): string {
+  const body = { v: 1, type: 'stream_error', data, _meta: { serverTimestamp: nowMs } };
   return `event: ${body.type}\ndata: ${JSON.stringify(body)}\n\n`;
 }

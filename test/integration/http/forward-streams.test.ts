@@ -57,7 +57,7 @@ describe('a client that goes', () => {
 async function stream(
   written: string,
   after: (kill: () => void, res: ServerResponse) => void,
-  options: { relay?: 'events' | 'stream' | 'plain'; maxFrameBytes?: number } = {},
+  options: { relay?: 'events' | 'plain'; maxFrameBytes?: number } = {},
 ) {
   const daemon = await fakeDaemon(closers, (_req, res) => {
     openStream(res);
@@ -101,19 +101,6 @@ describe('an event stream whose daemon dies', () => {
       expect(answer.body).toContain('event: stream_error');
     },
   );
-
-  test('ends a generation stream with an error frame that names its request', async () => {
-    const started = 'event: started\ndata: {"v":1,"type":"started","requestId":"gen-7","model":"m"}\n\n';
-    const answer = await stream(`: connected\n\n${started}`, (kill) => kill(), { relay: 'stream' });
-    const last = answer.body.split('\n\n').at(-2) as string;
-    expect(last).toMatch(/^event: error\n/);
-    expect(JSON.parse(last.split('data: ')[1] as string)).toMatchObject({
-      v: 1,
-      type: 'error',
-      requestId: 'gen-7',
-      code: 'daemon_died',
-    });
-  });
 });
 
 describe('an event stream that ends in order', () => {

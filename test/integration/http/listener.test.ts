@@ -53,11 +53,11 @@ describe('routing', () => {
 
   test('a selector by path or id wakes its workspace, and the path reaches the daemon undecoded', async () => {
     const on = await stage(closers, echo);
-    const path = `/workspaces/${encodeURIComponent(on.b.path)}/file?path=x%2Fy`;
+    const path = `/workspaces/${encodeURIComponent(on.b.path)}/session/x%2Fy/transcript?cursor=a%2Fb`;
     expect(JSON.parse((await send(on.port, path)).body)).toEqual({ daemonSaw: path });
     expect(on.woken).toEqual([on.b.id]);
-    expect((await send(on.port, '/workspaces/ffffffffffffffff/file')).status).toBe(400);
-    expect((await send(on.port, '/workspaces/%zz/file')).body).toBe(
+    expect((await send(on.port, '/workspaces/ffffffffffffffff/session-info')).status).toBe(400);
+    expect((await send(on.port, '/workspaces/%zz/session-info')).body).toBe(
       '{"error":"Malformed URL encoding","code":"invalid_request"}',
     );
   });
@@ -86,22 +86,28 @@ describe('routing', () => {
     expect(JSON.parse(relative.body)).not.toHaveProperty('code');
   });
 
-  test.each(['/nowhere', '/control/feed', '/control/identity', '//control/feed', '/session'])(
-    'GET %s is the HTML 404 of an unknown route and never reaches a daemon',
-    async (path) => {
-      const on = await stage(closers, echo);
-      for (const url of [path, `/w/${on.a.id}${path}`]) {
-        const answer = await send(on.port, url);
-        expect(answer.status).toBe(404);
-        expect(answer.headers['content-type']).toBe('text/html; charset=utf-8');
-        expect(answer.body).toContain('Cannot GET');
-      }
-    },
-  );
+  test.each([
+    '/nowhere',
+    '/control/feed',
+    '/control/identity',
+    '//control/feed',
+    '/session',
+    '/glob',
+    '/workspace/tools',
+  ])('GET %s is the HTML 404 of an unknown route, reaches no daemon and wakes none', async (path) => {
+    const on = await stage(closers, echo);
+    for (const url of [path, `/w/${on.a.id}${path}`, `/w/${on.b.id}${path}`]) {
+      const answer = await send(on.port, url);
+      expect(answer.status).toBe(404);
+      expect(answer.headers['content-type']).toBe('text/html; charset=utf-8');
+      expect(answer.body).toContain('Cannot GET');
+    }
+    expect(on.woken).toEqual([]);
+  });
 
   test('a target in absolute form is refused, whatever host it names', async () => {
     const on = await stage(closers, echo);
-    const bytes = `GET http://127.0.0.1:${on.port}/file HTTP/1.1\r\nHost: 127.0.0.1:${on.port}\r\nConnection: close\r\n\r\n`;
+    const bytes = `GET http://127.0.0.1:${on.port}/health HTTP/1.1\r\nHost: 127.0.0.1:${on.port}\r\nConnection: close\r\n\r\n`;
     expect(await sendRaw(on.port, bytes)).toMatch(/^HTTP\/1\.1 400 /);
   });
 });
@@ -115,7 +121,7 @@ test('a client that left while its daemon started costs the daemon no request', 
   const waiting: { signal: AbortSignal; release: () => void }[] = [];
   on.wake = (_workspace, signal) =>
     new Promise((resolve) => waiting.push({ signal, release: () => resolve(endpoint) }));
-  const req = request({ port: on.port, host: '127.0.0.1', path: '/file?path=a', agent: false });
+  const req = request({ port: on.port, host: '127.0.0.1', path: `/w/${on.a.id}/capabilities`, agent: false });
   req.on('error', () => undefined).end();
   await eventually(() => waiting.length === 1);
   req.destroy();
@@ -130,7 +136,7 @@ describe('every answer', () => {
     const on = await stage(closers, echo);
     const given = await send(on.port, '/health', { headers: { 'x-request-id': 'abc-1' } });
     expect(given.headers['x-request-id']).toBe('abc-1');
-    for (const path of ['/health', '/nowhere', '/file?path=a', '/session/x/status']) {
+    for (const path of ['/health', '/nowhere', `/w/${on.a.id}/capabilities`, '/session/x/status']) {
       const answer = await send(on.port, path, { headers: { 'x-request-id': 'bad id\u00ff' } });
       expect(answer.headers['x-request-id']).toMatch(/^[0-9a-f-]{36}$/);
     }
@@ -138,7 +144,13 @@ describe('every answer', () => {
 
   test('needs the token where one is set: unknown routes and the admin plane too, plain health excepted', async () => {
     const on = await stage(closers, echo, { policy: { token: 'right' } });
-    for (const path of ['/nowhere', '/admin/status', '/file', '/capabilities', '/workspaces/%zz/x'])
+    for (const path of [
+      '/nowhere',
+      '/admin/status',
+      '/session/x/status',
+      '/capabilities',
+      '/workspaces/%zz/x',
+    ])
       expect(await send(on.port, path)).toMatchObject({ status: 401, body: '{"error":"Unauthorized"}' });
     expect((await send(on.port, '/health')).status).toBe(200);
     const headers = { authorization: 'bearer  right' };
@@ -231,8 +243,8 @@ describe('a forwarded request from nobody in particular counts as remote', () =>
       res.end('{}');
     });
     const headers = { 'x-forwarded-for': '127.0.0.1' };
-    await send(on.port, '/file', { headers });
-    await send(on.port, '/file');
+    await send(on.port, `/w/${on.a.id}/capabilities`, { headers });
+    await send(on.port, `/w/${on.a.id}/capabilities`);
     expect(peers).toEqual(['remote', 'loopback']);
     for (const [method, path] of [
       ['POST', '/workspaces'],

@@ -29,7 +29,9 @@ describe('the table of routes', () => {
     ['GET', '/workspaces/%2Fa/sessions/search?q=x', 'workspace_qualified'],
     ['GET', '/workspace/%2Fa/sessions/search?q=x', 'workspace_qualified'],
     ['GET', '/workspace/%2Fa/session-info', 'workspace_qualified'],
-    ['GET', '/workspaces/%2Fa/file?path=b', 'workspace_qualified'],
+    ['GET', '/workspaces/%2Fa/session/s%2F1/export?format=md', 'workspace_qualified'],
+    ['PATCH', '/workspaces/%2Fa/session/s1/metadata', 'workspace_qualified'],
+    ['POST', '/workspaces/%2Fa/sessions/archive', 'workspace_qualified'],
     ['DELETE', '/session/s1', 'session_close'],
     ['POST', '/session/s1/prompt', 'session_prompt'],
     ['POST', '/session/s1/load', 'session_load'],
@@ -41,18 +43,16 @@ describe('the table of routes', () => {
     ['POST', '/session/s1/heartbeat', 'session'],
     ['GET', '/session/s1/permission/r1', 'session'],
     ['POST', '/permission/r1', 'permission'],
-    ['GET', '/workspace/tools', 'workspace'],
-    ['GET', '/file/bytes', 'workspace'],
-    ['GET', '/stat', 'workspace'],
+    ['POST', '/session/s1/generate', 'session'],
+    ['GET', '/session/s1/rewind/snapshots', 'session'],
     ['POST', '/sessions/delete', 'session_batch'],
     ['POST', '/w/0123456789abcdef/sessions/archive', 'session_batch'],
     ['POST', '/sessions/catalog', 'session_catalog'],
-    ['POST', '/sessions/other', 'workspace'],
     ['GET', '/w/0123456789abcdef/health', 'health'],
     ['GET', '/w/0123456789abcdef/capabilities', 'workspace_qualified'],
     ['GET', '/w/0123456789abcdef/openapi.json', 'openapi'],
     ['POST', '/w/0123456789abcdef/session', 'session_create'],
-    ['GET', '/w/0123456789abcdef/workspace/tools', 'workspace'],
+    ['GET', '/w/0123456789abcdef/workspaces/%2Fa/session-info', 'workspace_qualified'],
   ])('%s %s is of class %s', (method, url, expected) => {
     expect(route(method, url).class).toBe(expected);
   });
@@ -63,6 +63,22 @@ describe('the table of routes', () => {
     ['GET', '/workspaces'],
     ['PATCH', '/workspaces/0123456789abcdef'],
     ['GET', '/permission/r1'],
+    ['GET', '/file?path=a'],
+    ['GET', '/file/bytes'],
+    ['GET', '/stat'],
+    ['GET', '/list'],
+    ['GET', '/glob'],
+    ['GET', '/workspace/tools'],
+    ['POST', '/workspace/generate'],
+    ['GET', '/workspaces/%2Fa/file'],
+    ['GET', '/workspaces/%2Fa/session/s1'],
+    ['GET', '/workspaces/%2Fa/session/s1/events'],
+    ['DELETE', '/workspaces/%2Fa/sessions'],
+    ['GET', '/workspaces/%2Fa/:ws'],
+    ['POST', '/sessions/other'],
+    ['GET', '/sessions/archive'],
+    ['POST', '/sessions/archive/s1'],
+    ['GET', '/w/0123456789abcdef/workspace/tools'],
     ['GET', '/control/feed'],
     ['GET', '//control/feed'],
     ['GET', '/w/0123456789abcdef/control/feed'],
@@ -78,7 +94,7 @@ describe('the table of routes', () => {
 
   test.each([
     '/session/%zz/status',
-    '/workspaces/%E0%A4%A/file',
+    '/workspaces/%E0%A4%A/sessions',
     '/w/%/session',
     'http://host/health',
     '*',
@@ -88,11 +104,13 @@ describe('the table of routes', () => {
   });
 
   test('a malformed workspace header is malformed as well', () => {
-    expect(routeOf('GET', '/file', '%zz')).toBe('malformed');
+    expect(routeOf('POST', '/session', '%zz')).toBe('malformed');
   });
 
   test('only classes that act for a client wake a daemon', () => {
-    const waking = Object.entries(ROUTE_CLASSES).filter(([, spec]) => spec.whenStopped === 'wake');
+    const waking = Object.entries(ROUTE_CLASSES).filter(
+      ([, spec]) => 'whenStopped' in spec && spec.whenStopped === 'wake',
+    );
     expect(waking.map(([name]) => name).sort()).toEqual([
       'session_batch',
       'session_create',
@@ -100,7 +118,6 @@ describe('the table of routes', () => {
       'session_history',
       'session_load',
       'session_prompt',
-      'workspace',
       'workspace_qualified',
     ]);
   });
@@ -110,6 +127,8 @@ describe('the table of routes', () => {
       for (const printed of spec.routes) {
         const [method = '', pattern = ''] = printed.split(' ');
         const url = pattern.replace(':ws', '%2Fa').replace(/:\w+/, 'x1').replace('*', 'some');
+        // What wakes a daemon is named in full.
+        if ('whenStopped' in spec && spec.whenStopped === 'wake') expect(printed).not.toContain('*');
         expect([printed, route(method === '*' ? 'PUT' : method, url).class]).toEqual([printed, name]);
       }
   });
@@ -134,16 +153,16 @@ describe('what a route selects', () => {
   });
 
   test('a route that names no workspace goes by prefix, then header, then to the primary', () => {
-    expect(route('GET', '/file?path=a').select).toEqual({ by: 'primary' });
-    expect(route('GET', '/file?path=a', '%2Fh').select).toMatchObject({ by: 'selector', text: '/h' });
-    expect(route('GET', '/w/%2Fp/file', '%2Fh').select).toMatchObject({ by: 'selector', text: '/p' });
+    expect(route('POST', '/session').select).toEqual({ by: 'primary' });
     expect(route('POST', '/session', '%2Fh').select).toMatchObject({ by: 'selector', text: '/h' });
+    expect(route('POST', '/w/%2Fp/session', '%2Fh').select).toMatchObject({ by: 'selector', text: '/p' });
+    expect(route('POST', '/sessions/delete', '%2Fh').select).toMatchObject({ by: 'selector', text: '/h' });
   });
 
   test('a prefix is stripped from the path and fences what is selected explicitly', () => {
-    const qualified = route('GET', '/w/%2Fp/workspaces/%2Fq/file?path=%2F');
+    const qualified = route('GET', '/w/%2Fp/workspaces/%2Fq/sessions?cursor=%2F');
     expect(qualified).toMatchObject({
-      path: '/workspaces/%2Fq/file?path=%2F',
+      path: '/workspaces/%2Fq/sessions?cursor=%2F',
       within: '/p',
       select: { by: 'selector', text: '/q' },
     });
@@ -156,8 +175,6 @@ describe('what a route selects', () => {
 
   test.each<[string, string, Route['relay']]>([
     ['GET', '/session/s1/events?maxQueued=16', 'events'],
-    ['POST', '/session/s1/generate', 'stream'],
-    ['POST', '/workspace/generate', 'stream'],
     ['POST', '/session/s1/events', 'plain'],
     ['GET', '/session/events', 'plain'],
     ['GET', '/w/%2Fp/session/s1/events', 'events'],
@@ -172,7 +189,7 @@ describe('percent-encoding', () => {
   test('any selector survives the trip through a path segment', () => {
     fc.assert(
       fc.property(text, (selector) => {
-        const url = `/workspaces/${encodeURIComponent(selector)}/file`;
+        const url = `/workspaces/${encodeURIComponent(selector)}/sessions`;
         expect(route('GET', url).select).toMatchObject({ by: 'selector', text: selector });
       }),
     );
@@ -191,7 +208,7 @@ describe('percent-encoding', () => {
   test('the path for the daemon is the text that was sent, less the prefix', () => {
     fc.assert(
       fc.property(text, text, (workspace, rest) => {
-        const tail = `/file/${encodeURIComponent(rest)}?q=${encodeURIComponent(rest)}`;
+        const tail = `/session/${encodeURIComponent(rest)}/status?q=${encodeURIComponent(rest)}`;
         expect(route('GET', tail).path).toBe(tail);
         expect(route('GET', `/w/${encodeURIComponent(workspace)}${tail}`).path).toBe(tail);
       }),
