@@ -1,5 +1,6 @@
 // The registry's rules: which workspace a canonical path belongs to, and which paths may be registered.
 // Every path here is canonical already, so belonging is a comparison of strings.
+import { MAX_REGISTERED_WORKSPACES } from '../../daemon/contract/capabilities.ts';
 import type { Refusal } from './refusal.ts';
 
 export interface RegisteredWorkspace {
@@ -7,9 +8,6 @@ export interface RegisteredWorkspace {
   /** Canonical. */
   readonly path: string;
 }
-
-/** Registered workspaces, the primary one included. */
-export const MAX_WORKSPACES = 256;
 
 export type Placement<W extends RegisteredWorkspace> =
   | { readonly kind: 'registered'; readonly workspace: W }
@@ -44,7 +42,7 @@ export function placeOf<W extends RegisteredWorkspace>(
   if (workspace !== undefined) return { kind: 'registered', workspace };
   if (!roots.some((root) => isWithin(cwd, root)))
     return { kind: 'refused', refusal: mismatch(cwd, registered) };
-  if (registered.length >= MAX_WORKSPACES)
+  if (registered.length >= MAX_REGISTERED_WORKSPACES)
     return { kind: 'refused', refusal: limitReached(registered.length) };
   return { kind: 'first_demand', path: cwd };
 }
@@ -68,7 +66,7 @@ export function registrationRefusal(
       message: `${path} and the registered workspace ${nested.path} lie one inside the other`,
       context: { workspaceCwd: path, conflictingWorkspaceCwd: nested.path },
     };
-  return registered.length >= MAX_WORKSPACES ? limitReached(registered.length) : undefined;
+  return registered.length >= MAX_REGISTERED_WORKSPACES ? limitReached(registered.length) : undefined;
 }
 
 /** The refusal of a path that is no workspace here. `workspaceCount` appears only when there are several. */
@@ -86,6 +84,6 @@ function limitReached(used: number): Refusal {
   return {
     code: 'workspace_limit_reached',
     message: `${used} workspaces are registered, the most there may be; remove one first`,
-    context: { limit: MAX_WORKSPACES, used },
+    context: { limit: MAX_REGISTERED_WORKSPACES, used },
   };
 }

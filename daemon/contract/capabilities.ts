@@ -58,5 +58,5 @@ export const CORE_FEATURES: readonly string[] = [
 /** Ranges of the wire that this build speaks. */
 export const PROTOCOL_VERSIONS = { current: 'v1', supported: ['v1'] } as const;
 
-/** Bound of the workspace registry, as the reference server publishes it. */
+/** Bound of the workspace registry, the primary one included: enforced, and published as the reference server does. */
 export const MAX_REGISTERED_WORKSPACES = 256;

@@ -1,9 +1,7 @@
 // `POST /sessions/catalog`, as both processes take it: which workspaces, and what of their listings.
+import { MAX_REGISTERED_WORKSPACES } from './capabilities.ts';
 import { ApiError, fail } from './errors.ts';
 import type { JsonObject } from './json-body.ts';
-
-/** Most workspaces of one request. */
-const MAX_MEMBERS = 256;
 
 export interface CatalogMember {
   /** As the request names it. */
@@ -33,8 +31,11 @@ export function parseCatalogRequest(body: JsonObject, all: readonly string[]): C
 
 function parseMembers(workspaces: unknown, all: readonly string[]): readonly CatalogMember[] {
   if (workspaces === 'all') return all.map((workspace) => ({ workspace, cursor: undefined }));
-  if (!Array.isArray(workspaces) || workspaces.length === 0 || workspaces.length > MAX_MEMBERS)
-    throw fail('invalid_request', `\`workspaces\` must be "all" or a list of 1 to ${MAX_MEMBERS}`);
+  if (!Array.isArray(workspaces) || workspaces.length === 0 || workspaces.length > MAX_REGISTERED_WORKSPACES)
+    throw fail(
+      'invalid_request',
+      `\`workspaces\` must be "all" or a list of 1 to ${MAX_REGISTERED_WORKSPACES}`,
+    );
   return workspaces.map((member: unknown) => {
     const { workspace, cursor } = isObject(member) ? member : {};
     if (typeof workspace !== 'string' || (cursor !== undefined && typeof cursor !== 'string'))

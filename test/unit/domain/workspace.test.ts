@@ -1,14 +1,13 @@
 import { describe, expect, test } from '@jest/globals';
-import {
-  MAX_WORKSPACES,
-  placeOf,
-  primaryFirst,
-  registrationRefusal,
-} from '../../../coordinator/domain/workspace.ts';
+import { placeOf, primaryFirst, registrationRefusal } from '../../../coordinator/domain/workspace.ts';
+import { MAX_REGISTERED_WORKSPACES } from '../../../daemon/contract/capabilities.ts';
 
 const a = { id: 'a', path: '/projects/a' };
 const b = { id: 'b', path: '/srv/b' };
-const full = Array.from({ length: MAX_WORKSPACES }, (_, n) => ({ id: `w${n}`, path: `/full/${n}` }));
+const full = Array.from({ length: MAX_REGISTERED_WORKSPACES }, (_, n) => ({
+  id: `w${n}`,
+  path: `/full/${n}`,
+}));
 
 describe('the place of a path', () => {
   test('is the workspace that is registered exactly there', () => {
