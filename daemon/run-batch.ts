@@ -1,5 +1,5 @@
 // One request about several sessions, one after the other: a failure is its session's alone.
-import { ApiError } from './contract/errors.ts';
+import { ApiError, messageOf } from './contract/errors.ts';
 import type { BatchAnswer, BatchError, BatchOutcome } from './domain/session-batch.ts';
 
 /** Applies `each` to every id in turn and sorts the ids by what it says. What it throws is that id's error. */
@@ -25,6 +25,6 @@ async function outcomeOf<Bucket extends string>(
     return await run();
   } catch (error) {
     const code = error instanceof ApiError && typeof error.code === 'string' ? { code: error.code } : {};
-    return { error: error instanceof Error ? error.message : String(error), ...code };
+    return { error: messageOf(error), ...code };
   }
 }

@@ -1,6 +1,7 @@
 // The prompt that the agent works on: what becomes of it meanwhile, and how its end reads for clients. Says nothing itself.
 import { AgentCallError } from './agent/agent.ts';
 import type { Clock, Timer } from './contract/clock.ts';
+import { messageOf } from './contract/errors.ts';
 import type { PromptEntry } from './domain/prompt-queue.ts';
 import { asRecord, type JsonRecord } from './domain/records.ts';
 import type { TurnError } from './turn-events.ts';
@@ -72,5 +73,5 @@ export function turnErrorOf(error: unknown): TurnError {
     const kind = typeof errorKind === 'string' ? { errorKind } : {};
     return { message, code: String(error.code), ...kind };
   }
-  return { message: error instanceof Error ? error.message : String(error) };
+  return { message: messageOf(error) };
 }

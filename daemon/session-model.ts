@@ -1,6 +1,7 @@
 // The model of one session, as clients and the agent change it: the only publisher of `model_switched` and
 // `model_switch_failed`.
 
+import { messageOf } from './contract/errors.ts';
 import type { EventTags } from './domain/frame.ts';
 import type { JsonRecord } from './domain/records.ts';
 import { isSameModel, modelOfState, saidModel } from './domain/side-channel-values.ts';
@@ -41,7 +42,7 @@ export class SessionModel {
       valueIn: () => modelId,
       done: (value) => this.#publish(value, tags),
       failed: (error) => {
-        const message = error instanceof Error ? error.message : String(error);
+        const message = messageOf(error);
         bus.publish('model_switch_failed', { sessionId, requestedModelId: modelId, error: message }, tags);
       },
     });

@@ -4,7 +4,7 @@ import { AgentCallError, type AgentChannel, AgentTimeout, INTERNAL_ERROR } from 
 import { canReadContext, readContext } from './agent/extensions.ts';
 import type { Bus } from './bus.ts';
 import type { Clock, Timer } from './contract/clock.ts';
-import { fail } from './contract/errors.ts';
+import { fail, messageOf } from './contract/errors.ts';
 import type { Limits } from './contract/limits.ts';
 import type { Log } from './contract/log.ts';
 import type { EventTags } from './domain/frame.ts';
@@ -250,8 +250,4 @@ function valueOrUnsure<Value, Answer>(answer: Answer, valueIn: (answer: Answer) 
   } catch (error) {
     return outcomeOf(error);
   }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

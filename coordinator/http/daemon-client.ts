@@ -1,6 +1,6 @@
 // The coordinator's own calls to a daemon: one request, the whole answer in memory.
 import { request as httpRequest, type IncomingMessage, type OutgoingHttpHeaders } from 'node:http';
-import { fail } from '../../daemon/contract/errors.ts';
+import { fail, messageOf } from '../../daemon/contract/errors.ts';
 import type { Endpoint } from '../supervise/fleet.ts';
 import type { UpstreamAgents } from './upstream-agents.ts';
 
@@ -36,10 +36,8 @@ export function createDaemonClient(agents: UpstreamAgents, maxAnswerBytes: numbe
       } catch (error) {
         call.signal.throwIfAborted();
         agents.forget(endpoint);
-        const why = error instanceof Error ? error.message : String(error);
-        throw fail('workspace_runtime_unavailable', `The daemon of this workspace did not answer: ${why}`, {
-          workspaceId: endpoint.workspaceId,
-        });
+        const message = `The daemon of this workspace did not answer: ${messageOf(error)}`;
+        throw fail('workspace_runtime_unavailable', message, { workspaceId: endpoint.workspaceId });
       }
     },
   };

@@ -1,5 +1,7 @@
 // Reconciles the rows of daemons that the database believes in with the processes that there are: at start and on a timer.
 // A process that is not proven ours is left alone; until it is gone its workspace is held, so that nothing is started twice.
+
+import { messageOf } from '../../daemon/contract/errors.ts';
 import type { DaemonIdentity } from '../../daemon/contract/feed.ts';
 import { CONTRACT_VERSION } from '../../daemon/contract/handshake.ts';
 import type { DaemonExit, DaemonMark, DaemonProcess, Adoption as Found } from '../launch/launcher.ts';
@@ -7,7 +9,6 @@ import type { DaemonRow } from '../store/store.ts';
 import type { Cell } from './cell.ts';
 import { recordDeath } from './death.ts';
 import type { WorkspaceKey } from './fleet.ts';
-import { wordsOf } from './refusals.ts';
 import type { SupervisorDeps } from './supervisor-deps.ts';
 
 /** A row whose process may be alive without being ours to use. */
@@ -102,7 +103,7 @@ export class Adoption {
       else await this.#act(row, workspace, found);
     } catch (error) {
       this.#deps.log.error({ err: error, incarnation: row.incarnation }, 'a daemon could not be reconciled');
-      if (workspace !== undefined) this.#hold({ workspace, row, why: wordsOf(error) });
+      if (workspace !== undefined) this.#hold({ workspace, row, why: messageOf(error) });
     }
   }
 

@@ -2,11 +2,11 @@
 // on, connect again. What a record means is the recorder's matter.
 import { type ClientRequest, type IncomingMessage, request } from 'node:http';
 import type { Clock, Timer } from '../../daemon/contract/clock.ts';
+import { messageOf } from '../../daemon/contract/errors.ts';
 import { FEED_PATH, type FeedRecord, parseFeedRecord } from '../../daemon/contract/feed.ts';
 import type { Log } from '../../daemon/contract/log.ts';
 import type { Endpoint } from './fleet.ts';
 import { LineSplitter } from './line-splitter.ts';
-import { wordsOf } from './refusals.ts';
 import type { SuperviseSettings } from './settings.ts';
 import { StoredMarks } from './stored-marks.ts';
 
@@ -139,7 +139,7 @@ class SocketFeed implements Feed {
           this.#line(line);
         }
       } catch (error) {
-        lost(wordsOf(error));
+        lost(messageOf(error));
       }
     });
     response.on('end', () => lost('the daemon ended the feed'));

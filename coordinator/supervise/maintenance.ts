@@ -1,11 +1,10 @@
 // What an operator does to daemons: drain and its end, restart of one or of all, settings of a workspace.
-import { fail } from '../../daemon/contract/errors.ts';
+import { fail, messageOf } from '../../daemon/contract/errors.ts';
 import type { Log } from '../../daemon/contract/log.ts';
 import type { RouteClass } from '../domain/route-classes.ts';
 import type { Store, WorkspaceSettings } from '../store/store.ts';
 import type { DaemonView, Fleet, FleetStop, WorkspaceKey } from './fleet.ts';
 import type { FlightRecorder } from './flight-recorder.ts';
-import { wordsOf } from './refusals.ts';
 
 export interface MaintenanceDeps {
   readonly store: Store;
@@ -139,7 +138,7 @@ export class Maintenance {
     previous: readonly string[] | undefined,
     error: unknown,
   ): Promise<string> {
-    const why = wordsOf(error);
+    const why = messageOf(error);
     if (previous === undefined)
       return `${why}. Rolling back is impossible: the replaced daemon was started with the same command. Keep each version in a directory of its own, and start the coordinator from it or name it with --daemon-command.`;
     try {
@@ -153,7 +152,7 @@ export class Maintenance {
       });
       return `${why}. Rolled back to "${previous.join(' ')}": ${incarnation} serves.`;
     } catch (second) {
-      return `${why}. Rolling back to "${previous.join(' ')}" failed too: ${wordsOf(second)}`;
+      return `${why}. Rolling back to "${previous.join(' ')}" failed too: ${messageOf(second)}`;
     }
   }
 }

@@ -1,5 +1,5 @@
 // The words of every refusal that supervision gives: what happened, which limit, when to try again.
-import { ApiError, fail } from '../../daemon/contract/errors.ts';
+import { ApiError, fail, messageOf } from '../../daemon/contract/errors.ts';
 import type { Event } from '../domain/daemon-state.ts';
 import type { Refusal } from '../domain/refusal.ts';
 import type { Verdict } from '../domain/restart-policy.ts';
@@ -102,7 +102,7 @@ export function refusalAfter(
 
 /** An ApiError (the store's 507) as it is, anything else as a 503. */
 function startFailed(workspace: WorkspaceKey, error: unknown, retryAfterMs: number): ApiError {
-  return error instanceof ApiError ? error : unavailable(workspace, wordsOf(error), retryAfterMs);
+  return error instanceof ApiError ? error : unavailable(workspace, messageOf(error), retryAfterMs);
 }
 
 function diedWhileAwaited(
@@ -132,11 +132,6 @@ export function held(
 /** Whether the database is what refused. */
 export function isStorage(error: unknown): boolean {
   return error instanceof ApiError && error.code === 'storage_unavailable';
-}
-
-/** The error's message where it has one. */
-export function wordsOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
 
 export function wordsOfExit(exit: Pick<DaemonExit, 'code' | 'signal'>): string {

@@ -1,6 +1,6 @@
 // Brings sessions back that have no daemon: by themselves after a crash or a replacement, or because a client asks for one.
 import type { Clock, Timer } from '../../daemon/contract/clock.ts';
-import { ApiError, fail } from '../../daemon/contract/errors.ts';
+import { ApiError, fail, messageOf } from '../../daemon/contract/errors.ts';
 import { ID_FLOOR_GAP, type RestoreAnswer, type RestoreRequest } from '../../daemon/contract/feed.ts';
 import type { Log } from '../../daemon/contract/log.ts';
 import { nextState } from '../domain/session.ts';
@@ -9,7 +9,6 @@ import { abandonable } from './abandonable.ts';
 import type { Endpoint, Fleet, WorkspaceKey } from './fleet.ts';
 import type { FlightRecorder } from './flight-recorder.ts';
 import type { Recorder } from './recorder.ts';
-import { wordsOf } from './refusals.ts';
 import { type RestoreJob, RestoreQueue } from './restore-queue.ts';
 import type { SuperviseSettings } from './settings.ts';
 
@@ -242,7 +241,7 @@ export class Restorer {
     log.warn({ err: error, sessionId, isFinal }, 'a session could not be restored');
     try {
       const row = store.sessions.get(sessionId);
-      if (row !== undefined && row.state !== 'live') this.#putToRest(row, isFinal, wordsOf(error));
+      if (row !== undefined && row.state !== 'live') this.#putToRest(row, isFinal, messageOf(error));
     } catch (cause) {
       log.warn({ err: cause, sessionId }, 'the failed restore could not be recorded');
     }

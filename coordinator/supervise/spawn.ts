@@ -1,9 +1,9 @@
 // How an incarnation comes to be: its row is committed first, then the process is made.
 import { randomBytes } from 'node:crypto';
+import { messageOf } from '../../daemon/contract/errors.ts';
 import type { Launch, LaunchSpec } from '../launch/launcher.ts';
 import type { Next } from './death.ts';
 import type { WorkspaceKey } from './fleet.ts';
-import { wordsOf } from './refusals.ts';
 import type { SupervisorDeps } from './supervisor-deps.ts';
 
 /**
@@ -47,7 +47,7 @@ function launchOrEnd(deps: SupervisorDeps, spec: LaunchSpec, nextAfter: (error: 
   try {
     return deps.launcher.start(spec);
   } catch (error) {
-    const reason = `no process could be made: ${wordsOf(error)}`;
+    const reason = `no process could be made: ${messageOf(error)}`;
     deps.store.daemons.setEnded(spec.incarnation, {
       atMs: deps.clock.nowMs(),
       code: null,

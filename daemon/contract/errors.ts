@@ -143,6 +143,11 @@ export function failPlain(
   return new ApiError(status, undefined, message, context);
 }
 
+/** What anything that was thrown says for itself. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
 /** A JSON-RPC failure of the agent, answered as HTTP 500 with its numeric code. */
 export function failAgent(code: number, message: string, data?: unknown): ApiError {
   return new ApiError(500, code, message, data === undefined ? {} : { data });
