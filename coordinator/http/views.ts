@@ -81,7 +81,7 @@ function orUnlimited(limit: number): number | null {
   return limit === 0 ? null : limit;
 }
 
-export function workspaceView(entry: WorkspaceEntry): object {
+function workspaceView(entry: WorkspaceEntry): object {
   return {
     id: entry.id,
     cwd: entry.path,

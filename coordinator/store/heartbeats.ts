@@ -9,7 +9,7 @@ const ANONYMOUS = '';
  * The order in which `flush` writes. What `flush` says is left are the last entries of this order, so a caller that
  * sorts once continues with `sorted.slice(-left)`.
  */
-export function inKeyOrder(entries: readonly SeenEntry[]): SeenEntry[] {
+function inKeyOrder(entries: readonly SeenEntry[]): SeenEntry[] {
   return [...entries].sort(
     (a, b) => compare(a.sessionId, b.sessionId) || compare(a.clientId ?? ANONYMOUS, b.clientId ?? ANONYMOUS),
   );

@@ -47,7 +47,7 @@ export async function writeTextFile(workspace: string, params: Params): Promise<
  * The real path behind `path`, which need not exist. Every symlink on the way counts by where it leads.
  * @throws AgentCallError when it is relative or leads out of the workspace.
  */
-export async function containedPath(workspace: string, path: string): Promise<string> {
+async function containedPath(workspace: string, path: string): Promise<string> {
   if (!isAbsolute(path) || path.includes('\0'))
     throw refusal(path, 'is not an absolute path', 'invalid_path');
   const real = await realpathOfNearest(resolve(path));

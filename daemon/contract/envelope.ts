@@ -20,7 +20,7 @@ export function answerFor(error: unknown): ErrorAnswer {
   return { status: error.status, headers, body: { error: error.message, ...code, ...error.context } };
 }
 
-/** Logs an error at the level that it deserves: a client's mistake at debug, a refusal at info, ours at error. */
+/** Logs an error at the level that it deserves: a refusal at debug, one of status 500 and above at warn, the unexpected at error. */
 export function logError(log: Log, error: unknown, context: Readonly<Record<string, unknown>> = {}): void {
   if (!(error instanceof ApiError)) log.error({ err: error, ...context }, 'unexpected error');
   else if (error.status >= 500)
@@ -29,7 +29,7 @@ export function logError(log: Log, error: unknown, context: Readonly<Record<stri
 }
 
 /** Writes a JSON answer on a raw response. Does nothing once a head has been sent. */
-export function sendJson(
+function sendJson(
   res: ServerResponse,
   status: number,
   body: unknown,

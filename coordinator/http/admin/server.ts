@@ -14,7 +14,7 @@ export interface AdminServer {
   close(graceMs: number): Promise<void>;
 }
 
-/** Operators send no bodies. */
+/** What is still read of a body that was refused; those of operators are far smaller. */
 const SPARE_BYTES = 64 * 1024;
 
 export function createAdminServer(router: Router, clock: Clock, log: Log): AdminServer {
