@@ -4,7 +4,7 @@ import { homedir, tmpdir } from 'node:os';
 import { isAbsolute, join, resolve } from 'node:path';
 import { bareHost, isLoopbackAddress, parseOrigin } from '../daemon/contract/access.ts';
 import { canonicalPath } from '../daemon/contract/canonical-path.ts';
-import { splitCommandLine } from '../daemon/contract/command-line.ts';
+import { DEFAULT_AGENT, splitCommandLine } from '../daemon/contract/command-line.ts';
 import {
   LIMIT_NAMES,
   LIMITS,
@@ -84,7 +84,7 @@ export function parseConfig(flags: FlagValues, env: NodeJS.ProcessEnv, cwd: stri
     // Like the reference server, a start without any directory serves the current one.
     workspaces: named.length + roots.length > 0 ? unique(named) : [directory('--workspace', cwd, cwd)],
     roots: unique(roots),
-    agent: source.text('agent') ?? 'qwen',
+    agent: source.text('agent') ?? DEFAULT_AGENT,
     daemonCommand: parseDaemonCommand(source),
     ...parsePolicy(source),
     isRateLimited: source.isSet('rate-limit'),

@@ -1,4 +1,5 @@
 // Every flag of `qwen-coordinator start`, once: the command line, the environment and the help are made from these tables.
+import { DEFAULT_AGENT } from '../daemon/contract/command-line.ts';
 import { LIMIT_NAMES, LIMITS } from '../daemon/contract/limits.ts';
 import { RESTARTS, type SettingSpec, SUPERVISION } from './supervise/settings.ts';
 
@@ -57,7 +58,7 @@ export const FLAGS = {
   agent: {
     group: 'Workspaces and agents',
     value: 'AGENT',
-    help: '"qwen" (default), "demo", or a command line',
+    help: `"${DEFAULT_AGENT}" (default), "demo", or a command line`,
   },
   'daemon-command': {
     group: 'Workspaces and agents',

@@ -5,6 +5,7 @@ import { isAbsolute, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { bareHost, isLoopbackAddress, parseOrigin } from './contract/access.ts';
 import { canonicalPath, workspaceIdOf } from './contract/canonical-path.ts';
+import { DEFAULT_AGENT } from './contract/command-line.ts';
 import { type HandshakeRequest, INCARNATION_ENV } from './contract/handshake.ts';
 import {
   LIMIT_NAMES,
@@ -115,7 +116,7 @@ export function standaloneConfig({ values }: Arguments, env: NodeJS.ProcessEnv):
     requireAuth,
     allowedOrigins: parseOrigins((values['allow-origin'] as readonly string[] | undefined) ?? [], token),
     coordinated: undefined,
-    agent: text('agent') ?? 'qwen',
+    agent: text('agent') ?? DEFAULT_AGENT,
     agentEnv: agentEnvironment(env),
     stateDir: text('state-dir') ?? defaultStateDir(workspace, env),
     ...parsePolicy(text('permission-policy'), text('consensus-quorum')),

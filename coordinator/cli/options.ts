@@ -3,12 +3,12 @@ import { type Command, Option } from 'commander';
 import { type FlagValues, wholeNumber } from '../flag-source.ts';
 import {
   FLAGS,
-  type FlagName,
   type FlagSpec,
   flagVariable,
   LIMIT_FLAGS,
   type NumberFlag,
   SUPERVISION_FLAGS,
+  settingFlag,
 } from '../flags.ts';
 
 const VARIABLES = `
@@ -27,9 +27,21 @@ export function withConfigFlags(command: Command): Command {
 
 /** The one flag of commands that look for a running coordinator. */
 export function withStateDir(command: Command): Command {
-  const flag: FlagName = 'state-dir';
-  const spec: FlagSpec = FLAGS[flag];
-  return command.addOption(optionOf(flag, { ...spec, help: `${spec.help} [${flagVariable(flag)}]` }));
+  return command.addOption(withVariable('state-dir', optionOf('state-dir', FLAGS['state-dir'])));
+}
+
+/** What `parseSweepConfig` reads. */
+export function withSweepFlags(command: Command): Command {
+  withStateDir(command).addOption(withVariable('log-level', optionOf('log-level', FLAGS['log-level'])));
+  for (const number of SUPERVISION_FLAGS.filter(({ flag }) => flag === settingFlag('stopGraceMs')))
+    command.addOption(withVariable(number.flag, numberOption(number)));
+  return command;
+}
+
+/** Tells the flag's variable, where the rule for all of them is not told. */
+function withVariable(flag: string, option: Option): Option {
+  option.description += ` [${flagVariable(flag)}]`;
+  return option;
 }
 
 export function optionOf(flag: string, { value, isRepeatable, help }: FlagSpec): Option {

@@ -1,15 +1,16 @@
 // The command line: which commands there are, and from their flags to one call each.
 import { Command, CommanderError } from 'commander';
+import { DEFAULT_AGENT } from '../../daemon/contract/command-line.ts';
 import { parseConfig, parseSweepConfig, stateDirOf } from '../config.ts';
-import type { FlagValues } from '../flag-source.ts';
-import { FLAGS, flagVariable } from '../flags.ts';
+import { FlagSource, type FlagValues } from '../flag-source.ts';
+import { FLAGS } from '../flags.ts';
 import type { AdminTarget } from './admin-place.ts';
 import { backup } from './backup.ts';
 import { demo } from './demo.ts';
 import { doctor } from './doctor.ts';
 import { CommandError, EXIT, type ExitCode } from './exit-codes.ts';
 import { drain, restart, setWorkspace, undrain } from './operate.ts';
-import { flagValues, numberOf, optionOf, withConfigFlags, withStateDir } from './options.ts';
+import { flagValues, numberOf, optionOf, withConfigFlags, withStateDir, withSweepFlags } from './options.ts';
 import { refusalOf } from './refusal.ts';
 import type { Runtime } from './runtime.ts';
 import { start } from './start.ts';
@@ -99,7 +100,7 @@ function addRunning({ program, runtime, env, targetOf, ended }: Scene): void {
       const leavesDaemons = flags['leave-daemons'] === true;
       return stop(targetOf(flags), { timeoutMs, leavesDaemons }, runtime);
     });
-  withStateDir(
+  withSweepFlags(
     program.command('sweep').description('end daemons that a coordinator which no longer runs has left'),
   ).action((_options, command: Command) =>
     sweep(parseSweepConfig(flagValues(command), env, runtime.cwd), runtime),
@@ -184,7 +185,7 @@ function addChecks({ program, runtime, env, targetOf, ended }: Scene): void {
       const options = {
         isReaping: flags.reap === true,
         isJson: flags.json === true,
-        agent: String(flags.agent ?? env[flagVariable('agent')] ?? 'qwen'),
+        agent: new FlagSource(flags, env).text('agent') ?? DEFAULT_AGENT,
       };
       ended(await doctor(targetOf(flags), options, runtime));
     });

@@ -1,10 +1,9 @@
 // From the `--agent` setting (a profile's name or a command line) to the program that runs, or to words on what is missing.
 import { accessSync, constants, readFileSync, statSync } from 'node:fs';
 import { delimiter, dirname, isAbsolute, join, resolve } from 'node:path';
-import { splitCommandLine } from '../contract/command-line.ts';
+import { DEFAULT_AGENT, splitCommandLine } from '../contract/command-line.ts';
 import type { AgentDiagnosis } from './agent.ts';
 
-export const DEFAULT_AGENT = 'qwen';
 export const DEMO_AGENT = 'demo';
 
 /** What `AgentHost.diagnose` tells, and the variables that the profile adds to the agent's environment. */

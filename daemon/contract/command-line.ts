@@ -1,4 +1,7 @@
-// Splits a command line into words the way a shell quotes, without being one: no variables, globs or pipes.
+// The agent's command line: its default, and its words as a shell quotes them, without being one: no variables, globs or pipes.
+
+/** The `--agent` that nobody has to name. */
+export const DEFAULT_AGENT = 'qwen';
 
 /**
  * Single quotes keep everything, double quotes know backslash before `"` and `\`, outside of quotes a backslash keeps the

@@ -47,6 +47,15 @@ test('refuses while a coordinator runs', async () => {
   expect([code, stderr]).toEqual([3, expect.stringContaining(`pid ${pid}`)]);
 });
 
+test('takes what it reads as flags too, and nothing else', async () => {
+  const run = (...flags: readonly string[]) =>
+    runCommand(scratch, ['sweep', '--state-dir', scratch.stateDir, ...flags]);
+  expect((await run('--log-level', 'warn', '--stop-grace-ms', '700')).code).toBe(0);
+  expect((await run('--stop-grace-ms', 'soon')).stderr).toContain('--stop-grace-ms must be');
+  expect((await run('--log-level', 'loud')).stderr).toContain('--log-level must be one of');
+  expect((await run('--port', '1')).code).toBe(2);
+});
+
 test('a wrong number that it needs is refused by name', async () => {
   const { code, stderr } = await sweep({ QWEN_COORDINATOR_STOP_GRACE_MS: 'soon' });
   expect([code, stderr]).toEqual([2, expect.stringContaining('--stop-grace-ms must be')]);
