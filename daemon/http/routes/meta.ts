@@ -51,6 +51,11 @@ export function capabilities(context: RouteContext): Handler {
         maxRegisteredWorkspaces: MAX_REGISTERED_WORKSPACES,
         maxPendingPromptsPerSession: limits.maxPendingPromptsPerSession || null,
         sessionRestoreTimeoutMs: limits.sessionRestoreTimeoutMs,
+        // Published where a total cap exists: there is one workspace.
+        ...(limits.maxTotalSessions > 0 && {
+          maxSessionsPerWorkspace: limits.maxSessions || null,
+          maxTotalSessions: limits.maxTotalSessions,
+        }),
       },
       workspaces: [
         {
@@ -59,7 +64,6 @@ export function capabilities(context: RouteContext): Handler {
           primary: true,
           trusted: true,
           workflowsEnabled: false,
-          kind: 'live',
         },
       ],
       sessionLiveStatePollIntervalMs: 5000,

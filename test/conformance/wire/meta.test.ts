@@ -87,23 +87,27 @@ describe.each(TARGETS)('%s', (_name, target) => {
 
   test('capabilities list every workspace with its id, the primary one first', async () => {
     const { workspaces } = await get('/capabilities');
-    expect(workspaces).toMatchObject(
+    expect(workspaces).toEqual(
       server.workspaces.map((cwd, index) => ({
         id: workspaceIdOf(cwd),
         cwd,
         primary: index === 0,
         trusted: true,
+        workflowsEnabled: false,
+        // A coordinator’s workspaces come and go; those of its flags do not.
+        ...(target.isFleet ? { removable: false } : {}),
       })),
     );
   });
 
-  test('capabilities name the limits, and those of several workspaces where there are several', async () => {
+  test('capabilities name the limits, and those of sessions where there is a cap on all of them', async () => {
     const { limits } = await get('/capabilities');
     expect(limits).toEqual({
       maxRegisteredWorkspaces: 256,
       maxPendingPromptsPerSession: 5,
       sessionRestoreTimeoutMs: 60_000,
-      ...(target.isFleet ? { maxSessionsPerWorkspace: 32, maxTotalSessions: 800 } : {}),
+      maxSessionsPerWorkspace: 32,
+      maxTotalSessions: 800,
     });
   });
 
