@@ -114,11 +114,12 @@ export class EventRing {
     return chunk;
   }
 
-  /** Id of the last event that a replay of at most `maxBytes` from `cursor` reaches. */
+  /** Id of the last event that a replay of at most `maxBytes` from `cursor` reaches; the first one is reached in any case. */
   reachWithin(cursor: number, maxBytes: number): number {
     this.#encode();
     const from = Math.max(cursor, this.oldest - 1);
-    return from >= this.#head ? from : from + this.#countWithin(this.#indexOf(from + 1), maxBytes, this.size);
+    if (from >= this.#head) return from;
+    return from + Math.max(1, this.#countWithin(this.#indexOf(from + 1), maxBytes, this.size));
   }
 
   #assemble(cursor: number, maxBytes: number, until: number): Chunk {

@@ -62,7 +62,8 @@ export class EventStream implements Reader {
     res.on('drain', () => this.#drained());
     res.on('close', () => this.#finish());
     this.#write(Buffer.from(`retry: ${limits.retryHintMs}\n\n`));
-    if (replay?.plan.resync !== undefined) this.#writeResync(replay.plan.resync);
+    if (replay?.plan.resync !== undefined)
+      this.#writeResync(replay.plan.resync, replay.cursor, bus.ring.oldest);
     if (replay === undefined) this.#writeSnapshot();
     this.#timers.push(clock.every(limits.heartbeatCommentMs, () => this.#heartbeat()));
     if (limits.writerIdleTimeoutMs > 0)
@@ -131,12 +132,12 @@ export class EventStream implements Reader {
     this.#write(syntheticFrame(type, data, this.#o.clock.nowMs()));
   }
 
-  #writeResync(resync: { readonly reason: string; readonly detail?: string }): void {
-    this.#writeSynthetic('state_resync_required', {
-      ...resync,
-      lastDeliveredId: this.#o.replay?.cursor ?? this.#cursor,
-      earliestAvailableId: this.#o.bus.ring.oldest,
-    });
+  #writeResync(
+    resync: { readonly reason: string; readonly detail?: string },
+    lastDeliveredId: number,
+    earliestAvailableId: number,
+  ): void {
+    this.#writeSynthetic('state_resync_required', { ...resync, lastDeliveredId, earliestAvailableId });
   }
 
   #writeSnapshot(): void {
@@ -145,13 +146,12 @@ export class EventStream implements Reader {
 
   #endReplay(): void {
     const from = this.#o.replay?.plan.from ?? 0;
-    if (this.#replayUntil < this.#liveFrom) this.#writeResync({ reason: 'replay_budget_exceeded' });
-    const replayedCount = this.#replayUntil - from;
-    this.#writeSynthetic('replay_complete', {
-      replayedCount,
-      ...(replayedCount > 0 ? { lastReplayedEventId: this.#replayUntil } : {}),
-      lastEventId: this.#liveFrom,
-    });
+    const last = this.#replayUntil;
+    if (last < this.#liveFrom) this.#writeResync({ reason: 'replay_budget_exceeded' }, last, last + 1);
+    const replayedCount = last - from;
+    // `lastEventId` is what older clients read.
+    const named = replayedCount > 0 ? { lastReplayedEventId: last, lastEventId: last } : {};
+    this.#writeSynthetic('replay_complete', { replayedCount, ...named });
     this.#writeSnapshot();
     this.#phase = 'live';
     this.#cursor = Math.max(this.#cursor, this.#liveFrom);

@@ -118,12 +118,13 @@ describe('event ring', () => {
     expect(ring.chunkAfter(1, 5)?.to).toBe(2);
   });
 
-  test('a replay reaches as far as its bytes allow, and never past an event', () => {
+  test('a replay reaches as far as its bytes allow, never past an event, and over one in any case', () => {
     const ring = new EventRing({ maxEvents: 10, maxBytes: 1000 });
     for (let i = 0; i < 4; i++) ring.push((id) => frameOf(id, 7));
     expect(ring.reachWithin(0, 10)).toBe(1);
     expect(ring.reachWithin(0, 20)).toBe(2);
-    expect(ring.reachWithin(0, 9)).toBe(0);
+    expect(ring.reachWithin(0, 9)).toBe(1);
+    expect(ring.reachWithin(4, 9)).toBe(4);
     expect(ring.reachWithin(2, 1000)).toBe(4);
   });
 });

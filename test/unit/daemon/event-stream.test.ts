@@ -122,7 +122,7 @@ describe('a stream begins', () => {
     const desk = new Desk();
     await desk.publish(count);
     const reader = desk.open({ cursor });
-    expect(reader.dataOf('replay_complete')).toEqual({ replayedCount: 0, lastEventId: count });
+    expect(reader.dataOf('replay_complete')).toEqual({ replayedCount: 0 });
     expect(reader.types).toEqual(['replay_complete']);
   });
 
@@ -173,19 +173,35 @@ describe('a stream begins', () => {
   test('with as much as the replay budget allows, then the notice, then live events only', async () => {
     const desk = new Desk({ replayBudgetBytes: 1000 });
     await desk.publish(20, 100);
-    const reader = desk.open({ cursor: 0 });
+    const reader = desk.open({ cursor: 2 });
     const replayed = reader.ids.length;
     expect(replayed).toBeGreaterThan(1);
     expect(replayed).toBeLessThan(10);
     expect(reader.types.slice(replayed)).toEqual(['state_resync_required', 'replay_complete']);
-    expect(reader.dataOf('state_resync_required')).toMatchObject({ reason: 'replay_budget_exceeded' });
+    const last = 2 + replayed;
+    expect(reader.dataOf('state_resync_required')).toEqual({
+      reason: 'replay_budget_exceeded',
+      lastDeliveredId: last,
+      earliestAvailableId: last + 1,
+    });
     expect(reader.dataOf('replay_complete')).toEqual({
       replayedCount: replayed,
-      lastReplayedEventId: replayed,
-      lastEventId: 20,
+      lastReplayedEventId: last,
+      lastEventId: last,
     });
     await desk.publish(1);
-    expect(reader.ids).toEqual([...range(1, replayed), 21]);
+    expect(reader.ids).toEqual([...range(3, last), 21]);
+  });
+
+  test('with one event at least, though it is larger than the replay budget', async () => {
+    const desk = new Desk({ replayBudgetBytes: 1000 });
+    await desk.publish(2, 5000);
+    const reader = desk.open({ cursor: 0 });
+    expect(reader.types).toEqual(['tick', 'state_resync_required', 'replay_complete']);
+    expect(reader.dataOf('state_resync_required')).toMatchObject({
+      lastDeliveredId: 1,
+      earliestAvailableId: 2,
+    });
   });
 
   test('with the snapshot first without a cursor, and right behind the replay with one', async () => {
