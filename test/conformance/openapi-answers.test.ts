@@ -243,7 +243,8 @@ describe.each(TARGETS)('the answers of %s', (_name, target) => {
       const options = method === 'GET' ? {} : { json };
       const unknown = name.endsWith('/metadata') ? randomUUID() : 'no-such-session';
       await ask.expect([404, 'session_not_found'], method, filled(unknown), options);
-      const isIndifferent = method === 'GET' || /detach|permission|load|resume/.test(name);
+      const isRead = method === 'GET' && !name.endsWith('/pending-prompts');
+      const isIndifferent = isRead || /detach|permission|load|resume/.test(name);
       const { sessionId } = await fresh();
       if (!isIndifferent)
         await ask.expect([400, 'invalid_client_id'], method, filled(sessionId), {

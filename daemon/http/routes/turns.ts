@@ -29,8 +29,11 @@ export function cancel({ sessions }: RouteContext): Handler {
 }
 
 export function pendingPrompts({ sessions }: RouteContext): Handler {
-  return ({ params }) => {
-    const { turns } = sessions.get(params.id ?? '');
+  return (call) => {
+    const clientId = clientIdOf(call);
+    const session = sessions.get(call.params.id ?? '');
+    session.checkClient(clientId);
+    const { turns } = session;
     const running = turns.running === undefined ? [] : [pendingPrompt(turns.running, 'running')];
     const waiting = turns.waiting.map((entry) => pendingPrompt(entry, 'queued'));
     return ok({ pendingPrompts: [...running, ...waiting] });
