@@ -6,6 +6,9 @@ import { openStream, streamFrom } from '../../support/sse-stream.ts';
 import { TARGETS } from '../../support/targets.ts';
 import { call, clientHeader, createSession, newSession, sendPrompt } from '../../support/wire-client.ts';
 
+/** How an agent marks a question to the person. */
+const USER_QUESTION = { qwenInteractionKind: 'user_question' };
+
 afterAll(endFleets);
 
 describe.each(TARGETS)('%s', (_name, target) => {
@@ -62,6 +65,7 @@ describe.each(TARGETS)('%s', (_name, target) => {
     ['POST', '/cancel'],
     ['POST', '/heartbeat'],
     ['DELETE', ''],
+    ['GET', '/pending-prompts'],
     ['DELETE', '/pending-prompts/x'],
   ])('an unknown client id is 400 before any change: %s /session/:id%s', async (method, suffix) => {
     const { sessionId } = await newSession(base);
@@ -116,6 +120,41 @@ describe.each(TARGETS)('%s', (_name, target) => {
         },
       ],
     });
+    await close(sessionId);
+  });
+
+  test('the status tells a question to the person from a permission', async () => {
+    const { sessionId } = await newSession(base);
+    const stream = await openStream(base, sessionId);
+    const questions = [{ question: 'Which one?', options: [{ label: 'a' }, { label: 'b' }] }, 'odd'];
+    const toolCall = { toolCallId: 't', title: 'A question', _meta: USER_QUESTION, rawInput: { questions } };
+    const options = [{ optionId: 'answer', name: 'Answer', kind: 'allow_once' }];
+    const request = JSON.stringify({ toolCall, options });
+    await sendPrompt(base, sessionId, `call:session/request_permission:${request}`);
+    const { requestId } = (await stream.event('permission_request')).data as { requestId: string };
+    const shown = {
+      isWaitingForPermission: false,
+      isWaitingForUserQuestion: true,
+    };
+    expect((await status(sessionId)).json).toMatchObject({
+      ...shown,
+      pendingInteractionCount: 1,
+      pendingInteractions: [
+        {
+          requestId,
+          kind: 'user_question',
+          createdAt: expect.any(String),
+          title: 'A question',
+          questions: [{ ...(questions[0] as object), answerKey: '0' }],
+          options: [{ optionId: 'answer', label: 'Answer', kind: 'allow_once' }],
+        },
+      ],
+    });
+    for (const listing of ['sessions?size=100', 'sessions/live-state']) {
+      const at = `/workspaces/${encodeURIComponent(server.workspace)}/${listing}`;
+      const { sessions } = (await call(base, 'GET', at)).json as { sessions: { sessionId: string }[] };
+      expect(sessions.find((one) => one.sessionId === sessionId)).toMatchObject(shown);
+    }
     await close(sessionId);
   });
 
