@@ -1,7 +1,8 @@
 // One page of a session listing, as both processes give it: checks of the query, newest first, and an opaque cursor that
 // survives new sessions and the change from one process to the other.
 import { fail } from './errors.ts';
-import { isUuid } from './wire.ts';
+import { parseSessionSource } from './session-source.ts';
+import { sessionKey } from './wire.ts';
 
 const DEFAULT_SIZE = 20;
 const MAX_SIZE = 100;
@@ -43,7 +44,7 @@ export function listPage(
   const after = parseCursor(query.get('cursor'));
   const isArchivedWanted = parseArchiveState(query.get('archiveState'));
   checkView(query);
-  const filter: Readonly<Record<string, unknown>> = parseFilter(query);
+  const filter = parseFilter(query);
   const wanted = all
     .filter(({ summary }) => (summary.isArchived === true) === isArchivedWanted)
     .filter(({ summary }) => Object.entries(filter).every(([key, value]) => summary[key] === value))
@@ -113,17 +114,17 @@ function checkView(query: URLSearchParams): void {
     throw fail('invalid_session_group_filter', '`group` needs `view=organized`');
 }
 
-function parseFilter(query: URLSearchParams): Record<string, string> {
-  const filter: Record<string, string> = {};
+/** What the summary of a listed session must say. */
+function parseFilter(query: URLSearchParams): Readonly<Record<string, unknown>> {
   const parent = query.get('parentSessionId');
-  if (parent !== null) {
-    if (!isUuid(parent)) throw fail('invalid_parent_session_id', '`parentSessionId` must be a UUID');
-    filter.parentSessionId = parent.toLowerCase();
-  }
-  for (const key of ['sourceType', 'sourceId']) {
-    const value = query.get(key);
-    if (value === '') throw fail('invalid_session_source', `\`${key}\` must not be empty`);
-    if (value !== null) filter[key] = value;
-  }
-  return filter;
+  if (parent === '') throw fail('invalid_parent_session_id', '`parentSessionId` must not be empty');
+  if (parent !== null && query.has('view'))
+    throw fail('invalid_parent_session_filter', '`parentSessionId` does not go with `view=organized`');
+  return {
+    ...(parent === null ? {} : { parentSessionId: sessionKey(parent) }),
+    ...parseSessionSource({
+      sourceType: query.get('sourceType') ?? undefined,
+      sourceId: query.get('sourceId') ?? undefined,
+    }),
+  };
 }

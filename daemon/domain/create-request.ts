@@ -2,6 +2,7 @@
 import { type ApiError, fail } from '../contract/errors.ts';
 import type { JsonObject } from '../contract/json-body.ts';
 import { truncated } from '../contract/log.ts';
+import { parseSessionSource, type SessionSource } from '../contract/session-source.ts';
 import {
   APPROVAL_MODES,
   type ApprovalMode,
@@ -10,11 +11,6 @@ import {
   type SessionScope,
 } from '../contract/wire.ts';
 import { type CheckoutRequest, parseCheckout } from './checkout-request.ts';
-
-export interface SessionSource {
-  readonly sourceType?: string;
-  readonly sourceId?: string;
-}
 
 export interface CreateRequest {
   /** As asked for, or the daemon's default; a chosen session id or a checkout of its own forces `thread`. */
@@ -28,7 +24,6 @@ export interface CreateRequest {
 }
 
 const DEFAULT_SCOPE: SessionScope = 'single';
-const SOURCE_TYPE = /^[a-z][a-z0-9_-]{0,63}$/;
 /** Reserved for the reference server's own sessions. */
 const RESERVED_SOURCE_TYPES = new Set(['standalone']);
 
@@ -72,20 +67,10 @@ function parseApprovalMode(value: unknown): ApprovalMode | undefined {
 }
 
 function parseSource({ sourceType, sourceId }: JsonObject): SessionSource {
-  if (sourceType !== undefined && (typeof sourceType !== 'string' || !SOURCE_TYPE.test(sourceType)))
-    throw fail('invalid_session_source', `\`sourceType\` must match ${SOURCE_TYPE.source}`);
-  if (typeof sourceType === 'string' && RESERVED_SOURCE_TYPES.has(sourceType))
-    throw fail('invalid_session_source', `\`sourceType\` "${sourceType}" is reserved`);
-  if (sourceId !== undefined && !isPlainText(sourceId))
-    throw fail('invalid_session_source', '`sourceId` must be a non-empty string without control characters');
-  return {
-    ...(typeof sourceType === 'string' ? { sourceType } : {}),
-    ...(typeof sourceId === 'string' ? { sourceId } : {}),
-  };
-}
-
-function isPlainText(value: unknown): boolean {
-  return typeof value === 'string' && value !== '' && !/\p{Cc}/u.test(value);
+  const source = parseSessionSource({ sourceType, sourceId });
+  if (source.sourceType !== undefined && RESERVED_SOURCE_TYPES.has(source.sourceType))
+    throw fail('invalid_session_source', `\`sourceType\` "${source.sourceType}" is reserved`);
+  return source;
 }
 
 /** Refuses a `cwd` other than the bound workspace. The requested path is cut: it is repeated in bodies and logs. */

@@ -1,8 +1,9 @@
 // The body of load and resume, checked field by field.
 import { fail } from '../contract/errors.ts';
 import type { JsonObject } from '../contract/json-body.ts';
+import type { SessionSource } from '../contract/session-source.ts';
 import type { ApprovalMode } from '../contract/wire.ts';
-import { parseCreateRequest, type SessionSource } from './create-request.ts';
+import { parseCreateRequest } from './create-request.ts';
 import type { ReplayMode, ReplayQuery } from './replay.ts';
 
 const MAX_PAGE = 500;

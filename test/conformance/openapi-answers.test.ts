@@ -214,7 +214,8 @@ describe.each(TARGETS)('the answers of %s', (_name, target) => {
       ['archiveState=x', 'invalid_archive_state'],
       ['view=x', 'invalid_session_view'],
       ['group=x', 'invalid_session_group_filter'],
-      ['parentSessionId=x', 'invalid_parent_session_id'],
+      ['parentSessionId=', 'invalid_parent_session_id'],
+      ['parentSessionId=x&view=organized', 'invalid_parent_session_filter'],
       ['sourceType=', 'invalid_session_source'],
     ];
     for (const [query, code] of refusals)

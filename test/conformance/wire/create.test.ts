@@ -106,6 +106,8 @@ describe.each(TARGETS)('%s', (_name, target) => {
     [{ sourceType: 'standalone' }],
     [{ sourceType: 'ci', sourceId: '' }],
     [{ sourceType: 'ci', sourceId: 'a\nb' }],
+    [{ sourceType: 'ci', sourceId: 'x'.repeat(257) }],
+    [{ sourceId: '7' }],
   ])('a malformed source is 400 invalid_session_source: %j', async (body) => {
     const { status, json } = await create(body);
     expect([status, json.code]).toEqual([400, 'invalid_session_source']);

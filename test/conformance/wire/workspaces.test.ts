@@ -155,7 +155,10 @@ describe.each(TARGETS)('%s', (_name, target) => {
     ['archiveState=deleted', 'invalid_archive_state'],
     ['view=tree', 'invalid_session_view'],
     ['group=x', 'invalid_session_group_filter'],
-    ['parentSessionId=x', 'invalid_parent_session_id'],
+    ['parentSessionId=', 'invalid_parent_session_id'],
+    ['parentSessionId=x&view=organized', 'invalid_parent_session_filter'],
+    ['sourceId=x', 'invalid_session_source'],
+    ['sourceType=X', 'invalid_session_source'],
   ])('a listing refuses %s with %s', async (query, code) => {
     const id = workspaceIdOf(server.workspace);
     const answer = await call(server.baseUrl, 'GET', `/workspace/${id}/sessions?${query}`);

@@ -172,6 +172,18 @@ describe('session page', () => {
 
   test('filters by source', () => expect(ids('sourceType=ci&size=100')).toHaveLength(9));
 
+  test('filters by parent, whatever an agent takes for an id', () => {
+    const parent = '3F333DF6-90A4-4FDA-8DD3-9485D27CEE36';
+    const children = ['of-an-agent', parent.toLowerCase()].map((parentSessionId, createdAtMs) => ({
+      createdAtMs,
+      summary: { sessionId: `child-${createdAtMs}`, parentSessionId },
+    }));
+    const of = (id: string) => listPage(children, new URLSearchParams({ parentSessionId: id })).sessions;
+    expect(of('of-an-agent')).toMatchObject([{ sessionId: 'child-0' }]);
+    expect(of(parent)).toMatchObject([{ sessionId: 'child-1' }]);
+    expect(of('nobody')).toEqual([]);
+  });
+
   test('archived sessions are none', () => expect(ids('archiveState=archived')).toEqual([]));
 
   test.each([
@@ -179,7 +191,12 @@ describe('session page', () => {
     ['archiveState=gone', 'invalid_archive_state'],
     ['view=flat', 'invalid_session_view'],
     ['group=a', 'invalid_session_group_filter'],
-    ['parentSessionId=x', 'invalid_parent_session_id'],
+    ['parentSessionId=', 'invalid_parent_session_id'],
+    ['parentSessionId=x&view=organized', 'invalid_parent_session_filter'],
     ['sourceType=', 'invalid_session_source'],
+    ['sourceType=CI', 'invalid_session_source'],
+    ['sourceId=7', 'invalid_session_source'],
+    ['sourceType=ci&sourceId=', 'invalid_session_source'],
+    [`sourceType=ci&sourceId=${'x'.repeat(257)}`, 'invalid_session_source'],
   ])('"%s" is refused as %s', (query, code) => expect(codeOf(() => ids(query))).toEqual([400, code]));
 });

@@ -1,0 +1,36 @@
+// Who a session was made for, as its creator says it: checked alike where it is stated and where a listing filters by it.
+import { fail } from './errors.ts';
+
+export interface SessionSource {
+  readonly sourceType?: string;
+  readonly sourceId?: string;
+}
+
+const SOURCE_TYPE = /^[a-z][a-z0-9_-]{0,63}$/;
+const MAX_SOURCE_ID_UNITS = 256;
+
+/**
+ * An id belongs to a type: alone it says nothing.
+ * @throws ApiError 400 `invalid_session_source`.
+ */
+export function parseSessionSource({
+  sourceType,
+  sourceId,
+}: Readonly<Record<'sourceType' | 'sourceId', unknown>>): SessionSource {
+  if (sourceType === undefined && sourceId === undefined) return {};
+  if (typeof sourceType !== 'string' || !SOURCE_TYPE.test(sourceType))
+    throw fail('invalid_session_source', `\`sourceType\` must match ${SOURCE_TYPE.source}`);
+  if (sourceId === undefined) return { sourceType };
+  if (!isSourceId(sourceId))
+    throw fail(
+      'invalid_session_source',
+      `\`sourceId\` must be 1 to ${MAX_SOURCE_ID_UNITS} characters, none of them a control character`,
+    );
+  return { sourceType, sourceId };
+}
+
+function isSourceId(value: unknown): value is string {
+  return (
+    typeof value === 'string' && value !== '' && value.length <= MAX_SOURCE_ID_UNITS && !/\p{Cc}/u.test(value)
+  );
+}
