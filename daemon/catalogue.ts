@@ -176,12 +176,12 @@ export class Catalogue {
     return isAllRead ? { results } : { results, truncated: true };
   }
 
-  async #removeOne(id: string, closedBy: string | undefined): Promise<BatchOutcome<'removed'>> {
+  async #removeOne(id: string, clientId: string | undefined): Promise<BatchOutcome<'removed'>> {
     const { sessions, history, agentSessions } = this.#o;
     if (sessions.isStarting(id)) return STARTING;
     const live = sessions.find(id);
     const stored = history.find(id);
-    if (live !== undefined) sessions.close(live, closedBy);
+    if (live !== undefined) this.#close(live, clientId);
     if (stored === undefined) return live === undefined ? 'notFound' : 'removed';
     // One in which nothing was said is in no transcript of the agent.
     if (stored.isKeptByAgent === true && stored.isBlank !== true) {
@@ -195,7 +195,13 @@ export class Catalogue {
     return 'removed';
   }
 
-  #archiveOne(id: string, closedBy: string | undefined): BatchOutcome<'archived' | 'alreadyArchived'> {
+  /** Only a client of the session is named as the one who closed it. */
+  #close(live: Session, clientId: string | undefined): void {
+    const closedBy = clientId !== undefined && live.clients.has(clientId) ? clientId : undefined;
+    this.#o.sessions.close(live, closedBy);
+  }
+
+  #archiveOne(id: string, clientId: string | undefined): BatchOutcome<'archived' | 'alreadyArchived'> {
     const { sessions, history } = this.#o;
     const stored = history.find(id);
     const live = sessions.find(id);
@@ -203,7 +209,7 @@ export class Catalogue {
     if (sessions.isStarting(id)) return STARTING;
     if (stored === undefined) return live === undefined ? 'notFound' : NOT_STATED;
     if (live !== undefined && isBusy(live)) return BUSY;
-    if (live !== undefined) sessions.close(live, closedBy);
+    if (live !== undefined) this.#close(live, clientId);
     if (!history.setArchived(id, true)) return { error: 'The transcript is no longer there' };
     this.#tellGone(id, live, 'archived');
     return 'archived';

@@ -7,6 +7,7 @@ import { workspaceIdOf } from '../../daemon/contract/canonical-path.ts';
 import { eventually } from '../support/eventually.ts';
 import { endFleets, startCoordinator, startDaemon, stubAgent } from '../support/fleet-process.ts';
 import { operationOf, validateAnswer } from '../support/openapi.ts';
+import { openStream } from '../support/sse-stream.ts';
 import { TARGETS } from '../support/targets.ts';
 import { type Answer, call, clientHeader, newSession, sendPrompt } from '../support/wire-client.ts';
 
@@ -184,8 +185,52 @@ describe.each(TARGETS)('the sessions of %s', (_name, target) => {
           'invalid_request',
         );
     const batch = { sessionIds: [randomUUID()] };
-    const forged = await ask(baseUrl, 'POST', '/sessions/delete', batch, 'client_of_nobody');
-    expect([forged.status, forged.json.code]).toEqual([400, 'invalid_client_id']);
+    for (const name of ['archive', 'unarchive', 'delete']) {
+      const forged = await ask(baseUrl, 'POST', `/sessions/${name}`, batch, 'two words');
+      expect([forged.status, forged.json.code]).toEqual([400, 'invalid_client_id']);
+    }
+  });
+
+  test('are deleted for a client whose last session has just closed', async () => {
+    const { baseUrl } = await target.start();
+    const { sessionId, clientId } = await newSession(baseUrl);
+    await talk(baseUrl, sessionId, 'hello');
+    await ask(baseUrl, 'POST', `/session/${sessionId}/detach`, {}, clientId);
+    const { status, json } = await ask(
+      baseUrl,
+      'POST',
+      '/sessions/delete',
+      { sessionIds: [sessionId] },
+      clientId,
+    );
+    expect([status, json.removed]).toEqual([200, [sessionId]]);
+  });
+
+  test('name who closed them only where it is a client of theirs', async () => {
+    const { baseUrl } = await target.start();
+    const deletedBy = async ({ sessionId }: { sessionId: string }, clientId: string) => {
+      const stream = await openStream(baseUrl, sessionId);
+      await ask(baseUrl, 'POST', '/sessions/delete', { sessionIds: [sessionId] }, clientId);
+      return (await stream.event('session_closed')).data;
+    };
+    const session = await newSession(baseUrl);
+    expect(await deletedBy(session, session.clientId)).toMatchObject({ closedBy: session.clientId });
+    const other = await newSession(baseUrl);
+    expect(await deletedBy(other, 'client_of_nobody')).not.toHaveProperty('closedBy');
+  });
+
+  test('at rest are renamed by nobody but a client of the workspace', async () => {
+    const { baseUrl, workspace } = await target.start();
+    const resting = await closed(baseUrl, 'one');
+    const { clientId } = await newSession(baseUrl);
+    const path = `/workspaces/${workspaceIdOf(workspace)}/session/${resting}/metadata`;
+    const rename = (displayName: string, by: string) => ask(baseUrl, 'PATCH', path, { displayName }, by);
+    const forged = await rename('forged', 'client_of_nobody');
+    expect([forged.status, forged.json]).toEqual([
+      400,
+      expect.objectContaining({ code: 'invalid_client_id', clientId: 'client_of_nobody' }),
+    ]);
+    expect((await rename('named', clientId)).json.displayName).toBe('named');
   });
 });
 

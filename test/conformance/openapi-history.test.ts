@@ -117,8 +117,8 @@ describe.each(TARGETS)('what %s says of the past', (_name, target) => {
       expect(deleted.removed).toEqual([id]);
       for (const name of ['archive', 'unarchive', 'delete']) {
         await ask.expect([400, 'invalid_request'], 'POST', `${at}/${name}`, { json: { sessionIds: [] } });
-        const stranger = { ...those, headers: clientHeader('client_of_nobody') };
-        await ask.expect([400, 'invalid_client_id'], 'POST', `${at}/${name}`, stranger);
+        const malformed = { ...those, headers: clientHeader('two words') };
+        await ask.expect([400, 'invalid_client_id'], 'POST', `${at}/${name}`, malformed);
       }
     }
   });

@@ -4,12 +4,12 @@ import { failedMember, parseCatalogRequest } from '../../contract/catalog-reques
 import { fail, failPlain } from '../../contract/errors.ts';
 import { truncated } from '../../contract/log.ts';
 import { listPage } from '../../contract/session-page.ts';
-import { isUuid } from '../../contract/wire.ts';
+import { isUuid, sessionKey } from '../../contract/wire.ts';
 import { workspaceMismatch } from '../../domain/create-request.ts';
 import { parseMetadataPatch } from '../../domain/metadata.ts';
 import { parseSessionIds } from '../../domain/session-batch.ts';
 import { parseSearchQuery } from '../../domain/session-search.ts';
-import { type Call, clientIdOf, type Handler, ok } from '../call.ts';
+import { clientIdOf, type Handler, ok } from '../call.ts';
 import type { RouteContext } from '../routes.ts';
 
 /** @throws ApiError 400 when the selector is neither the id nor the path of our workspace. */
@@ -47,24 +47,26 @@ export function liveState({ catalogue }: RouteContext): Handler {
   return () => ({ status: 200, body: catalogue.liveState(), headers: { 'Cache-Control': 'no-store' } });
 }
 
-export function archive(context: RouteContext): Handler {
+// A batch takes any well-formed client id: that of a client whose last session has just closed is known nowhere any more.
+
+export function archive({ catalogue }: RouteContext): Handler {
   return async (call) => {
-    const clientId = knownClient(call, context);
-    return ok(await context.catalogue.archive(parseSessionIds(call.body), clientId));
+    const clientId = clientIdOf(call);
+    return ok(await catalogue.archive(parseSessionIds(call.body), clientId));
   };
 }
 
-export function unarchive(context: RouteContext): Handler {
+export function unarchive({ catalogue }: RouteContext): Handler {
   return async (call) => {
-    knownClient(call, context);
-    return ok(await context.catalogue.unarchive(parseSessionIds(call.body)));
+    clientIdOf(call);
+    return ok(await catalogue.unarchive(parseSessionIds(call.body)));
   };
 }
 
-export function removeSessions(context: RouteContext): Handler {
+export function removeSessions({ catalogue }: RouteContext): Handler {
   return async (call) => {
-    const clientId = knownClient(call, context);
-    return ok(await context.catalogue.remove(parseSessionIds(call.body), clientId));
+    const clientId = clientIdOf(call);
+    return ok(await catalogue.remove(parseSessionIds(call.body), clientId));
   };
 }
 
@@ -96,19 +98,16 @@ export function patchAnyMetadata({ sessions, catalogue }: RouteContext): Handler
     const id = call.params.id ?? '';
     if (!isUuid(id)) throw fail('invalid_session_id', 'The session id must be a UUID here');
     const patch = parseMetadataPatch(call.body);
-    const atRest =
-      sessions.find(id) === undefined ? catalogue.patchStored(id.toLowerCase(), patch) : undefined;
-    if (atRest !== undefined) return ok(atRest);
-    const live = sessions.get(id);
-    live.checkClient(clientId);
-    return ok(sessions.patchMetadata(live, patch, clientId));
+    const live = sessions.find(id);
+    if (live !== undefined) {
+      live.checkClient(clientId);
+      return ok(sessions.patchMetadata(live, patch, clientId));
+    }
+    if (clientId !== undefined && !sessions.knowsClient(clientId))
+      throw fail('invalid_client_id', 'Client id is not registered in this workspace', { clientId });
+    const sessionId = sessionKey(id);
+    const atRest = catalogue.patchStored(sessionId, patch);
+    if (atRest === undefined) throw fail('session_not_found', 'No such session', { sessionId });
+    return ok(atRest);
   };
-}
-
-/** @throws ApiError 400 for an id that no live session of the workspace knows. */
-function knownClient(call: Call, { sessions }: RouteContext): string | undefined {
-  const clientId = clientIdOf(call);
-  if (clientId !== undefined && !sessions.knowsClient(clientId))
-    throw fail('invalid_client_id', 'Client id is not registered in this workspace', { clientId });
-  return clientId;
 }
