@@ -219,7 +219,7 @@ async function pastOf(
   past.replay.finishTurn();
   past.replay.remember(ends);
   const hasUnseenPast = bulk.hasMore || (intent.action === 'resume' && updates.length === 0);
-  past.replay.noteMissing({ turns: 0, events: told.dropped }, hasUnseenPast);
+  past.noteMissing({ turns: 0, events: told.dropped }, hasUnseenPast);
   return { past, damage: bulk.damage };
 }
 

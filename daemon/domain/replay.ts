@@ -15,6 +15,8 @@ export interface ReplayBounds {
 export interface ReplayOptions extends ReplayBounds {
   /** Whether the ids of events name their records, as they do where we record the session. */
   readonly isRecorded: boolean;
+  /** Whether what a replay leaves out can be read in the session's transcript, all of it. */
+  readonly isTranscriptWhole: () => boolean;
 }
 
 export type ReplayMode = 'full' | 'summary';
@@ -182,7 +184,7 @@ export class Replay {
 
   #turnsTruncated(retained: readonly PastEvent[], nowMs: number): EventEnvelope {
     const recordId = this.#anchorIn(retained);
-    return truncatedNotice(
+    return this.#truncatedNotice(
       {
         truncatedEvents: this.#dropped.events,
         truncatedTurns: this.#dropped.turns,
@@ -198,7 +200,7 @@ export class Replay {
     if (this.#journal.droppedEvents === 0) return [];
     const recordId = this.#anchorIn(retained);
     return [
-      truncatedNotice(
+      this.#truncatedNotice(
         {
           scope: 'live_journal',
           truncatedEvents: this.#journal.droppedEvents,
@@ -210,6 +212,16 @@ export class Replay {
         nowMs,
       ),
     ];
+  }
+
+  #truncatedNotice(facts: Readonly<Record<string, unknown>>, nowMs: number): EventEnvelope {
+    const fullTranscriptAvailable = this.#bounds.isTranscriptWhole();
+    return {
+      v: 1,
+      type: 'history_truncated',
+      data: { reason: 'replay_window_exceeded', ...facts, fullTranscriptAvailable },
+      _meta: { serverTimestamp: nowMs },
+    };
   }
 }
 
@@ -224,15 +236,6 @@ function newestWithin(events: readonly PastEvent[], maxBytes: number): string[] 
     kept.push(json);
   }
   return kept.reverse();
-}
-
-function truncatedNotice(facts: Readonly<Record<string, unknown>>, nowMs: number): EventEnvelope {
-  return {
-    v: 1,
-    type: 'history_truncated',
-    data: { reason: 'replay_window_exceeded', ...facts, fullTranscriptAvailable: true },
-    _meta: { serverTimestamp: nowMs },
-  };
 }
 
 function envelopeOf(

@@ -67,6 +67,8 @@ export interface Recording {
   change(change: StoredChange): void;
   /** True once a write has failed; events after that are not in the transcript. */
   readonly isDegraded: boolean;
+  /** Nothing of the session has been dropped from the transcript to keep it within its bounds, or could not be written. */
+  readonly isWhole: boolean;
   /** Flushes and closes. Idempotent. */
   close(): void;
 }

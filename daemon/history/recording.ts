@@ -54,6 +54,11 @@ export class FileRecording implements Recording {
     return this.#state === 'degraded';
   }
 
+  get isWhole(): boolean {
+    const { turns, events } = this.#meta.dropped;
+    return !this.isDegraded && turns + events === 0;
+  }
+
   /** What the transcript states now. */
   get meta(): TranscriptMeta {
     const { isBlank: _, ...facts } = this.#meta.session;

@@ -2,7 +2,7 @@
 import type { Observer, PublishedEvent } from '../bus.ts';
 import { jsonOf, serialise } from '../domain/frame.ts';
 import type { PastEvent } from '../domain/journal.ts';
-import { Replay, type ReplayBounds } from '../domain/replay.ts';
+import { type Dropped, Replay, type ReplayBounds } from '../domain/replay.ts';
 import type { Recording, StoredChange, StoredTranscript } from './history.ts';
 
 export class SessionPast implements Observer {
@@ -10,12 +10,18 @@ export class SessionPast implements Observer {
   readonly #recording: Recording | undefined;
   #floor = 0;
   #seededSinceMs: number | undefined;
+  /** Something of what was before has not come to our transcript, or cannot be read in it. */
+  #isPastCut = false;
   #onDegraded: () => void = () => undefined;
 
   /** @param begin opens the transcript; undefined for a past that is not kept. */
   constructor(bounds: ReplayBounds, begin: ((onDegraded: () => void) => Recording) | undefined) {
     this.#recording = begin?.(() => this.#onDegraded());
-    this.replay = new Replay({ ...bounds, isRecorded: this.isRecorded });
+    this.replay = new Replay({
+      ...bounds,
+      isRecorded: this.isRecorded,
+      isTranscriptWhole: () => this.#isTranscriptWhole(),
+    });
     this.#floor = this.#recording?.lastId ?? 0;
   }
 
@@ -59,7 +65,8 @@ export class SessionPast implements Observer {
   }
 
   /** Seeds the replay from our own transcript; before the session's bus exists. */
-  seedFrom({ records, droppedTurns, droppedEvents }: StoredTranscript): void {
+  seedFrom({ records, droppedTurns, droppedEvents, isPartial }: StoredTranscript): void {
+    this.#isPastCut ||= isPartial;
     this.replay.noteMissing({ turns: droppedTurns, events: droppedEvents }, false);
     for (const { recordId, ...event } of records) this.#seed({ ...event, id: Number(recordId) });
   }
@@ -75,9 +82,21 @@ export class SessionPast implements Observer {
     this.#seed({ id, type: 'session_update', data, atMs });
   }
 
+  /** What the agent has told of the past is not all of it. */
+  noteMissing(dropped: Dropped, hasUnseenPast: boolean): void {
+    this.#isPastCut ||= hasUnseenPast || dropped.events > 0;
+    this.replay.noteMissing(dropped, hasUnseenPast);
+  }
+
   /** Flushes and closes the transcript. Idempotent. */
   close(): void {
     this.#recording?.close();
+  }
+
+  /** An agent that keeps its own is taken to keep everything. */
+  #isTranscriptWhole(): boolean {
+    if (this.#recording?.keepsEvents !== true) return this.#recording !== undefined;
+    return this.#recording.isWhole && !this.#isPastCut;
   }
 
   #seed(event: PastEvent): void {

@@ -8,6 +8,7 @@ const RECORDING: Recording = {
   keepsEvents: true,
   lastId: 0,
   isDegraded: false,
+  isWhole: true,
   note: () => undefined,
   flush: () => undefined,
   change: () => undefined,

@@ -17,6 +17,7 @@ class Story {
       maxJournalEvents: 1000,
       maxJournalBytes: 1_000_000,
       isRecorded: true,
+      isTranscriptWhole: () => true,
       ...options,
     });
   }
@@ -155,6 +156,18 @@ describe('a replay over its bounds', () => {
     });
     expect(historyHasMore).toBe(true);
     expect(historyAnchorRecordId).toBe(String(first?.id));
+  });
+
+  test('says whether the transcript has what it dropped', () => {
+    let isTranscriptWhole = true;
+    const story = new Story({
+      compactedReplayMaxBytes: 3000,
+      isTranscriptWhole: () => isTranscriptWhole,
+    });
+    for (let i = 1; i <= 30; i++) story.turn(i);
+    expect(story.answer.compactedReplay[0]?.data).toMatchObject({ fullTranscriptAvailable: true });
+    isTranscriptWhole = false;
+    expect(story.answer.compactedReplay[0]?.data).toMatchObject({ fullTranscriptAvailable: false });
   });
 
   test('keeps the end of a turn that alone is too large', () => {

@@ -182,6 +182,7 @@ describe('a failing disk', () => {
     const recording = kit.begin(kit.store());
     kit.turn(recording, 1);
     recording.change({ displayName: 'x' });
+    expect(recording.isWhole).toBe(false);
     recording.close();
     recording.close();
     expect(kit.degraded).toBe(1);
@@ -222,6 +223,7 @@ describe('a transcript over its bound', () => {
       Array.from({ length: 400 }, (_, i) => `${i}xxxxx`).join(''),
     );
     expect(transcript).toMatchObject({ isPartial: false, droppedTurns: 0 });
+    expect(recording.isWhole).toBe(true);
   });
 
   test('then loses its oldest turns, whole, and says how many', async () => {
@@ -234,7 +236,11 @@ describe('a transcript over its bound', () => {
     }
     const dropped = (await store.read('s-1'))?.droppedTurns ?? 0;
     expect(dropped).toBeGreaterThan(20);
+    expect(recording.isWhole).toBe(false);
     recording.close();
+    const again = kit.begin(kit.store());
+    expect(again.isWhole).toBe(false);
+    again.close();
     const transcript = await kit.store().read('s-1');
     expect(transcript?.droppedTurns).toBe(dropped);
     expect(textOf(transcript?.records[0] as HistoryRecord)).toBe(`question ${dropped + 1}`);
