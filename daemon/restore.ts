@@ -153,9 +153,9 @@ async function callAgent(
   } catch (error) {
     if (isLate) context.abandon(sessionId, ended(call));
     if (context.isOtherwiseEmpty(channel) && isLate) void context.agent.retire(channel);
-    if (error instanceof AgentCallError && !isOurs(stored) && isUnknownSession(error)) {
-      // The agent has no such session any more: there is nothing left to be listed.
-      context.pasts.history.remove(sessionId);
+    if (error instanceof AgentCallError && isUnknownSession(error)) {
+      // The agent has no such session any more. Our own recording of it can still be read; else nothing is left to be listed.
+      if (!isOurs(stored)) context.pasts.history.remove(sessionId);
       throw notFound(sessionId);
     }
     throw channelFailure(error, method);

@@ -199,12 +199,19 @@ describe('what cannot be brought back', () => {
     }
   });
 
-  test('is the error of the agent where we know it and the agent does not', async () => {
+  test('is 404 where the agent has lost it, and what we recorded of it stays', async () => {
     await world.lived('old');
     world.channel.answers.set('session/load', () => {
       throw new AgentCallError(-32002, 'Resource not found: old');
     });
-    expect(await refusal(world.load())).toEqual({ status: 500, code: -32002 });
+    expect(await refusal(world.load())).toEqual({
+      status: 404,
+      code: 'session_not_found',
+      sessionId: 'old',
+    });
+    expect((await world.pasts.history.read('old'))?.records).toHaveLength(1);
+    world.channel.answers.set('session/load', () => ({}));
+    expect(await world.load()).toMatchObject({ isAttached: false });
   });
 
   test('is 501 where we know it and the agent cannot load; 404 where nobody does', async () => {
