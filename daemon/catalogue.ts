@@ -185,8 +185,8 @@ export class Catalogue {
     if (stored === undefined) return live === undefined ? 'notFound' : 'removed';
     // One in which nothing was said is in no transcript of the agent.
     if (stored.isKeptByAgent === true && stored.isBlank !== true) {
-      await sessions.releases.over(sessionKey(id));
-      await agentSessions.remove(sessionKey(id));
+      await sessions.releases.over(id);
+      await agentSessions.remove(stored.sessionId);
     }
     // Somebody may have brought it back meanwhile.
     if (sessions.find(id) !== undefined || sessions.isStarting(id)) return STARTING;

@@ -2,6 +2,7 @@
 import type { AgentChannel } from './agent/agent.ts';
 import { closeSession } from './agent/extensions.ts';
 import type { Log } from './contract/log.ts';
+import { sessionKey } from './contract/wire.ts';
 
 interface Ended {
   readonly sessionId: string;
@@ -21,15 +22,15 @@ export class Releases {
 
   /** Lets the agent drop the session. */
   begin(session: Ended, wasRunning: boolean): void {
-    const { sessionId } = session;
+    const key = sessionKey(session.sessionId);
     const released = this.#release(session, wasRunning);
-    this.#underWay.set(sessionId, released);
-    void released.then(() => this.#underWay.delete(sessionId));
+    this.#underWay.set(key, released);
+    void released.then(() => this.#underWay.delete(key));
   }
 
   /** Resolves when the agent has closed the session, or never had it: only then the id can be opened again. */
   async over(sessionId: string): Promise<void> {
-    await this.#underWay.get(sessionId);
+    await this.#underWay.get(sessionKey(sessionId));
   }
 
   /** Its failure is nobody's concern any more, but it is logged. */

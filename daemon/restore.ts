@@ -25,6 +25,8 @@ export type RestoreAction = 'load' | 'resume';
 export interface RestoreIntent {
   /** In its lookup form. */
   readonly sessionId: string;
+  /** As the agent spells it, where the caller knows; what is stored of the session knows better. */
+  readonly spelling?: string;
   readonly action: RestoreAction;
   readonly source: SessionSource;
   readonly approvalMode: ApprovalMode | undefined;
@@ -59,12 +61,14 @@ const REPLAY_MODE_KEY = 'qwen.session.loadReplayMode';
 
 /** @throws ApiError 404, 500, 501, 503, 504 */
 export async function restoreOnAgent(
-  intent: RestoreIntent,
+  asked: RestoreIntent,
   context: RestoreContext,
 ): Promise<RestoredSession> {
-  const { sessionId } = intent;
   const { history } = context.pasts;
-  const stored = history.find(sessionId);
+  const stored = history.find(asked.sessionId);
+  // From here on by the agent's own spelling: it may look up nothing else.
+  const sessionId = stored?.sessionId ?? asked.spelling ?? asked.sessionId;
+  const intent = { ...asked, sessionId };
   const channel = await startedChannel(context);
   const method = methodFor(intent, channel, stored);
   const cwd = placeOf(sessionId, stored, context);

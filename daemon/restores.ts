@@ -139,7 +139,7 @@ export class Restores {
         ...context,
         collect,
         abandon: (id, ended) => {
-          this.#abandoned.set(id, isOfCoordinator);
+          this.#abandoned.set(sessionId, isOfCoordinator);
           this.#whenAbandoned(id, ended, context);
         },
       }),
@@ -162,7 +162,7 @@ export class Restores {
       .catch((error: unknown) =>
         this.#o.log.debug({ err: error, sessionId }, 'the agent did not close its session'),
       )
-      .finally(() => this.#abandoned.delete(sessionId));
+      .finally(() => this.#abandoned.delete(sessionKey(sessionId)));
   }
 
   #takeOver(session: Session, request: RestoreRequest): RestoreAnswer {
@@ -182,6 +182,7 @@ function intentOf(sessionId: string, request: RestoreRequest): RestoreIntent {
   const { idFloor, createdAtMs, displayName, clients, lostPrompts, sourceType, sourceId } = request;
   return {
     sessionId,
+    spelling: request.sessionId,
     action: 'load',
     source: {
       ...(sourceType === undefined ? {} : { sourceType }),

@@ -9,6 +9,7 @@ import type { Session } from './session.ts';
 
 export class SessionRegister {
   readonly #limits: Pick<Limits, 'maxSessions' | 'maxTotalSessions'>;
+  /** By the id's lookup form: agents spell theirs as they like. */
   readonly #live = new Map<string, Session>();
   /** Ids of the sessions that are being made, or what stands for an id that the agent has yet to choose. */
   readonly #places = new Set<string>();
@@ -44,6 +45,7 @@ export class SessionRegister {
     return this.#places.size === 1 && this.on(channel).length === 0;
   }
 
+  /** In the form of its key an id is found at once: every update of an agent asks. */
   find(id: string): Session | undefined {
     return this.#live.get(id) ?? this.#live.get(sessionKey(id));
   }
@@ -86,15 +88,16 @@ export class SessionRegister {
   /** @throws ApiError 409 for an id that is live already. */
   add(session: Session): void {
     const { sessionId } = session;
-    if (this.#live.has(sessionId))
+    const key = sessionKey(sessionId);
+    if (this.#live.has(key))
       throw fail('session_id_conflict', 'The agent gave out a session id twice', {
         sessionId,
         conflict: 'live',
       });
-    this.#live.set(sessionId, session);
+    this.#live.set(key, session);
   }
 
   remove({ sessionId }: Session): void {
-    this.#live.delete(sessionId);
+    this.#live.delete(sessionKey(sessionId));
   }
 }

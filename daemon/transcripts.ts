@@ -165,10 +165,12 @@ export class Transcripts {
     }
   }
 
-  /** An agent keeps sessions by the directory that they work in; without a word it looks in the workspace's. */
+  /** As the agent knows it: by its own spelling, and by the directory that it works in, where that is not the workspace. */
   #nameOf(sessionId: string): { readonly sessionId: string; readonly cwd?: string } {
-    const path = this.#o.pasts.history.find(sessionId)?.worktree?.path;
-    return path === undefined ? { sessionId } : { sessionId, cwd: path };
+    const stored = this.#o.pasts.history.find(sessionId);
+    const path = stored?.worktree?.path;
+    const spelled = this.#o.sessions.find(sessionId)?.sessionId ?? stored?.sessionId ?? sessionId;
+    return { sessionId: spelled, ...(path === undefined ? {} : { cwd: path }) };
   }
 
   async #ask(channel: AgentChannel, method: string, params: Params): Promise<JsonRecord> {

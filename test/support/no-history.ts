@@ -16,7 +16,7 @@ const RECORDING: Recording = {
 };
 
 const NO_HISTORY: History = {
-  begin: () => RECORDING,
+  begin: ({ isKeptByAgent }) => ({ ...RECORDING, keepsEvents: isKeptByAgent !== true }),
   state: () => undefined,
   list: () => [],
   find: () => undefined,

@@ -49,6 +49,7 @@ export function branchSession(context: RouteContext): Handler {
       throw fail('acp_channel_unavailable', 'The agent answered a branch without a session id');
     const intent = {
       sessionId: sessionKey(newSessionId),
+      spelling: newSessionId,
       action: 'load',
       source: {},
       approvalMode: undefined,

@@ -250,6 +250,58 @@ describe('what cannot be brought back', () => {
   });
 });
 
+describe('a session whose id its agent writes in capitals', () => {
+  const SPELLED = '3F333DF6-90A4-4FDA-8DD3-9485D27CEE36';
+  const KEY = SPELLED.toLowerCase();
+  const said = { ...chunk('of the past'), sessionId: SPELLED };
+  const create = (body = {}) =>
+    world.sessions.create(parseCreateRequest({ sessionScope: 'thread', ...body }), undefined, () => false);
+  const asked = (method: string) =>
+    world.channel.calls.filter((call) => call.method === method).map(({ params }) => params.sessionId);
+
+  beforeEach(async () => {
+    await world.host.channel();
+    world.channel.answers.set('session/new', () => ({ sessionId: SPELLED }));
+  });
+
+  test('is found live by either spelling, and its id is taken', async () => {
+    const { session } = await create();
+    expect([world.sessions.find(SPELLED), world.sessions.find(KEY)]).toEqual([session, session]);
+    expect(await world.load(KEY)).toMatchObject({ isAttached: true, session });
+    expect(await refusal(create({ sessionId: KEY }))).toMatchObject({ code: 'session_id_conflict' });
+    expect(await refusal(create())).toMatchObject({ code: 'session_id_conflict' });
+    world.sessions.close(session, undefined);
+    expect(world.sessions.all()).toEqual([]);
+  });
+
+  test.each<RestoreAction>(['load', 'resume'])(
+    'comes back by a %s as the agent spells it',
+    async (action) => {
+      const { session: before } = await create();
+      world.sink.update(SPELLED, said);
+      await settled();
+      world.channel.answers.delete('qwen/control/session/close');
+      world.sessions.close(before, undefined);
+      const loading = world.load(KEY, { action });
+      await settled();
+      // The agent is still closing it.
+      expect(asked('session/load')).toEqual([]);
+      world.channel.next('qwen/control/session/close').answer({});
+      const { session } = await loading;
+      expect(asked('session/load')).toEqual([SPELLED]);
+      expect(session.sessionId).toBe(SPELLED);
+      world.sink.update(SPELLED, said);
+      expect(eventsOf(session.bus)).toMatchObject([{ type: 'session_update', data: said }]);
+    },
+  );
+
+  test('is asked for by the coordinator as it knows it', async () => {
+    await world.restore({ sessionId: SPELLED });
+    expect(asked('session/load')).toEqual([SPELLED]);
+    expect(world.sessions.find(KEY)?.sessionId).toBe(SPELLED);
+  });
+});
+
 describe('a caller that left', () => {
   test('leaves no fresh restore behind', async () => {
     await world.load('old', { hasLeft: true });

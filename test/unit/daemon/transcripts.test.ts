@@ -5,6 +5,7 @@ import { AgentCallError, METHOD_NOT_FOUND, type Params } from '../../../daemon/a
 import { AgentSessions } from '../../../daemon/agent-sessions.ts';
 import { ApiError } from '../../../daemon/contract/errors.ts';
 import { DEFAULT_LIMITS } from '../../../daemon/contract/limits.ts';
+import { parseCreateRequest } from '../../../daemon/domain/create-request.ts';
 import { Sessions } from '../../../daemon/sessions.ts';
 import { Transcripts } from '../../../daemon/transcripts.ts';
 import { FakeHost } from '../../support/fake-channel.ts';
@@ -22,6 +23,7 @@ type Answers = Readonly<Record<string, (params: Params) => unknown>>;
 class Kit {
   readonly clock = new ManualClock();
   readonly host = new FakeHost(this.clock);
+  readonly sessions: Sessions;
   readonly transcripts: Transcripts;
   readonly asked: (readonly [string, Params])[] = [];
 
@@ -41,7 +43,7 @@ class Kit {
       agent: () => this.host,
       pasts,
     };
-    const sessions = new Sessions({
+    this.sessions = new Sessions({
       checkouts: NO_CHECKOUTS,
       ...shared,
       log: SILENT,
@@ -50,6 +52,7 @@ class Kit {
       noteSeen: () => undefined,
       onRegistered: () => undefined,
     });
+    const { sessions } = this;
     const agentSessions = new AgentSessions({ ...shared, sessions, history: pasts.history, log: SILENT });
     this.transcripts = new Transcripts({ ...shared, sessions, agentSessions });
   }
@@ -82,6 +85,18 @@ describe('an agent that pages its transcripts itself', () => {
       partial: true,
     });
     expect(kit.asked.at(-1)).toEqual([TRANSCRIPT, { sessionId: 's', ...query }]);
+  });
+
+  test('is asked by its own spelling of the id', async () => {
+    const spelled = '3F333DF6-90A4-4FDA-8DD3-9485D27CEE36';
+    const kit = new Kit({
+      'session/new': () => ({ sessionId: spelled }),
+      [TRANSCRIPT]: () => ({ events: [event] }),
+      [TURN_INDEX]: () => ({ turns: [] }),
+    });
+    await kit.sessions.create(parseCreateRequest({}), undefined, () => false);
+    await kit.transcripts.page(spelled.toLowerCase(), { limit: 5 });
+    expect(kit.asked.at(-1)).toEqual([TRANSCRIPT, { sessionId: spelled, limit: 5 }]);
   });
 
   test('is asked for the index of turns too', async () => {
