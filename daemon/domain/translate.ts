@@ -38,7 +38,7 @@ const TRANSLATORS: Readonly<Record<string, Translator>> = {
   'qwen/notify/session/artifact-event': ({ sessionId, artifacts }) =>
     Array.isArray(artifacts)
       ? artifacts
-          .filter((change) => isRecord(change) && isText(change.artifactId))
+          .filter(isArtifactChange)
           .map((change) => ({ type: 'artifact_changed', data: { sessionId, change } }))
       : undefined,
   'qwen/notify/session/terminal-sequence': ({ v: _v, sessionId: _sessionId, ...payload }) => [
@@ -63,6 +63,12 @@ const TRANSLATORS: Readonly<Record<string, Translator>> = {
  */
 export function translate(method: string, params: Params): readonly BusEvent[] | undefined {
   return Object.hasOwn(TRANSLATORS, method) ? TRANSLATORS[method]?.(params) : undefined;
+}
+
+/** What clients take for one. Artifacts without an id are for a store of artifacts, which there is none of. */
+function isArtifactChange(value: unknown): boolean {
+  if (!isRecord(value) || !isText(value.artifactId) || !isText(value.action)) return false;
+  return value.reason === undefined || isText(value.reason);
 }
 
 function mcpBudget({ v: _v, sessionId: _sessionId, kind, ...data }: Params): readonly BusEvent[] | undefined {

@@ -63,7 +63,10 @@ describe('a notification becomes its event', () => {
   test('an artifact each, those that name themselves', () => {
     const artifacts = [
       { artifactId: 'a', action: 'created' },
-      { artifactId: '' },
+      { artifactId: '', action: 'created' },
+      { artifactId: 'b' },
+      { artifactId: 'c', action: '' },
+      { artifactId: 'd', action: 'created', reason: '' },
       null,
       'x',
       { action: 'b' },
