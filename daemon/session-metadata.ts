@@ -1,12 +1,17 @@
 // What is said of one session: its name and its pull requests. Clients and the agent may both change the name, and each is
 // told of it.
-import type { AgentChannel } from './agent/agent.ts';
+import type { AgentChannel, Params } from './agent/agent.ts';
 import { setTitle } from './agent/extensions.ts';
 import type { Bus } from './bus.ts';
 import type { Limits } from './contract/limits.ts';
 import type { Log } from './contract/log.ts';
-import { type MetadataPatch, type PullRequest, withPullRequest } from './domain/metadata.ts';
-import type { JsonRecord } from './domain/records.ts';
+import {
+  type MetadataPatch,
+  type PullRequest,
+  withBoundPullRequest,
+  withPullRequest,
+} from './domain/metadata.ts';
+import { asRecord, type JsonRecord } from './domain/records.ts';
 import type { SessionPast } from './history/session-past.ts';
 
 export interface SessionMetadataOptions {
@@ -39,6 +44,14 @@ export class SessionMetadata {
   /** The agent has told the bus of another name. */
   renamedByAgent({ displayName, titleSource }: JsonRecord): void {
     this.#name(String(displayName), titleSource === 'manual' ? 'manual' : 'auto');
+  }
+
+  /** The agent has opened a pull request in the session. Listings show it; no event tells of it. @returns false for nonsense. */
+  boundByAgent({ pr }: Params): boolean {
+    const prs = withBoundPullRequest(this.#prs, asRecord(pr));
+    if (prs === undefined) return false;
+    this.#prs = prs;
+    return true;
   }
 
   /** Applies what a client says; the agent hears of a name too, where it can. @returns the values that are now in force. */

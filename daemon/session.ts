@@ -202,6 +202,7 @@ export class Session {
   /** Any other notification of the agent about this session. @returns false when it means nothing here. */
   agentNotification(method: string, params: Params): boolean {
     if (this.sideChannel.notified(method, params)) return true;
+    if (method === 'qwen/notify/session/pr-binding') return this.metadata.boundByAgent(params);
     const events = translate(method, params);
     for (const { type, data } of events ?? []) {
       this.bus.publish(type, data);

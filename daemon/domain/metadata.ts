@@ -1,7 +1,7 @@
 // What a client may say about a session: its display name and pull requests. Checked here, kept by the session.
 import { type ApiError, fail } from '../contract/errors.ts';
 import type { JsonObject } from '../contract/json-body.ts';
-import { isRecord } from './records.ts';
+import { isRecord, type JsonRecord } from './records.ts';
 
 export interface PullRequest {
   readonly number: number;
@@ -37,9 +37,8 @@ function parseDisplayName(value: unknown): string {
 function parsePullRequest(value: unknown): PullRequest {
   if (!isRecord(value)) throw invalid('pr', 'must be an object');
   const { number, url, state } = value;
-  if (typeof number !== 'number' || !Number.isSafeInteger(number) || number < 1)
-    throw invalid('pr.number', 'must be a whole number from 1');
-  if (typeof url !== 'string' || url.length > MAX_URL_CHARS || !isHttpUrl(url))
+  if (!isNumber(number)) throw invalid('pr.number', 'must be a whole number from 1');
+  if (!isAddress(url))
     throw invalid('pr.url', `must be an http(s) address of at most ${MAX_URL_CHARS} characters`);
   return { number, url, ...(state === undefined ? {} : { state: parsePullRequestState(state) }) };
 }
@@ -50,12 +49,28 @@ function parsePullRequestState(value: unknown): PullRequestState {
   return state;
 }
 
-function isHttpUrl(text: string): boolean {
-  return URL.canParse(text) && /^https?:$/.test(new URL(text).protocol);
+function isNumber(value: unknown): value is number {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 1;
+}
+
+function isAddress(value: unknown): value is string {
+  if (typeof value !== 'string' || value.length > MAX_URL_CHARS || !URL.canParse(value)) return false;
+  // Parsing drops tabs and line ends; whoever is shown the address would get them.
+  return !/\p{Cc}/u.test(value) && /^https?:$/.test(new URL(value).protocol);
 }
 
 function invalid(field: string, rule: string): ApiError {
   return fail('invalid_metadata', `\`${field}\` ${rule}`, { field });
+}
+
+/** The list with what an agent says of a pull request; undefined where it says nothing of use. What is known of one stands. */
+export function withBoundPullRequest(
+  known: readonly PullRequest[],
+  { number, url }: JsonRecord,
+): readonly PullRequest[] | undefined {
+  if (!isNumber(number) || !isAddress(url)) return undefined;
+  const isKnown = known.some((pr) => pr.number === number && pr.url === url);
+  return isKnown ? known : [...known, { number, url }];
 }
 
 /** The list with `added` in it; one of the same number and address is replaced. */

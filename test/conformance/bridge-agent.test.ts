@@ -62,7 +62,10 @@ describe('what the agent notifies', () => {
       say(`${NOTIFY}/mcp-budget-event`, { v: 1, kind: 'budget_warning', liveCount: 1, budget: 2 }),
       say(`${NOTIFY}/mcp-budget-event`, { v: 1, kind: 'no such kind' }),
       say(`${NOTIFY}/mcp-budget-event`, { v: 1, kind: 'refused_batch', refusedServers: [] }),
-      say(`${NOTIFY}/artifact-event`, { artifacts: [{ artifactId: 'a', action: 'created' }] }),
+      say(`${NOTIFY}/artifact-event`, {
+        artifacts: [{ artifactId: 'a', action: 'created' }, { artifactId: 'b' }, { title: 'plain' }],
+      }),
+      say(`${NOTIFY}/pr-binding`, { v: 1, pr: { number: 0, url: 'https://example.org' } }),
       say(`${NOTIFY}/terminal-sequence`, { v: 1, sequence: '\u001b[2J' }),
       say(`${NOTIFY}/sources-changed`, { revision: 3 }),
       say(`${NOTIFY}/model-update`, { v: 1, currentModelId: 'm2' }),

@@ -173,7 +173,12 @@ describe.each(TARGETS)('the sessions of %s', (_name, target) => {
     expect((await read()).catalogVersion).toEqual(before.catalogVersion);
     const named = { displayName: 'named' };
     await ask(baseUrl, 'PATCH', `/session/${sessionId}/metadata`, named, clientId);
-    expect((await read()).catalogVersion).not.toEqual(before.catalogVersion);
+    const afterName = (await read()).catalogVersion;
+    expect(afterName).not.toEqual(before.catalogVersion);
+    const pr = { number: 7, url: 'https://example.org/pull/7' };
+    await talk(baseUrl, sessionId, `notify:qwen/notify/session/pr-binding:${JSON.stringify({ v: 1, pr })}`);
+    expect((await read()).catalogVersion).not.toEqual(afterName);
+    expect((await ask(baseUrl, 'GET', `/session/${sessionId}/status`)).json.prs).toEqual([pr]);
   });
 
   test('refuse batches that are malformed or come from nobody', async () => {

@@ -1,6 +1,10 @@
 import { describe, expect, test } from '@jest/globals';
 import { ApiError } from '../../../daemon/contract/errors.ts';
-import { parseMetadataPatch, withPullRequest } from '../../../daemon/domain/metadata.ts';
+import {
+  parseMetadataPatch,
+  withBoundPullRequest,
+  withPullRequest,
+} from '../../../daemon/domain/metadata.ts';
 
 function refusalOf(body: Record<string, unknown>): unknown {
   try {
@@ -50,6 +54,7 @@ describe('a patch', () => {
     ['pr.number', { ...PR, number: '7' }],
     ['pr.url', { ...PR, url: 'javascript:alert(1)' }],
     ['pr.url', { ...PR, url: 'not a url' }],
+    ['pr.url', { ...PR, url: 'https://example.org/\npr' }],
     ['pr.url', { ...PR, url: `https://example.org/${'x'.repeat(2048)}` }],
     ['pr.state', { ...PR, state: 7 }],
   ])('refuses %s of %j', (field, pr) => expect(refusalOf({ pr })).toMatchObject({ status: 400, field }));
@@ -60,4 +65,15 @@ test('a pull request that is known is replaced, another one is added', () => {
   expect(withPullRequest(known, { ...PR, state: 'merged' })).toEqual([{ ...PR, state: 'merged' }]);
   expect(withPullRequest(known, { ...PR, number: 8 })).toHaveLength(2);
   expect(withPullRequest(known, { ...PR, url: 'https://example.org/other/7' })).toHaveLength(2);
+});
+
+test('a pull request that the agent binds is added once, and nothing that is no pull request', () => {
+  const known = withPullRequest([], { ...PR, state: 'merged' });
+  expect(withBoundPullRequest(known, PR)).toBe(known);
+  expect(withBoundPullRequest(known, { ...PR, number: 8, title: 'x' })).toEqual([
+    ...known,
+    { ...PR, number: 8 },
+  ]);
+  for (const said of [{}, { ...PR, number: 0 }, { ...PR, url: 'ftp://example.org' }])
+    expect(withBoundPullRequest(known, said)).toBeUndefined();
 });
