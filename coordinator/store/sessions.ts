@@ -1,5 +1,6 @@
 // Sessions and their registered clients, as the daemon that holds them last told. A closed session keeps its row.
 import type { FeedClient, FeedSession, Shelf } from '../../daemon/contract/feed.ts';
+import { isUuid, sessionKey } from '../../daemon/contract/wire.ts';
 import { nextState, type SessionEvent, type SessionState } from '../domain/session.ts';
 import type { StoreDatabase } from './database.ts';
 import type { EventTable } from './events.ts';
@@ -58,18 +59,14 @@ export function createSessions(
   }
 
   /** Prompts of a session that will come back stay unsettled: its restore reports them. */
-  function restOne(
-    sessionId: string,
-    state: Exclude<SessionState, 'live'>,
-    atMs: number,
-    reason: string,
-  ): void {
+  function restOne(id: string, state: Exclude<SessionState, 'live'>, atMs: number, reason: string): void {
     const outcome = reason === '' ? 'session_closed' : reason;
+    const row = rows.find(id);
+    if (row === undefined) return;
+    const { sessionId, workspaceId, incarnation } = row;
     if (state === 'closed') prompts.settleAll(sessionId, atMs, outcome);
-    const row = rows.find(sessionId);
-    if (row === undefined || row.state === 'closed' || row.state === state) return;
+    if (row.state === 'closed' || row.state === state) return;
     rows.rest.run({ sessionId, state, atMs, reason: outcome });
-    const { workspaceId, incarnation } = row;
     events.add({
       kind: `session_${state}`,
       workspaceId,
@@ -107,12 +104,14 @@ export function createSessions(
 }
 
 function sessionRows(database: StoreDatabase) {
-  const find = database.prepare<{ sessionId: string }, StoredSession>(
-    `SELECT ${COLUMNS} FROM sessions s WHERE s.session_id = @sessionId`,
+  const find = database.prepare<{ key: string; capitals: string }, StoredSession>(
+    // Clients ask in either case, and some agents write their UUIDs in capitals.
+    `SELECT ${COLUMNS} FROM sessions s WHERE s.session_id IN (@key, @capitals)`,
   );
   return {
     find(sessionId: string): SessionRow | undefined {
-      const row = find.get({ sessionId });
+      const capitals = isUuid(sessionId) ? sessionId.toUpperCase() : sessionId;
+      const row = find.get({ key: sessionKey(sessionId), capitals });
       return row === undefined ? undefined : toRow(row);
     },
     daemonState: database.prepare<{ incarnation: string }, { state: string }>(

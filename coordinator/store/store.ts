@@ -181,6 +181,7 @@ export interface Sessions {
   setHead(sessionId: string, head: number): void;
   /** Where a session stands in listings that come from here; a live one is active whatever was said before. */
   shelve(shelved: FeedShelved): void;
+  /** A UUID is found in either case; the row has the spelling that its daemon told. */
   get(sessionId: string): SessionRow | undefined;
   /** Registered client ids with counts and last-seen times. */
   clients(

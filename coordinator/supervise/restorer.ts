@@ -216,7 +216,7 @@ export class Restorer {
       throw fail('workspace_runtime_unavailable', 'The daemon went as it took the session back', {
         sessionId,
       });
-    store.prompts.failUnsettled(sessionId, clock.nowMs(), 'daemon_restarted');
+    store.prompts.failUnsettled(row.sessionId, clock.nowMs(), 'daemon_restarted');
     this.#event('session_back', row, { incarnation: endpoint.incarnation });
   }
 

@@ -150,6 +150,16 @@ describe('sessions', () => {
     expect(kinds(store)).toEqual(['session_opened', 'daemon_starting']);
   });
 
+  test('a UUID in capitals is found, and rests, under either spelling; other ids are told apart by case', () => {
+    const incarnation = startDaemon(store);
+    const capitals = 'E621E1F8-C36C-495A-93FC-0C247A3E6E5F';
+    for (const id of [capitals, 'abc', 'ABC']) store.sessions.record(WS, incarnation, aSession(id));
+    expect(store.sessions.get(capitals.toLowerCase())?.sessionId).toBe(capitals);
+    store.sessions.rest(capitals.toLowerCase(), 'dormant', 30, 'idle_timeout');
+    expect(store.sessions.get(capitals)?.state).toBe('dormant');
+    expect(['abc', 'ABC'].map((id) => store.sessions.get(id)?.sessionId)).toEqual(['abc', 'ABC']);
+  });
+
   test('live sessions are listed and counted by workspace and overall, closed ones are not', () => {
     const here = startDaemon(store);
     const there = startDaemon(store, 'f'.repeat(16));

@@ -183,6 +183,20 @@ describe('a restore whose end the store cannot take', () => {
 });
 
 describe('a session that has slept', () => {
+  test('is asked back by the spelling that its agent gave it', async () => {
+    const fix = fixture();
+    const capitals = 'E621E1F8-C36C-495A-93FC-0C247A3E6E5F';
+    fix.lose(capitals, 'dormant');
+    fix.store.prompts.record({ promptId: 'p', sessionId: capitals, state: 'running', atMs: 1 });
+    const brought = fix.restorer.bring(capitals.toLowerCase(), stays);
+    await settled();
+    expect(fix.calls[0]?.request).toMatchObject({ sessionId: capitals, lostPrompts: ['p'] });
+    fix.calls[0]?.answer();
+    await brought;
+    expect(stateOf(fix, capitals)).toBe('live');
+    expect(fix.store.prompts.unsettled(capitals)).toEqual([]);
+  });
+
   test('takes a place when it is woken, and one that comes back by itself does not', async () => {
     const fix = fixture();
     let places = 0;
