@@ -11,8 +11,12 @@ export interface PromptRequest {
 
 /** Most blocks of a prompt that are no text (the protocol's bound). */
 const MAX_NON_TEXT_BLOCKS = 256;
-/** `_meta` keys that only the daemon itself may set. */
-const PRIVATE_META = /^qwen\.daemon\.|^qwen-code\/(?:private-|invocation-context)/;
+/**
+ * `_meta` keys in which an agent trusts what its daemon says: who calls, through which channel, and what a person has typed
+ * or approved. A client must not say it in the daemon's place.
+ */
+const PRIVATE_META =
+  /^qwen\.(?:daemon|channel)\.|^qwen-code\/(?:private-|invocation)|^qwen\.(?:submittedPrompt|goalProposalApproval)$/;
 /** Fields that the bridge consumes. */
 const OWN_FIELDS = new Set(['prompt', 'sessionId', 'deadlineMs', 'delivery', 'eventDetailMode', '_meta']);
 

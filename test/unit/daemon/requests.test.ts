@@ -116,6 +116,20 @@ describe('prompt request', () => {
     expect(extras).toEqual({ custom: 1, _meta: { kept: 2 } });
   });
 
+  test.each([
+    'qwen.daemon.retry',
+    'qwen-code/invocation',
+    'qwen-code/private-parent-capability',
+    'qwen.channel.prompt',
+    'qwen.channel.outputMode',
+    'qwen.submittedPrompt',
+    'qwen.goalProposalApproval',
+  ])('the agent does not get the meta key %s from a client', (key) => {
+    const _meta = { [key]: true, 'qwen.telemetry.traceparent': 'a', 'other.submittedPrompt': 'b' };
+    const { extras } = parsePromptRequest({ prompt: [text], _meta });
+    expect(extras).toEqual({ _meta: { 'qwen.telemetry.traceparent': 'a', 'other.submittedPrompt': 'b' } });
+  });
+
   test('a request can only shorten the configured deadline', () => {
     expect(effectiveDeadlineMs(0, 5)).toBeUndefined();
     expect(effectiveDeadlineMs(100, undefined)).toBe(100);
