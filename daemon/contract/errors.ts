@@ -18,6 +18,8 @@ export const ERRORS = {
   invalid_approval_mode: { status: 400 },
   invalid_metadata: { status: 400 },
   invalid_deadline_ms: { status: 400 },
+  invalid_event_detail_mode: { status: 400 },
+  channel_delivery_invalid: { status: 400 },
   invalid_max_queued: { status: 400 },
   invalid_option_id: { status: 400 },
   invalid_cursor: { status: 400 },

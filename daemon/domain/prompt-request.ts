@@ -1,6 +1,7 @@
 // The body of a prompt, checked: what the bridge itself reads, and what goes on to the agent untouched.
 import { fail, failPlain } from '../contract/errors.ts';
 import type { JsonObject } from '../contract/json-body.ts';
+import { asRecord } from './records.ts';
 
 export interface PromptRequest {
   readonly content: readonly Record<string, unknown>[];
@@ -17,12 +18,16 @@ const MAX_NON_TEXT_BLOCKS = 256;
  */
 const PRIVATE_META =
   /^qwen\.(?:daemon|channel)\.|^qwen-code\/(?:private-|invocation)|^qwen\.(?:submittedPrompt|goalProposalApproval)$/;
+/** Longest name of a channel, and id of a user or chat in it, in UTF-16 units (the protocol's bound). */
+const MAX_DELIVERY_CHARS = 2048;
 /** Fields that the bridge consumes. */
 const OWN_FIELDS = new Set(['prompt', 'sessionId', 'deadlineMs', 'delivery', 'eventDetailMode', '_meta']);
 
-/** @throws ApiError 400, with a code only for a bad deadline. */
+/** @throws ApiError 400, without a code where the content is bad. */
 export function parsePromptRequest(body: JsonObject): PromptRequest {
   const content = parseContent(body.prompt);
+  checkDetailMode(body.eventDetailMode);
+  checkDelivery(body.delivery);
   const extras = Object.fromEntries(Object.entries(body).filter(([key]) => !OWN_FIELDS.has(key)));
   const meta = publicMeta(body._meta);
   return {
@@ -56,6 +61,29 @@ function parseDeadline(value: unknown): number | undefined {
   if (typeof value !== 'number' || !Number.isSafeInteger(value) || value <= 0)
     throw fail('invalid_deadline_ms', '`deadlineMs` must be a positive whole number of milliseconds');
   return value;
+}
+
+function checkDetailMode(value: unknown): void {
+  if (value === undefined || value === 'full' || value === 'summary') return;
+  throw fail('invalid_event_detail_mode', '`eventDetailMode` must be "full" or "summary" when it is given');
+}
+
+/** No channel is connected here, but a client that names its target wrongly is told as it would be where one is. */
+function checkDelivery(value: unknown): void {
+  if (value === undefined) return;
+  const { kind, target, ...others } = asRecord(value);
+  const { channelName, type, id, ...more } = asRecord(target);
+  const isTarget = isName(channelName) && isName(id) && (type === 'user' || type === 'chat');
+  const hasOthers = Object.keys({ ...others, ...more }).length > 0;
+  if (kind !== 'channel' || !isTarget || hasOthers)
+    throw fail(
+      'channel_delivery_invalid',
+      '`delivery` must be {"kind":"channel","target":{"channelName":…,"type":"user" or "chat","id":…}}',
+    );
+}
+
+function isName(value: unknown): boolean {
+  return typeof value === 'string' && value.trim() !== '' && value.length <= MAX_DELIVERY_CHARS;
 }
 
 function publicMeta(value: unknown): Record<string, unknown> | undefined {

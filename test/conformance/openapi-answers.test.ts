@@ -156,6 +156,10 @@ describe.each(TARGETS)('the answers of %s', (_name, target) => {
       await ask.expect([400, undefined], 'POST', `${at}/prompt`, { json: { prompt } });
     const deadline = { json: { ...text('x').json, deadlineMs: 0 } };
     await ask.expect([400, 'invalid_deadline_ms'], 'POST', `${at}/prompt`, deadline);
+    const detail = { json: { ...text('x').json, eventDetailMode: 'none' } };
+    await ask.expect([400, 'invalid_event_detail_mode'], 'POST', `${at}/prompt`, detail);
+    const delivery = { json: { ...text('x').json, delivery: { kind: 'mail' } } };
+    await ask.expect([400, 'channel_delivery_invalid'], 'POST', `${at}/prompt`, delivery);
     await ask.expect(200, 'GET', `${at}/pending-prompts`);
     await ask.expect(200, 'GET', `${at}/status`);
     await ask.expect(200, 'POST', `${at}/mid-turn-message`, { json: { message: 'a' } });

@@ -106,6 +106,41 @@ describe('prompt request', () => {
     ]);
   });
 
+  test.each([null, '', 'none', 1, ['full']])('an event detail of %j is refused', (eventDetailMode) => {
+    expect(codeOf(() => parsePromptRequest({ prompt: [text], eventDetailMode }))).toEqual([
+      400,
+      'invalid_event_detail_mode',
+    ]);
+  });
+
+  const target = { channelName: 'team', type: 'chat', id: '7' };
+
+  test.each([
+    [null],
+    ['team'],
+    [{}],
+    [{ kind: 'mail', target }],
+    [{ kind: 'channel' }],
+    [{ kind: 'channel', target: [] }],
+    [{ kind: 'channel', target, text: 'hi' }],
+    [{ kind: 'channel', target: { ...target, type: 'room' } }],
+    [{ kind: 'channel', target: { ...target, id: ' ' } }],
+    [{ kind: 'channel', target: { ...target, id: 7 } }],
+    [{ kind: 'channel', target: { ...target, channelName: 'x'.repeat(2049) } }],
+    [{ kind: 'channel', target: { ...target, thread: '1' } }],
+  ])('a delivery as %j is refused', (delivery) => {
+    expect(codeOf(() => parsePromptRequest({ prompt: [text], delivery }))).toEqual([
+      400,
+      'channel_delivery_invalid',
+    ]);
+  });
+
+  test('a delivery and an event detail that are well formed are taken, and kept from the agent', () => {
+    const delivery = { kind: 'channel', target };
+    for (const eventDetailMode of ['full', 'summary', undefined])
+      expect(parsePromptRequest({ prompt: [text], delivery, eventDetailMode }).extras).toEqual({});
+  });
+
   test('unknown fields go to the agent, private meta keys do not', () => {
     const { extras } = parsePromptRequest({
       prompt: [text],
