@@ -37,7 +37,7 @@ export interface PermissionsOptions {
   readonly runningPrompt: () => PromptEntry | undefined;
 }
 
-/** Why the bridge itself cancelled a question; told to the agent. */
+/** Why a question was cancelled, in the protocol's words for the agent; a vote to cancel counts as the turn's cancel. */
 export type CancelReason = 'timeout' | 'agent_cancelled' | 'session_closed';
 
 export interface Voter {
@@ -124,7 +124,8 @@ export class Permissions {
       throw unknownRequest(requestId, sessionId);
     }
     this.#checkSentinel(question);
-    if (choice.outcome === 'cancelled') this.#resolve(requestId, choice, voter.clientId, cancelledAnswer());
+    if (choice.outcome === 'cancelled')
+      this.#resolve(requestId, choice, voter.clientId, cancelledAnswer('agent_cancelled'));
     else this.#select(question, choice.optionId, voter, answerExtras(body));
   }
 

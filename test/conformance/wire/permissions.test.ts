@@ -121,7 +121,10 @@ describe.each(TARGETS)('%s', (_name, target) => {
   test('a vote to cancel reaches the agent as cancelled', async () => {
     const asked = await ask(base);
     expect((await vote(base, asked, CANCEL)).status).toBe(200);
-    expect(await agentsAnswer(asked)).toEqual({ outcome: { outcome: 'cancelled' } });
+    expect(await agentsAnswer(asked)).toEqual({
+      outcome: { outcome: 'cancelled' },
+      _meta: { 'qwen.daemon.permissionCancelReason': 'agent_cancelled' },
+    });
   });
 
   test('answers and the expected mode are merged next to the outcome', async () => {

@@ -9,6 +9,7 @@ const ALLOW = { outcome: { outcome: 'selected', optionId: 'allow' } };
 const REJECT = { outcome: { outcome: 'selected', optionId: 'reject' } };
 const CANCEL = { outcome: { outcome: 'cancelled' } };
 const CANCELLED = { outcome: { outcome: 'cancelled' } };
+const reason = (value: string) => ({ ...CANCELLED, _meta: { 'qwen.daemon.permissionCancelReason': value } });
 
 type Body = Record<string, unknown>;
 
@@ -283,7 +284,10 @@ describe('a vote to cancel', () => {
     const room = under(policy);
     expect(room.vote(CANCEL, clientId)).toEqual({ status: 200 });
     await settled();
-    expect([room.said, room.question.answers]).toEqual([['permission_resolved cancelled'], [CANCELLED]]);
+    expect([room.said, room.question.answers]).toEqual([
+      ['permission_resolved cancelled'],
+      [reason('agent_cancelled')],
+    ]);
   });
 
   test('resolves under local-only for a remote peer too', () => {
@@ -399,11 +403,6 @@ describe('the policy', () => {
 });
 
 describe('without a vote', () => {
-  const reason = (value: string) => ({
-    ...CANCELLED,
-    _meta: { 'qwen.daemon.permissionCancelReason': value },
-  });
-
   test('a question waits for ever by default', () => {
     const room = new Room();
     room.clock.advance(2 ** 40);
