@@ -1,6 +1,6 @@
 // The agent's failures in the protocol's terms, as clients read them.
 import { AgentCallError, type AgentChannel, AgentGone, AgentMissing, AgentTimeout } from './agent/agent.ts';
-import { type ApiError, fail, failAgent, failPlain } from './contract/errors.ts';
+import { type ApiError, fail, failAgent, failPlain, messageOf } from './contract/errors.ts';
 import { asRecord } from './domain/records.ts';
 import { UnusableAnswer } from './side-channel-axis.ts';
 
@@ -52,4 +52,28 @@ export function channelFailure(error: unknown, phase: string): ApiError | unknow
     });
   }
   return error;
+}
+
+/** Clients pass over an event whose reason is empty. */
+const UNEXPLAINED = 'The agent gave no reason';
+
+/**
+ * Why a call of the agent failed, in words for a person. Agents that report with a plain "Internal error" say what it was in
+ * the error's data.
+ * @returns the message of the error and what its data adds to it; never empty.
+ */
+export function reasonOf(error: unknown): string {
+  const message = messageOf(error);
+  const detail = error instanceof AgentCallError ? detailOf(error.data) : undefined;
+  const parts = detail === undefined || message.includes(detail) ? [message] : [message, detail];
+  return parts.filter(isText).join(': ') || UNEXPLAINED;
+}
+
+function detailOf(data: unknown): string | undefined {
+  const { details, message } = asRecord(data);
+  return [details, message, data].find(isText);
+}
+
+function isText(value: unknown): value is string {
+  return typeof value === 'string' && value.trim() !== '';
 }

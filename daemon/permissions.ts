@@ -229,9 +229,13 @@ function parseOutcome(value: unknown): Outcome {
   throw failPlain(400, '`outcome` must be {"outcome":"selected","optionId":…} or {"outcome":"cancelled"}');
 }
 
+/** Without those that cannot be voted for: clients pass over a whole question for one option without an id. */
 function parseOptions(value: unknown): readonly PermissionOption[] {
   if (!Array.isArray(value)) return [];
-  return value.filter((option): option is PermissionOption => typeof asRecord(option).optionId === 'string');
+  return value.filter((option): option is PermissionOption => {
+    const { optionId } = asRecord(option);
+    return typeof optionId === 'string' && optionId !== '';
+  });
 }
 
 /** What a vote may add to the agent's answer, next to the outcome. */

@@ -1,7 +1,7 @@
 // The prompt that the agent works on: what becomes of it meanwhile, and how its end reads for clients. Says nothing itself.
 import { AgentCallError } from './agent/agent.ts';
+import { reasonOf } from './agent-failures.ts';
 import type { Clock, Timer } from './contract/clock.ts';
-import { messageOf } from './contract/errors.ts';
 import type { PromptEntry } from './domain/prompt-queue.ts';
 import { asRecord, type JsonRecord } from './domain/records.ts';
 import type { TurnError } from './turn-events.ts';
@@ -51,7 +51,9 @@ export class RunningTurn {
 
   /** What the agent's answer to the prompt says of its end. */
   completion(answer: JsonRecord): Completion {
-    const stopReason = typeof answer.stopReason === 'string' ? answer.stopReason : 'end_turn';
+    // Clients pass over an end without a reason, and would wait for it for ever.
+    const said = answer.stopReason;
+    const stopReason = typeof said === 'string' && said !== '' ? said : 'end_turn';
     const branchPoint = asRecord(answer._meta)['qwen.branchPoint'];
     const cancelledAt = this.#cancelledAtMs;
     const elapsedMs = Math.round(this.#clock.monotonicMs() - this.#startedAtMs);
@@ -67,11 +69,9 @@ export class RunningTurn {
 
 /** Why the agent did not answer the prompt. */
 export function turnErrorOf(error: unknown): TurnError {
-  if (error instanceof AgentCallError) {
-    const { details, errorKind } = asRecord(error.data);
-    const message = typeof details === 'string' ? `${error.message}: ${details}` : error.message;
-    const kind = typeof errorKind === 'string' ? { errorKind } : {};
-    return { message, code: String(error.code), ...kind };
-  }
-  return { message: messageOf(error) };
+  const message = reasonOf(error);
+  if (!(error instanceof AgentCallError)) return { message };
+  const { errorKind } = asRecord(error.data);
+  const kind = typeof errorKind === 'string' ? { errorKind } : {};
+  return { message, code: String(error.code), ...kind };
 }

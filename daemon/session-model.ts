@@ -1,7 +1,6 @@
 // The model of one session, as clients and the agent change it: the only publisher of `model_switched` and
 // `model_switch_failed`.
-
-import { messageOf } from './contract/errors.ts';
+import { reasonOf } from './agent-failures.ts';
 import type { EventTags } from './domain/frame.ts';
 import type { JsonRecord } from './domain/records.ts';
 import { isSameModel, modelOfState, saidModel } from './domain/side-channel-values.ts';
@@ -42,8 +41,8 @@ export class SessionModel {
       valueIn: () => modelId,
       done: (value) => this.#publish(value, tags),
       failed: (error) => {
-        const message = messageOf(error);
-        bus.publish('model_switch_failed', { sessionId, requestedModelId: modelId, error: message }, tags);
+        const data = { sessionId, requestedModelId: modelId, error: reasonOf(error) };
+        bus.publish('model_switch_failed', data, tags);
       },
     });
     return answer ?? {};

@@ -94,6 +94,13 @@ describe('a question', () => {
     },
   );
 
+  test('is shown without an option that has an empty id, which would hide it from clients', () => {
+    const room = new Room();
+    const question = room.ask({ options: [{ optionId: '', name: 'Nothing' }, ...OPTIONS] });
+    expect(room.events.at(-1)?.data).toMatchObject({ options: OPTIONS });
+    expect(room.voteOn(question.requestId, ALLOW)).toEqual({ status: 200 });
+  });
+
   test('that cannot be shown is answered as cancelled at once', async () => {
     const room = new Room();
     let deep: unknown = 1;

@@ -66,6 +66,18 @@ describe('a switch by a client', () => {
   });
 
   test.each([
+    ['Internal error', { details: 'no such model' }, 'Internal error: no such model'],
+    ['', undefined, 'The agent gave no reason'],
+  ])('that is refused says why: message "%s" with data %j', async (message, data, error) => {
+    const parts = new SideChannelParts();
+    const refused = expect(parts.side.switchModel('m2', 'c-1')).rejects.toThrow(message);
+    await settled();
+    parts.channel.next(SET_MODEL).fail(new AgentCallError(-32602, message, data));
+    await refused;
+    expect(parts.events.at(-1)?.data).toEqual({ sessionId: 's-1', requestedModelId: 'm2', error });
+  });
+
+  test.each([
     ['an internal error', () => new AgentCallError(-32603, 'Internal error')],
     ['a transport error', () => new Error('broken pipe')],
   ])('that ends in %s is read back: failed first, then at most one correction', async (_name, error) => {

@@ -68,7 +68,7 @@ describe('a prompt', () => {
     });
   });
 
-  test.each([[null], ['text'], [{}], [{ stopReason: 7 }], [[]]])(
+  test.each([[null], ['text'], [{}], [{ stopReason: 7 }], [{ stopReason: '' }], [[]]])(
     'that is answered without a stop reason ended its turn: %j',
     async (answer) => {
       const parts = new SessionParts();
@@ -101,7 +101,23 @@ describe('a prompt', () => {
     expect(parts.session.turns.lastError).toEqual(error);
   });
 
-  test.each([[undefined], [null], [{ errorKind: 7, details: {} }], ['text']])(
+  test.each([
+    ['Internal error', { details: 'no such model' }, 'Internal error: no such model'],
+    ['Internal error', { message: 'no such model' }, 'Internal error: no such model'],
+    ['Internal error', { details: ' ', message: 'no such model' }, 'Internal error: no such model'],
+    ['Internal error', 'no such model', 'Internal error: no such model'],
+    ['there is no such model', { details: 'no such model' }, 'there is no such model'],
+    ['', { details: 'no such model' }, 'no such model'],
+    ['', undefined, 'The agent gave no reason'],
+    [' ', { details: '' }, 'The agent gave no reason'],
+  ])('that fails says why: message "%s" with data %j', async (message, data, expected) => {
+    const parts = new SessionParts();
+    parts.prompt();
+    await sendError(parts, new AgentCallError(-32603, message, data));
+    expect(parts.events.at(-1)?.data).toMatchObject({ message: expected });
+  });
+
+  test.each([[undefined], [null], [{ errorKind: 7, details: {} }], [7], [['text']]])(
     'an error whose data is of no use has its message only: %j',
     async (data) => {
       const parts = new SessionParts();
