@@ -44,9 +44,13 @@ export class TurnEvents {
       );
   }
 
-  /** `reason` is set when the agent failed the prompt rather than a client cancelling it. */
-  cancelled(entry: PromptEntry, reason?: 'forward_failed'): void {
-    this.#publish('prompt_cancelled', reason === undefined ? {} : { reason }, tagsOf(entry));
+  /**
+   * @param clientId whose doing it is; undefined for somebody who did not say.
+   * @param reason set when the agent failed the prompt rather than a client cancelling it.
+   */
+  cancelled({ promptId }: PromptEntry, clientId: string | undefined, reason?: 'forward_failed'): void {
+    const tags = { promptId, originatorClientId: clientId };
+    this.#publish('prompt_cancelled', reason === undefined ? {} : { reason }, tags);
   }
 
   completed(entry: PromptEntry, stopReason: string, extras: Readonly<Record<string, unknown>>): void {

@@ -141,16 +141,16 @@ export class Turns {
   }
 
   /** Cancels the running prompt, if any; resolves when the agent has acknowledged. */
-  async cancel(): Promise<void> {
+  async cancel(clientId: string | undefined): Promise<void> {
     const running = this.#running;
     if (running === undefined) return;
-    this.#markCancelled(running);
+    this.#markCancelled(running, clientId);
     this.#o.permissions().cancelAll('agent_cancelled');
     await this.#cancelOnAgent();
   }
 
   /** Takes a prompt or mid-turn message out, or cancels the running one. @returns false when there is none such. */
-  async remove(promptId: string): Promise<boolean> {
+  async remove(promptId: string, clientId: string | undefined): Promise<boolean> {
     const message = this.#midTurn.remove(promptId);
     if (message !== undefined) this.#events.midTurnRemoved(message);
     const waiting = this.#queue.removeWaiting(promptId);
@@ -162,7 +162,7 @@ export class Turns {
     const running = this.#running;
     if (running?.entry.promptId !== promptId) return false;
     running.markRemoved();
-    await this.cancel();
+    await this.cancel(clientId);
     return true;
   }
 
@@ -172,7 +172,7 @@ export class Turns {
     const messages = this.#midTurn.drain();
     const running = this.#running;
     if (running !== undefined) {
-      if (abort.isAgentGone) this.#markCancelled(running, 'forward_failed');
+      if (abort.isAgentGone) this.#markFailed(running);
       this.#settle(running.entry, () => this.#failTurn(running.entry, abort.running));
     }
     for (const entry of waiting) {
@@ -231,7 +231,7 @@ export class Turns {
 
   #agentFailed(running: RunningTurn, error: TurnError): void {
     this.#o.permissions().cancelAll('agent_cancelled');
-    this.#markCancelled(running, 'forward_failed');
+    this.#markFailed(running);
     this.#failTurn(running.entry, error);
   }
 
@@ -283,9 +283,15 @@ export class Turns {
     if (this.isIdle) this.#o.onIdle();
   }
 
-  /** Tells once per prompt that it is cancelled. */
-  #markCancelled(running: RunningTurn, reason?: 'forward_failed'): void {
-    if (running.markCancelled()) this.#events.cancelled(running.entry, reason);
+  /** Tells once per prompt that it is cancelled, and by whom. */
+  #markCancelled(running: RunningTurn, clientId: string | undefined): void {
+    if (running.markCancelled()) this.#events.cancelled(running.entry, clientId);
+  }
+
+  /** The same where nobody cancelled it and the agent failed it. */
+  #markFailed(running: RunningTurn): void {
+    const { entry } = running;
+    if (running.markCancelled()) this.#events.cancelled(entry, entry.clientId, 'forward_failed');
   }
 
   #complete(entry: PromptEntry, stopReason: string, extras: Readonly<Record<string, unknown>>): void {

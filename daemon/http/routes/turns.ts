@@ -23,7 +23,7 @@ export function cancel({ sessions }: RouteContext): Handler {
     const clientId = clientIdOf(call);
     const session = sessions.get(call.params.id ?? '');
     session.checkClient(clientId);
-    await session.turns.cancel();
+    await session.turns.cancel(clientId);
     return NO_CONTENT;
   };
 }
@@ -56,7 +56,7 @@ export function removePrompt({ sessions }: RouteContext): Handler {
     const clientId = clientIdOf(call);
     const session = sessions.get(call.params.id ?? '');
     session.checkClient(clientId);
-    return ok({ removed: await session.turns.remove(call.params.promptId ?? '') });
+    return ok({ removed: await session.turns.remove(call.params.promptId ?? '', clientId) });
   };
 }
 

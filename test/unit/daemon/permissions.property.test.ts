@@ -48,7 +48,7 @@ test('every question is answered to the agent exactly once, with what clients we
           if (parts.session.turns.running === undefined) parts.prompt('hello', 'ann');
           if (taken.kind === 'vote') castVote(parts, questions, taken);
           else if (taken.kind === 'ask') questions.push(parts.ask());
-          else if (taken.kind === 'cancel') void parts.session.turns.cancel();
+          else if (taken.kind === 'cancel') void parts.session.turns.cancel(undefined);
           else if (taken.kind === 'pass') parts.clock.advance(400);
           else {
             parts.channel.next('session/prompt').answer({});

@@ -437,7 +437,7 @@ describe('without a vote', () => {
 
   test('a cancel of the prompt says that it was the agent’s turn that was cancelled', async () => {
     const room = new Room();
-    await room.session.turns.cancel();
+    await room.session.turns.cancel(undefined);
     expect(room.question.answers).toEqual([reason('agent_cancelled')]);
   });
 

@@ -66,11 +66,11 @@ class Run {
         this.questions.push(this.parts.ask());
         return;
       case 'cancel':
-        void session.turns.cancel();
+        void session.turns.cancel(undefined);
         return;
       case 'remove': {
         const known = [...this.admitted, ...this.messages];
-        void session.turns.remove(known[taken.pick % known.length] ?? '');
+        void session.turns.remove(known[taken.pick % known.length] ?? '', undefined);
         return;
       }
       case 'answer':

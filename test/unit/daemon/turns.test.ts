@@ -189,7 +189,7 @@ describe('a cancel', () => {
     const parts = new SessionParts();
     parts.prompt();
     const question = parts.ask();
-    const cancel = parts.session.turns.cancel();
+    const cancel = parts.session.turns.cancel(undefined);
     expect(parts.story.slice(-2)).toEqual(['prompt_cancelled', 'permission_resolved cancelled']);
     parts.clock.advance(250);
     await cancel;
@@ -207,7 +207,7 @@ describe('a cancel', () => {
     parts.channel.answers.delete('craft/cancelPendingPrompt');
     parts.prompt();
     let isAcknowledged = false;
-    const cancel = parts.session.turns.cancel().then(() => {
+    const cancel = parts.session.turns.cancel(undefined).then(() => {
       isAcknowledged = true;
     });
     await settled();
@@ -221,15 +221,27 @@ describe('a cancel', () => {
     const parts = new SessionParts({ limits: { initializeTimeoutMs: 100 } });
     parts.channel.answers.delete('craft/cancelPendingPrompt');
     parts.prompt();
-    const cancel = parts.session.turns.cancel();
+    const cancel = parts.session.turns.cancel(undefined);
     parts.clock.advance(100);
     await cancel;
     expect(parts.session.turns.running).toBeDefined();
   });
 
+  test.each<[string, string | undefined, (parts: SessionParts, promptId: string) => unknown]>([
+    ['of a client is its', 'c-2', ({ session }) => session.turns.cancel('c-2')],
+    ['of somebody is nobody’s', undefined, ({ session }) => session.turns.cancel(undefined)],
+    ['by a removal is the remover’s', 'c-2', ({ session }, id) => session.turns.remove(id, 'c-2')],
+    ['by the agent is the prompt’s', 'c-1', (parts) => sendError(parts, new AgentCallError(-1, 'bad'))],
+  ])('%s doing', async (_how, expected, cancel) => {
+    const parts = new SessionParts();
+    await cancel(parts, parts.prompt('one', 'c-1'));
+    const told = parts.events.find(({ type }) => type === 'prompt_cancelled');
+    expect(told?.originatorClientId).toBe(expected);
+  });
+
   test('of an idle session says nothing', async () => {
     const parts = new SessionParts();
-    await parts.session.turns.cancel();
+    await parts.session.turns.cancel(undefined);
     expect([parts.story, parts.channel.calls]).toEqual([[], []]);
   });
 
@@ -237,7 +249,7 @@ describe('a cancel', () => {
     const parts = new SessionParts();
     parts.prompt('one');
     parts.prompt('two');
-    await parts.session.turns.cancel();
+    await parts.session.turns.cancel(undefined);
     expect(ranOn(parts)).toEqual(['one']);
     await end(parts, { stopReason: 'cancelled' });
     expect(ranOn(parts)).toEqual(['one', 'two']);
@@ -246,8 +258,8 @@ describe('a cancel', () => {
   test('is told once, however often it is asked for and however the agent ends', async () => {
     const parts = new SessionParts();
     parts.prompt();
-    await parts.session.turns.cancel();
-    await parts.session.turns.cancel();
+    await parts.session.turns.cancel(undefined);
+    await parts.session.turns.cancel(undefined);
     await sendError(parts, new AgentCallError(-32800, 'cancelled'));
     expect(parts.story).toEqual([ECHO, 'prompt_cancelled', 'turn_error -32800']);
   });
@@ -255,16 +267,16 @@ describe('a cancel', () => {
   test('that is repeated resolves the questions that were asked since', async () => {
     const parts = new SessionParts();
     parts.prompt();
-    await parts.session.turns.cancel();
+    await parts.session.turns.cancel(undefined);
     const late = parts.ask();
-    await parts.session.turns.cancel();
+    await parts.session.turns.cancel(undefined);
     expect(late.answers).toHaveLength(1);
   });
 
   test('may lose against the agent’s own end', async () => {
     const parts = new SessionParts();
     parts.prompt();
-    void parts.session.turns.cancel();
+    void parts.session.turns.cancel(undefined);
     await end(parts);
     expect(parts.story).toEqual([ECHO, 'prompt_cancelled', 'turn_complete end_turn']);
   });
@@ -275,17 +287,17 @@ describe('a removal', () => {
     const parts = new SessionParts();
     parts.prompt('one');
     const second = parts.prompt('two');
-    expect(await parts.session.turns.remove(second)).toBe(true);
+    expect(await parts.session.turns.remove(second, undefined)).toBe(true);
     expect(parts.story.slice(2)).toEqual(['pending_prompt_completed removed', 'turn_complete cancelled']);
     await end(parts);
     expect(ranOn(parts)).toEqual(['one']);
-    expect(await parts.session.turns.remove(second)).toBe(false);
+    expect(await parts.session.turns.remove(second, undefined)).toBe(false);
   });
 
   test('of the running prompt cancels it and ends as cancelled, whatever the agent says', async () => {
     const parts = new SessionParts();
     const promptId = parts.prompt();
-    expect(await parts.session.turns.remove(promptId)).toBe(true);
+    expect(await parts.session.turns.remove(promptId, undefined)).toBe(true);
     await end(parts);
     expect(parts.story).toEqual([
       ECHO,
@@ -300,7 +312,7 @@ describe('a removal', () => {
     parts.prompt('one');
     const second = parts.prompt('two');
     await end(parts);
-    await parts.session.turns.remove(second);
+    await parts.session.turns.remove(second, undefined);
     await end(parts);
     expect(parts.types.filter((type) => type === 'pending_prompt_completed')).toHaveLength(1);
   });
@@ -309,8 +321,8 @@ describe('a removal', () => {
     const parts = new SessionParts();
     const promptId = parts.prompt();
     await end(parts);
-    expect(await parts.session.turns.remove(promptId)).toBe(false);
-    expect(await parts.session.turns.remove('nobody')).toBe(false);
+    expect(await parts.session.turns.remove(promptId, undefined)).toBe(false);
+    expect(await parts.session.turns.remove('nobody', undefined)).toBe(false);
   });
 });
 
@@ -483,7 +495,7 @@ describe('the end of the session', () => {
   test('closes the frame of a prompt that was removed while it ran', async () => {
     const parts = new SessionParts();
     const promptId = parts.prompt();
-    void parts.session.turns.remove(promptId);
+    void parts.session.turns.remove(promptId, undefined);
     parts.session.close('client_close');
     expect(parts.story.slice(1)).toEqual([
       'prompt_cancelled',
@@ -564,7 +576,7 @@ describe('a message for the running turn', () => {
     const parts = new SessionParts();
     parts.prompt('one');
     const answer = parts.session.turns.addMidTurn('message', undefined);
-    expect(await parts.session.turns.remove(answer.accepted ? answer.messageId : '')).toBe(true);
+    expect(await parts.session.turns.remove(answer.accepted ? answer.messageId : '', undefined)).toBe(true);
     expect(parts.story.at(-1)).toBe('pending_prompt_completed removed');
     expect(parts.session.turns.drainMidTurn()).toMatchObject({ messages: [] });
     await end(parts);
