@@ -75,6 +75,15 @@ export class Turns {
     return this.#queue.waiting;
   }
 
+  /** What has yet to end, the running one first. One that was taken out while it runs is gone for clients. */
+  get pending(): readonly { readonly entry: PromptEntry; readonly state: 'running' | 'queued' }[] {
+    const running = this.#running?.isRemoved === true ? undefined : this.running;
+    return [
+      ...(running === undefined ? [] : [{ entry: running, state: 'running' } as const]),
+      ...this.waiting.map((entry) => ({ entry, state: 'queued' }) as const),
+    ];
+  }
+
   get isIdle(): boolean {
     return this.#queue.size === 0;
   }
@@ -144,13 +153,15 @@ export class Turns {
   async cancel(clientId: string | undefined): Promise<void> {
     const running = this.#running;
     if (running === undefined) return;
-    this.#markCancelled(running, clientId);
-    this.#o.permissions().cancelAll('agent_cancelled');
+    this.#cancelled(running, clientId);
     await this.#cancelOnAgent();
   }
 
-  /** Takes a prompt or mid-turn message out, or cancels the running one. @returns false when there is none such. */
-  async remove(promptId: string, clientId: string | undefined): Promise<boolean> {
+  /**
+   * Takes a prompt or mid-turn message out. The running one is cancelled, and its end follows when the agent lets go.
+   * @returns false when there is none such, or it was taken out before.
+   */
+  remove(promptId: string, clientId: string | undefined): boolean {
     const message = this.#midTurn.remove(promptId);
     if (message !== undefined) this.#events.midTurnRemoved(message);
     const waiting = this.#queue.removeWaiting(promptId);
@@ -160,9 +171,11 @@ export class Turns {
     }
     if (message !== undefined || waiting !== undefined) return true;
     const running = this.#running;
-    if (running?.entry.promptId !== promptId) return false;
+    if (running?.entry.promptId !== promptId || running.isRemoved) return false;
     running.markRemoved();
-    await this.cancel(clientId);
+    this.#cancelled(running, clientId);
+    this.#events.left(running.entry, 'removed');
+    void this.#cancelOnAgent();
     return true;
   }
 
@@ -274,7 +287,6 @@ export class Turns {
     const isRemoved = this.#running?.isRemoved === true;
     this.#running?.settled();
     this.#running = undefined;
-    if (isRemoved) this.#events.left(entry, 'removed');
     publishTerminal();
     if (entry.hadToQueue && !isRemoved) this.#events.left(entry, 'completed');
     // Messages that the ended turn did not take run as prompts of their own, in order and under their own ids.
@@ -283,12 +295,13 @@ export class Turns {
     if (this.isIdle) this.#o.onIdle();
   }
 
-  /** Tells once per prompt that it is cancelled, and by whom. */
-  #markCancelled(running: RunningTurn, clientId: string | undefined): void {
+  /** Tells once per prompt that it is cancelled, and by whom. Its questions are cancelled each time: it may ask until it ends. */
+  #cancelled(running: RunningTurn, clientId: string | undefined): void {
     if (running.markCancelled()) this.#events.cancelled(running.entry, clientId);
+    this.#o.permissions().cancelAll('agent_cancelled');
   }
 
-  /** The same where nobody cancelled it and the agent failed it. */
+  /** Tells it of a prompt that the agent failed, where nobody has cancelled it before. */
   #markFailed(running: RunningTurn): void {
     const { entry } = running;
     if (running.markCancelled()) this.#events.cancelled(entry, entry.clientId, 'forward_failed');

@@ -33,10 +33,8 @@ export function pendingPrompts({ sessions }: RouteContext): Handler {
     const clientId = clientIdOf(call);
     const session = sessions.get(call.params.id ?? '');
     session.checkClient(clientId);
-    const { turns } = session;
-    const running = turns.running === undefined ? [] : [pendingPrompt(turns.running, 'running')];
-    const waiting = turns.waiting.map((entry) => pendingPrompt(entry, 'queued'));
-    return ok({ pendingPrompts: [...running, ...waiting] });
+    const { pending } = session.turns;
+    return ok({ pendingPrompts: pending.map(({ entry, state }) => pendingPrompt(entry, state)) });
   };
 }
 
@@ -52,11 +50,11 @@ function pendingPrompt(entry: PromptEntry, state: 'running' | 'queued') {
 }
 
 export function removePrompt({ sessions }: RouteContext): Handler {
-  return async (call) => {
+  return (call) => {
     const clientId = clientIdOf(call);
     const session = sessions.get(call.params.id ?? '');
     session.checkClient(clientId);
-    return ok({ removed: await session.turns.remove(call.params.promptId ?? '', clientId) });
+    return ok({ removed: session.turns.remove(call.params.promptId ?? '', clientId) });
   };
 }
 

@@ -299,6 +299,7 @@ describe.each(TARGETS)('%s', (_name, target) => {
     const running = await sendPrompt(base, sessionId, 'hang');
     const stream = await streamFrom(base, sessionId, running);
     expect((await remove(sessionId, running.promptId)).json).toEqual({ removed: true });
+    expect(await pending(sessionId)).toEqual([]);
     expect((await stream.settled(running.promptId)).data).toMatchObject({ stopReason: 'cancelled' });
     expect(storyOf(stream, [running])).toEqual([
       'user_message_chunk 1',
@@ -308,6 +309,15 @@ describe.each(TARGETS)('%s', (_name, target) => {
     ]);
     expect(stream.ofType('pending_prompt_completed')[0]?.data).toMatchObject({ state: 'removed' });
     stream.close();
+  });
+
+  test('removing a running prompt waits for no agent, and a second time there is nothing to remove', async () => {
+    const { sessionId } = await newSession(base);
+    const { promptId } = await sendPrompt(base, sessionId, 'ignore-cancel');
+    const queued = await sendPrompt(base, sessionId, 'two');
+    expect((await remove(sessionId, promptId)).json).toEqual({ removed: true });
+    expect((await remove(sessionId, promptId)).json).toEqual({ removed: false });
+    expect(await pending(sessionId)).toMatchObject([{ promptId: queued.promptId, state: 'queued' }]);
   });
 
   test('removing what is not there says so', async () => {

@@ -70,7 +70,7 @@ class Run {
         return;
       case 'remove': {
         const known = [...this.admitted, ...this.messages];
-        void session.turns.remove(known[taken.pick % known.length] ?? '', undefined);
+        session.turns.remove(known[taken.pick % known.length] ?? '', undefined);
         return;
       }
       case 'answer':

@@ -287,17 +287,17 @@ describe('a removal', () => {
     const parts = new SessionParts();
     parts.prompt('one');
     const second = parts.prompt('two');
-    expect(await parts.session.turns.remove(second, undefined)).toBe(true);
+    expect(parts.session.turns.remove(second, undefined)).toBe(true);
     expect(parts.story.slice(2)).toEqual(['pending_prompt_completed removed', 'turn_complete cancelled']);
     await end(parts);
     expect(ranOn(parts)).toEqual(['one']);
-    expect(await parts.session.turns.remove(second, undefined)).toBe(false);
+    expect(parts.session.turns.remove(second, undefined)).toBe(false);
   });
 
   test('of the running prompt cancels it and ends as cancelled, whatever the agent says', async () => {
     const parts = new SessionParts();
     const promptId = parts.prompt();
-    expect(await parts.session.turns.remove(promptId, undefined)).toBe(true);
+    expect(parts.session.turns.remove(promptId, undefined)).toBe(true);
     await end(parts);
     expect(parts.story).toEqual([
       ECHO,
@@ -307,12 +307,36 @@ describe('a removal', () => {
     ]);
   });
 
+  test('of the running prompt takes effect at once and once, though the agent says nothing', () => {
+    const parts = new SessionParts();
+    parts.channel.answers.delete('craft/cancelPendingPrompt');
+    const promptId = parts.prompt('one');
+    const second = parts.prompt('two');
+    const question = parts.ask();
+    const { turns } = parts.session;
+    const listed = () => turns.pending.map(({ entry, state }) => [entry.promptId, state]);
+    expect(listed()).toEqual([
+      [promptId, 'running'],
+      [second, 'queued'],
+    ]);
+    expect([turns.remove(promptId, undefined), turns.remove(promptId, undefined)]).toEqual([true, false]);
+    expect(listed()).toEqual([[second, 'queued']]);
+    expect(parts.story.slice(-3)).toEqual([
+      'prompt_cancelled',
+      'permission_resolved cancelled',
+      'pending_prompt_completed removed',
+    ]);
+    expect([question.requestId === '', parts.session.permissions.openCount]).toEqual([false, 0]);
+    // The agent is still at it: nothing else runs yet, and the place in the queue is taken.
+    expect([turns.running?.promptId, ranOn(parts)]).toEqual([promptId, ['one']]);
+  });
+
   test('of a prompt that queued before it ran closes its frame once', async () => {
     const parts = new SessionParts();
     parts.prompt('one');
     const second = parts.prompt('two');
     await end(parts);
-    await parts.session.turns.remove(second, undefined);
+    parts.session.turns.remove(second, undefined);
     await end(parts);
     expect(parts.types.filter((type) => type === 'pending_prompt_completed')).toHaveLength(1);
   });
@@ -321,8 +345,8 @@ describe('a removal', () => {
     const parts = new SessionParts();
     const promptId = parts.prompt();
     await end(parts);
-    expect(await parts.session.turns.remove(promptId, undefined)).toBe(false);
-    expect(await parts.session.turns.remove('nobody', undefined)).toBe(false);
+    expect(parts.session.turns.remove(promptId, undefined)).toBe(false);
+    expect(parts.session.turns.remove('nobody', undefined)).toBe(false);
   });
 });
 
@@ -495,7 +519,7 @@ describe('the end of the session', () => {
   test('closes the frame of a prompt that was removed while it ran', async () => {
     const parts = new SessionParts();
     const promptId = parts.prompt();
-    void parts.session.turns.remove(promptId, undefined);
+    parts.session.turns.remove(promptId, undefined);
     parts.session.close('client_close');
     expect(parts.story.slice(1)).toEqual([
       'prompt_cancelled',
@@ -576,7 +600,7 @@ describe('a message for the running turn', () => {
     const parts = new SessionParts();
     parts.prompt('one');
     const answer = parts.session.turns.addMidTurn('message', undefined);
-    expect(await parts.session.turns.remove(answer.accepted ? answer.messageId : '', undefined)).toBe(true);
+    expect(parts.session.turns.remove(answer.accepted ? answer.messageId : '', undefined)).toBe(true);
     expect(parts.story.at(-1)).toBe('pending_prompt_completed removed');
     expect(parts.session.turns.drainMidTurn()).toMatchObject({ messages: [] });
     await end(parts);
