@@ -200,6 +200,8 @@ export class Turns {
     const lastEventId = bus.ring.head;
     const entry = this.#queue.admit({
       ...asked,
+      // The agent may be held by a prompt that has ended for everybody else.
+      ...(this.#overdue === undefined ? {} : { hadToQueue: true }),
       promptId: randomUUID(),
       queuedAtMs: clock.nowMs(),
       deadlineMs: effectiveDeadlineMs(limits.promptDeadlineMs, asked.deadlineMs),

@@ -395,6 +395,24 @@ describe('a deadline', () => {
     expect(ranOn(parts)).toEqual(['one', 'two']);
   });
 
+  test('is followed by a prompt that is announced as waiting', async () => {
+    const parts = new SessionParts({ limits });
+    parts.prompt('one');
+    parts.clock.advance(1000);
+    const said = parts.story.length;
+    parts.prompt('two');
+    expect(parts.story.slice(said)).toEqual(['pending_prompt_added']);
+    await end(parts, { stopReason: 'cancelled' });
+    await end(parts);
+    expect(parts.story.slice(said)).toEqual([
+      'pending_prompt_added',
+      'pending_prompt_started',
+      ECHO,
+      'turn_complete end_turn',
+      'pending_prompt_completed completed',
+    ]);
+  });
+
   test('keeps it waiting no longer than the grace of a kill', async () => {
     const parts = new SessionParts({ limits });
     parts.prompt('one');
