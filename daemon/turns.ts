@@ -149,12 +149,21 @@ export class Turns {
     };
   }
 
-  /** Cancels the running prompt, if any; resolves when the agent has acknowledged. */
+  /**
+   * Cancels the running prompt, if any; resolves when the agent has acknowledged. While a prompt that passed its deadline
+   * still holds the agent, the first one behind it is the one at work for everybody else: that one ends, and never runs.
+   */
   async cancel(clientId: string | undefined): Promise<void> {
     const running = this.#running;
-    if (running === undefined) return;
-    this.#cancelled(running, clientId);
-    await this.#cancelOnAgent();
+    if (running !== undefined) {
+      this.#cancelled(running, clientId);
+      await this.#cancelOnAgent();
+      return;
+    }
+    const next = this.#overdue === undefined ? undefined : this.#queue.startNext();
+    if (next === undefined) return;
+    this.#events.cancelled(next, clientId);
+    this.#settle(next, () => this.#complete(next, 'cancelled', {}));
   }
 
   /**
@@ -168,6 +177,8 @@ export class Turns {
     if (waiting !== undefined) {
       this.#events.left(waiting, 'removed');
       this.#complete(waiting, 'cancelled', {});
+      // It waited for a prompt that is overdue, of which nothing more is told.
+      if (this.isIdle) this.#o.onIdle();
     }
     if (message !== undefined || waiting !== undefined) return true;
     const running = this.#running;

@@ -413,6 +413,40 @@ describe('a deadline', () => {
     ]);
   });
 
+  test('leaves a cancel to the prompt behind it, which ends and never runs', async () => {
+    const parts = new SessionParts({ limits });
+    parts.prompt('one');
+    parts.clock.advance(1000);
+    const promptId = parts.prompt('two');
+    parts.prompt('three');
+    const said = parts.events.length;
+    await parts.session.turns.cancel('c-2');
+    expect(parts.story.slice(said)).toEqual([
+      'prompt_cancelled',
+      'turn_complete cancelled',
+      'pending_prompt_completed completed',
+    ]);
+    expect(parts.events[said]).toMatchObject({ promptId, originatorClientId: 'c-2' });
+    await end(parts, { stopReason: 'cancelled' });
+    expect(ranOn(parts)).toEqual(['one', 'three']);
+  });
+
+  test.each<[string, (parts: SessionParts, promptId: string) => unknown]>([
+    ['is cancelled', ({ session }) => session.turns.cancel(undefined)],
+    ['is removed', ({ session }, promptId) => session.turns.remove(promptId, undefined)],
+  ])('leaves the session idle when the last prompt behind it %s', async (_how, act) => {
+    const parts = new SessionParts({ limits });
+    parts.prompt('one');
+    const promptId = parts.prompt('two');
+    parts.clock.advance(1000);
+    expect(parts.idleCount).toBe(0);
+    await act(parts, promptId);
+    expect([parts.idleCount, parts.session.turns.isIdle]).toEqual([1, true]);
+    await parts.session.turns.cancel(undefined);
+    parts.clock.advance(200);
+    expect([parts.idleCount, ranOn(parts)]).toEqual([1, ['one']]);
+  });
+
   test('keeps it waiting no longer than the grace of a kill', async () => {
     const parts = new SessionParts({ limits });
     parts.prompt('one');
