@@ -32,6 +32,7 @@ export interface SpawnContext {
   readonly register: (session: Session) => void;
   readonly onMaybeIdle: (session: Session) => void;
   readonly onRenamed: (session: Session) => void;
+  readonly onModelChosen: (modelId: string, clientId: string | undefined) => void;
 }
 
 export interface SpawnedSession {
@@ -111,6 +112,7 @@ export function sessionOf(parts: SessionParts, context: SpawnContext): Session {
     onHead: (head) => tell({ type: 'head', sessionId, head }),
     onMaybeIdle: context.onMaybeIdle,
     onRenamed: context.onRenamed,
+    onModelChosen: context.onModelChosen,
   });
 }
 

@@ -33,13 +33,16 @@ export class SessionModel {
 
   /** See `SideChannel.switchModel`. */
   async switchTo(modelId: string, clientId: string | undefined): Promise<unknown> {
-    const { channel, sessionId, bus } = this.#session;
+    const { channel, sessionId, bus, onModelChosen } = this.#session;
     const tags = { originatorClientId: clientId };
     const answer = await this.#service.change({
       method: 'session/set_model',
       ask: () => channel.request('session/set_model', { sessionId, modelId }, undefined),
       valueIn: () => modelId,
-      done: (value) => this.#publish(value, tags),
+      done: (value) => {
+        this.#publish(value, tags);
+        onModelChosen(value, clientId);
+      },
       failed: (error) => {
         const data = { sessionId, requestedModelId: modelId, error: reasonOf(error) };
         bus.publish('model_switch_failed', data, tags);

@@ -36,6 +36,8 @@ export interface SessionOptions {
   readonly onMaybeIdle: (session: Session) => void;
   /** The agent has given the session another name. */
   readonly onRenamed: (session: Session) => void;
+  /** A client has switched the model, for this session and as the workspace's default. */
+  readonly onModelChosen: (modelId: string, clientId: string | undefined) => void;
 }
 
 export interface SessionBefore {
@@ -138,6 +140,7 @@ export class Session {
       log,
       limits,
       turnTags: () => this.#turnTags(),
+      onModelChosen: options.onModelChosen,
     });
   }
 

@@ -174,6 +174,8 @@ export class Sessions {
         register: (session) => this.#admit(session),
         onMaybeIdle: (session) => this.autoClose.afterWork(session),
         onRenamed: (session) => this.tellSession(session),
+        onModelChosen: (value, clientId) =>
+          this.broadcast('settings_changed', { key: 'model.name', value }, clientId),
       });
     } finally {
       this.#register.freePlace(place);

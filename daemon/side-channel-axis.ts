@@ -25,6 +25,8 @@ export interface AxisSession {
   readonly limits: Pick<Limits, 'initializeTimeoutMs' | 'contextReadTimeoutMs'>;
   /** Whose doing a change of the agent is: prompt and client of the running turn. */
   readonly turnTags: () => EventTags;
+  /** A client has switched the model: agents keep the one that was chosen last as the workspace's default. */
+  readonly onModelChosen: (modelId: string, clientId: string | undefined) => void;
 }
 
 export interface AxisServiceOptions<Value> {

@@ -59,7 +59,8 @@ export class SideChannel {
   }
 
   /**
-   * Switches the model after every switch asked for before. Tells `model_switched` or `model_switch_failed`.
+   * Switches the model after every switch asked for before. Tells `model_switched`, and the workspace of its new default, or
+   * `model_switch_failed`.
    * @returns the agent's raw answer.
    * @throws AgentCallError, AgentGone, AgentTimeout; ApiError 404 when the session has ended meanwhile.
    */

@@ -43,6 +43,7 @@ export class SessionParts {
       onPrompt: (prompt) => this.steps.push(prompt),
       onHead: () => undefined,
       onRenamed: () => undefined,
+      onModelChosen: () => undefined,
       onMaybeIdle: () => {
         this.idleCount += 1;
       },

@@ -42,6 +42,7 @@ export class SideChannelParts {
       clock: this.clock,
       log: createLog('test', 'debug', { write: (line: string) => void this.logged.push(JSON.parse(line)) }),
       limits: { initializeTimeoutMs: 1000, contextReadTimeoutMs: 300 },
+      onModelChosen: () => undefined,
       turnTags: () => ({ promptId: 'p-1', originatorClientId: 'c-turn' }),
     });
     this.side.seed(options.seed ?? stateOf('m1', 'default'));

@@ -31,9 +31,7 @@ export function switchModel({ sessions }: RouteContext): Handler {
     const session = sessions.get(call.params.id ?? '');
     session.checkClient(clientId);
     try {
-      const answer = await session.sideChannel.switchModel(modelId, clientId);
-      sessions.broadcast('settings_changed', { key: 'model.name', value: modelId }, clientId);
-      return ok(answer);
+      return ok(await session.sideChannel.switchModel(modelId, clientId));
     } catch (error) {
       throw channelFailure(error, 'session/set_model');
     }

@@ -295,6 +295,39 @@ describe('a create', () => {
   });
 });
 
+describe('a model that is asked for', () => {
+  const told = ({ bus }: Created['session']) =>
+    eventsOf(bus).map(({ type, data, originatorClientId }) => [
+      type,
+      (data as Params).value ?? (data as Params).modelId,
+      originatorClientId,
+    ]);
+
+  test('at a create is told as the new default of the workspace', async () => {
+    const workspace = new Workspace();
+    const { session: other } = await workspace.create(THREAD);
+    const { session, isModelApplied } = await workspace.create({ ...THREAD, modelServiceId: 'm2' });
+    expect(isModelApplied).toBe(true);
+    expect(told(session)).toEqual([
+      ['model_switched', 'm2', undefined],
+      ['settings_changed', 'm2', undefined],
+    ]);
+    expect(told(other)).toEqual([['settings_changed', 'm2', undefined]]);
+  });
+
+  test('at an attach is told as the doing of the one who attached', async () => {
+    const workspace = new Workspace();
+    const { session: other } = await workspace.create(THREAD);
+    const { session } = await workspace.create();
+    const { clientId } = await workspace.create({ modelServiceId: 'm2' });
+    expect(told(session)).toEqual([
+      ['model_switched', 'm2', clientId],
+      ['settings_changed', 'm2', clientId],
+    ]);
+    expect(told(other)).toEqual([['settings_changed', 'm2', clientId]]);
+  });
+});
+
 describe('a creator that left', () => {
   const left = () => true;
 
@@ -646,11 +679,8 @@ describe('what the agent says', () => {
     workspace.channel.next('session/set_model').answer({});
     await switched;
     notify('m3');
-    const models = eventsOf(session.bus).map(({ type, data }) => [type, (data as Params).modelId]);
-    expect(models).toEqual([
-      ['model_switched', 'm2'],
-      ['model_switched', 'm3'],
-    ]);
+    const models = eventsOf(session.bus).filter(({ type }) => type === 'model_switched');
+    expect(models.map(({ data }) => (data as Params).modelId)).toEqual(['m2', 'm3']);
   });
 
   test('as a question about no session is cancelled, as another request unknown', async () => {
