@@ -47,10 +47,10 @@ export function changeApprovalMode({ sessions }: RouteContext): Handler {
     session.checkClient(clientId);
     try {
       const answer = await session.sideChannel.switchMode(request, clientId);
-      if (answer.persisted && request.planMode === undefined) {
-        const others = sessions.all().filter((other) => other !== session);
-        await Promise.all(others.map((other) => other.sideChannel.followDefault(answer.mode, clientId)));
-      }
+      if (answer.persisted && request.planMode === undefined)
+        // Not waited for: each is told when it has followed, and one whose agent is slow must not hold up the answer.
+        for (const other of sessions.all())
+          if (other !== session) void other.sideChannel.followDefault(answer.mode, clientId);
       return ok(answer);
     } catch (error) {
       throw channelFailure(error, 'qwen/control/session/approval_mode');

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { EventEnvelope } from '../../../daemon/contract/wire.ts';
 import { endFleets, type Server, stubAgent } from '../../support/fleet-process.ts';
-import { openStream, type SseStream } from '../../support/sse-stream.ts';
+import { openStream, type SseStream, streamFrom } from '../../support/sse-stream.ts';
 import { TARGETS } from '../../support/targets.ts';
 import { call, clientHeader, createSession, newSession, sendPrompt } from '../../support/wire-client.ts';
 
@@ -305,6 +305,31 @@ describe.each(TARGETS)('%s', (_name, target) => {
       expect([status, json.code]).toEqual([400, 'invalid_client_id']);
     }
     expect(storyOf(stream)).toEqual([]);
+  });
+});
+
+describe.each(TARGETS)('%s with an agent that is slow for one session', (_name, target) => {
+  test('a persisted mode is answered without it, and the others follow', async () => {
+    const { baseUrl } = await target.start({
+      agent: stubAgent('--ext'),
+      flags: ['--initialize-timeout-ms', '600000'],
+    });
+    const [one, slow, other] = [
+      await newSession(baseUrl),
+      await newSession(baseUrl),
+      await newSession(baseUrl),
+    ];
+    const stream = await openStream(baseUrl, other.sessionId);
+    const admission = await sendPrompt(baseUrl, slow.sessionId, `next:${SET_MODE}:{"delayMs":600000}`);
+    await (await streamFrom(baseUrl, slow.sessionId, admission)).settled(admission.promptId);
+    const answer = await call(baseUrl, 'POST', `/session/${one.sessionId}/approval-mode`, {
+      json: { mode: 'yolo', persist: true },
+    });
+    expect([answer.status, answer.json.persisted]).toEqual([200, true]);
+    expect((await stream.event('approval_mode_changed')).data).toMatchObject({
+      next: 'yolo',
+      persisted: true,
+    });
   });
 });
 
