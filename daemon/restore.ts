@@ -17,7 +17,6 @@ import type { SessionPast } from './history/session-past.ts';
 import { endsIn, settleLost } from './lost-prompts.ts';
 import type { Session } from './session.ts';
 import { type SpawnContext, sessionOf, startedChannel } from './session-create.ts';
-import { applyWishes } from './session-wishes.ts';
 import { type Bulk, type ReplayDamage, ToldPast, takeBulk } from './told-past.ts';
 
 export type RestoreAction = 'load' | 'resume';
@@ -29,6 +28,7 @@ export interface RestoreIntent {
   readonly spelling?: string;
   readonly action: RestoreAction;
   readonly source: SessionSource;
+  /** What this caller wants, which is no matter of those who share the restore. */
   readonly approvalMode: ApprovalMode | undefined;
   /** What the coordinator knows of the session; undefined for a client's request. */
   readonly known: KnownSession | undefined;
@@ -94,7 +94,6 @@ export async function restoreOnAgent(
   settleLost(session, [...lost], ends, context);
   past.replay.finishTurn();
   for (const params of told.rest()) session.agentUpdate(params);
-  await applyWishes(session, { approvalMode: intent.approvalMode, modelId: undefined }, context.log);
   return { session, state: bulk.state, damage };
 }
 

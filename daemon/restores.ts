@@ -13,7 +13,6 @@ import { settleLost } from './lost-prompts.ts';
 import { type RestoredSession, type RestoreIntent, restoreOnAgent } from './restore.ts';
 import type { Session } from './session.ts';
 import type { SpawnContext } from './session-create.ts';
-import { applyWishes } from './session-wishes.ts';
 import type { Created, Sessions } from './sessions.ts';
 import type { ReplayDamage } from './told-past.ts';
 
@@ -105,11 +104,10 @@ export class Restores {
     offeredId: string | undefined,
     hasLeft: () => boolean,
   ): Promise<Restored> {
-    const { sessions, log } = this.#o;
     checkAlive(session.channel, 'the restore');
     const obtained = { session, isAttached: true, isModelApplied: undefined };
-    const created = sessions.join(obtained, offeredId, hasLeft);
-    await applyWishes(session, { approvalMode, modelId: undefined }, log, created.clientId);
+    const wishes = { approvalMode, modelId: undefined };
+    const created = await this.#o.sessions.join(obtained, wishes, offeredId, hasLeft);
     return { ...created, state: {}, damage: {} };
   }
 
@@ -122,7 +120,9 @@ export class Restores {
     if (session.hasEnded)
       throw fail('acp_channel_unavailable', 'The session ended before its restore was answered');
     const obtained = { session, isAttached: false, isModelApplied: undefined };
-    return { ...this.#o.sessions.join(obtained, offeredId, hasLeft), state, damage };
+    const wishes = { approvalMode: intent.approvalMode, modelId: undefined };
+    const created = await this.#o.sessions.join(obtained, wishes, offeredId, hasLeft);
+    return { ...created, state, damage };
   }
 
   /** Takes the id in the same tick in which it was found free. @throws ApiError 404, 409, 503 */

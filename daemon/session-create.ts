@@ -30,6 +30,8 @@ export interface SpawnContext {
   readonly isOtherwiseEmpty: (channel: AgentChannel) => boolean;
   /** Makes the session reachable; called in the same tick in which it is known. */
   readonly register: (session: Session) => void;
+  /** Ends a session that was registered and that its maker does not get after all. */
+  readonly discard: (session: Session) => void;
   readonly onMaybeIdle: (session: Session) => void;
   readonly onRenamed: (session: Session) => void;
   readonly onModelChosen: (modelId: string, clientId: string | undefined) => void;
@@ -75,7 +77,12 @@ async function spawnIn(
   const session = sessionOf({ sessionId, channel, source, checkout, past, before: undefined }, context);
   session.sideChannel.seed(opened.answer);
   context.register(session);
-  return { session, isModelApplied: await applyWishes(session, request, log) };
+  try {
+    return { session, isModelApplied: await applyWishes(session, request, log) };
+  } catch (error) {
+    context.discard(session);
+    throw error;
+  }
 }
 
 /** A session that could be loaded has its id still; where nothing can be, the id is free. @throws ApiError 409 */

@@ -1,20 +1,26 @@
 // What a create or an attach asks of a session besides itself: a model, an approval mode.
+import { channelFailure } from './agent-failures.ts';
+import { MODE_METHOD } from './agent-modes.ts';
 import type { Log } from './contract/log.ts';
 import type { ApprovalMode } from './contract/wire.ts';
 import type { CreateRequest } from './domain/create-request.ts';
 import type { Session } from './session.ts';
 
+export type Wishes = Pick<CreateRequest, 'approvalMode' | 'modelId'>;
+
 /**
- * Applies what a create or an attach asks of a session besides itself. Never rejects: the bus tells of what was refused.
+ * Applies what a caller asks of a session besides itself. A refused mode is an error, because a caller relies on it before
+ * the first prompt; of a refused model the bus tells.
  * @returns whether the model was taken; undefined when none was asked for.
+ * @throws ApiError: why the mode was refused. Then the model was not asked for.
  */
 export async function applyWishes(
   session: Session,
-  { approvalMode, modelId }: Pick<CreateRequest, 'approvalMode' | 'modelId'>,
+  { approvalMode, modelId }: Wishes,
   log: Log,
   clientId?: string,
 ): Promise<boolean | undefined> {
-  if (approvalMode !== undefined) await applyMode(session, approvalMode, log, clientId);
+  if (approvalMode !== undefined) await applyMode(session, approvalMode, clientId);
   return modelId === undefined ? undefined : applyModel(session, modelId, log, clientId);
 }
 
@@ -29,11 +35,10 @@ async function applyModel(session: Session, modelId: string, log: Log, clientId?
   }
 }
 
-async function applyMode(session: Session, mode: ApprovalMode, log: Log, clientId?: string): Promise<void> {
+async function applyMode(session: Session, mode: ApprovalMode, clientId?: string): Promise<void> {
   try {
     await session.sideChannel.switchMode({ mode, isPersisted: false }, clientId);
   } catch (error) {
-    const { sessionId } = session;
-    log.warn({ err: error, sessionId, mode }, 'the agent rejected the approval mode');
+    throw channelFailure(error, MODE_METHOD);
   }
 }

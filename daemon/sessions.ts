@@ -19,7 +19,7 @@ import { Releases } from './releases.ts';
 import type { Session } from './session.ts';
 import { type Obtained, type SpawnContext, type SpawnedSession, spawnOnAgent } from './session-create.ts';
 import { SessionRegister } from './session-register.ts';
-import { applyWishes } from './session-wishes.ts';
+import { applyWishes, type Wishes } from './session-wishes.ts';
 import { SingleSlot } from './single-slot.ts';
 
 export interface SessionsOptions {
@@ -47,6 +47,8 @@ export interface Created {
   /** Feed record after which the session is known to the coordinator. */
   readonly feedSeq: number;
 }
+
+const NO_WISHES: Wishes = { approvalMode: undefined, modelId: undefined };
 
 export class Sessions {
   readonly doors = new Doors();
@@ -123,7 +125,9 @@ export class Sessions {
     for (;;) {
       const spawn = () => this.#spawn(request);
       const obtained = await (request.scope === 'single' ? this.#slot.obtain(spawn) : this.#fresh(request));
-      if (!obtained.session.hasEnded) return this.#joinAs(request, obtained, offeredId, hasLeft);
+      // One that was made for this request has taken its wishes before anybody came by it.
+      const wishes = obtained.isAttached ? request : NO_WISHES;
+      if (!obtained.session.hasEnded) return this.join(obtained, wishes, offeredId, hasLeft);
       if (!obtained.isAttached)
         throw fail('acp_channel_unavailable', 'The session ended before its creation was answered');
       // A shared session may have ended again before this request came to attach: then it starts over.
@@ -131,13 +135,27 @@ export class Sessions {
   }
 
   /**
-   * Registers a client in the tick in which the session was seen alive. A caller that is gone is told of and detached like
-   * any other, so that the coordinator ends up with what is left.
+   * Registers a client in the tick in which the session was seen alive, and then asks of the session what the caller wants
+   * besides: one that somebody is registered on does not end meanwhile. A caller that is gone is told of and detached like any
+   * other, so that the coordinator ends up with what is left, and changes nothing that others share. One that goes meanwhile,
+   * or whose mode is refused, is detached too.
+   * @throws ApiError: why the mode was refused.
    */
-  join(obtained: Obtained, offeredId: string | undefined, hasLeft: () => boolean): Created {
+  async join(
+    obtained: Obtained,
+    wishes: Wishes,
+    offeredId: string | undefined,
+    hasLeft: () => boolean,
+  ): Promise<Created> {
     const { session } = obtained;
     const clientId = session.clients.register(offeredId, `client_${randomUUID()}`, this.#o.clock.nowMs());
     const feedSeq = this.tellSession(session);
+    try {
+      if (!hasLeft()) await applyWishes(session, wishes, this.#o.log, clientId);
+    } catch (error) {
+      this.detach(session, clientId);
+      throw error;
+    }
     if (hasLeft()) this.detach(session, clientId);
     return { ...obtained, clientId, feedSeq };
   }
@@ -172,6 +190,7 @@ export class Sessions {
         agent: this.#o.agent(),
         isOtherwiseEmpty: (channel) => this.#register.isFirstOn(channel),
         register: (session) => this.#admit(session),
+        discard: (session) => this.#close(session, 'creation_failed'),
         onMaybeIdle: (session) => this.autoClose.afterWork(session),
         onRenamed: (session) => this.tellSession(session),
         onModelChosen: (value, clientId) =>
@@ -203,9 +222,9 @@ export class Sessions {
     for (const session of this.all()) session.bus.publish(type, data, { originatorClientId: clientId });
   }
 
-  /** Releases one registration; unknown ids are ignored. May close the session. */
+  /** Releases one registration; unknown ids and ended sessions are ignored. May close the session. */
   detach(session: Session, clientId: string | undefined): void {
-    if (clientId === undefined || !session.clients.release(clientId)) return;
+    if (session.hasEnded || clientId === undefined || !session.clients.release(clientId)) return;
     this.tellSession(session);
     this.autoClose.ifUnheld(session);
   }
@@ -236,18 +255,6 @@ export class Sessions {
       this.#forget(session, 'daemon_shutdown');
       session.daemonStops();
     }
-  }
-
-  /** Joins first: a session that somebody is registered on does not end while it takes the caller's wishes. */
-  async #joinAs(
-    request: CreateRequest,
-    obtained: Obtained,
-    offeredId: string | undefined,
-    hasLeft: () => boolean,
-  ): Promise<Created> {
-    const created = this.join(obtained, offeredId, hasLeft);
-    if (created.isAttached) await applyWishes(created.session, request, this.#o.log, created.clientId);
-    return created;
   }
 
   async #fresh(request: CreateRequest): Promise<Obtained> {

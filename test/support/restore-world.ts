@@ -7,6 +7,7 @@ import type { Params } from '../../daemon/agent/agent.ts';
 import { SessionSink } from '../../daemon/agent-sink.ts';
 import type { FeedBody, RestoreRequest } from '../../daemon/contract/feed.ts';
 import { DEFAULT_LIMITS, type Limits } from '../../daemon/contract/limits.ts';
+import type { ApprovalMode } from '../../daemon/contract/wire.ts';
 import { parseCreateRequest } from '../../daemon/domain/create-request.ts';
 import { TRANSCRIPT_METHOD } from '../../daemon/history/agent-history.ts';
 import { Pasts } from '../../daemon/history/pasts.ts';
@@ -89,11 +90,16 @@ export class RestoreWorld {
 
   load(
     sessionId = 'old',
-    options: Partial<{ action: RestoreAction; hasLeft: boolean; offered: string }> = {},
+    options: Partial<{
+      action: RestoreAction;
+      approvalMode: ApprovalMode;
+      hasLeft: () => boolean;
+      offered: string;
+    }> = {},
   ) {
-    const { action = 'load', hasLeft = false, offered } = options;
-    const intent = { sessionId, action, source: {}, approvalMode: undefined, known: undefined };
-    return this.restores.forClient(intent, offered, () => hasLeft);
+    const { action = 'load', approvalMode, hasLeft = () => false, offered } = options;
+    const intent = { sessionId, action, source: {}, approvalMode, known: undefined };
+    return this.restores.forClient(intent, offered, hasLeft);
   }
 
   restore(request: Partial<RestoreRequest> = {}) {

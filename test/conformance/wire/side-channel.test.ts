@@ -201,6 +201,22 @@ describe.each(TARGETS)('%s', (_name, target) => {
     expect([status, json.code, json.error]).toEqual([403, 'trust_gate', 'not trusted']);
   });
 
+  test.each([
+    ['an attach', (_id: string) => '/session'],
+    ['a load', (id: string) => `/session/${id}/load`],
+    ['a resume', (id: string) => `/session/${id}/resume`],
+  ])('%s whose mode is forbidden is 403 trust_gate, and leaves no client behind', async (_how, pathOf) => {
+    const { sessionId: id } = await createSession(base);
+    const stream = await openStream(base, id);
+    const before = await get(id, 'status');
+    const error = '{"code":-32003,"message":"not trusted","data":{"errorKind":"trust_gate"}}';
+    await say(id, stream, `next:${SET_MODE}:{"lands":false,"error":${error}}`);
+    const { status, json } = await call(base, 'POST', pathOf(id), { json: { approvalMode: 'yolo' } });
+    expect([status, json.code, json.error]).toEqual([403, 'trust_gate', 'not trusted']);
+    expect((await get(id, 'status')).clientCount).toBe(before.clientCount);
+    expect(storyOf(stream)).toEqual([]);
+  });
+
   test('an attach that asks for a model switches the shared session for the one who attached', async () => {
     const first = await createSession(base);
     const stream = await openStream(base, first.sessionId);

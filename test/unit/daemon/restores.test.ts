@@ -304,14 +304,88 @@ describe('a session whose id its agent writes in capitals', () => {
 
 describe('a caller that left', () => {
   test('leaves no fresh restore behind', async () => {
-    await world.load('old', { hasLeft: true });
+    await world.load('old', { hasLeft: () => true });
     expect(world.sessions.all()).toEqual([]);
   });
 
   test('leaves what others hold', async () => {
     await world.load();
-    await world.load('old', { hasLeft: true });
+    await world.load('old', { hasLeft: () => true });
     expect(world.sessions.all()).toHaveLength(1);
+  });
+});
+
+describe('a mode that is asked for with the restore', () => {
+  const untrusted = new AgentCallError(-32003, 'not trusted', { errorKind: 'trust_gate' });
+  const believed = () =>
+    world.told.filter(({ type }) => type === 'session' || type === 'session_ended').at(-1);
+  beforeEach(async () => {
+    await world.host.channel();
+    world.channel.answers.delete('session/set_mode');
+  });
+  const answerMode = async (act: 'take' | 'refuse') => {
+    await settled();
+    const call = world.channel.next('session/set_mode');
+    if (act === 'take') call.answer({});
+    else call.fail(untrusted);
+  };
+
+  test.each<RestoreAction>(['load', 'resume'])(
+    'and refused is the answer to the %s, and the session rests again',
+    async (action) => {
+      const refused = refusal(world.load('old', { action, approvalMode: 'yolo' }));
+      await answerMode('refuse');
+      expect(await refused).toEqual({ status: 403, code: 'trust_gate' });
+      expect(world.sessions.all()).toEqual([]);
+      expect(believed()).toMatchObject({
+        type: 'session_ended',
+        ended: { sessionId: 'old', reason: 'last_client_detached' },
+      });
+      expect(await world.load()).toMatchObject({ isAttached: false });
+    },
+  );
+
+  test('and refused costs nobody else the session: neither who joined nor the coordinator', async () => {
+    world.channel.answers.delete('session/load');
+    const refused = refusal(world.load('old', { approvalMode: 'yolo' }));
+    const joined = world.load();
+    const restored = world.restore();
+    await settled();
+    world.channel.next('session/load').answer({});
+    await answerMode('refuse');
+    expect(await refused).toMatchObject({ code: 'trust_gate' });
+    expect(await restored).toMatchObject({ sessionId: 'old' });
+    const { session, clientId } = await joined;
+    expect([session.hasEnded, session.clients.ids()]).toEqual([false, [clientId]]);
+  });
+
+  test('and refused at an attach leaves the session to those who have it', async () => {
+    const { session, clientId } = await world.load();
+    const refused = refusal(world.load('old', { approvalMode: 'yolo' }));
+    await answerMode('refuse');
+    expect(await refused).toMatchObject({ code: 'trust_gate' });
+    expect([session.hasEnded, session.clients.ids()]).toEqual([false, [clientId]]);
+  });
+
+  test('is told as the doing of the one who asks', async () => {
+    const loading = world.load('old', { approvalMode: 'plan' });
+    await answerMode('take');
+    const { session, clientId } = await loading;
+    const told = eventsOf(session.bus).find(({ type }) => type === 'approval_mode_changed');
+    expect(told).toMatchObject({ originatorClientId: clientId, data: { next: 'plan' } });
+  });
+
+  test('changes nothing for a caller that has left, and one that leaves meanwhile is detached', async () => {
+    const { session, clientId } = await world.load();
+    await world.load('old', { approvalMode: 'plan', hasLeft: () => true });
+    expect(world.channel.open('session/set_mode')).toEqual([]);
+    let hasLeft = false;
+    const attaching = world.load('old', { approvalMode: 'plan', hasLeft: () => hasLeft });
+    await settled();
+    hasLeft = true;
+    await answerMode('take');
+    await attaching;
+    expect(session.clients.ids()).toEqual([clientId]);
   });
 });
 

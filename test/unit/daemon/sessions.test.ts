@@ -62,6 +62,13 @@ class Workspace {
     throw new Error('the create succeeded');
   }
 
+  /** The agent answers every call of the method with the error. */
+  refuses(method: string, error: AgentCallError): void {
+    this.channel.answers.set(method, () => {
+      throw error;
+    });
+  }
+
   /** The child that runs now. */
   get channel(): FakeChannel {
     const channel = this.host.current();
@@ -264,20 +271,58 @@ describe('a create', () => {
     });
   });
 
-  test('keeps the session where its model or mode is refused, and says which', async () => {
+  test('keeps the session where its model is refused, and says so', async () => {
     const workspace = new Workspace();
     await workspace.create(THREAD);
-    for (const method of ['session/set_model', 'session/set_mode'])
-      workspace.channel.answers.set(method, () => {
-        throw new AgentCallError(-32603, 'no');
-      });
-    const { session, isModelApplied } = await workspace.create({
-      ...THREAD,
-      modelServiceId: 'm9',
-      approvalMode: 'plan',
-    });
+    workspace.refuses('session/set_model', new AgentCallError(-32603, 'no'));
+    const { session, isModelApplied } = await workspace.create({ ...THREAD, modelServiceId: 'm9' });
     expect(isModelApplied).toBe(false);
     expect(eventsOf(session.bus).map(({ type }) => type)).toEqual(['model_switch_failed']);
+  });
+
+  const untrusted = new AgentCallError(-32003, 'not trusted', { errorKind: 'trust_gate' });
+
+  test.each([
+    [untrusted, { status: 403, code: 'trust_gate' }],
+    [new AgentCallError(-32603, 'no'), { status: 500, code: -32603 }],
+  ])('whose mode is refused is refused, and leaves no session: %s', async (error, refusal) => {
+    const workspace = new Workspace();
+    await workspace.create(THREAD);
+    const before = workspace.believed;
+    workspace.refuses('session/set_mode', error);
+    expect(await workspace.refusal({ ...THREAD, approvalMode: 'yolo', modelServiceId: 'm2' })).toEqual(
+      refusal,
+    );
+    await settled();
+    expect([workspace.sessions.liveCount, workspace.believed]).toEqual([1, before]);
+    // The agent drops it too, and nothing was switched on the way.
+    const asked = workspace.channel.calls.filter(({ params }) => params.sessionId === 'made-2');
+    expect(asked.at(-1)?.method).toBe('qwen/control/session/close');
+    expect(asked.map(({ method }) => method)).not.toContain('session/set_model');
+  });
+
+  test('whose mode is refused at an attach is refused, and the shared session is as it was', async () => {
+    const workspace = new Workspace();
+    const { session, clientId } = await workspace.create();
+    workspace.refuses('session/set_mode', untrusted);
+    const refusal = await workspace.refusal({ approvalMode: 'yolo', modelServiceId: 'm2' });
+    expect(refusal).toEqual({ status: 403, code: 'trust_gate' });
+    expect([session.hasEnded, session.clients.ids()]).toEqual([false, [clientId]]);
+    expect(workspace.believed).toEqual({ [session.sessionId]: [clientId] });
+    expect(eventsOf(session.bus)).toEqual([]);
+  });
+
+  test('whose agent dies while it takes the mode is refused, and nobody believes in the session', async () => {
+    const workspace = new Workspace();
+    await workspace.create();
+    const { channel } = workspace;
+    channel.answers.delete('session/set_mode');
+    const refusal = workspace.refusal({ approvalMode: 'yolo' });
+    await settled();
+    channel.die();
+    workspace.sessions.agentExited(channel, CRASH);
+    expect(await refusal).toMatchObject({ status: 503, code: 'acp_channel_unavailable' });
+    expect([workspace.sessions.liveCount, workspace.believed]).toEqual([0, {}]);
   });
 
   test('after the daemon began to stop is refused', async () => {
@@ -330,6 +375,29 @@ describe('a model that is asked for', () => {
 
 describe('a creator that left', () => {
   const left = () => true;
+  const wishes = { approvalMode: 'plan', modelServiceId: 'm2' };
+
+  test('changes nothing of the session that it would have attached to', async () => {
+    const workspace = new Workspace();
+    const { session } = await workspace.create();
+    const asked = workspace.channel.calls.length;
+    await workspace.create(wishes, undefined, left);
+    expect([workspace.channel.calls.length, eventsOf(session.bus)]).toEqual([asked, []]);
+  });
+
+  test('is detached though it leaves only while the session changes', async () => {
+    const workspace = new Workspace();
+    const { session, clientId } = await workspace.create();
+    workspace.channel.answers.delete('session/set_mode');
+    let hasLeft = false;
+    const attached = workspace.create(wishes, clientId, () => hasLeft);
+    await settled();
+    expect(workspace.believed).toEqual({ [session.sessionId]: [clientId] });
+    hasLeft = true;
+    workspace.channel.next('session/set_mode').answer({});
+    await attached;
+    expect(session.clients.snapshot()).toMatchObject([{ clientId, count: 1 }]);
+  });
 
   test('leaves no session, neither here nor with the coordinator', async () => {
     const workspace = new Workspace();
