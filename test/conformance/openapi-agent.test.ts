@@ -7,7 +7,7 @@ import { endFleets, type Server, stubAgent } from '../support/fleet-process.ts';
 import { Examiner } from '../support/openapi.ts';
 import { Scratch } from '../support/scratch.ts';
 import { TARGETS } from '../support/targets.ts';
-import { newSession } from '../support/wire-client.ts';
+import { createSession, newSession } from '../support/wire-client.ts';
 
 /**
  * Preloaded into the scripted agent, which knows no services: each call of one of these, which it would answer by "Method not
@@ -147,6 +147,20 @@ describe.each(TARGETS)('what %s asks of its agent', (_name, target) => {
     await turn(at, `next:${method}:${error}`);
     const code = status === 500 ? -32000 : errorKind;
     await ask.expect([status, code], 'POST', `${at}/${name}`, { json: { mode: 'yolo', modelId: 'm1' } });
+  });
+
+  test.each([
+    ['trust_gate', 403, 'trust_gate'],
+    ['session_busy', 409, 'session_busy'],
+    ['stub', 500, -32000],
+  ])('refuses the mode of one who attaches: %s', async (errorKind, status, code) => {
+    const { sessionId } = await createSession(ask.base);
+    const at = `/session/${sessionId}`;
+    const error = JSON.stringify({ error: { code: -32000, message: 'no', data: { errorKind } } });
+    for (const path of ['/session', `${at}/load`, `${at}/resume`]) {
+      await turn(at, `next:qwen/control/session/approval_mode:${error}`);
+      await ask.expect([status, code], 'POST', path, { json: { approvalMode: 'yolo' } });
+    }
   });
 
   test('has covered every operation', () => {
