@@ -119,8 +119,16 @@ function report(
   print(`| ${acknowledged} | ${completed} | ${reported} | ${storedOnly} | ${lost} |`);
   print('');
   const orphans = violations.filter((words) => /orphan|left behind/.test(words)).length;
+  print(`sessions replaced: ${replacedIn(totals)}`);
   print(`sessions acknowledged: ${totals.sessions}; orphans: ${orphans}; violations: ${violations.length}`);
   for (const words of violations) print(`VIOLATION ${words}`);
+}
+
+/** How many sessions were over while their client wanted to go on, by reason. */
+function replacedIn({ replaced }: Totals): string {
+  const byReason = new Map<string, number>();
+  for (const { reason } of replaced) byReason.set(reason, (byReason.get(reason) ?? 0) + 1);
+  return `${replaced.length}${[...byReason].map(([reason, count]) => `; ${reason}: ${count}`).join('')}`;
 }
 
 function line(name: string, each: readonly number[]): string {

@@ -41,7 +41,8 @@ export function misfitsIn(scratch: Scratch): string[] {
   return [...twinsIn(scratch), ...strays.map(({ pid, command }) => `orphan ${pid} ${command}`)];
 }
 
-function incarnationOf(pid: number): string {
+/** The mark of the daemon that the process belongs to; empty where it has none, or is gone. */
+export function incarnationOf(pid: number): string {
   try {
     const environ = readFileSync(`/proc/${pid}/environ`, 'utf8');
     const mark = /(?:^|\0)QWEN_COORDINATOR_INCARNATION=([^\0]*)/.exec(environ)?.[1];

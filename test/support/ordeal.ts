@@ -3,13 +3,14 @@
 import { readdirSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { workspaceIdOf } from '../../daemon/contract/canonical-path.ts';
-import { agentsIn, daemonsIn, misfitsIn, twinsIn } from './census.ts';
+import { agentsIn, daemonsIn, incarnationOf, misfitsIn, twinsIn } from './census.ts';
 import { eventually } from './eventually.ts';
 import { coordinatorProcess, type Server, stubAgent } from './fleet-process.ts';
+import { type AgentKill, fateOf, lossOf, storedSession } from './judge.ts';
 import { type FoundProcess, Scratch } from './scratch.ts';
 import { rowsOf } from './state-database.ts';
 import { call } from './wire-client.ts';
-import { type AcknowledgedPrompt, Witness } from './witness.ts';
+import { LATER, type Replaced, Witness } from './witness.ts';
 
 /** Everything quick, so that a fault is over in seconds; nothing is switched off. */
 const QUICK = [
@@ -44,11 +45,15 @@ export interface OrdealOptions {
   readonly workspaces?: number;
   readonly switches?: readonly string[];
   readonly flags?: readonly string[];
+  /** Whether the agent can bring sessions back; default true. */
+  readonly canLoad?: boolean;
   readonly random: () => number;
 }
 
 export interface Totals {
   readonly sessions: number;
+  /** Sessions that were over, so that their client needed another one. */
+  readonly replaced: readonly Replaced[];
   readonly acknowledged: number;
   readonly completed: number;
   readonly reported: number;
@@ -62,6 +67,8 @@ export class Ordeal {
   readonly random: () => number;
   readonly witnesses: Witness[] = [];
   readonly violations: string[] = [];
+  readonly faults: string[] = [];
+  readonly agentKills: AgentKill[] = [];
   readonly #options: OrdealOptions;
   #server: Server | undefined;
 
@@ -80,21 +87,18 @@ export class Ordeal {
     return this.#server;
   }
 
-  stateOf(sessionId: string): string | undefined {
-    const row = rowsOf(
-      this.scratch.stateDir,
-      'SELECT state FROM sessions WHERE session_id = ?',
-      sessionId,
-    )[0];
-    return row === undefined ? undefined : String(row.state);
+  endOf(sessionId: string): { readonly state: string; readonly reason: string } | undefined {
+    const stored = storedSession(this.scratch.stateDir, sessionId);
+    return stored === undefined ? undefined : { state: stored.state, reason: stored.end.reason };
   }
 
   /** The next coordinator, in the same world. */
   async start(): Promise<Server> {
+    const { canLoad = true, switches = [], flags = [] } = this.#options;
     const next = coordinatorProcess({
       scratch: this.scratch,
-      agent: stubAgent('--load', ...(this.#options.switches ?? [])),
-      flags: [...QUICK, ...(this.#options.flags ?? [])],
+      agent: stubAgent(...(canLoad ? ['--load'] : []), ...switches),
+      flags: [...QUICK, ...flags],
     });
     this.#server = next;
     return next.up();
@@ -103,8 +107,9 @@ export class Ordeal {
   /** Kills one by its pid. @throws Error when there is none within a while. */
   async kill(victim: Victim): Promise<void> {
     if (victim === 'coordinator') return this.killCoordinator();
-    const found = () => (victim === 'daemon' ? this.daemons() : this.agents());
-    await eventually(`a living ${victim}`, () => this.signalOne(found(), 'SIGKILL'), 5000);
+    this.faults.push(`kill the ${victim}`);
+    const blow = () => (victim === 'daemon' ? this.#signalDaemon('SIGKILL') : this.#killAgent());
+    await eventually(`a living ${victim}`, blow, 5000);
   }
 
   witness(workspace = 0): Witness {
@@ -132,6 +137,7 @@ export class Ordeal {
    */
   async fault(fault: Fault): Promise<number> {
     const coordinator = this.server;
+    this.faults.push(fault);
     await this.#blow(fault, coordinator);
     const atMs = performance.now();
     if (coordinator.exit !== undefined) await this.start();
@@ -147,15 +153,15 @@ export class Ordeal {
       case 'kill the coordinator':
         return coordinator.kill();
       case 'kill a daemon':
-        return this.signalOne(this.daemons(), 'SIGKILL');
+        return this.#signalDaemon('SIGKILL');
       case 'kill an agent':
-        return this.signalOne(this.agents(), 'SIGKILL');
+        return this.#killAgent();
       case 'freeze a daemon':
-        return this.signalOne(this.daemons(), 'SIGSTOP');
+        return this.#signalDaemon('SIGSTOP');
       case 'remove a socket file':
         return this.#removeSocket();
       case 'kill the coordinator and a daemon':
-        this.signalOne(this.daemons(), 'SIGKILL');
+        this.#signalDaemon('SIGKILL');
         return coordinator.kill();
       case 'stop and start the coordinator':
         return coordinator.stop();
@@ -176,11 +182,26 @@ export class Ordeal {
     if (status !== 200) this.violations.push(`POST ${path}: ${status} ${text}`);
   }
 
-  /** Signals one of them by its pid. */
-  signalOne(found: readonly FoundProcess[], signal: NodeJS.Signals): boolean {
+  #signalDaemon(signal: NodeJS.Signals): boolean {
+    const found = this.daemons();
+    return found.length > 0 && this.#signal(this.pick(found).pid, signal);
+  }
+
+  /** Notes which one: its sessions, and no others, may end with it. */
+  #killAgent(): boolean {
+    const found = this.agents();
     if (found.length === 0) return false;
+    const { pid } = this.pick(found);
+    const kill = { incarnation: incarnationOf(pid), atMs: Date.now() };
+    if (!this.#signal(pid, 'SIGKILL')) return false;
+    this.agentKills.push(kill);
+    return true;
+  }
+
+  /** @returns whether the process was there. */
+  #signal(pid: number, signal: NodeJS.Signals): boolean {
     try {
-      process.kill(this.pick(found).pid, signal);
+      process.kill(pid, signal);
       return true;
     } catch {
       // It went between the look and the signal.
@@ -229,11 +250,16 @@ export class Ordeal {
     for (const witness of this.witnesses) this.violations.push(...witness.violations);
     await this.#everyPromptSettles();
     const prompts = this.witnesses.flatMap((witness) => witness.prompts);
-    const fates = prompts.map((prompt) => this.#fateOf(prompt));
+    const fates = prompts.map((prompt) => fateOf(this.scratch.stateDir, prompt));
     const count = (fate: string) => fates.filter((each) => each === fate).length;
-    await this.#judgeSessions();
+    for (const [index, { promptId, sessionId }] of prompts.entries())
+      if (fates[index] === 'lost')
+        this.violations.push(`prompt ${promptId} of ${sessionId} was acknowledged and has no end`);
+    const sessions = this.witnesses.flatMap((witness) => witness.sessions);
+    for (const sessionId of sessions) await this.#judgeSession(sessionId);
     return {
-      sessions: this.witnesses.flatMap(({ sessions }) => sessions).length,
+      sessions: sessions.length,
+      replaced: this.witnesses.flatMap(({ replaced }) => replaced),
       acknowledged: prompts.length,
       completed: count('completed'),
       reported: count('reported'),
@@ -261,33 +287,26 @@ export class Ordeal {
     );
   }
 
-  #fateOf({ promptId, sessionId, ends }: AcknowledgedPrompt): 'completed' | 'reported' | 'stored' | 'lost' {
-    if (ends[0] === 'turn_complete') return 'completed';
-    if (ends.length > 0) return 'reported';
-    const row = rowsOf(
-      this.scratch.stateDir,
-      'SELECT state, outcome FROM prompts WHERE prompt_id = ?',
-      promptId,
-    )[0];
-    if (row?.state === 'completed' || row?.state === 'failed') return 'stored';
-    this.violations.push(
-      `prompt ${promptId} of ${sessionId} was acknowledged and is ${row?.state ?? 'unknown'}`,
-    );
-    return 'lost';
-  }
-
-  async #judgeSessions(): Promise<void> {
-    for (const sessionId of this.witnesses.flatMap(({ sessions }) => sessions)) {
-      const row = rowsOf(
-        this.scratch.stateDir,
-        'SELECT state, end_reason FROM sessions WHERE session_id = ?',
-        sessionId,
-      )[0];
-      const isExplained = row?.state === 'closed' && row.end_reason !== null;
-      const { status, text } = await call(this.server.baseUrl, 'GET', `/session/${sessionId}/status`);
-      if (status !== 200 && !isExplained)
-        this.violations.push(`session ${sessionId} (${row?.state ?? 'unknown'}) answers ${status} ${text}`);
-    }
+  /** It answers to whoever wants to go on in it, or a fault has ended it. */
+  async #judgeSession(sessionId: string): Promise<void> {
+    const loss = lossOf(this.scratch.stateDir, sessionId, this);
+    if (loss !== undefined) this.violations.push(loss);
+    if (this.endOf(sessionId)?.state === 'closed') return;
+    const path = `/session/${sessionId}/load`;
+    let last = '';
+    await eventually(
+      `session ${sessionId}`,
+      async () => {
+        const { status, text } = await call(this.server.baseUrl, 'POST', path, { json: {} });
+        last = `${status} ${text}`;
+        return !LATER.has(status);
+      },
+      RECOVERY_MS,
+    ).catch(() => undefined);
+    if (!last.startsWith('200 '))
+      this.violations.push(
+        `session ${sessionId} (${this.endOf(sessionId)?.state}) answers a load with ${last}`,
+      );
   }
 
   #removeSocket(): void {
@@ -298,11 +317,7 @@ export class Ordeal {
 
   async #stateOf(witness: Witness): Promise<string> {
     const { sessionId } = witness;
-    const rows = rowsOf(
-      this.scratch.stateDir,
-      'SELECT state, end_reason FROM sessions WHERE session_id = ?',
-      sessionId ?? '',
-    );
+    const stored = this.endOf(sessionId ?? '');
     const fleet = await this.server.diagnostics().catch(() => []);
     const told = fleet
       .filter(({ cwd }) => cwd === witness.workspace)
@@ -313,6 +328,6 @@ export class Ordeal {
         sessions,
         waiters,
       }));
-    return JSON.stringify({ sessionId, rows, last: witness.prompts.at(-1), told });
+    return JSON.stringify({ sessionId, stored, last: witness.prompts.at(-1), told });
   }
 }

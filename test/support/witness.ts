@@ -8,7 +8,14 @@ export interface WitnessWorld {
   readonly baseUrl: string | undefined;
   readonly random: () => number;
   /** What the store says of a session; undefined where it knows none. */
-  readonly stateOf: (sessionId: string) => string | undefined;
+  readonly endOf: (sessionId: string) => { readonly state: string; readonly reason: string } | undefined;
+}
+
+/** A session that was over while its client wanted to go on in it. */
+export interface Replaced {
+  readonly sessionId: string;
+  /** Why, as the store has it. */
+  readonly reason: string;
 }
 
 export interface AcknowledgedPrompt {
@@ -34,7 +41,7 @@ const TURN_PATIENCE_MS = 15_000;
 /** How long a record of a session's end may take from the daemon to the store. */
 const CLOSING_MS = 1500;
 /** Answers that say "come again". */
-const LATER = new Set([0, 429, 502, 503, 504]);
+export const LATER: ReadonlySet<number> = new Set([0, 429, 502, 503, 504]);
 
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
@@ -44,6 +51,7 @@ export class Witness {
   readonly prompts: AcknowledgedPrompt[] = [];
   /** Every session that was answered to it. */
   readonly sessions: string[] = [];
+  readonly replaced: Replaced[] = [];
   /** What it saw and nobody may see. */
   readonly violations: string[] = [];
   readonly #world: WitnessWorld;
@@ -235,11 +243,13 @@ export class Witness {
   async #leave(sessionId: string, told: string): Promise<void> {
     if (this.#seat?.sessionId !== sessionId) return;
     const deadline = performance.now() + CLOSING_MS;
-    while (this.#world.stateOf(sessionId) !== 'closed' && performance.now() < deadline) await sleep(PAUSE_MS);
-    const state = this.#world.stateOf(sessionId);
-    if (state !== 'closed')
-      this.#violation(`session ${sessionId} is ${state ?? 'unknown'}, and was answered: ${told}`);
+    const endOf = () => this.#world.endOf(sessionId);
+    while (endOf()?.state !== 'closed' && performance.now() < deadline) await sleep(PAUSE_MS);
+    const end = endOf();
+    if (end?.state !== 'closed')
+      this.#violation(`session ${sessionId} is ${end?.state ?? 'unknown'}, and was answered: ${told}`);
     if (this.#seat?.sessionId !== sessionId) return;
+    this.replaced.push({ sessionId, reason: end?.reason ?? 'unknown' });
     this.#seat = undefined;
     this.#stream?.close();
   }
