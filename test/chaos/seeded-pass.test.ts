@@ -7,8 +7,6 @@ import { seeded } from '../support/seeded.ts';
 
 afterEach(endFleets);
 
-/** After this no further fault begins; one takes a few seconds at most. */
-const FAULTS_FOR_MS = 12_000;
 const TURNS = ['N:20:50:2', 'N:100:80:2', 'permission', 'hello'];
 
 test('one fault after the other, under load: nothing acknowledged is lost, nothing is left, all are served again', async () => {
@@ -16,15 +14,12 @@ test('one fault after the other, under load: nothing acknowledged is lost, nothi
   await ordeal.start();
   for (const workspace of [0, 1, 0]) ordeal.witness(workspace).start(() => ordeal.pick(TURNS));
   await ordeal.recovered('the start', 0);
-  const begunAtMs = performance.now();
-  for (const fault of FAULTS) {
-    if (performance.now() - begunAtMs > FAULTS_FOR_MS) break;
-    await ordeal.recovered(fault, await ordeal.fault(fault));
-  }
+  for (const fault of FAULTS) await ordeal.recovered(fault, await ordeal.fault(fault));
   const { acknowledged, completed, lost } = await ordeal.judge();
   await ordeal.end();
   expect(ordeal.violations).toEqual([]);
   expect(lost).toBe(0);
   expect(completed).toBeGreaterThan(5);
   expect(acknowledged).toBeGreaterThanOrEqual(completed);
-}, 90_000);
+  // Some 12 s on an idle machine. However slow it is, every fault is dealt.
+}, 300_000);
