@@ -15,6 +15,7 @@ import type { ShownSession } from '../../../coordinator/http/sessions.ts';
 import { UpstreamAgents } from '../../../coordinator/http/upstream-agents.ts';
 import type { Visits } from '../../../coordinator/http/visit.ts';
 import type { WorkspaceBook, WorkspaceEntry } from '../../../coordinator/http/workspace-book.ts';
+import type { SessionRow } from '../../../coordinator/store/store.ts';
 import type { DaemonView, Endpoint, WorkspaceKey } from '../../../coordinator/supervise/fleet.ts';
 import { createFlightRecorder } from '../../../coordinator/supervise/flight-recorder.ts';
 import { Maintenance } from '../../../coordinator/supervise/maintenance.ts';
@@ -37,6 +38,8 @@ export interface Stage {
   /** Endpoints of ready daemons by workspace id. */
   readonly ready: Map<string, Endpoint>;
   readonly index: Map<string, string>;
+  /** Sessions as the store has them. */
+  readonly rows: Map<string, SessionRow>;
   /** Workspaces that were woken, in order. */
   readonly woken: string[];
   readonly shown: ShownSession[];
@@ -166,8 +169,9 @@ export async function stage(
     views: () => made.views,
   };
   const index = new Map<string, string>();
+  const stored = new Map<string, SessionRow>();
   const rows = {
-    get: () => undefined,
+    get: (sessionId: string) => stored.get(sessionId),
     listed: () => [],
     countLive: (id?: string) => [...index.values()].filter((owner) => owner === id).length,
     clients: () => [],
@@ -294,6 +298,7 @@ export async function stage(
     daemon,
     ready,
     index,
+    rows: stored,
     woken: [],
     shown: [],
     stopped: [],
