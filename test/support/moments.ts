@@ -1,5 +1,6 @@
 // The moments of a daemon's life at which something may be killed, each with the way to get there, and the blow itself.
 import { eventually } from './eventually.ts';
+import type { HoldingPoint } from './held-daemon.ts';
 import { Ordeal, type Totals, VICTIMS, type Victim } from './ordeal.ts';
 import { rowsOf } from './state-database.ts';
 import type { Witness } from './witness.ts';
@@ -10,6 +11,8 @@ export interface Moment {
   readonly flags?: readonly string[];
   /** Who lives at that moment; default: all three. */
   readonly victims?: readonly Victim[];
+  /** Where daemons are held until the blow has fallen. */
+  readonly holdAt?: HoldingPoint;
   readonly arrive: (ordeal: Ordeal, witness: Witness) => Promise<unknown>;
 }
 
@@ -17,6 +20,16 @@ const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 const stateIs = (ordeal: Ordeal, state: string) =>
   eventually(`the state ${state}`, async () => (await ordeal.server.diagnosis(0)).state === state);
+
+/** What the log of a coordinator says when it begins to look for a daemon of the one before it. */
+const LOOKING = 'it is being looked for';
+
+/** It opens its listener first, but says so only when it has found, or given up, every daemon. */
+async function adopting(ordeal: Ordeal): Promise<void> {
+  const { server } = ordeal;
+  await eventually('the search for the daemon', () => server.stderr.includes(LOOKING));
+  if (server.stderr.includes('listening on')) throw new Error('the adoption was over before the blow');
+}
 
 const promptIs = (ordeal: Ordeal, state: string) =>
   eventually(`a ${state} prompt`, () =>
@@ -29,6 +42,24 @@ export const MOMENTS: readonly Moment[] = [
     arrive: async (ordeal, witness) => {
       void witness.open();
       await sleep(ordeal.random() * 80);
+    },
+  },
+  {
+    name: 'before the daemon reads its handshake',
+    holdAt: 'unread',
+    victims: ['coordinator', 'daemon'],
+    arrive: async ({ hold }, witness) => {
+      void witness.open();
+      await hold?.reached();
+    },
+  },
+  {
+    name: 'before the daemon answers its handshake',
+    holdAt: 'unanswered',
+    victims: ['coordinator', 'daemon'],
+    arrive: async ({ hold }, witness) => {
+      void witness.open();
+      await hold?.reached();
     },
   },
   {
@@ -90,7 +121,11 @@ export const MOMENTS: readonly Moment[] = [
     name: 'while adopting',
     arrive: async (ordeal, witness) => {
       await witness.turn('hello');
-      await ordeal.killCoordinator();
+      await ordeal.kill('coordinator');
+      // It cannot say who it is: whoever adopts it waits for that.
+      ordeal.signalDaemons('SIGSTOP');
+      ordeal.begin();
+      await adopting(ordeal);
     },
   },
   {
@@ -122,8 +157,8 @@ export interface Outcome {
 
 /** One fresh fleet, one client, one kill -9, and what is true afterwards. */
 export async function strike(moment: Moment, victim: Victim, random: () => number): Promise<Outcome> {
-  const { switches = [], flags = [] } = moment;
-  const ordeal = new Ordeal({ random, switches, flags });
+  const { switches = [], flags = [], holdAt } = moment;
+  const ordeal = new Ordeal({ random, switches, flags, ...(holdAt !== undefined && { holdAt }) });
   await ordeal.start();
   const witness = ordeal.witness();
   witness.listen();
@@ -131,10 +166,10 @@ export async function strike(moment: Moment, victim: Victim, random: () => numbe
   const atMs = performance.now();
   const isEnding = ordeal.server.stderr.includes('stopping');
   await ordeal.kill(victim);
-  if (isEnding && victim !== 'coordinator') {
-    await ordeal.server.ended();
-    await ordeal.start();
-  }
+  ordeal.hold?.release();
+  ordeal.signalDaemons('SIGCONT');
+  if (isEnding) await ordeal.server.ended();
+  await (ordeal.server.exit === undefined ? ordeal.server.up() : ordeal.start());
   await witness.voteNow();
   witness.start(() => 'hello');
   const recoveryMs = await ordeal.recovered(`${victim} ${moment.name}`, atMs);

@@ -6,6 +6,7 @@ import { workspaceIdOf } from '../../daemon/contract/canonical-path.ts';
 import { agentsIn, daemonsIn, incarnationOf, misfitsIn, twinsIn } from './census.ts';
 import { eventually } from './eventually.ts';
 import { coordinatorProcess, type Server, stubAgent } from './fleet-process.ts';
+import { Hold, type HoldingPoint } from './held-daemon.ts';
 import { type AgentKill, fateOf, lossOf, storedSession } from './judge.ts';
 import { type FoundProcess, Scratch } from './scratch.ts';
 import { rowsOf } from './state-database.ts';
@@ -47,6 +48,8 @@ export interface OrdealOptions {
   readonly flags?: readonly string[];
   /** Whether the agent can bring sessions back; default true. */
   readonly canLoad?: boolean;
+  /** Where every daemon is held in its handshake until `release`. */
+  readonly holdAt?: HoldingPoint;
   readonly random: () => number;
 }
 
@@ -69,6 +72,7 @@ export class Ordeal {
   readonly violations: string[] = [];
   readonly faults: string[] = [];
   readonly agentKills: AgentKill[] = [];
+  readonly hold: Hold | undefined;
   readonly #options: OrdealOptions;
   #server: Server | undefined;
 
@@ -76,6 +80,7 @@ export class Ordeal {
     this.#options = options;
     this.random = options.random;
     this.scratch = new Scratch(options.workspaces ?? 1);
+    this.hold = options.holdAt === undefined ? undefined : new Hold(this.scratch, options.holdAt);
   }
 
   get baseUrl(): string | undefined {
@@ -93,20 +98,25 @@ export class Ordeal {
   }
 
   /** The next coordinator, in the same world. */
-  async start(): Promise<Server> {
+  start(): Promise<Server> {
+    return this.begin().up();
+  }
+
+  /** The same, as yet on its way. */
+  begin(): Server {
     const { canLoad = true, switches = [], flags = [] } = this.#options;
     const next = coordinatorProcess({
       scratch: this.scratch,
       agent: stubAgent(...(canLoad ? ['--load'] : []), ...switches),
-      flags: [...QUICK, ...flags],
+      flags: [...QUICK, ...flags, ...(this.hold?.flags ?? [])],
     });
     this.#server = next;
-    return next.up();
+    return next;
   }
 
-  /** Kills one by its pid. @throws Error when there is none within a while. */
+  /** Kills one by its pid, and starts nothing in its place. @throws Error when there is none within a while. */
   async kill(victim: Victim): Promise<void> {
-    if (victim === 'coordinator') return this.killCoordinator();
+    if (victim === 'coordinator') return this.server.kill();
     this.faults.push(`kill the ${victim}`);
     const blow = () => (victim === 'daemon' ? this.#signalDaemon('SIGKILL') : this.#killAgent());
     await eventually(`a living ${victim}`, blow, 5000);
@@ -144,8 +154,9 @@ export class Ordeal {
     return atMs;
   }
 
-  async killCoordinator(): Promise<void> {
-    await this.fault('kill the coordinator');
+  /** Stops every daemon where it is (SIGSTOP), or lets it go on (SIGCONT). */
+  signalDaemons(signal: 'SIGSTOP' | 'SIGCONT'): void {
+    for (const { pid } of this.daemons()) this.#signal(pid, signal);
   }
 
   async #blow(fault: Fault, coordinator: Server): Promise<unknown> {
