@@ -1,6 +1,5 @@
 // The disk or a neighbour refuses writes: what must be recorded gets 507 and leaves nothing behind, what runs goes on, and
 // when the cause is over everything is as if it had not been.
-import { execFileSync } from 'node:child_process';
 import { symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from '@jest/globals';
@@ -8,6 +7,7 @@ import { Connection } from '../../coordinator/store/driver.ts';
 import { runCommand } from '../support/command-line.ts';
 import { eventually } from '../support/eventually.ts';
 import { coordinatorProcess, endFleets, type Server, startCoordinator } from '../support/fleet-process.ts';
+import { whileImmutable, whyNotImmutable } from '../support/immutable.ts';
 import { Scratch } from '../support/scratch.ts';
 import { SmallDisk, whyNoSmallDisk } from '../support/small-disk.ts';
 import { streamFrom } from '../support/sse-stream.ts';
@@ -181,29 +181,36 @@ describeOnSmallDisk(`a disk that is full${reason === undefined ? '' : ` (skipped
   });
 });
 
-function canMakeImmutable(path: string): boolean {
-  try {
-    execFileSync('chattr', ['+i', path], { stdio: 'pipe' });
-    return true;
-  } catch {
-    return false;
-  }
-}
+const whyWritable = whyNotImmutable();
+const describeReadOnly = whyWritable === undefined ? describe : describe.skip;
 
-test('a database file that cannot be written is refused at the start, in words that name it', async () => {
-  const server = await startCoordinator({ workspaces: 1 });
-  await newSession(server.baseUrl, server.workspace);
-  await server.stop();
-  if (!canMakeImmutable(databaseOf(server))) return;
-  try {
-    const next = coordinatorProcess({ scratch: server.scratch });
-    const { code } = await next.ended();
-    expect(code).not.toBe(0);
-    expect(next.stderr).toMatch(/coordinator\.db|database/);
-  } finally {
-    execFileSync('chattr', ['-i', databaseOf(server)], { stdio: 'pipe' });
-  }
-});
+describeReadOnly(
+  `a database that cannot be written${whyWritable === undefined ? '' : ` (skipped: ${whyWritable})`}`,
+  () => {
+    test('is refused at the start, in words that name it', async () => {
+      const server = await startCoordinator({ workspaces: 1 });
+      await newSession(server.baseUrl, server.workspace);
+      await server.stop();
+      await whileImmutable([databaseOf(server)], async () => {
+        const next = coordinatorProcess({ scratch: server.scratch });
+        const { code } = await next.ended();
+        expect(code).not.toBe(0);
+        expect(next.stderr).toMatch(/coordinator\.db|database/);
+      });
+    });
+
+    test('any more, while a daemon runs', async () => {
+      const server = await startCoordinator({ workspaces: 1, flags: QUICK_BEATS });
+      await createSession(server.baseUrl, { cwd: server.workspace });
+      const kept = await newSession(server.baseUrl, server.workspace);
+      await eventually('its beat', async () => (await heldByDaemon(server)) === 2);
+      const files = [databaseOf(server), `${databaseOf(server)}-wal`];
+      await whileImmutable(files, (end) =>
+        refusedThenServed(server, /^SQLITE_(?:IOERR|READONLY|PERM|CANTOPEN)/, kept, end),
+      );
+    });
+  },
+);
 
 test('a backup while 200 heartbeats a second arrive has every session and client', async () => {
   const server = await startCoordinator({ workspaces: 1, flags: ['--seen-flush-ms', '50'] });
