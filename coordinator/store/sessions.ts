@@ -47,15 +47,16 @@ export function createSessions(
   }
 
   /**
-   * The daemon ended before its session could be recorded. The answer may be out, so the row must exist, but closed;
-   * an existing row was closed with the daemon, or belongs to a newer one by now, and stays as it is.
+   * The daemon ended before its session could be recorded. The answer may be out, so the row must exist: asleep where the
+   * agent can load it, else closed. An existing row went with the daemon, or belongs to a newer one by now, and stays as it is.
    */
   function recordLate(workspaceId: string, incarnation: string, session: FeedSession): SessionState {
-    const before = rows.find(session.sessionId);
-    if (before !== undefined) return before.state;
+    const known = rows.find(session.sessionId);
+    if (known !== undefined) return known.state;
     recordLive(workspaceId, incarnation, session);
-    restOne(session.sessionId, 'closed', session.lastSeenAtMs, 'daemon_ended');
-    return 'closed';
+    const state = rows.daemonOf.get({ incarnation })?.canLoad === 1 ? 'dormant' : 'closed';
+    restOne(session.sessionId, state, session.lastSeenAtMs, 'daemon_ended');
+    return state;
   }
 
   /** Prompts of a session that will come back stay unsettled: its restore reports them. */
@@ -79,7 +80,7 @@ export function createSessions(
   return {
     record: (workspaceId, incarnation, session) =>
       database.write(() => {
-        const isLate = rows.daemonState.get({ incarnation })?.state === 'ended';
+        const isLate = rows.daemonOf.get({ incarnation })?.state === 'ended';
         return (isLate ? recordLate : recordLive)(workspaceId, incarnation, session);
       }),
     rest: (sessionId, state, atMs, reason) => database.write(() => restOne(sessionId, state, atMs, reason)),
@@ -114,8 +115,8 @@ function sessionRows(database: StoreDatabase) {
       const row = find.get({ key: sessionKey(sessionId), capitals });
       return row === undefined ? undefined : toRow(row);
     },
-    daemonState: database.prepare<{ incarnation: string }, { state: string }>(
-      'SELECT state FROM daemons WHERE incarnation = @incarnation',
+    daemonOf: database.prepare<{ incarnation: string }, { state: string; canLoad: 0 | 1 | null }>(
+      'SELECT state, can_load AS canLoad FROM daemons WHERE incarnation = @incarnation',
     ),
     liveOf: database.prepare<{ incarnation: string }, { sessionId: string }>(
       `SELECT session_id AS sessionId FROM sessions WHERE incarnation = @incarnation AND state = 'live'`,

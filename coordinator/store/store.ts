@@ -173,7 +173,7 @@ export interface Daemons {
 export interface Sessions {
   /**
    * Upserts the session with its clients (write-through, durable when it returns).
-   * @returns what it is now: `live`, or what an earlier record made of it where its daemon has ended.
+   * @returns what it is stored as: not `live` where the daemon has ended meanwhile.
    */
   record(workspaceId: string, incarnation: string, session: FeedSession): SessionState;
   /** Takes a session to a state of rest. Closing settles its prompts as failed; the other states keep them to be reported. */

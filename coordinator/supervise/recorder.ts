@@ -28,7 +28,10 @@ export interface Source {
 export interface Recorder extends SessionIndex {
   /** @throws the store's ApiError 507 when the record could not be stored; the index is then unchanged. */
   apply(source: Source, record: FeedRecord): void;
-  /** Stores a session that an answer showed while the feed was down. @throws as `apply`. */
+  /**
+   * Stores a session that an answer showed while the feed was down. Where the daemon is known to have ended it is at rest then.
+   * @throws as `apply`.
+   */
   recordSession(source: Source, session: FeedSession): void;
   /** The store has moved these sessions on. */
   moved(

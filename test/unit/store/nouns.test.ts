@@ -219,6 +219,14 @@ describe('sessions', () => {
     expect(store.sessions.get('s1')).toMatchObject({ state: 'closed', endReason: 'daemon_ended' });
   });
 
+  test('a session whose daemon has ended meanwhile sleeps where the agent can load it', () => {
+    const incarnation = startDaemon(store);
+    store.daemons.setCanLoad(incarnation, true);
+    store.daemons.setEnded(incarnation, anEnd);
+    expect(store.sessions.record(WS, incarnation, aSession('s1'))).toBe('dormant');
+    expect(store.sessions.get('s1')).toMatchObject({ state: 'dormant', endReason: 'daemon_ended' });
+  });
+
   test('a late record of an ended daemon does not take a session away from its successor', () => {
     const ended = startDaemon(store);
     store.sessions.record(WS, ended, aSession('s1'));

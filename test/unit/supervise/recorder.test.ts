@@ -57,6 +57,21 @@ describe('a session', () => {
     expect(recorder.find('s1')?.workspaceId).toBeUndefined();
   });
 
+  test.each([
+    [true, 'dormant'],
+    [false, undefined],
+  ])(
+    'of a daemon that ended before it was recorded is live nowhere (its agent can load: %s)',
+    (canLoad, state) => {
+      const { store, recorder } = fixture();
+      store.daemons.setCanLoad(source.incarnation, canLoad);
+      const end = { atMs: 1, code: null, signal: 'SIGKILL', reason: 'killed', kind: 'died' } as const;
+      store.daemons.setEnded(source.incarnation, end);
+      recorder.recordSession(source, sessionOf('s1'));
+      expect(recorder.find('s1')?.state).toBe(state);
+    },
+  );
+
   test('of an earlier coordinator is in the index from the start', () => {
     const { store } = fixture();
     store.sessions.record('ws', 'ws-1', sessionOf('old'));
