@@ -117,6 +117,21 @@ describe('sessions of a daemon that died', () => {
     expect(fix.recorder.find('a')).toBeUndefined();
   });
 
+  test('and whose next daemon dies right after it took them back are asked of the one after that', async () => {
+    const fix = fixture();
+    fix.lose('a', 'restoring');
+    fix.restorer.restoreAll(WORKSPACE.id);
+    await settled();
+    const end = { atMs: 1, code: null, signal: 'SIGKILL', reason: 'killed', kind: 'died' } as const;
+    fix.store.daemons.setEnded(fix.now, end);
+    fix.calls[0]?.answer();
+    await settled();
+    expect([stateOf(fix, 'a'), fix.recorder.find('a')?.state]).toEqual(['restoring', 'restoring']);
+    fix.clock.advance(500);
+    await settled();
+    expect(fix.calls.map(({ request }) => request.sessionId)).toEqual(['a', 'a']);
+  });
+
   test('sleep when their daemon cannot be had, and a gesture tries again', async () => {
     const fix = fixture();
     fix.lose('a', 'restoring');
