@@ -15,7 +15,7 @@ const closers = new Closers();
 afterEach(() => closers.run());
 
 interface Spec {
-  readonly whenStopped: WhenStopped;
+  readonly whenStopped?: WhenStopped;
   readonly answeredBy: 'coordinator' | 'daemon' | 'either';
   readonly isWork?: true;
 }
@@ -41,7 +41,8 @@ const named = (rows: readonly Row[]) => rows.map((row) => [row.route, row] as co
 
 const isOfSession = ({ route }: Row) => route.includes('/session/:id');
 /** Reads of what is on disk need the daemon and not the session. */
-const needsSession = (row: Row) => isOfSession(row) && row.class !== 'session_history';
+const needsSession = (row: Row) =>
+  isOfSession(row) && !['session_history', 'workspace_qualified'].includes(row.class);
 
 const ROW = {
   sessionId: 's-1',
@@ -128,11 +129,13 @@ function promised(row: Row, on: World) {
         reached: [inDaemon(row, on)],
       };
     case 'store':
-      return { ...nobody, status: row.class === 'workspace_add' ? 201 : 200 };
+      return { ...nobody, status: 200 };
     case '204':
       return { ...nobody, status: 204 };
     case '404':
       return { ...nobody, status: 404 };
+    default:
+      return { ...nobody, status: row.class === 'workspace_add' ? 201 : 200 };
   }
 }
 
