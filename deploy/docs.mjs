@@ -76,6 +76,7 @@ const EVENT_WORDS = {
   start_failed: 'it refused, or its start could not be recorded',
   spawn_failed: 'no process could be made',
   idle: 'the idle policy, or an eviction, wants it gone',
+  busy: 'it was to go for idleness only, and says that it has work after all',
   stop: 'an operator, a drain, a restart or the stop of the coordinator wants it gone',
   drained: 'no turn is left, or the time for them is over',
   beats_lost: 'no beat for too long, and no answer when asked',

@@ -48,6 +48,8 @@ type IncarnationFact =
   /** It refused, or its start could not be recorded. */
   | { readonly type: 'start_failed'; readonly error: unknown }
   | { readonly type: 'idle'; readonly reason: string }
+  /** It was to end for idleness, and has work after all. */
+  | { readonly type: 'busy' }
   /** No turn is left, or the drain's time is over. */
   | { readonly type: 'drained' }
   | { readonly type: 'beats_lost'; readonly why: string }
@@ -120,6 +122,7 @@ export const TABLE: Table = {
   },
   draining: {
     drained: row('stopping', 'terminate'),
+    busy: row('ready', 'publish_route', 'release_waiters'),
     beats_lost: row('stopping', 'terminate'),
     stop: row('draining', 'fail_waiters', 'begin_drain'),
     // However it ended, an end is what was wanted.

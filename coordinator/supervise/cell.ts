@@ -31,6 +31,8 @@ export class Cell {
   #current: Incarnation | undefined;
   /** Settles when the last process is gone and its death is recorded. */
   #gone: Promise<void> = Promise.resolve();
+  /** Called when a daemon that was to end for idleness stays. */
+  #stays: () => void = () => undefined;
   /** What daemons are started with; undefined: the configured command. */
   #command: readonly string[] | undefined;
 
@@ -94,12 +96,18 @@ export class Cell {
     return this.#gone;
   }
 
-  /** Ends a daemon that is provably idle; its sessions sleep. Nothing unless it is ready. */
+  /**
+   * Ends a daemon that is provably idle; its sessions sleep. Nothing unless it is ready. Resolves when it is gone, or has said
+   * that it has work after all and stays.
+   */
   stopIdle(reason: string): Promise<void> {
-    if (this.#machine.state !== 'ready') return Promise.resolve();
-    const incarnation = this.#current?.id;
-    if (incarnation !== undefined) this.#machine.dispatch({ type: 'idle', incarnation, reason });
-    return this.#gone;
+    const current = this.#current;
+    if (this.#machine.state !== 'ready' || current === undefined) return Promise.resolve();
+    const stays = new Promise<void>((resolve) => {
+      this.#stays = resolve;
+    });
+    this.#machine.dispatch({ type: 'idle', incarnation: current.id, reason });
+    return Promise.race([this.#gone, stays]);
   }
 
   /** What later daemons are started with (undefined: the configured command). Past deaths are forgotten. */
@@ -171,7 +179,9 @@ export class Cell {
       fail_waiters: (event) => this.#demand.failAll(this.#deaths.refusalAfter(event)),
       serve_parked: () => this.#demand.serveParked(),
       begin_drain: (event) =>
-        this.#current?.drain(event.type === 'stop' ? event.drainMs : settings.drainTimeoutMs),
+        event.type === 'stop'
+          ? this.#current?.drain(event.drainMs)
+          : this.#current?.endIfQuiet(settings.drainTimeoutMs),
       terminate: () => this.#current?.terminate(),
       arm_backoff: () => this.#machine.dispatchAfter(this.#deaths.retryAfterMs, { type: 'backoff_over' }),
     };
@@ -180,6 +190,10 @@ export class Cell {
   #taken(event: Event, previous: State): void {
     if (previous === 'starting' && this.#machine.state !== 'starting') this.#demand.startEnded();
     this.#current?.noteCause(event);
+    if (event.type === 'busy') {
+      this.noteDemand();
+      this.#stays();
+    }
     if (event.type === 'exited') this.#current = undefined;
     if (event.type === 'exited' || event.type === 'spawn_failed') this.#deaths.follow(event.verdict);
   }

@@ -47,6 +47,8 @@ export class Incarnation {
   #cause: EndCause | undefined;
   /** Monotonic time at which a drain ends whatever still runs. */
   #drainUntilMs = Number.POSITIVE_INFINITY;
+  /** It is to end only if it has nothing to do. */
+  #mayStay = false;
 
   /** Around a process that runs already. Nothing is done with it before a method is called. */
   constructor(deps: IncarnationDeps, workspace: WorkspaceKey, process: DaemonProcess, known: KnownBefore) {
@@ -146,11 +148,24 @@ export class Incarnation {
 
   /** The first reason to end it is the one that is recorded. */
   noteCause(event: Event): void {
-    this.#cause ??= causeOf(event);
+    if (event.type === 'busy') this.#cause = undefined;
+    else this.#cause ??= causeOf(event);
   }
 
   /** Turns under way may go on for `drainMs`. A second call may shorten that, never lengthen it. */
   drain(drainMs: number): void {
+    this.#mayStay = false;
+    this.#endWithin(drainMs);
+  }
+
+  /** Ends it once it says itself that nothing runs; where it has work after all it stays, and `busy` is told. */
+  endIfQuiet(withinMs: number): void {
+    this.#mayStay = true;
+    this.#drainUntilMs = Number.POSITIVE_INFINITY;
+    this.#endWithin(withinMs);
+  }
+
+  #endWithin(drainMs: number): void {
     const nowMs = this.#deps.clock.monotonicMs();
     this.#drainUntilMs = Math.min(this.#drainUntilMs, nowMs + drainMs);
     const drained: Event = { type: 'drained', incarnation: this.id };
@@ -189,11 +204,21 @@ export class Incarnation {
   /** Where the feed is down nobody knows whether a turn runs: the drain then takes its full time. */
   #endDrainIfQuiet(): void {
     if (this.#deps.machine.stateOf(this.id) !== 'draining') return;
-    if (this.#feed?.isUp !== true || !this.facts.isQuiet) return;
+    if (this.#feed?.isUp !== true || !this.facts.isQuiet) {
+      this.#stayIfMay();
+      return;
+    }
     this.#lettingGo.ifQuiet(
       () => this.#dispatch({ type: 'drained', incarnation: this.id }),
-      () => this.#endDrainIfQuiet(),
+      () => {
+        this.#stayIfMay();
+        this.#endDrainIfQuiet();
+      },
     );
+  }
+
+  #stayIfMay(): void {
+    if (this.#mayStay) this.#dispatch({ type: 'busy', incarnation: this.id });
   }
 
   #startFailed(error: unknown): void {

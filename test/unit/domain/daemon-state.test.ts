@@ -32,6 +32,7 @@ const EVENTS: Readonly<Record<string, Event>> = {
   boot_timeout: { type: 'boot_timeout', incarnation, why: 'slow' },
   start_failed: { type: 'start_failed', incarnation, error: new Error('no') },
   idle: { type: 'idle', incarnation, reason: 'idle' },
+  busy: { type: 'busy', incarnation },
   drained: { type: 'drained', incarnation },
   beats_lost: { type: 'beats_lost', incarnation, why: 'silent' },
   'exited, clean': { type: 'exited', incarnation, verdict: clean },
@@ -73,6 +74,7 @@ const EXPECTED: Readonly<Record<State, Readonly<Record<string, string>>>> = {
   draining: {
     drained: 'stopping: terminate',
     beats_lost: 'stopping: terminate',
+    busy: 'ready: publish_route release_waiters',
     stop: 'draining: fail_waiters begin_drain',
     'stop after service': 'draining: fail_waiters begin_drain',
     'exited, clean': 'stopped: serve_parked',

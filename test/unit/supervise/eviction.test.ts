@@ -164,3 +164,62 @@ test('the daemon that was idle for longest is ended when as many run as may', as
   fixture.feeds.at(-1)?.sync();
   expect((await endpoint).workspaceId).toBe(OTHER_WORKSPACE.id);
 });
+
+test('a daemon that was to go and has work after all stays, and the next idle one goes', async () => {
+  const third = { id: '00000000000000cc', path: '/projects/c' };
+  const fixture = fleetFixture(
+    { maxDaemons: 2 },
+    { release: ({ workspaceId }) => Promise.resolve(workspaceId !== WORKSPACE.id) },
+  );
+  await idle(fixture);
+  await pass(fixture.clock, 1000);
+  await idle(fixture, OTHER_WORKSPACE);
+  const [busy, free] = fixture.launcher.processes;
+  const wanted = fixture.supervisor.ensureReady(third, stays);
+  await settled();
+  const parked = fixture.supervisor.ensureReady(WORKSPACE, stays);
+  await pass(fixture.clock, 100);
+  expect((await parked).incarnation).toBe(busy?.mark.incarnation);
+  expect(fixture.supervisor.view(WORKSPACE.id)?.state).toBe('ready');
+  expect([busy, free].map((process) => process?.terminations.length)).toEqual([0, 1]);
+  free?.exit({ code: 0 });
+  await settled();
+  fixture.launcher.last.listen();
+  await settled();
+  fixture.feeds.at(-1)?.sync();
+  expect((await wanted).workspaceId).toBe(third.id);
+});
+
+test('a daemon whose turn began as it was to go for idleness stays until that has ended, and longer', async () => {
+  let answer: (isReleased: boolean) => void = () => {};
+  const fixture = fleetFixture(
+    { idleTimeoutMs: 2000, idleCheckPeriodMs: 1000 },
+    {
+      release: () =>
+        new Promise((resolve) => {
+          answer = resolve;
+        }),
+    },
+  );
+  await idle(fixture);
+  await fixture.supervisor.adoptAll();
+  await pass(fixture.clock, 5000);
+  expect(fixture.supervisor.view(WORKSPACE.id)?.state).toBe('draining');
+  fixture.feeds[0]?.say({ type: 'prompt', prompt: RUNNING_PROMPT });
+  answer(false);
+  await pass(fixture.clock, 100);
+  expect(fixture.supervisor.view(WORKSPACE.id)?.state).toBe('ready');
+  await fixture.supervisor.detach();
+});
+
+test('an operator who stops a daemon that goes for idleness is not told that it stays', async () => {
+  const fixture = fleetFixture({ maxDaemons: 1 }, { release: () => Promise.resolve(false) });
+  await idle(fixture);
+  void refusal(fixture.supervisor.ensureReady(OTHER_WORKSPACE, stays));
+  await settled();
+  void fixture.supervisor.stop(WORKSPACE.id, { reason: 'asked', kind: 'stopped', drainMs: 5000 });
+  await pass(fixture.clock, 1000);
+  expect(fixture.supervisor.view(WORKSPACE.id)?.state).toBe('draining');
+  await pass(fixture.clock, 5000);
+  expect(fixture.launcher.last.terminations).toHaveLength(1);
+});
