@@ -117,7 +117,7 @@ const IDENTITY_SHARE = 0.8;
 
 function makeLauncher(options: FleetOptions): Launcher {
   const { log, daemonCommand, daemonEnv: env, runtimeDir, cgroups } = options;
-  log.info({ cgroups: cgroupWords(cgroups) }, 'process trees');
+  log.info({ cgroups: cgroupWords(cgroups) }, 'cgroup support');
   return createProcessLauncher({
     daemonCommand,
     runtimeDir,

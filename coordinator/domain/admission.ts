@@ -21,7 +21,7 @@ export function admitDaemon(
   if (maxDaemons === 0 || used < maxDaemons) return undefined;
   return {
     code: 'daemon_limit_exceeded',
-    message: `${used} of at most ${maxDaemons} daemons run; stop one or raise the limit`,
+    message: `${used} daemons are running (limit ${maxDaemons}); stop one or raise the limit`,
     context: { limit: maxDaemons, used, requested: 1, retryAfterMs },
   };
 }

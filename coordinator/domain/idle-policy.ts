@@ -37,8 +37,8 @@ export type IdleVerdict =
 /** Why a daemon is not provably idle; undefined when it is. What eviction asks, too. */
 export function workOf(facts: IdleFacts): string | undefined {
   if (facts.isPinned) return 'it is pinned';
-  if (facts.prompts > 0) return `${facts.prompts} prompt(s) run or wait`;
-  if (facts.openPermissions > 0) return `${facts.openPermissions} permission question(s) are open`;
+  if (facts.prompts > 0) return `${facts.prompts} prompt(s) running or queued`;
+  if (facts.openPermissions > 0) return `${facts.openPermissions} permission question(s) open`;
   if (facts.heldSessions > 0) return `the agent holds work for ${facts.heldSessions} session(s)`;
   if (facts.isOpening) return 'a session is being opened';
   if (facts.sessions > 0 && facts.canLoad !== true)
@@ -55,6 +55,6 @@ export function judgeIdle(facts: IdleFacts, limits: IdleLimits): IdleVerdict {
     ? Math.max(limits.watchedIdleTimeoutMs, limits.idleTimeoutMs)
     : limits.idleTimeoutMs;
   if (facts.sinceGestureMs < limitMs) return { kind: 'wait', forMs: limitMs - facts.sinceGestureMs };
-  const watched = isWatched ? ', though clients look on' : '';
+  const watched = isWatched ? ', though clients are watching' : '';
   return { kind: 'stop', reason: `no prompt for ${Math.round(facts.sinceGestureMs / 1000)} s${watched}` };
 }

@@ -56,14 +56,14 @@ export function registrationRefusal(
   if (same !== undefined)
     return {
       code: 'workspace_exists',
-      message: `${path} is registered already`,
+      message: `${path} is already registered`,
       context: { workspaceId: same.id, workspaceCwd: path },
     };
   const nested = registered.find((other) => isWithin(path, other.path) || isWithin(other.path, path));
   if (nested !== undefined)
     return {
       code: 'workspace_nested',
-      message: `${path} and the registered workspace ${nested.path} lie one inside the other`,
+      message: `${path} ${isWithin(path, nested.path) ? 'is nested in' : 'contains'} the registered workspace ${nested.path}`,
       context: { workspaceCwd: path, conflictingWorkspaceCwd: nested.path },
     };
   return registered.length >= MAX_REGISTERED_WORKSPACES ? limitReached(registered.length) : undefined;
@@ -75,7 +75,7 @@ export function mismatch(requested: string, registered: readonly RegisteredWorks
   const count = registered.length > 1 ? { workspaceCount: registered.length } : {};
   return {
     code: 'workspace_mismatch',
-    message: `${requested} is no workspace of this server; register it or use one that GET /capabilities lists`,
+    message: `${requested} is not a workspace of this server; register it or use one that GET /capabilities lists`,
     context: { boundWorkspace, requestedWorkspace: requested, ...count },
   };
 }

@@ -22,7 +22,7 @@ export interface Held {
 type Remains = Pick<DaemonExit, 'strays' | 'oomKills' | 'peakBytes'>;
 
 /** Every start begins with it; it is worth no record. */
-const LOOKED_FOR = 'it is being looked for';
+const LOOKED_FOR = 'it is still being located';
 
 export interface AdoptionDeps extends SupervisorDeps {
   readonly cellOf: (workspace: WorkspaceKey) => Cell;
@@ -122,7 +122,7 @@ export class Adoption {
   }
 
   #withoutProcess(row: DaemonRow, workspace: WorkspaceKey | undefined, remains: Remains): void {
-    if (this.#isStartOver(row)) this.#end(row, workspace, 'it never became a process', remains);
+    if (this.#isStartOver(row)) this.#end(row, workspace, 'no process was ever made for it', remains);
     else if (workspace !== undefined)
       this.#hold({ workspace, row, why: 'its start was interrupted and may still succeed' });
   }
@@ -190,7 +190,7 @@ export class Adoption {
     this.#ending.add(row.incarnation);
     void process.terminate(this.#deps.settings.stopGraceMs).then((exit) => {
       this.#ending.delete(row.incarnation);
-      const reason = 'its workspace is registered no more';
+      const reason = 'its workspace is no longer registered';
       recordDeath(this.#deps, { source: row, exit, reason, kind: 'removed', next: {} });
     });
   }
@@ -241,5 +241,5 @@ export class Adoption {
 /** Its turns are not cut for it: it may end them, and takes no new ones. */
 function misfitOf(identity: DaemonIdentity | undefined): string | undefined {
   if (identity === undefined || identity.contract === CONTRACT_VERSION) return undefined;
-  return `it speaks version ${identity.contract} of the contract, this coordinator version ${CONTRACT_VERSION}`;
+  return `it speaks contract version ${identity.contract}, this coordinator version ${CONTRACT_VERSION}`;
 }

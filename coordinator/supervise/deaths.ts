@@ -50,7 +50,8 @@ export class Deaths {
   coolOffRefusal(state: State): Error | undefined {
     const leftMs = this.retryAfterMs;
     if (state !== 'failed' || leftMs <= 0) return undefined;
-    return refusals.failed(this.#workspace, this.#history.length, this.lastExit?.reason, leftMs);
+    const { periodMs } = this.#deps.settings.restart;
+    return refusals.failed(this.#workspace, this.#history.length, periodMs, this.lastExit?.reason, leftMs);
   }
 
   refusalAfter(event: Event): Error {

@@ -38,7 +38,7 @@ export class Demand {
     this.#workspace = workspace;
     this.#deps = deps;
     this.#waiters = new Waiters(workspace, clock, settings, () =>
-      log.info({ state: machine.state }, 'nobody waits for the daemon any more'),
+      log.info({ state: machine.state }, 'no request waits for the daemon any more'),
     );
   }
 

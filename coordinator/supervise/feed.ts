@@ -148,7 +148,7 @@ class SocketFeed implements Feed {
   /** @throws Error saying why the feed has to start over. */
   #line(line: string): void {
     const record = parseFeedRecord(line);
-    if (record === undefined) throw new Error('a line is no feed record');
+    if (record === undefined) throw new Error('a line is not a feed record');
     this.#checkOrder(record);
     this.#store(record);
     const isFirst = this.#lastSeq === undefined;
@@ -165,7 +165,7 @@ class SocketFeed implements Feed {
         throw new Error(`record ${record.seq} follows record ${this.#lastSeq}`);
       return;
     }
-    if (record.type !== 'snapshot') throw new Error(`the first record is "${record.type}", no snapshot`);
+    if (record.type !== 'snapshot') throw new Error(`the first record is "${record.type}", not a snapshot`);
     if (record.incarnation !== this.#target.incarnation)
       throw new Error(`the socket belongs to incarnation ${record.incarnation}`);
   }
@@ -188,7 +188,7 @@ class SocketFeed implements Feed {
     const { feedReconnectMs } = this.#deps.settings;
     const delayMs = feedReconnectMs * Math.min(MAX_BACKOFF_FACTOR, 2 ** this.#attempts);
     this.#attempts += 1;
-    this.#log.info({ why, delayMs }, 'feed lost, connecting again');
+    this.#log.info({ why, delayMs }, 'feed lost, reconnecting');
     this.#retry = this.#deps.clock.after(delayMs, () => this.#connect());
   }
 }

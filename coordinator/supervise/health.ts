@@ -17,6 +17,6 @@ export async function checkHealth(deps: SupervisorDeps, cell: Cell): Promise<voi
   const identity = await askIdentity(endpoint, settings.probeTimeoutMs);
   // Judged afresh: a beat may have come during the probe, when it was this process that had been slow.
   const liveness = judge(identity?.incarnation === id ? 'answered' : 'unanswered');
-  if (liveness === 'overdue') feed.reconnect('no beat came, though the daemon answers');
-  if (liveness === 'frozen') cell.beatsLost(id, 'no beat came, and it did not answer when asked');
+  if (liveness === 'overdue') feed.reconnect('no beat, though the daemon answers');
+  if (liveness === 'frozen') cell.beatsLost(id, 'no beat, and no answer to a probe');
 }

@@ -51,7 +51,10 @@ export class LettingGo {
     try {
       return await this.#deps.release(this.#endpoint, { onlyIfQuiet });
     } catch (error) {
-      this.#deps.log.debug({ err: error, incarnation: this.#endpoint.incarnation }, 'daemon did not let go');
+      this.#deps.log.debug(
+        { err: error, incarnation: this.#endpoint.incarnation },
+        'daemon did not answer the release',
+      );
       return error instanceof ApiError && error.status === 404;
     }
   }

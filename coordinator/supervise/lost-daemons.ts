@@ -27,7 +27,7 @@ export function recoverLostDaemons(deps: LostDaemonsDeps): () => Promise<void> {
   if (running.length > 0)
     log.warn(
       { incarnations: running.map(({ incarnation }) => incarnation) },
-      'daemons run that the database did not know: their rows were made anew from their notes',
+      'running daemons were missing from the database: their rows were recreated from their notes',
     );
   const dead = lost.filter(({ pid }) => pid === null);
   return async () => {
@@ -55,12 +55,15 @@ function recover({ store, clock }: LostDaemonsDeps, note: DaemonNote): void {
   store.daemons.recover({ ...daemon, workspaceId });
 }
 
-/** A daemon without process: `adopt` ends whatever carries its incarnation, and removes its socket and note. */
+/** A daemon without a process: `adopt` ends whatever carries its incarnation, and removes its socket and note. */
 async function bury({ launcher, log }: LostDaemonsDeps, note: DaemonNote): Promise<void> {
   try {
     const { incarnation, bootId, socketPath, secret } = note;
     await launcher.adopt({ incarnation, bootId, socketPath, secret, pid: 0, startTime: 0 });
   } catch (error) {
-    log.warn({ err: error, incarnation: note.incarnation }, 'a dead daemon’s rest could not be removed yet');
+    log.warn(
+      { err: error, incarnation: note.incarnation },
+      'leftovers of a dead daemon could not be removed yet',
+    );
   }
 }

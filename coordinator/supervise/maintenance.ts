@@ -107,7 +107,7 @@ export class Maintenance {
     if (hold !== undefined)
       return { workspaceId, ok: false, detail: `it is drained (${hold}); undrain it first` };
     if (this.#replacing.has(workspaceId))
-      return { workspaceId, ok: false, detail: 'it is being replaced already' };
+      return { workspaceId, ok: false, detail: 'it is already being replaced' };
     this.#replacing.add(workspaceId);
     const previous = fleet.otherCommandOf(workspaceId);
     try {
@@ -150,7 +150,7 @@ export class Maintenance {
         incarnation,
         detail: { why, command: previous.join(' ') },
       });
-      return `${why}. Rolled back to "${previous.join(' ')}": ${incarnation} serves.`;
+      return `${why}. Rolled back to "${previous.join(' ')}": ${incarnation} is serving.`;
     } catch (second) {
       return `${why}. Rolling back to "${previous.join(' ')}" failed too: ${messageOf(second)}`;
     }

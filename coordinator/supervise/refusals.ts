@@ -5,6 +5,7 @@ import type { Refusal } from '../domain/refusal.ts';
 import type { Verdict } from '../domain/restart-policy.ts';
 import type { DaemonExit } from '../launch/launcher.ts';
 import type { DaemonView, WorkspaceKey } from './fleet.ts';
+import { spanOf } from './story-units.ts';
 
 /** Lines of a dead daemon's log that a client reads; the rest is in the event row. */
 const LINES_TOLD = 5;
@@ -17,7 +18,7 @@ export function refused(refusal: Refusal): ApiError {
 }
 
 export function startTimedOut(workspace: WorkspaceKey, timeoutMs: number): ApiError {
-  return fail('init_timeout', `the daemon of ${workspace.path} was not ready within ${timeoutMs} ms`, {
+  return fail('init_timeout', `The daemon of ${workspace.path} was not ready within ${timeoutMs} ms`, {
     errorKind: 'init_timeout',
     retryable: true,
     phase: 'daemon.start',
@@ -26,7 +27,7 @@ export function startTimedOut(workspace: WorkspaceKey, timeoutMs: number): ApiEr
 }
 
 export function tooManyWaiters(workspace: WorkspaceKey, limit: number): ApiError {
-  return unavailable(workspace, `${limit} requests wait for this daemon already, the most that may`, 1000, {
+  return unavailable(workspace, `too many requests are waiting for this daemon (limit ${limit})`, 1000, {
     limit,
     used: limit,
   });
@@ -41,14 +42,14 @@ export function unavailable(
 ): ApiError {
   return fail(
     'workspace_runtime_unavailable',
-    `the daemon of ${workspace.path} is not available: ${why}`,
+    `The daemon of ${workspace.path} is not available: ${why}`,
     { workspaceId: workspace.id, workspaceCwd: workspace.path, reason: why, retryAfterMs, ...context },
     seconds(retryAfterMs),
   );
 }
 
 export function stopped(workspace: WorkspaceKey, reason: string): ApiError {
-  return fail('workspace_draining', `the daemon of ${workspace.path} is being stopped: ${reason}`, {
+  return fail('workspace_draining', `The daemon of ${workspace.path} is being stopped: ${reason}`, {
     workspaceId: workspace.id,
     workspaceCwd: workspace.path,
     reason,
@@ -65,21 +66,23 @@ export function draining(workspace: WorkspaceKey, reason: string): ApiError {
 }
 
 export function shuttingDown(): ApiError {
-  return fail('daemon_draining', 'the coordinator is shutting down');
+  return fail('daemon_draining', 'The coordinator is shutting down');
 }
 
-/** The refusal while a failed daemon cools off. `deaths` counts those of the policy's period. */
+/** The refusal while a failed daemon cools off, `leftMs` from now; it died `deaths` times within `periodMs`. */
 export function failed(
   workspace: WorkspaceKey,
   deaths: number,
+  periodMs: number,
   lastReason: string | undefined,
   leftMs: number,
 ): ApiError {
-  const why = `it failed ${deaths} times in a row, last: ${lastReason ?? 'unknown'}`;
+  const count = `${deaths} ${deaths === 1 ? 'failure' : 'failures'} within ${spanOf(periodMs)}`;
+  const why = `${count}; last: ${lastReason ?? 'unknown'}; next attempt allowed in ${spanOf(leftMs)}`;
   return unavailable(workspace, why, leftMs, { deaths });
 }
 
-/** What those who waited hear after an event that ended their start. */
+/** What parked requests are answered after an event that ended their start. */
 export function refusalAfter(
   event: Event,
   workspace: WorkspaceKey,
@@ -124,8 +127,9 @@ export function held(
   why: string,
   retryAfterMs: number,
 ): ApiError {
-  const which = pid === null ? 'a daemon without known pid' : `process ${pid}`;
-  const advice = `${which} of an earlier coordinator may still serve it (${why}); it is looked at again by itself, or end it by hand`;
+  const which = pid === null ? 'a daemon with an unknown pid' : `process ${pid}`;
+  const remedy = pid === null ? '' : `; to unblock now, end process ${pid}`;
+  const advice = `${which} of an earlier coordinator may still serve it (${why}); it is rechecked automatically${remedy}`;
   return unavailable(workspace, advice, retryAfterMs, { pid });
 }
 

@@ -120,7 +120,7 @@ export class Restorer {
 
   /** Starts no further restore and ends the waits. Sessions keep their state for the next coordinator. */
   stop(): void {
-    const error = fail('daemon_draining', 'the coordinator is shutting down');
+    const error = fail('daemon_draining', 'The coordinator is shutting down');
     this.#stopped.abort(error);
     for (const job of this.#queue.all()) this.#queue.finish(job, error);
   }
@@ -164,7 +164,7 @@ export class Restorer {
       } catch (error) {
         const pauseMs = pauseAfter(error);
         if (pauseMs === undefined || attempt === TRIES || this.#stopped.signal.aborted) throw error;
-        this.#deps.log.info({ err: error, sessionId: job.sessionId, attempt }, 'a restore is tried again');
+        this.#deps.log.info({ err: error, sessionId: job.sessionId, attempt }, 'retrying a restore');
         await this.#pause(pauseMs);
       }
     }
@@ -293,5 +293,5 @@ function liveSession(row: SessionRow, store: Store, workspaceCwd: string) {
 }
 
 function stillRestoring(sessionId: string): ApiError {
-  return fail('workspace_runtime_unavailable', 'The session is being brought back', { sessionId });
+  return fail('workspace_runtime_unavailable', 'The session is being restored', { sessionId });
 }

@@ -1,4 +1,4 @@
-// One event as sentences for a person. Pure; an event that nobody has words for is told by its name and its detail.
+// One event as sentences for a person. Pure; an event of an unknown kind is told by its name and its detail.
 import type { FeedBeat } from '../../daemon/contract/feed.ts';
 import type { EventRow } from '../store/store.ts';
 import { agoOf, bytesOf, clockOf, spanOf } from './story-units.ts';
@@ -21,18 +21,18 @@ const TELLERS: Readonly<Record<string, Teller>> = {
   workspace_removed: () => ['the workspace was removed'],
   workspace_held: ({ why, pid }) => [`held, nothing is started: ${why}${pid == null ? '' : ` (pid ${pid})`}`],
   workspace_released: () => ['no longer held'],
-  daemon_starting: () => ['a start was decided and written down'],
-  daemon_spawned: ({ pid }) => [`its process is ${pid}`],
-  daemon_ready: ({ version }) => [`it listens, version ${version}`],
+  daemon_starting: () => ['start decided and recorded'],
+  daemon_spawned: ({ pid }) => [`spawned as pid ${pid}`],
+  daemon_ready: ({ version }) => [`listening, version ${version}`],
   daemon_adopted: ({ pid, misfit }) => [
     `taken over, running, from an earlier coordinator (pid ${pid})`,
-    ...(misfit === undefined ? [] : [`${textOf(misfit)}: it ends once its turns have ended`]),
+    ...(misfit === undefined ? [] : [`${textOf(misfit)}: it will be replaced once its turns have ended`]),
   ],
   daemon_rolled_back: ({ why, command }) => [
-    `went back to "${textOf(command)}", because the one after it did not start: ${textOf(why)}`,
+    `rolled back to "${textOf(command)}", because its replacement did not start: ${textOf(why)}`,
   ],
   daemon_recovered: ({ pid }) => [
-    `found running though the database did not know it, and taken up from its note (pid ${pid})`,
+    `found running but missing from the database; recovered from its note (pid ${pid})`,
   ],
   daemon_evicted: (detail, nowMs, event) => [textOf(detail.why), ...nextOf(detail, nowMs, event.atMs)],
   restore_failed: ({ why, becomes }, _nowMs, { sessionId }) => [
@@ -41,7 +41,7 @@ const TELLERS: Readonly<Record<string, Teller>> = {
   ],
   daemon_died: (detail, nowMs, event) => death(detail, nowMs, event.atMs),
   daemon_stopped: (detail, nowMs, event) => [
-    `ended in order: ${causeOf(detail)}${sessionsOf(detail)}`,
+    `stopped: ${causeOf(detail)}${sessionsOf(detail)}`,
     ...nextOf(detail, nowMs, event.atMs),
   ],
   daemon_ended: (detail) => [`ended: ${causeOf(detail)}${sessionsOf(detail)}`],
@@ -50,12 +50,12 @@ const TELLERS: Readonly<Record<string, Teller>> = {
     ...nextOf(detail, nowMs, event.atMs),
   ],
   agent_exited: ({ code, signal, sessions }) => [
-    `its agent ended by itself (${howOf(code, signal)})${Number(sessions) > 0 ? `, and ${count(sessions, 'session')} with it` : ''}`,
+    `its agent exited unasked (${howOf(code, signal)})${Number(sessions) > 0 ? `, and ${count(sessions, 'session')} with it` : ''}`,
   ],
   request_refused: (detail, nowMs) => [refusal(detail, nowMs)],
 };
 
-/** What happened, newest knowledge at `nowMs`. */
+/** What happened, as known at `nowMs`. */
 export function tell(event: EventRow, nowMs: number): Sentences {
   return (TELLERS[event.kind] ?? byName)(event.detail, nowMs, event);
 }
@@ -69,9 +69,10 @@ const byName: Teller = (detail, _nowMs, { kind }) => {
 export function causeOf(detail: Detail): string {
   const { cause, code, signal, isUnasked } = detail;
   if (isUnasked !== true) return textOf(cause ?? 'unknown');
-  if (signal === 'SIGKILL') return 'killed by SIGKILL, a signal that nobody of us sent';
-  if (typeof signal === 'string') return `killed by ${signal}, by itself or from outside`;
-  return code === null ? textOf(cause ?? 'unknown') : `it exited by itself with code ${code}`;
+  if (signal === 'SIGKILL') return 'killed by SIGKILL, not sent by the coordinator';
+  if (typeof signal === 'string')
+    return `killed by ${signal}, a crash or a signal not sent by the coordinator`;
+  return code === null ? textOf(cause ?? 'unknown') : `it exited unasked with code ${code}`;
 }
 
 function death(detail: Detail, nowMs: number, atMs: number): Sentences {
@@ -83,7 +84,7 @@ function death(detail: Detail, nowMs: number, atMs: number): Sentences {
   return [
     `${verb}: ${causeOf(detail)}${how}${sessionsOf(detail)}`,
     ...memory(detail),
-    ...(said.length === 0 ? [] : ['it last said:', ...said.map((line) => `| ${line}`)]),
+    ...(said.length === 0 ? [] : ['its last output:', ...said.map((line) => `| ${line}`)]),
     ...nextOf(detail, nowMs, atMs),
   ];
 }
@@ -94,10 +95,10 @@ function memory({ oomKills, hostOomKills, peakBytes, beats, signal }: Detail): r
     told.push(`out of memory: the kernel killed ${count(oomKills, 'process', 'processes')} of its cgroup`);
   else if (Number(hostOomKills) > 0)
     told.push(
-      `perhaps out of memory: the host's oom killer struck ${count(hostOomKills, 'time')} while it ran, whom is not known`,
+      `possibly out of memory: the host's OOM killer fired ${count(hostOomKills, 'time')} meanwhile; victims unknown`,
     );
   else if (signal === 'SIGKILL' && hostOomKills === 0)
-    told.push('not out of memory: the host counted no oom kill while it ran');
+    told.push('not out of memory: the host counted no OOM kill while it ran');
   if (typeof peakBytes === 'number') told.push(`its whole tree used at most ${bytesOf(peakBytes)}`);
   return [...told, ...trend(Array.isArray(beats) ? (beats as readonly FeedBeat[]) : [])];
 }
@@ -120,14 +121,14 @@ function nextOf({ next }: Detail, nowMs: number, atMs: number): readonly string[
   const policy =
     deaths === undefined
       ? ''
-      : ` (death ${deaths} within ${spanOf(Number(periodMs))}; ${intensity} are retried)`;
+      : ` (death ${deaths} within ${spanOf(Number(periodMs))}; up to ${intensity} are retried)`;
   if (state === 'backoff')
     return [
-      `then: started again after ${spanOf(Number(afterMs))} if somebody waits, else on demand${policy}`,
+      `then: restarted after ${spanOf(Number(afterMs))} if a request is waiting, else on demand${policy}`,
     ];
   if (state === 'failed')
-    return [`then: not started again until ${clockOf(until)} (${agoOf(until, nowMs)}), or a reset${policy}`];
-  return state === 'stopped' ? ['then: nothing, until a request needs it'] : [];
+    return [`then: not restarted until ${clockOf(until)} (${agoOf(until, nowMs)}) or a reset${policy}`];
+  return state === 'stopped' ? ['then: nothing until a request needs it'] : [];
 }
 
 function refusal(
@@ -161,7 +162,7 @@ function settingWords({ holdReason, idleTimeoutMs, isPinned }: Detail): readonly
   return [
     ...(holdReason === undefined
       ? []
-      : [holdReason === null ? 'it takes work again' : `drained (${holdReason})`]),
+      : [holdReason === null ? 'accepts work again' : `drained (${holdReason})`]),
     ...(idleTimeoutMs === undefined
       ? []
       : [`idle timeout ${idleTimeoutMs === null ? 'as configured' : `${idleTimeoutMs} ms`}`]),

@@ -35,7 +35,7 @@ export const ENDS: ReadonlySet<string> = new Set([
 
 const AT_REST = {
   stopped: 'is stopped',
-  backoff: 'died and is to be started again (backoff)',
+  backoff: 'died and will be restarted (backoff)',
   failed: 'has failed',
 } as const;
 
@@ -64,7 +64,7 @@ function summaryOf(
     case 'failed':
     case 'stopped':
       return end === undefined
-        ? `${subject} ${AT_REST[state]}: it was never started, as far as is remembered.`
+        ? `${subject} ${AT_REST[state]}: no start of it is on record.`
         : `${subject} ${AT_REST[state]}. ${ending(end, nowMs)}`;
   }
 }
@@ -82,12 +82,12 @@ function ending(end: EventRow, nowMs: number): string {
 
 function since(events: readonly EventRow[], incarnation: string | null, nowMs: number): string {
   const first = events.find((event) => event.incarnation === incarnation);
-  if (first === undefined) return 'started before what is remembered here';
+  if (first === undefined) return 'started before the oldest event on record';
   const last = events.findLast(
     ({ incarnation: of, kind }) => of === incarnation && kind === 'daemon_adopted',
   );
   const taken = last === undefined ? '' : `, taken over ${when(last.atMs, nowMs)}`;
-  return `begun ${when(first.atMs, nowMs)}${taken}`;
+  return `started ${when(first.atMs, nowMs)}${taken}`;
 }
 
 function linesOf(events: readonly EventRow[], nowMs: number): readonly string[] {

@@ -218,7 +218,7 @@ class CellSupervisor implements Supervisor {
     this.#checkHeld(workspaceId);
     const cell = this.#cells.get(workspaceId);
     if (cell?.isBusy)
-      throw fail('workspace_busy', `the daemon of ${cell.workspace.path} has not ended`, { workspaceId });
+      throw fail('workspace_busy', `The daemon of ${cell.workspace.path} has not ended`, { workspaceId });
     this.#cells.delete(workspaceId);
   }
 

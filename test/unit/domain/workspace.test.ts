@@ -62,6 +62,10 @@ describe('an explicit registration', () => {
     expect(registrationRefusal('/projects/a/src', [a])?.code).toBe('workspace_nested');
     expect(registrationRefusal('/projects', [a])?.code).toBe('workspace_nested');
     expect(registrationRefusal('/', [a])?.code).toBe('workspace_nested');
+    expect(registrationRefusal('/projects/a/src', [a])?.message).toContain(
+      '/src is nested in the registered',
+    );
+    expect(registrationRefusal('/projects', [a])?.message).toContain('/projects contains the registered');
   });
 
   test('beyond the most there may be is refused', () => {

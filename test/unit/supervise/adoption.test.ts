@@ -185,7 +185,7 @@ describe('a process that cannot be verified', () => {
     ])
       await expect(refused).rejects.toMatchObject({
         status: 503,
-        message: expect.stringContaining('process 77'),
+        message: expect.stringMatching(/rechecked automatically; to unblock now, end process 77$/),
         context: { pid: 77 },
       });
     expect(supervisor.view(WORKSPACE.id)).toMatchObject({ state: 'held', pid: 77, lastExit: null });
@@ -315,7 +315,7 @@ describe('a start that was interrupted before its pid was stored', () => {
     await supervisor.adoptAll();
     expect(store.daemonRows.get(incarnation)).toMatchObject({
       state: 'ended',
-      endReason: 'it never became a process',
+      endReason: 'no process was ever made for it',
     });
     await supervisor.detach();
   });

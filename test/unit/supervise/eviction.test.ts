@@ -45,7 +45,7 @@ test('a start is refused when as many daemons run as may, and none of them is id
       used: 1,
       requested: 1,
       evictable: [],
-      kept: [{ workspaceId: WORKSPACE.id, reason: '1 prompt(s) run or wait' }],
+      kept: [{ workspaceId: WORKSPACE.id, reason: '1 prompt(s) running or queued' }],
     },
   });
   expect(fixture.launcher.specs).toHaveLength(1);

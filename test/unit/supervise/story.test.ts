@@ -71,23 +71,23 @@ describe('the story of a workspace', () => {
       at(198, 'daemon_ready', TWO, { version: '0.1.0' }),
     ];
     expect(told({ state: 'ready', pid: 4711, incarnation: TWO, events: events.reverse() })).toEqual([
-      'The daemon of /projects/a is ready: number 2, pid 4711, begun 2026-11-20 15:16:40Z (3 min 20 s ago).',
+      'The daemon of /projects/a is ready: number 2, pid 4711, started 2026-11-20 15:16:40Z (3 min 20 s ago).',
       '  2026-11-20 15:10:00Z (10 min ago)  the workspace /projects/a was registered (static)',
       'Daemon 1 (00000000000000aa-1)',
-      '  2026-11-20 15:10:00Z (10 min ago)  a start was decided and written down',
-      '  2026-11-20 15:10:01Z (9 min 59 s ago)  it listens, version 0.1.0',
-      '  2026-11-20 15:16:00Z (4 min ago)  died: killed by SIGKILL, a signal that nobody of us sent, with 2 sessions open',
+      '  2026-11-20 15:10:00Z (10 min ago)  start decided and recorded',
+      '  2026-11-20 15:10:01Z (9 min 59 s ago)  listening, version 0.1.0',
+      '  2026-11-20 15:16:00Z (4 min ago)  died: killed by SIGKILL, not sent by the coordinator, with 2 sessions open',
       '      out of memory: the kernel killed 1 process of its cgroup',
       '      its whole tree used at most 2.1 GB',
       '      memory over its last 55 s: daemon 51 MB to 64 MB, agent 210 MB to 1.9 GB; at the last beat 1 prompt running, 2 sessions',
-      '      it last said:',
+      '      its last output:',
       '      | {"msg":"prompt"}',
       '      | allocation failed',
-      '      then: started again after 512 ms if somebody waits, else on demand (death 1 within 1 min; 5 are retried)',
+      '      then: restarted after 512 ms if a request is waiting, else on demand (death 1 within 1 min; up to 5 are retried)',
       'Daemon 2 (00000000000000aa-2)',
-      '  2026-11-20 15:16:40Z (3 min 20 s ago)  a start was decided and written down',
-      '  2026-11-20 15:16:41Z (3 min 19 s ago)  its process is 4711',
-      '  2026-11-20 15:16:42Z (3 min 18 s ago)  it listens, version 0.1.0',
+      '  2026-11-20 15:16:40Z (3 min 20 s ago)  start decided and recorded',
+      '  2026-11-20 15:16:41Z (3 min 19 s ago)  spawned as pid 4711',
+      '  2026-11-20 15:16:42Z (3 min 18 s ago)  listening, version 0.1.0',
     ]);
   });
 
@@ -109,10 +109,10 @@ describe('the story of a workspace', () => {
     ];
     expect(told({ state: 'failed', events })).toEqual([
       'The daemon of /projects/a has failed. Number 1 failed to start: the agent is missing (it ended with exit code 3), ' +
-        '2026-11-20 15:19:40Z (20 s ago). Not started again until 2026-11-20 15:20:40Z (in 40 s), or a reset (death 6 within 1 min; 5 are retried).',
+        '2026-11-20 15:19:40Z (20 s ago). Not restarted until 2026-11-20 15:20:40Z (in 40 s) or a reset (death 6 within 1 min; up to 5 are retried).',
       'Daemon 1 (00000000000000aa-1)',
       '  2026-11-20 15:19:40Z (20 s ago)  failed to start: the agent is missing (it ended with exit code 3)',
-      '      then: not started again until 2026-11-20 15:20:40Z (in 40 s), or a reset (death 6 within 1 min; 5 are retried)',
+      '      then: not restarted until 2026-11-20 15:20:40Z (in 40 s) or a reset (death 6 within 1 min; up to 5 are retried)',
       '  2026-11-20 15:19:41Z (19 s ago)  a request was refused with 503 workspace_runtime_unavailable: it failed',
       '  2026-11-20 15:19:59Z (1 s ago)  499 more requests within 16 s were refused, the last 2 s ago, with 503 workspace_runtime_unavailable: it failed',
     ]);
@@ -128,11 +128,9 @@ describe('the story of a workspace', () => {
       next: { state: 'stopped' },
     });
     expect(told({ events: [stopped] })[0]).toBe(
-      'The daemon of /projects/a is stopped. Number 1 ended: idle for 30 min, 2026-11-20 15:19:55Z (5 s ago). Nothing, until a request needs it.',
+      'The daemon of /projects/a is stopped. Number 1 ended: idle for 30 min, 2026-11-20 15:19:55Z (5 s ago). Nothing until a request needs it.',
     );
-    expect(told({})).toEqual([
-      'The daemon of /projects/a is stopped: it was never started, as far as is remembered.',
-    ]);
+    expect(told({})).toEqual(['The daemon of /projects/a is stopped: no start of it is on record.']);
   });
 
   test('that is held, or drained', () => {
@@ -150,10 +148,10 @@ describe('the story of a workspace', () => {
       );
     expect(of({ oomKills: 0, hostOomKills: 0 })).toContain('not out of memory');
     expect(of({ oomKills: null, hostOomKills: 2 })).toContain(
-      "perhaps out of memory: the host's oom killer struck 2 times while it ran, whom is not known",
+      "possibly out of memory: the host's OOM killer fired 2 times meanwhile; victims unknown",
     );
     expect(of({ oomKills: null, hostOomKills: null })).not.toContain('memory');
-    expect(of({ isUnasked: false, cause: 'it did not beat' })).not.toContain('nobody of us');
+    expect(of({ isUnasked: false, cause: 'it did not beat' })).not.toContain('not sent by');
   });
 
   test('that gave its place to another, and one whose session did not come back', () => {

@@ -244,6 +244,7 @@ describe('a death', () => {
     const starts = fixture.launcher.specs.length;
     const refused = await refusal(fixture.supervisor.ensureReady(WORKSPACE, stays));
     expect(refused).toMatchObject({ status: 503, retryAfterS: 60 });
+    expect(refused.message).toMatch(/: 6 failures within 1 min; last: .+; next attempt allowed in 1 min$/);
     expect(fixture.launcher.specs).toHaveLength(starts);
     fixture.clock.advance(fixture.settings.restart.coolOffMs);
     const again = ready(fixture);
