@@ -273,7 +273,7 @@ function parseDaemonCommand(source: FlagSource): readonly string[] | undefined {
   try {
     accessSync(program, constants.X_OK);
   } catch {
-    throw new ConfigError(`--daemon-command: ${program} cannot be executed or is not there`);
+    throw new ConfigError(`--daemon-command: ${program} does not exist or cannot be executed`);
   }
   return [program, ...args];
 }

@@ -42,14 +42,14 @@ export function unreachable({ stateDir, socketPath, isNoted }: AdminPlace): Comm
   if (holder === undefined) return new CommandError(EXIT.notRunning, notRunning(stateDir));
   const why = isNoted
     ? 'it is starting or ending, or the socket was removed'
-    : 'it was started with another XDG_RUNTIME_DIR (or TMPDIR); give this command the same';
+    : 'it was started with another XDG_RUNTIME_DIR (or TMPDIR); run this command with the same value';
   return new CommandError(
     EXIT.unexpected,
-    `a coordinator runs with pid ${holder.pid ?? 'unknown'} on the state directory ${stateDir}, ` +
+    `a coordinator is running as pid ${holder.pid ?? 'unknown'} on the state directory ${stateDir}, ` +
       `but its admin socket is not at ${socketPath}: ${why}`,
   );
 }
 
 function notRunning(stateDir: string): string {
-  return `no coordinator runs on the state directory ${stateDir}`;
+  return `no coordinator is running on the state directory ${stateDir}`;
 }

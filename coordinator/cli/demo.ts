@@ -38,7 +38,7 @@ export async function demo(runtime: Runtime): Promise<void> {
     await coordinator?.stop();
     rmSync(scratch, { recursive: true, force: true });
   }
-  runtime.print('\nEverything is stopped and removed. Next: qwen-coordinator start --workspace DIR\n');
+  runtime.print('\nEverything was stopped and removed. Next: qwen-coordinator start --workspace DIR\n');
 }
 
 async function tour(
@@ -47,7 +47,7 @@ async function tour(
   runtime: Runtime,
   signal: AbortSignal,
 ): Promise<void> {
-  runtime.print(`One coordinator on ${base}, two workspaces, each with a daemon and an agent of its own.\n`);
+  runtime.print(`One coordinator on ${base}, two workspaces, each with its own daemon and agent.\n`);
   const sessions: DemoSession[] = [];
   for (const [index, workspace] of workspaces.entries()) {
     const session = await openSession(base, workspace, signal);

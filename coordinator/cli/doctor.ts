@@ -72,7 +72,7 @@ async function strays(scene: Scene, isReaping: boolean, runtime: Runtime): Promi
 }
 
 function words(ended: readonly Strays[]): string {
-  return `processes of ended daemons were ended (${ended.map(({ mark }) => mark.incarnation).join(', ')})`;
+  return `leftover processes of ended daemons were killed (${ended.map(({ mark }) => mark.incarnation).join(', ')})`;
 }
 
 function readable(findings: readonly Finding[]): string {

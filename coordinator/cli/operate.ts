@@ -47,7 +47,7 @@ export async function restart(
     ok ? 'replaced' : 'failed',
     detail,
   ]);
-  runtime.print(restarted.length === 0 ? 'no daemon runs\n' : table(['ID', 'RESULT', 'DETAIL'], rows));
+  runtime.print(restarted.length === 0 ? 'no daemon is running\n' : table(['ID', 'RESULT', 'DETAIL'], rows));
   if (restarted.some(({ ok }) => !ok))
     throw new CommandError(EXIT.unexpected, 'not every daemon was replaced');
 }
@@ -73,7 +73,7 @@ function parseAssignment(text: string): readonly [string, unknown] {
   if (name === 'idleTimeout' && /^\d+$/.test(value ?? '')) return ['idleTimeoutMs', Number(value)];
   throw new CommandError(
     EXIT.usage,
-    `"${text}" is no setting: give idleTimeout=<ms>, idleTimeout= (the default again), or pinned=true|false`,
+    `"${text}" is not a setting: give idleTimeout=<ms>, idleTimeout= (the default again), or pinned=true|false`,
   );
 }
 

@@ -106,7 +106,7 @@ class Run {
     end.then(
       () => this.#finish(leavesDaemons ? EXIT.left : EXIT.ok),
       (error: unknown) => {
-        this.#log.fatal({ err: error }, 'could not stop in order: killing the daemons');
+        this.#log.fatal({ err: error }, 'orderly stop failed: killing the daemons');
         coordinator.killNow();
         this.#finish(EXIT.unexpected);
       },

@@ -22,11 +22,11 @@ export async function stop(
     if (performance.now() > deadline)
       throw new CommandError(
         EXIT.unexpected,
-        `the coordinator (pid ${pid}) still runs after ${timeoutMs} ms`,
+        `the coordinator (pid ${pid}) is still running after ${timeoutMs} ms`,
       );
     await sleep(LOOK_EVERY_MS);
   }
-  runtime.print(leavesDaemons ? 'stopped; the daemons go on\n' : 'stopped\n');
+  runtime.print(leavesDaemons ? 'stopped; its daemons keep running\n' : 'stopped\n');
 }
 
 function isAlive(pid: number): boolean {

@@ -56,7 +56,7 @@ describe('a host where nothing is wrong', () => {
     const { code, of } = await doctorIn(scratch);
     expect(code).toBe(0);
     expect(of('state directory')).toMatchObject([
-      { level: 'ok', text: expect.stringMatching(/not there yet/) },
+      { level: 'ok', text: expect.stringMatching(/does not exist yet/) },
     ]);
     expect(statSync(scratch.stateDir, { throwIfNoEntry: false })).toBeUndefined();
   });

@@ -45,7 +45,7 @@ test('`stop --leave-daemons` ends the coordinator alone: the turn goes on, and t
   await promptIsKnown(server);
   const { pid } = await server.diagnosis(0);
   const stop = await runCommand(server.scratch, ['stop', '--leave-daemons', '--state-dir', server.stateDir]);
-  expect(stop).toMatchObject({ code: EXIT.ok, stdout: 'stopped; the daemons go on\n' });
+  expect(stop).toMatchObject({ code: EXIT.ok, stdout: 'stopped; its daemons keep running\n' });
   expect(await server.ended(8000)).toEqual({ code: EXIT.left, signal: null });
   const next = await startCoordinator({ workspaces: 1, scratch: server.scratch });
   const stream = await streamFrom(next.baseUrl, sessionId, from);

@@ -35,7 +35,7 @@ export function stateDirCheck({ stateDir, stateDirNamed }: Scene): Finding {
   const check = 'state directory';
   if (stateDir.kind === 'bad') return { check, level: 'fail', text: stateDir.why };
   if (stateDir.kind === 'missing')
-    return { check, level: 'ok', text: `${stateDirNamed} is not there yet: the first start makes it` };
+    return { check, level: 'ok', text: `${stateDirNamed} does not exist yet: the first start creates it` };
   return { check, text: stateDir.value, level: 'ok', ...spaceIn(stateDir.value) };
 }
 
@@ -45,14 +45,14 @@ function spaceIn(path: string): Partial<Finding> {
   if (freeBytes >= WARN_FREE_BYTES) return {};
   const level = freeBytes < FAIL_FREE_BYTES ? 'fail' : 'warn';
   const text = `${path} has ${Math.round(freeBytes / 2 ** 20)} MiB of free space`;
-  return { level, text, remedy: 'make room: without it no session can be recorded' };
+  return { level, text, remedy: 'free some space: without it no session can be recorded' };
 }
 
 export function runtimeDirCheck({ runtimeDir, stateDir }: Scene): Finding {
   const check = 'runtime directory';
   if (runtimeDir.kind === 'bad') return { check, level: 'fail', text: runtimeDir.why };
   if (runtimeDir.kind === 'missing' || stateDir.kind !== 'found')
-    return { check, level: 'ok', text: 'is not there yet: a start makes it' };
+    return { check, level: 'ok', text: 'does not exist yet: a start creates it' };
   try {
     const bytes = Buffer.byteLength(socketPathFor(runtimeDir.value, LONGEST_INCARNATION));
     return { check, level: 'ok', text: `${runtimeDir.value} (socket paths up to ${bytes} bytes)` };
@@ -64,7 +64,7 @@ export function runtimeDirCheck({ runtimeDir, stateDir }: Scene): Finding {
 export function databaseCheck({ database }: Scene): Finding {
   const check = 'database';
   if (database.kind === 'missing')
-    return { check, level: 'ok', text: 'is not there yet: the first start makes it' };
+    return { check, level: 'ok', text: 'does not exist yet: the first start creates it' };
   if (database.kind === 'bad')
     return { check, level: 'fail', text: `cannot be read: ${database.why}`, remedy: RESTORE };
   const { problems, schemaVersion } = database.value;
@@ -77,20 +77,20 @@ const RESTORE = 'stop the coordinator, put a backup in its place, or use the rel
 export function coordinatorCheck({ coordinator }: Scene): Finding[] {
   const check = 'coordinator';
   if (coordinator.kind === 'missing')
-    return [{ check, level: 'ok', text: 'none runs on this state directory' }];
+    return [{ check, level: 'ok', text: 'none is running on this state directory' }];
   if (coordinator.kind === 'bad')
     return [
       {
         check,
         level: 'fail',
         text: coordinator.why,
-        remedy: 'look at its log; "stop" ends it, a signal if need be',
+        remedy: 'see its log; end it with "stop", or with a signal if that fails',
       },
     ];
   const { version, pid, warnings } = coordinator.value;
   const said = Array.isArray(warnings) ? warnings.map(String) : [];
   return [
-    { check, level: 'ok', text: `version ${version} runs with pid ${pid}` },
+    { check, level: 'ok', text: `version ${version} is running as pid ${pid}` },
     ...said.map((text): Finding => ({ check, level: 'warn', text })),
   ];
 }
@@ -116,7 +116,7 @@ export async function agentCheck(scene: Scene, agent: string, runtime: Runtime):
     timeoutMs: AGENT_CHECK_TIMEOUT_MS,
   });
   if (command !== null && problem === null) return { check, level: 'ok', text: command.join(' ') };
-  return { check, level: 'fail', text: problem ?? 'none can be run' };
+  return { check, level: 'fail', text: problem ?? 'no runnable agent' };
 }
 
 function settingOf(coordinator: Look<Readonly<Record<string, unknown>>>, name: string): string | undefined {

@@ -48,7 +48,10 @@ export function straysCheck({ runtimeDir, database, cgroups, bootId }: Scene): {
 } {
   const check = 'strays';
   if (database.kind === 'bad' || (database.kind === 'found' && database.value.problems.length > 0))
-    return { findings: [{ check, level: 'warn', text: 'cannot be told without the database' }], found: [] };
+    return {
+      findings: [{ check, level: 'warn', text: 'cannot be determined without the database' }],
+      found: [],
+    };
   const { strays, unknown } = findStrays({
     bootId,
     runtimeDir: runtimeDir.kind === 'found' ? runtimeDir.value : '',

@@ -26,7 +26,7 @@ describe.each(['status', 'stop'])('%s without a coordinator', (name) => {
     const { code, stderr } = await command(name);
     expect([code, stderr]).toEqual([
       4,
-      `qwen-coordinator: no coordinator runs on the state directory ${scratch.stateDir}\n`,
+      `qwen-coordinator: no coordinator is running on the state directory ${scratch.stateDir}\n`,
     ]);
     expect(existsSync(scratch.stateDir)).toBe(false);
     expect(readdirSync(join(scratch.dir, 'run'))).toEqual([]);
@@ -81,7 +81,7 @@ describe('a coordinator that was started with another XDG_RUNTIME_DIR', () => {
     rmSync(join(scratch.stateDir, 'admin.path'));
     const { code, stderr } = await command('status', { XDG_RUNTIME_DIR: elsewhere() });
     expect(code).toBe(1);
-    expect(stderr).toContain(`a coordinator runs with pid ${pid}`);
+    expect(stderr).toContain(`a coordinator is running as pid ${pid}`);
     expect(stderr).toContain(`its admin socket is not at ${scratch.dir}/elsewhere/`);
     expect(stderr).toContain('XDG_RUNTIME_DIR');
   });
@@ -91,7 +91,10 @@ test('a running coordinator whose admin socket was removed is not taken for none
   const server = await startCoordinator({ scratch });
   rmSync(join(scratch.dir, 'run', 'qwen-coordinator'), { recursive: true });
   const { code, stderr } = await command('status');
-  expect([code, stderr]).toEqual([1, expect.stringContaining(`a coordinator runs with pid ${server.pid}`)]);
+  expect([code, stderr]).toEqual([
+    1,
+    expect.stringContaining(`a coordinator is running as pid ${server.pid}`),
+  ]);
 });
 
 test('the note of a killed coordinator leads nobody to a socket that somebody else put there', async () => {
