@@ -80,9 +80,9 @@ async function collect(answer: IncomingMessage, maxBytes: number): Promise<Buffe
   let size = 0;
   for await (const chunk of answer as AsyncIterable<Buffer>) {
     size += chunk.length;
-    if (size > maxBytes) throw new Error(`its answer is over ${maxBytes} bytes`);
+    if (size > maxBytes) throw new Error(`its answer exceeds ${maxBytes} bytes`);
     chunks.push(chunk);
   }
-  if (!answer.complete) throw new Error('its answer was cut');
+  if (!answer.complete) throw new Error('its answer was cut short');
   return Buffer.concat(chunks);
 }

@@ -155,7 +155,9 @@ async function relayStored(
 ): Promise<void> {
   const { res, spec } = passage;
   const context = { requestId: spec.requestId, incarnation: spec.endpoint.incarnation };
-  answer.on('error', (error) => deps.log.debug({ err: error, ...context }, 'the daemon went as it answered'));
+  answer.on('error', (error) =>
+    deps.log.debug({ err: error, ...context }, 'the daemon died while answering'),
+  );
   const isStored = await deps.stored(spec.endpoint.incarnation, seq).catch((error: unknown) => {
     deps.log.warn({ err: error, ...context }, 'an acknowledged prompt could not be stored');
     return false;
@@ -163,7 +165,7 @@ async function relayStored(
   const isGone = answer.destroyed || (!isStored && answer.socket.destroyed);
   if (isGone) {
     passage.isAnswered = false;
-    unreachable(deps, passage, new Error('the daemon went before its answer was stored'));
+    unreachable(deps, passage, new Error('the daemon died before its answer was stored'));
   } else if (res.destroyed || res.headersSent) answer.destroy();
   else relayPlain(answer, res);
 }

@@ -17,7 +17,7 @@ export async function listenOnPort(server: Server, host: string, port: number): 
 export async function listenOnSocket(server: Server, path: string): Promise<void> {
   const stat = lstatSync(path, { throwIfNoEntry: false });
   if (stat !== undefined && !stat.isSocket())
-    throw withCode('ENOTSOCK', `${path} is in the way: it exists and is no socket`);
+    throw withCode('ENOTSOCK', `${path} is in the way: it exists and is not a socket`);
   if (stat !== undefined && (await answers(path)))
     throw withCode('EADDRINUSE', `another process listens on ${path}`);
   rmSync(path, { force: true });

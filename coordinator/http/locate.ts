@@ -136,7 +136,7 @@ function ofSession(
   const ready = places.fleet.endpointOf(workspace.id);
   const endpoint = ready ?? places.fleet.reachOf(workspace.id);
   if (ready === undefined && endpoint !== undefined && 'isWork' in ROUTE_CLASSES[route.class])
-    throw draining(places, workspace, 'its daemon ends its turns');
+    throw draining(places, workspace, 'its daemon is finishing its turns');
   if (endpoint !== undefined) return { kind: 'daemon', endpoint };
   // Live with a daemon that is being taken over, or that has gone: then it is known soon what becomes of the session.
   return stillThere(places, route, sessionId, workspace, signal, places.fleet.attend(workspace, signal));
@@ -159,7 +159,7 @@ async function stillThere(
   if (place === undefined) throw sessionNotFound(sessionId);
   if (place.state === 'live') return { kind: 'daemon', endpoint };
   if (place.state === 'restoring')
-    throw fail('workspace_runtime_unavailable', 'The session is being brought back', { sessionId });
+    throw fail('workspace_runtime_unavailable', 'The session is being restored', { sessionId });
   return ofResting(places, route, sessionId, place.state, workspace, signal);
 }
 
@@ -234,7 +234,7 @@ function sessionNotFound(sessionId: string): ApiError {
 }
 
 function dormant(sessionId: string): ApiError {
-  return fail('session_not_found', 'The session sleeps; a prompt, load or resume wakes it', {
+  return fail('session_not_found', 'The session is dormant; a prompt, load or resume wakes it', {
     sessionId,
     dormant: true,
   });

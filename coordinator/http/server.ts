@@ -66,7 +66,7 @@ export function createListener(deps: ListenerDeps): Listener {
   return {
     server,
     close(graceMs) {
-      deps.forwarder.endStreams('coordinator stops');
+      deps.forwarder.endStreams('the coordinator is stopping');
       return closeServer(server, graceMs, deps.clock);
     },
   };

@@ -230,7 +230,7 @@ async function undo(
       signal: controller.signal,
     });
   } catch (error) {
-    deps.log.warn({ err: error, sessionId: made.sessionId, how }, 'a session could not be taken back');
+    deps.log.warn({ err: error, sessionId: made.sessionId, how }, 'a session could not be undone');
   } finally {
     deadline.cancel();
   }

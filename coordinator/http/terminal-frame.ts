@@ -14,8 +14,8 @@ const TOO_LARGE = 'The daemon sent an event that is too large to pass on; the st
 function words(kind: CutKind, isResumable: boolean): string {
   if (kind === 'frame_too_large') return TOO_LARGE;
   return isResumable
-    ? 'The daemon of this workspace ended unexpectedly. The session is being brought back: connect again to go on.'
-    : 'The daemon of this workspace ended unexpectedly. Its sessions are gone; create a new one to go on.';
+    ? 'The daemon of this workspace ended unexpectedly. The session is being restored: reconnect to continue.'
+    : 'The daemon of this workspace ended unexpectedly. Its sessions are gone; create a new one to continue.';
 }
 
 /** The id-less `stream_error` of a session's event stream. */

@@ -82,7 +82,10 @@ export async function removeWorkspace(
   if (entry?.isPrimary)
     throw fail('primary_workspace_removal_forbidden', 'The primary workspace cannot be removed');
   if (entry?.isStatic)
-    throw fail('static_workspace_removal_forbidden', 'A workspace of the configuration cannot be removed');
+    throw fail(
+      'static_workspace_removal_forbidden',
+      'A workspace named in the configuration cannot be removed',
+    );
   const isForced = body.force === true;
   const activity = activityOf(deps.fleet.view(workspace.id), deps.countLive(workspace.id));
   if (!isForced && isBusy(activity))

@@ -44,7 +44,7 @@ export function makeRoom(
 export function roomReport(deps: EvictionDeps): RoomReport {
   const kept = [...deps.cells()].flatMap((cell) => {
     const facts = factsOf(deps, cell);
-    const reason = facts === undefined ? 'it is starting, stopping or out of touch' : workOf(facts);
+    const reason = facts === undefined ? 'it is starting, stopping or not reporting' : workOf(facts);
     const watched = facts !== undefined && facts.subscribers > 0 ? 'clients are watching' : undefined;
     const why = reason ?? watched;
     return cell.current === undefined || why === undefined

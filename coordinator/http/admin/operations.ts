@@ -40,7 +40,7 @@ export function addOperations(router: Router, deps: OperationDeps): void {
     const body = await bodyOf(ctx);
     const { id } = workspaceOf(deps, ctx);
     const reason =
-      typeof body.reason === 'string' && body.reason !== '' ? body.reason : 'an operator drains it';
+      typeof body.reason === 'string' && body.reason !== '' ? body.reason : 'drained by an operator';
     await maintenance.drain(id, reason, wholeNumber(body, 'drainMs'));
     ctx.body = { drained: true, workspaceId: id };
   });
@@ -71,7 +71,7 @@ function settingsOf(body: JsonObject) {
   if (unknown !== undefined)
     throw fail(
       'invalid_workspace_request',
-      `Unknown setting "${unknown}"; there are: ${[...known].join(', ')}`,
+      `Unknown setting "${unknown}"; known settings: ${[...known].join(', ')}`,
     );
   if (body.pinned !== undefined && typeof body.pinned !== 'boolean')
     throw fail('invalid_workspace_request', '`pinned` must be true or false');

@@ -98,12 +98,12 @@ function daemonWarnings(facts: AdminFacts, view: DaemonView): string[] {
       `${name} is held, and nothing is started for it: ${processOf(view)} cannot be verified (${view.heldWhy}). End it, or wait.`,
     );
   if (view.state === 'backoff')
-    found.push(`The daemon of ${name} died and waits for its restart${because(view)}.`);
+    found.push(`The daemon of ${name} died and is waiting to be restarted${because(view)}.`);
   if (view.state !== 'ready') return found;
   if (!view.isFeedUp) found.push(`The daemon of ${name} is ready, but its feed is down.`);
   const ageMs = view.lastBeat === null ? undefined : facts.nowMs - view.lastBeat.atMs;
   if (ageMs !== undefined && ageMs > facts.beatStaleMs)
-    found.push(`The daemon of ${name} was last heard of ${Math.round(ageMs / 1000)} s ago.`);
+    found.push(`The daemon of ${name} last sent a beat ${Math.round(ageMs / 1000)} s ago.`);
   return found;
 }
 
