@@ -46,5 +46,5 @@ function words(
   timeoutMs: number,
 ): string {
   if (error?.killed === true) return `the daemon program did not answer within ${timeoutMs} ms`;
-  return `the daemon program cannot be asked: ${stderr.trim() || (error?.message ?? 'it said nothing')}`;
+  return `the daemon program could not be queried: ${stderr.trim() || (error?.message ?? 'no output')}`;
 }

@@ -78,7 +78,7 @@ function moveAndKill(path: string): string | undefined {
     timeout: TRY_OUT_TIMEOUT_MS,
     encoding: 'utf8',
   });
-  if (error !== undefined) return `cgroups could not be tried out: ${codeOf(error)}`;
+  if (error !== undefined) return `cgroups could not be probed: ${codeOf(error)}`;
   if (signal === 'SIGKILL') return undefined;
   return `a process could not be moved into a cgroup and killed there: ${stderr.trim() || 'it was not killed'}`;
 }

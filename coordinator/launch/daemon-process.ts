@@ -90,7 +90,7 @@ export function daemonProcess(observed: Observed): DaemonProcess {
     // The daemon alone: it ends its agent in order, which a signal to the whole tree would cut short.
     signalProcess(mark, 'SIGTERM');
     killTimer = clock.after(graceMs, () => {
-      log.warn({ incarnation: mark.incarnation, graceMs }, 'daemon did not end in time and is killed');
+      log.warn({ incarnation: mark.incarnation, graceMs }, 'daemon did not end in time: killing it');
       killNow();
     });
     return exited;
@@ -139,10 +139,7 @@ async function closeCgroup(
   const deadline = clock.monotonicMs() + sweepTimeoutMs;
   while (!cgroup.remove()) {
     if (clock.monotonicMs() >= deadline) {
-      log.error(
-        { incarnation, cgroup: cgroup.path },
-        'the cgroup of a daemon that is gone cannot be removed',
-      );
+      log.error({ incarnation, cgroup: cgroup.path }, 'the cgroup of an ended daemon cannot be removed');
       break;
     }
     cgroup.kill();
@@ -173,7 +170,7 @@ async function untilNothingIsLeft(
     left = sweep();
   }
   if (left.length > 0)
-    log.error({ incarnation, pids: left.map(({ pid }) => pid) }, 'killed processes of a daemon do not end');
+    log.error({ incarnation, pids: left.map(({ pid }) => pid) }, 'processes of a daemon survived SIGKILL');
 }
 
 /** Waits, and keeps the process running meanwhile. */

@@ -85,7 +85,7 @@ export function askIdentity(socketPath: string, secret: string, timeoutMs: numbe
       response.on('data', (chunk: Buffer) => {
         size += chunk.length;
         chunks.push(chunk);
-        if (size > MAX_IDENTITY_BYTES) response.destroy(new Error('the answer is too long for an identity'));
+        if (size > MAX_IDENTITY_BYTES) response.destroy(new Error('its answer is too long for an identity'));
       });
       response.on('end', () => {
         try {
@@ -108,6 +108,6 @@ function parseIdentity(status: number | undefined, body: Buffer): DaemonIdentity
   if (status !== 200) throw new Error(`it answered ${IDENTITY_PATH} with status ${status}`);
   const raw = JSON.parse(body.toString('utf8')) as Partial<DaemonIdentity> | null;
   if (typeof raw?.incarnation !== 'string' || typeof raw.pid !== 'number')
-    throw new Error('its answer is no identity');
+    throw new Error('its answer is not an identity');
   return raw as DaemonIdentity;
 }

@@ -90,7 +90,7 @@ function noteDown(spec: LaunchSpec, { bootId, clock, log }: Settings): void {
   try {
     writeNote(spec, bootId, clock.nowMs());
   } catch (error) {
-    log.warn({ err: error, incarnation: spec.incarnation }, 'the daemon could not be noted down');
+    log.warn({ err: error, incarnation: spec.incarnation }, 'the note of a daemon could not be written');
   }
 }
 
@@ -111,7 +111,7 @@ function spawnDaemon(spec: LaunchSpec, { daemonCommand, env, log }: Settings): C
     });
     child.once('error', (error) => log.warn({ err: error, incarnation: spec.incarnation }, 'spawn failed'));
     if (child.pid === undefined)
-      throw new Error(`cannot start a daemon: "${program}" is missing, or the host is out of processes`);
+      throw new Error(`cannot start a daemon: "${program}" is missing, or the host is at its process limit`);
     // A coordinator that leaves its daemons running must be able to end.
     child.unref();
     return child;
@@ -133,7 +133,7 @@ function enclosed(mark: DaemonMark, { cgroups, log }: Settings): DaemonCgroup | 
   try {
     return encloseDaemon(cgroups, mark);
   } catch (error) {
-    log.warn({ err: error, incarnation: mark.incarnation }, 'daemon runs without a cgroup of its own');
+    log.warn({ err: error, incarnation: mark.incarnation }, 'daemon runs without its own cgroup');
     return undefined;
   }
 }
@@ -160,7 +160,8 @@ async function readyLine(
 function deathWords({ code, signal }: ChildExit, logPath: string): string {
   const how = signal === null ? `exited with code ${code}` : `was killed by ${signal}`;
   const lines = tail(logPath, LAST_LINES_IN_MESSAGE);
-  const said = lines.length === 0 ? `; its log ${logPath} is empty` : `; it last said:\n${lines.join('\n')}`;
+  const said =
+    lines.length === 0 ? `; its log ${logPath} is empty` : `; its last output:\n${lines.join('\n')}`;
   return `the daemon ${how} before it was ready${said}`;
 }
 

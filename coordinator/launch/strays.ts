@@ -84,7 +84,7 @@ function straysOf(
   const processes = [...tree, ...others].filter(isOfThisUser);
   const own = ancestorsOfThisProcess();
   const spared = processes.some((stat) => own.has(stat.pid))
-    ? 'this command was started from within it'
+    ? 'this command is running inside it'
     : undefined;
   return { mark, cgroup, processes, spared };
 }

@@ -13,7 +13,7 @@ import type { BackupFacts } from './store.ts';
  */
 export async function backupTo(database: StoreDatabase, file: string): Promise<BackupFacts> {
   if (statSync(file, { throwIfNoEntry: false }) !== undefined)
-    throw failPlain(409, `${file} exists; a backup overwrites nothing`);
+    throw failPlain(409, `${file} exists; a backup never overwrites a file`);
   const partial = `${file}.partial-${process.pid}`;
   createPrivate(partial);
   try {

@@ -142,7 +142,7 @@ class Disk {
       if (typeof code !== 'string' || !STORAGE_CODES.test(code)) throw error;
       const { message } = error as Error;
       this.#failed({ code, message });
-      throw fail('storage_unavailable', `the coordinator cannot use its database: ${message}`, {
+      throw fail('storage_unavailable', `The coordinator cannot use its database: ${message}`, {
         sqliteCode: code,
       });
     }

@@ -7,10 +7,10 @@ interface Remedy {
   readonly todo: string;
 }
 
-const RECOVERS = 'It goes on by itself as soon as that is over.';
+const RECOVERS = 'It then recovers without a restart.';
 
 const REMEDIES: readonly Remedy[] = [
-  { code: /^SQLITE_FULL/, what: 'its disk is full', todo: `Make room. ${RECOVERS}` },
+  { code: /^SQLITE_FULL/, what: 'its disk is full', todo: `Free some space. ${RECOVERS}` },
   {
     code: /^SQLITE_(?:BUSY|LOCKED|PROTOCOL)/,
     what: 'another process holds a lock on it',
@@ -19,7 +19,7 @@ const REMEDIES: readonly Remedy[] = [
   {
     code: /^SQLITE_READONLY/,
     what: 'it cannot be written',
-    todo: `Give its file and directory back their owner and mode (0600, 0700), or mount the disk writable. ${RECOVERS}`,
+    todo: `Restore the owner and mode of its file and directory (0600, 0700), or remount the disk writable. ${RECOVERS}`,
   },
   {
     code: /^SQLITE_(?:CORRUPT|NOTADB)/,
@@ -28,7 +28,7 @@ const REMEDIES: readonly Remedy[] = [
       'Kill the coordinator with SIGKILL, which leaves the daemons and their sessions running, and start it again: it sets ' +
       'the file aside and takes the daemons over. Check the disk.',
   },
-  { code: /^SQLITE_/, what: 'its disk fails', todo: `Check the disk and the kernel's log. ${RECOVERS}` },
+  { code: /^SQLITE_/, what: 'its disk is failing', todo: `Check the disk and the kernel's log. ${RECOVERS}` },
 ];
 
 /** One sentence of what is wrong and one of what to do; empty when nothing is. */
@@ -37,6 +37,6 @@ export function troubleWords(path: string, trouble: Trouble | undefined): readon
   if (trouble === undefined || remedy === undefined) return [];
   const { what, todo } = remedy;
   return [
-    `The database ${path} refuses, because ${what} (${trouble.code}: ${trouble.message}). Requests that must be recorded get 507. ${todo}`,
+    `The database ${path} refuses statements: ${what} (${trouble.code}: ${trouble.message}). Requests that must be recorded get 507. ${todo}`,
   ];
 }

@@ -118,7 +118,7 @@ describe('the question who listens', () => {
     const ask = () => askIdentity(socket, 's', 100);
     await expect(ask()).rejects.toThrow('no answer within 100 ms');
     await expect(ask()).rejects.toThrow('no answer within 100 ms');
-    await expect(ask()).rejects.toThrow('its answer is no identity');
+    await expect(ask()).rejects.toThrow('its answer is not an identity');
     await expect(ask()).rejects.toThrow(/JSON/);
     await expect(ask()).rejects.toThrow('too long for an identity');
   });
