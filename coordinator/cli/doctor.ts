@@ -72,7 +72,7 @@ async function strays(scene: Scene, isReaping: boolean, runtime: Runtime): Promi
 }
 
 function words(ended: readonly Strays[]): string {
-  return `leftover processes of ended daemons were killed (${ended.map(({ mark }) => mark.incarnation).join(', ')})`;
+  return `processes left behind by ended daemons were killed (${ended.map(({ mark }) => mark.incarnation).join(', ')})`;
 }
 
 function readable(findings: readonly Finding[]): string {
