@@ -27,7 +27,7 @@ export const FLAGS = {
   port: { group: 'Listener', value: 'N', help: 'TCP port (4170); 0 picks a free one' },
   socket: { group: 'Listener', value: 'PATH', help: 'listen on a unix socket instead' },
   token: { group: 'Access', value: 'TOKEN', help: 'bearer that clients must send (or QWEN_SERVER_TOKEN)' },
-  'require-auth': { group: 'Access', help: 'bearer on loopback too, also for /health' },
+  'require-auth': { group: 'Access', help: 'require the bearer on loopback and for /health too' },
   'allow-origin': {
     group: 'Access',
     value: 'ORIGIN',
@@ -40,7 +40,7 @@ export const FLAGS = {
     value: 'ADDRESS',
     isRepeatable: true,
     separator: ',',
-    help: 'proxy whose X-Forwarded-For is believed; "unix" for peers on a unix socket; repeatable',
+    help: 'proxy whose X-Forwarded-For is trusted; "unix" for peers on a unix socket; repeatable',
   },
   'rate-limit': { group: 'Access', help: 'limit requests per client; see the rate-limit-* numbers' },
   workspace: {
@@ -63,7 +63,7 @@ export const FLAGS = {
   'daemon-command': {
     group: 'Workspaces and agents',
     value: 'COMMAND',
-    help: 'program and first arguments of a daemon, for a version in a directory of its own (that of this package)',
+    help: "program and first arguments of a daemon of another version (this package's own)",
   },
   'permission-policy': {
     group: 'Workspaces and agents',
@@ -77,7 +77,7 @@ export const FLAGS = {
   },
   'without-cgroups': {
     group: 'Workspaces and agents',
-    help: 'never give daemons control groups of their own',
+    help: 'never give daemons their own cgroups',
   },
   'state-dir': { group: 'State and logs', value: 'DIR', help: 'where the database and the logs are kept' },
   'log-level': {
@@ -93,12 +93,12 @@ export const FLAGS = {
   'retention-days': {
     group: 'State and logs',
     value: 'DAYS',
-    help: 'age at which closed sessions, settled prompts, ended daemons and events are forgotten (30)',
+    help: 'age at which closed sessions, settled prompts, ended daemons and events are deleted (30)',
   },
   'max-closed-sessions': {
     group: 'State and logs',
     value: 'N',
-    help: 'closed sessions that are remembered, the newest (100000)',
+    help: 'closed sessions to keep, the newest (100000)',
   },
   'stop-timeout-ms': {
     group: 'Daemons: start, stop and supervision',

@@ -16,7 +16,7 @@ Serves one workspace over HTTP and server-sent events, with one ACP agent behind
   --hostname HOST        address to bind (127.0.0.1)
   --socket PATH          listen on a unix socket instead
   --token TOKEN          bearer that clients must send (or QWEN_SERVER_TOKEN)
-  --require-auth         bearer on loopback too, also for /health
+  --require-auth         require the bearer on loopback and for /health too
   --allow-origin ORIGIN  browser origin that may call; repeatable, "*" for any
   --agent AGENT          "qwen" (default), "demo", or a command line
   --state-dir DIR        where the daemon keeps transcripts ($XDG_STATE_HOME/qwen-daemon/<workspace id>)

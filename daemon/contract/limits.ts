@@ -142,13 +142,13 @@ export const LIMITS = {
     'channel-idle-timeout-ms',
     'ms',
     0,
-    'agent child without sessions is kept for this long',
+    'an agent child without sessions is kept for this long',
   ),
   channelReuseMs: spec(
     'channel-reuse-ms',
     'ms',
     1000,
-    'agent child that has just lost its last session still takes a new one for this long',
+    'an agent child that has just lost its last session still takes a new one for this long',
   ),
   sessionReapIntervalMs: spec(
     'session-reap-interval-ms',
@@ -161,13 +161,13 @@ export const LIMITS = {
     'session-idle-timeout-ms',
     'ms',
     30 * 60_000,
-    'idle session is closed after this; 0 = never',
+    'idle session ends after this: dormant under a coordinator if its agent can load it, else closed; 0 = never',
   ),
   sessionPromptSettledCloseGraceMs: spec(
     'session-prompt-settled-close-grace-ms',
     'ms',
     0,
-    'wait before a session without clients is closed after a turn',
+    'wait after a turn before a session without clients ends in the same way',
   ),
   permissionResponseTimeoutMs: spec(
     'permission-response-timeout-ms',
@@ -199,7 +199,7 @@ export const LIMITS = {
     'preload-after-ms',
     'ms',
     1000,
-    'wait before modules that no request has needed are loaded',
+    'wait before modules that no request has needed yet are loaded',
   ),
   feedBeatMs: spec('feed-beat-ms', 'ms', 5000, "period of the beat on the coordinator's feed", 10),
   feedMaxUnreadBytes: spec(
