@@ -29,7 +29,7 @@ export async function askForMode(
   const answer = await callIfKnown(channel, MODE_METHOD, params, undefined);
   if (answer !== undefined) return answer;
   if (planMode === true)
-    throw fail('not_implemented', 'The agent cannot plan first and carry out in another mode');
+    throw fail('not_implemented', 'The agent cannot plan first and then execute in another mode');
   await channel.request('session/set_mode', { sessionId, modeId: mode }, undefined);
   return { current: mode };
 }

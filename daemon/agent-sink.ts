@@ -79,7 +79,7 @@ export class SessionSink implements AgentSink {
       return;
     }
     if (typeof params.sessionId === 'string') this.#deliver(params.sessionId, { method, params });
-    else this.#log.debug({ method }, 'notification of the agent names no session');
+    else this.#log.debug({ method }, 'notification from the agent names no session');
   }
 
   /** One report over all sessions of the child: a session that it does not name holds nothing. */
@@ -108,7 +108,7 @@ export class SessionSink implements AgentSink {
   #apply(session: Session, { method, params, json }: EarlyEvent): void {
     if (method === undefined) session.agentUpdate(params, json);
     else if (!session.agentNotification(method, params))
-      this.#log.debug({ method: truncated(method) }, 'notification of the agent means nothing here');
+      this.#log.debug({ method: truncated(method) }, 'unknown notification from the agent ignored');
   }
 
   async request(method: string, params: Params): Promise<unknown> {

@@ -237,11 +237,11 @@ export class Catalogue {
 }
 
 const BUSY = {
-  error: 'The session is at work: wait for its turn to end, or cancel it',
+  error: 'The session is busy: wait for its turn to end, or cancel it',
   code: 'session_busy',
 };
 const STARTING = { error: 'The session is being made live', code: 'restore_in_progress' };
-const NOT_STATED = { error: 'Nothing could be written about this session', code: 'storage_unavailable' };
+const NOT_STATED = { error: 'The change could not be written for this session', code: 'storage_unavailable' };
 
 function isBusy({ turns, permissions, hasAgentWork }: Session): boolean {
   return !turns.isIdle || permissions.openCount > 0 || hasAgentWork;

@@ -79,7 +79,7 @@ export class Checkouts {
   async #branch(name: string): Promise<Undoable> {
     await this.#checkRepository('branch_not_git_repo', 'branch_init_failed');
     if (await this.#git.hasBranch(name))
-      throw fail('branch_already_exists', `There is a branch "${name}" already`);
+      throw fail('branch_already_exists', `A branch "${name}" already exists`);
     await this.#checkClean();
     const base = await this.#git.head();
     const baseBranch = (await this.#git.currentBranch()) ?? 'HEAD';
@@ -88,7 +88,7 @@ export class Checkouts {
       await this.#git.checkOutNew(name);
     } catch (error) {
       await undo();
-      throw fail('branch_checkout_failed', `git could not make the branch: ${(error as Error).message}`);
+      throw fail('branch_checkout_failed', `Git could not create the branch: ${(error as Error).message}`);
     }
     return { checkout: { branch: { name, baseBranch } }, cwd: this.#o.workspace, undo };
   }
@@ -104,21 +104,20 @@ export class Checkouts {
     if (sharing !== undefined)
       throw fail(
         'branch_session_conflict',
-        'Another session works in this checkout; a branch would move it',
+        'Another session is using this checkout; a new branch would switch it too',
         {
           existingSessionId: sharing.sessionId,
         },
       );
     if (this.#isBranching)
-      throw fail('branch_session_conflict', 'A branch is being made for another session already');
+      throw fail('branch_session_conflict', 'A branch is already being created for another session');
   }
 
   async #checkClean(): Promise<void> {
     const isDirty = await this.#git.isDirty().catch((error: Error) => {
-      throw fail('branch_status_failed', `git could not tell what has changed: ${error.message}`);
+      throw fail('branch_status_failed', `Git could not report the status of the tree: ${error.message}`);
     });
-    if (isDirty)
-      throw fail('branch_dirty_tree', 'There are changes that are not committed: commit or stash them');
+    if (isDirty) throw fail('branch_dirty_tree', 'There are uncommitted changes: commit or stash them');
   }
 
   async #undoBranch(name: string, back: string, base: string | undefined): Promise<void> {
@@ -140,9 +139,9 @@ export class Checkouts {
     const path = join(dir, slug);
     const branch = `worktree-${slug}`;
     const failed = (why: string) =>
-      fail('worktree_create_failed', `The worktree "${slug}" was not made: ${why}`);
-    if (existsSync(path)) throw failed(`${path} exists`);
-    if (await this.#git.hasBranch(branch)) throw failed(`there is a branch "${branch}" already`);
+      fail('worktree_create_failed', `The worktree "${slug}" was not created: ${why}`);
+    if (existsSync(path)) throw failed(`${path} already exists`);
+    if (await this.#git.hasBranch(branch)) throw failed(`a branch "${branch}" already exists`);
     const base = await this.#git.head();
     const undo = () => this.#undoWorktree(path, branch, base);
     try {
@@ -169,16 +168,16 @@ export class Checkouts {
     noGit: 'branch_init_failed' | 'worktree_init_failed',
   ): Promise<void> {
     const isOne = await this.#git.isRepository().catch((error: GitFailed) => {
-      throw fail(noGit, `git cannot be run: ${error.message}`);
+      throw fail(noGit, `Git cannot be run: ${error.message}`);
     });
-    if (!isOne) throw fail(notOne, `${this.#o.workspace} is in no git repository`);
+    if (!isOne) throw fail(notOne, `${this.#o.workspace} is not in a git repository`);
   }
 
   async #takingBack(work: () => Promise<void>): Promise<void> {
     try {
       await work();
     } catch (error) {
-      this.#o.log.warn({ err: error }, 'what git had made for a session could not be taken back');
+      this.#o.log.warn({ err: error }, 'a session’s branch or worktree could not be removed again');
     }
   }
 }

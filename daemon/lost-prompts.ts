@@ -9,7 +9,7 @@ import type { Session } from './session.ts';
 import type { SpawnContext } from './session-create.ts';
 
 const LOST = 'daemon_restarted';
-const MESSAGE = 'The daemon was restarted while the prompt was not settled; it was not sent again';
+const MESSAGE = 'The daemon was restarted before the prompt was settled; the prompt was not sent again';
 /** An end that is for the next daemon to report: an orderly stop has ended the streams before it. */
 const UNHEARD = 'daemon_shutdown';
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// Entry point of qwen-daemon: argv in, exit code out. 0 ended in order, 1 unexpected, 2 bad settings, 3 workspace or
+// Entry point of qwen-daemon: argv in, exit code out. 0 clean exit, 1 unexpected, 2 bad settings, 3 workspace or
 // address taken.
 import { writeSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';

@@ -113,11 +113,10 @@ function methodFor(
     return 'session/resume';
   if (channel.process.canLoad) return 'session/load';
   if (stored === undefined) throw notFound(sessionId);
-  throw fail(
-    'not_implemented',
-    'The agent cannot load sessions: the transcript of this one can be read, but not gone on with',
-    { sessionId, capability: 'loadSession' },
-  );
+  throw fail('not_implemented', 'The agent cannot load sessions: this one can be read but not continued', {
+    sessionId,
+    capability: 'loadSession',
+  });
 }
 
 /** Where the session works. @throws ApiError 409: its worktree is gone, and it must not go on somewhere else. */
@@ -168,7 +167,7 @@ async function callAgent(
 }
 
 function timeoutOf(sessionId: string, phase: string, timeoutMs: number) {
-  return fail('restore_timeout', `The agent did not bring the session back within ${timeoutMs} ms`, {
+  return fail('restore_timeout', `The agent did not load the session within ${timeoutMs} ms`, {
     sessionId,
     errorKind: 'restore_timeout',
     retryable: true,

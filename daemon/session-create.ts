@@ -89,7 +89,7 @@ async function spawnIn(
 function checkNotStored(chosenId: string | undefined, channel: AgentChannel, { pasts }: SpawnContext): void {
   if (chosenId === undefined || !channel.process.canLoad) return;
   if (pasts.history.find(chosenId) === undefined) return;
-  throw fail('session_id_conflict', 'The id is that of a session that can be loaded', {
+  throw fail('session_id_conflict', 'The id belongs to a session that can be loaded', {
     sessionId: chosenId,
     conflict: 'stored',
   });
@@ -156,7 +156,7 @@ async function newSession(
     if (typeof id !== 'string' || id === '')
       throw fail('acp_channel_unavailable', 'The agent answered session/new without a session id');
     if (request.sessionId !== undefined && id !== request.sessionId)
-      throw fail('session_id_not_honored', 'The agent did not take the chosen session id', {
+      throw fail('session_id_not_honored', 'The agent did not accept the chosen session id', {
         sessionId: request.sessionId,
       });
     return { sessionId: id, answer };

@@ -77,7 +77,7 @@ export class SessionMode {
         told = { ...value, previous, persisted };
       },
     });
-    if (told === undefined) throw new UnusableAnswer('The agent gave no approval mode');
+    if (told === undefined) throw new UnusableAnswer('The agent reported no approval mode');
     return { sessionId, ...told };
   }
 

@@ -232,7 +232,7 @@ export class AxisService<Value> {
     const level = action === 'failed' ? 'warn' : value === undefined ? 'debug' : 'info';
     log[level](fields, `${name} ${action}`);
     if (decision.isLateSwitch === true)
-      log.warn(fields, 'possible late switch: a change that had timed out may have landed after all');
+      log.warn(fields, 'possible late switch: a change that timed out may have taken effect');
     if (value !== undefined) publish(value, action === 'promoted' ? turnTags() : {});
     if (action === 'converged') this.#o.agreed?.();
   }

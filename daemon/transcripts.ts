@@ -189,7 +189,7 @@ function shown(view: TranscriptView): TranscriptView {
 }
 
 function notFound(sessionId: string) {
-  return fail('session_not_found', 'No transcript of such a session', { sessionId });
+  return fail('session_not_found', 'No transcript of this session', { sessionId });
 }
 
 function refusalOf(error: unknown) {

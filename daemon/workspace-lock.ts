@@ -14,6 +14,7 @@ export interface WorkspaceLock {
 export class WorkspaceLocked extends Error {}
 
 const HOLDER_ANSWER_MS = 1000;
+const REMEDY = 'stop it, or use the coordinator that owns it';
 
 /**
  * Takes the lock.
@@ -33,11 +34,13 @@ export async function lockWorkspace(
   if (!(await listens(server, name))) {
     const holder = await askHolder(name);
     if (holder !== undefined)
-      throw new WorkspaceLocked(`the workspace is served by another daemon: ${holder}`);
+      throw new WorkspaceLocked(`the workspace is served by another daemon (${holder}): ${REMEDY}`);
     // Only a file can be left over by a dead holder; an abstract name cannot.
     if (!name.startsWith('\0')) rmSync(name, { force: true });
     if (!(await listens(server, name)))
-      throw new WorkspaceLocked('the workspace is served by another daemon, which does not answer');
+      throw new WorkspaceLocked(
+        `the workspace is served by another daemon, which does not answer: ${REMEDY}`,
+      );
   }
   return { release: () => server.close() };
 }
@@ -84,7 +87,7 @@ function describeHolder(text: string): string {
     const owner = incarnation === undefined ? 'stand-alone' : `started by a coordinator as ${incarnation}`;
     return `pid ${pid} on ${workspace}, ${owner}`;
   } catch {
-    // The holder is there but too busy to answer: that is all that can be said.
+    // The holder exists but is too busy to answer: nothing more is known.
     return 'its process does not answer';
   }
 }

@@ -81,7 +81,7 @@ class ProcessAgentHost implements AgentHost {
   }
 
   async retire(channel: AgentChannel): Promise<AgentExit> {
-    if (!(channel instanceof AgentLink)) throw new Error('this channel is not of this host');
+    if (!(channel instanceof AgentLink)) throw new Error('this channel belongs to another host');
     return channel.end(true);
   }
 

@@ -47,7 +47,7 @@ export class AgentStream {
       maxBytes: options.maxLineBytes,
       onLine: (line) => this.#lines.push(line),
       onOverflow: (start) =>
-        this.#break(`a line of the agent is longer than ${options.maxLineBytes} bytes`, start),
+        this.#break(`the agent sent a line longer than ${options.maxLineBytes} bytes`, start),
     });
     this.acp = {
       readable: new ReadableStream<AnyMessage>({
@@ -133,7 +133,7 @@ export class AgentStream {
         incoming.update(params.sessionId, params, paramsText(line, message));
       else this.#junk(line);
     } catch (error) {
-      log.error({ err: error, method }, 'a message of the agent could not be handled');
+      log.error({ err: error, method }, 'a message from the agent could not be handled');
     }
   }
 
@@ -145,7 +145,7 @@ export class AgentStream {
       .then((result) => this.#send({ jsonrpc: '2.0', id, result: result ?? null }))
       .catch((error: unknown) => {
         if (!(error instanceof AgentCallError))
-          log.error({ err: error, method }, 'a call of the agent failed');
+          log.error({ err: error, method }, 'a call from the agent failed');
         this.#send({ jsonrpc: '2.0', id, error: errorBody(error) });
       });
   }
@@ -173,7 +173,7 @@ export class AgentStream {
     this.#junkLines += 1;
     if (this.#junkLines > LOGGED_JUNK_LINES) return;
     const fields = { line: truncated(line), count: this.#junkLines };
-    this.#options.log.warn(fields, 'the agent wrote a line to stdout that is no message for us');
+    this.#options.log.warn(fields, 'the agent wrote a line to stdout that is not an ACP message');
   }
 }
 

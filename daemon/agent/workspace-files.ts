@@ -22,7 +22,8 @@ export async function readTextFile(workspace: string, params: Params): Promise<{
     const found = await stat(real);
     // A pipe or a device would be read for ever.
     if (!found.isFile()) throw refusal(path, 'is not a regular file', 'not_a_file');
-    if (found.size > MAX_READ_BYTES) throw refusal(path, `is over ${MAX_READ_BYTES} bytes`, 'file_too_large');
+    if (found.size > MAX_READ_BYTES)
+      throw refusal(path, `is larger than ${MAX_READ_BYTES} bytes`, 'file_too_large');
     return { content: cut(await readFile(real, 'utf8'), firstLine, maxLines) };
   });
 }

@@ -29,7 +29,7 @@ export function canonicalPath(path: string): string {
  */
 export function canonicalCwd(value: unknown): string | undefined {
   if (value === undefined || value === null) return undefined;
-  if (typeof value !== 'string') throw failPlain(400, '`cwd` must be a string: an absolute path');
+  if (typeof value !== 'string') throw failPlain(400, '`cwd` must be a string, an absolute path');
   if (value.length > MAX_CWD_CHARS)
     throw failPlain(400, `\`cwd\` is longer than ${MAX_CWD_CHARS} characters`);
   if (!isAbsolute(value) || value.includes('\0'))

@@ -39,7 +39,7 @@ function parseMembers(workspaces: unknown, all: readonly string[]): readonly Cat
   return workspaces.map((member: unknown) => {
     const { workspace, cursor } = isObject(member) ? member : {};
     if (typeof workspace !== 'string' || (cursor !== undefined && typeof cursor !== 'string'))
-      throw fail('invalid_request', 'Each of `workspaces` must have a `workspace`, and may have a `cursor`');
+      throw fail('invalid_request', 'Each of `workspaces` needs a `workspace` and may have a `cursor`');
     return { workspace, cursor };
   });
 }

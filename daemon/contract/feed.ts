@@ -9,7 +9,7 @@ export const IDENTITY_PATH = '/control/identity';
 export const RESTORE_PATH = '/control/restore';
 /** Ends the daemon's work and streams before its process (`ReleaseRequest` -> `ReleaseAnswer`). */
 export const RELEASE_PATH = '/control/release';
-/** Header on answers that made a session live: the feed `seq` after which the session is in the feed. */
+/** Header on answers that made a session live, and on a prompt's 202: the feed `seq` that covers what was acknowledged. */
 export const FEED_SEQ_HEADER = 'x-qwen-feed-seq';
 
 /** Who the client really is, set by the coordinator and believed by a daemon only with the incarnation's secret. */

@@ -97,7 +97,7 @@ function parseCursor(text: string | null): Cursor | undefined {
   } catch {
     // Not one of our cursors: refused below like any other bad one.
   }
-  throw fail('invalid_cursor', 'The cursor is not one that this listing gave out');
+  throw fail('invalid_cursor', 'The cursor was not issued by this listing');
 }
 
 function parseArchiveState(text: string | null): boolean {

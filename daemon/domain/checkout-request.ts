@@ -35,7 +35,7 @@ function parseBranchName(branch: unknown): string {
   if (typeof name !== 'string' || name === '')
     throw fail('branch_invalid_name', '`branch.name` must be a non-empty string');
   if (!isBranchName(name))
-    throw fail('branch_invalid_name', `\`branch.name\` is no name for a branch: ${truncated(name)}`);
+    throw fail('branch_invalid_name', `\`branch.name\` is not a valid branch name: ${truncated(name)}`);
   return name;
 }
 
@@ -67,8 +67,9 @@ function parseSlug(worktree: unknown): string | undefined {
 /** Shapes that the qwen agent keeps for worktrees of its own are refused too. */
 function slugProblem(slug: string): string | undefined {
   if (slug === '' || slug.length > MAX_SLUG_CHARS) return `must have 1 to ${MAX_SLUG_CHARS} characters`;
-  if (!/^[A-Za-z0-9._-]+$/.test(slug)) return 'may have letters, digits, dots, underscores and hyphens only';
+  if (!/^[A-Za-z0-9._-]+$/.test(slug))
+    return 'must consist of letters, digits, dots, underscores and hyphens';
   if (/^[.-]|\.\./.test(slug)) return 'must not start with a dot or a hyphen, nor contain two dots in a row';
-  if (/^pr-[1-9]\d{0,8}$/.test(slug) || slug.startsWith('agent-')) return 'is of a shape that is reserved';
+  if (/^pr-[1-9]\d{0,8}$/.test(slug) || slug.startsWith('agent-')) return 'has a reserved form';
   return undefined;
 }

@@ -42,18 +42,18 @@ function parseContent(value: unknown): readonly Record<string, unknown>[] {
     throw failPlain(400, '`prompt` must be a non-empty array of content blocks');
   for (const block of value) {
     if (typeof block !== 'object' || block === null || Array.isArray(block))
-      throw failPlain(400, '`prompt` must hold objects only: ACP content blocks');
-    if (typeof block.type !== 'string') throw failPlain(400, 'each block of `prompt` needs a `type`');
+      throw failPlain(400, '`prompt` must contain only objects: ACP content blocks');
+    if (typeof block.type !== 'string') throw failPlain(400, 'Each block of `prompt` needs a `type`');
     if (block.type === 'image') checkImage(block);
   }
   if (value.filter((block) => block.type !== 'text').length > MAX_NON_TEXT_BLOCKS)
-    throw failPlain(400, `\`prompt\` holds more than ${MAX_NON_TEXT_BLOCKS} blocks that are no text`);
+    throw failPlain(400, `\`prompt\` contains more than ${MAX_NON_TEXT_BLOCKS} non-text blocks`);
   return value;
 }
 
 function checkImage(block: Record<string, unknown>): void {
   const isInline = typeof block.data === 'string' && typeof block.mimeType === 'string';
-  if (!isInline) throw failPlain(400, 'an image block needs `data` (base64) and `mimeType`');
+  if (!isInline) throw failPlain(400, 'An image block needs `data` (base64) and `mimeType`');
 }
 
 function parseDeadline(value: unknown): number | undefined {

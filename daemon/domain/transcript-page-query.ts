@@ -83,7 +83,7 @@ function opaque(query: URLSearchParams, key: 'cursor' | 'snapshot'): string | un
   const text = query.get(key);
   if (text === null) return undefined;
   if (text === '' || text.length > MAX_CURSOR_CHARS)
-    throw invalidCursor(`\`${key}\` is none that was given out`);
+    throw invalidCursor(`\`${key}\` was not issued by this server`);
   return text;
 }
 
@@ -100,7 +100,7 @@ export function encodeSnapshot(lastRecordId: string): string {
 export function decodeSnapshot(text: string): string {
   const { s } = decode(text);
   if (typeof s === 'string') return s;
-  throw invalidCursor('`snapshot` is none that was given out');
+  throw invalidCursor('`snapshot` was not issued by this server');
 }
 
 /** The opaque text of the place next to the record, within the snapshot. */
@@ -126,7 +126,7 @@ export function startOf(query: TranscriptQuery): {
 function decodeCursor(text: string): ReturnType<typeof startOf> {
   const { r, d, s } = decode(text);
   if (typeof r !== 'string' || typeof s !== 'string' || (d !== 'f' && d !== 'b'))
-    throw invalidCursor('The cursor is none that was given out');
+    throw invalidCursor('The cursor was not issued by this server');
   return {
     start: { kind: 'cursor', recordId: r, direction: d === 'f' ? 'forward' : 'backward' },
     last: s,
@@ -144,7 +144,7 @@ function decode(text: string): Readonly<Record<string, unknown>> {
   } catch {
     // Not one of ours: refused below like any other bad one.
   }
-  throw invalidCursor('The cursor or snapshot is none that was given out');
+  throw invalidCursor('The cursor or snapshot was not issued by this server');
 }
 
 export function invalidCursor(message: string): ApiError {

@@ -117,7 +117,7 @@ export class PageFilling {
     const size = Buffer.byteLength(JSON.stringify(event));
     if (this.#events.length > 0 && this.#bytes + size > targetBytes) return false;
     if (size > maxBytes)
-      throw fail('transcript_page_too_large', 'One record of the transcript is larger than a page may be', {
+      throw fail('transcript_page_too_large', 'One record of the transcript exceeds the page limit', {
         sessionId: this.#outline.sessionId,
         pageBytes: size,
         maxBytes,

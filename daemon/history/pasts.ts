@@ -38,7 +38,7 @@ export class Pasts {
     if (this.history.remove(session.sessionId))
       this.#log.warn(
         { sessionId: session.sessionId },
-        'the agent gave out an id again: old transcript removed',
+        'the agent reused a session id: old transcript removed',
       );
     return isKeptByAgent ? this.keptByAgent(session) : this.recorded(session);
   }

@@ -99,11 +99,11 @@ async function clearStaleSocket(path: string): Promise<void> {
   const bytes = Buffer.byteLength(path);
   if (bytes > MAX_SOCKET_PATH_BYTES)
     throw new ListenError(
-      `the socket path has ${bytes} bytes, the limit is ${MAX_SOCKET_PATH_BYTES}: choose a shorter one than ${path}`,
+      `the socket path has ${bytes} bytes, the limit is ${MAX_SOCKET_PATH_BYTES}: choose a shorter path than ${path}`,
     );
   const stat = lstatSync(path, { throwIfNoEntry: false });
   if (stat === undefined) return;
-  if (!stat.isSocket()) throw new ListenError(`${path} is in the way: it exists and is no socket`);
+  if (!stat.isSocket()) throw new ListenError(`${path} is in the way: it exists and is not a socket`);
   if (await answers(path)) throw new ListenError(`another process listens on ${path}`);
   rmSync(path, { force: true });
 }

@@ -41,7 +41,7 @@ export class RateGate {
     if (verdict.isAllowed) return;
     throw fail(
       'rate_limit_exceeded',
-      `Too many requests of this kind: ${verdict.limit} in the window`,
+      `Too many requests of this kind: the limit is ${verdict.limit} per window`,
       { tier, retryAfterMs: resetMs },
       retryAfterS,
     );

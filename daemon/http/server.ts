@@ -83,7 +83,7 @@ function createApp({ routes, limits, log }: ServerOptions): Koa {
   const router = createRouter(routes);
   // koa reports connections that failed under an answer as errors of the application.
   app.on('error', (error: NodeJS.ErrnoException & { readonly headerSent?: boolean }) => {
-    if (error.headerSent === true) log.debug({ err: error }, 'the connection failed under an answer');
+    if (error.headerSent === true) log.debug({ err: error }, 'the connection failed during an answer');
     else logError(log, error);
   });
   app.use(async (ctx, next) => {
@@ -124,7 +124,7 @@ function createRouter(routes: readonly Route[]): Router {
 /** @throws ApiError 401 `token_required`. */
 function checkStrict(state: State | undefined): void {
   if (state?.hasToken === true || state?.peer === 'loopback') return;
-  throw fail('token_required', 'This route needs a token where the client is on another machine');
+  throw fail('token_required', 'This route needs a token when the client is on another machine');
 }
 
 function writeAnswer(ctx: Koa.Context, answer: Answer): void {

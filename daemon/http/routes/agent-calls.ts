@@ -57,7 +57,7 @@ export function language({ sessions, limits }: RouteContext): Handler {
   return async (call) => {
     const { language: asked, syncOutputLanguage } = call.body;
     if (typeof asked !== 'string' || asked.trim() === '' || asked.length > MAX_LANGUAGE_CHARS)
-      throw failPlain(400, '`language` must be the code of a language');
+      throw failPlain(400, '`language` must be a language code');
     const params = {
       language: asked,
       syncOutputLanguage: optionalFlag(syncOutputLanguage, 'syncOutputLanguage') === true,

@@ -17,7 +17,9 @@ export function events({ sessions, limits, clock, streams }: RouteContext): Hand
     const session = sessions.get(call.params.id ?? '');
     const limit = limits.maxSubscribersPerSession;
     if (session.bus.readerCount >= limit)
-      throw fail('subscriber_limit_exceeded', `The session has ${limit} event streams, its limit`, { limit });
+      throw fail('subscriber_limit_exceeded', `The session has too many event streams (limit ${limit})`, {
+        limit,
+      });
     writeHead(call, session);
     if (call.req.method === 'HEAD') {
       call.res.end();

@@ -68,6 +68,6 @@ function parseModeRequest({ mode: asked, persist, planMode }: JsonObject): ModeR
   if (persist !== undefined && typeof persist !== 'boolean')
     throw fail('invalid_persist_flag', '`persist` must be true or false when it is given');
   if (planMode !== undefined && (typeof planMode !== 'boolean' || mode === 'plan'))
-    throw fail('invalid_plan_mode', '`planMode` must be true or false, beside a mode other than "plan"');
+    throw fail('invalid_plan_mode', '`planMode` must be true or false, and needs a mode other than "plan"');
   return { mode, isPersisted: persist === true, ...(planMode === undefined ? {} : { planMode }) };
 }

@@ -180,6 +180,6 @@ test('a line without end breaks the channel with a logged reason', async () => {
   expect(await reasonOf(sendPrompt(channel, sessionId, 'long-line:300000'))).toBeInstanceOf(AgentGone);
   await until('the exit', () => sink.exits.length === 1);
   expect(stub.logged).toContainEqual(
-    expect.objectContaining({ level: 50, reason: 'a line of the agent is longer than 100000 bytes' }),
+    expect.objectContaining({ level: 50, reason: 'the agent sent a line longer than 100000 bytes' }),
   );
 });
