@@ -6,7 +6,8 @@
 ARG NODE_IMAGE=node:20-bookworm-slim
 
 FROM ${NODE_IMAGE} AS builder
-# better-sqlite3 is compiled where no prebuilt binding fits the platform.
+# better-sqlite3-12, for Node 20, is installed on every Node: its install script downloads a binding, or compiles one where no
+# prebuilt one fits the platform. On Node 22 and newer it is never loaded: there better-sqlite3 uses the one in its package.
 RUN apt-get update \
  && apt-get install -y --no-install-recommends python3 make g++ \
  && rm -rf /var/lib/apt/lists/*

@@ -2,7 +2,7 @@
 
 export const EXIT = {
   ok: 0,
-  /** Something that should not happen; stderr tells. `doctor`: a check failed. */
+  /** An unexpected failure, see stderr. `doctor`: a check failed. `restart`: a daemon was not replaced. */
   unexpected: 1,
   /**
    * A flag, an argument, a variable or a directory of the configuration is wrong, the running coordinator refuses what was
@@ -11,11 +11,11 @@ export const EXIT = {
   usage: 2,
   /** Another coordinator has the state directory, or another process the address. */
   taken: 3,
-  /** `status` and `stop`: no coordinator runs on this state directory. */
+  /** A command that asks the running coordinator: none runs on this state directory. */
   notRunning: 4,
   /** A second signal cut the orderly stop short. */
   killed: 5,
-  /** Ended in order, and left its daemons running as it was asked to. */
+  /** Exited cleanly, and left its daemons running as requested. */
   left: 6,
 } as const;
 
