@@ -16,7 +16,7 @@ interface Room {
 const COORDINATOR_BASE = ['domain', 'contract'];
 const COORDINATOR_SERVICES = ['supervise', 'launch', 'store', ...COORDINATOR_BASE];
 const DAEMON_BASE = ['domain', 'contract'];
-const DAEMON_SERVICES = ['history', 'bus', 'files', 'agent', ...DAEMON_BASE];
+const DAEMON_SERVICES = ['history', 'bus', 'agent', ...DAEMON_BASE];
 
 /** Coordinator and daemon, each from the roof to the ground. */
 const ROOMS: Readonly<Record<'coordinator' | 'daemon', readonly Room[]>> = {
@@ -34,17 +34,12 @@ const ROOMS: Readonly<Record<'coordinator' | 'daemon', readonly Room[]>> = {
   daemon: [
     { name: 'main', files: /^main\.ts$/, below: ['app', 'config', 'http', 'sessions', ...DAEMON_BASE] },
     { name: 'app', files: /^app\.ts$/, below: ['config', 'http', 'sessions', ...DAEMON_SERVICES] },
-    {
-      name: 'http',
-      files: /^http\//,
-      below: ['config', 'sessions', 'history', 'bus', 'files', ...DAEMON_BASE],
-    },
+    { name: 'http', files: /^http\//, below: ['config', 'sessions', 'history', 'bus', ...DAEMON_BASE] },
     { name: 'config', files: /^(?:config|usage)\.ts$/, below: DAEMON_BASE },
     { name: 'demo-agent', files: /^demo-agent\//, below: [] },
     { name: 'agent', files: /^agent\//, below: ['contract'] },
     { name: 'history', files: /^history\//, below: ['bus', 'agent', ...DAEMON_BASE] },
     { name: 'bus', files: /^bus\.ts$/, below: DAEMON_BASE },
-    { name: 'files', files: /^files\//, below: DAEMON_BASE },
     { name: 'domain', files: /^domain\//, below: ['contract'] },
     { name: 'contract', files: /^contract\//, below: [] },
     // The services around the sessions, each a file on the ground floor of daemon/.
