@@ -310,7 +310,7 @@ ${table(
 
 ### Overview
 
-A dot: the event means nothing there. Several states: what decides stands in the tables below.
+A dot: the event means nothing there. Several states: the tables below say what decides.
 
 ${daemonOverview()}
 
@@ -319,22 +319,22 @@ ${t.STATES.map((state) => `### In ${code(state)}\n\n${table(['event', 'when', 'n
 ## A session
 
 The store knows a session in one of four states. \`live\`: a daemon has it. \`restoring\`: its daemon died or is being replaced, and
-it comes back by itself. \`dormant\`: nobody has it, and a gesture brings it back. \`closed\`: it is over; only an explicit load
-revives it.
+it is restored automatically. \`dormant\`: no daemon has it, and a gesture restores it. \`closed\`: it is over; only an explicit load
+restores it.
 
 A session comes back under its old id, with the clients that were registered, with event ids above every id that was sent, and
 on a new bus: a client's old cursor gets \`state_resync_required\`. Prompts that were queued or running are reported there as
-\`turn_error\` with the code \`daemon_restarted\`, and are never sent again. A prompt whose end is in the session's file already is not
-reported: the end that stands there is told to the coordinator, and to clients by a load.
+\`turn_error\` with the code \`daemon_restarted\`, and are never sent again. A prompt whose end is already in the session's file is not
+reported: that end is told to the coordinator, and to clients by a load.
 
 ${sessionTable()}
 
 ## Routes
 
-Which routes wake a stopped daemon is one table, and the router reads it. A gesture wakes; what only looks on does not, because a
-heartbeat or a stream that reconnects would otherwise keep every daemon alive for ever.
+Which routes wake a stopped daemon is one table, which the router reads. A gesture wakes; watching does not, because a heartbeat or
+a stream that reconnects would otherwise keep every daemon alive for ever.
 
-A session that is coming back by itself is waited for by all but the 204s, up to \`--restore-wait-ms\`. While a workspace is
+All routes except the 204s wait for a session that is being restored automatically, up to \`--restore-wait-ms\`. While a workspace is
 drained, the classes marked in the last column get 503 \`workspace_draining\`; votes, cancels, heartbeats, streams and reads pass.
 
 A dash: the coordinator answers of itself, and whether a daemon runs makes no difference. A path that is in no row is a 404 at once.
@@ -343,11 +343,11 @@ ${routeTable()}
 
 ## Numbers
 
-Every duration and limit of this page is a flag of \`qwen-coordinator start\`, a variable of the environment, and a default.
-Durations are in milliseconds, also where the name does not say so.
+Every duration and limit on this page is a flag of \`qwen-coordinator start\` with an environment variable and a default. Durations
+are in milliseconds, even if the name does not say so.
 
 A daemon is stopped for idleness when it has no prompt running or queued, no open question and no work that its agent holds, is
-not pinned, and no gesture came for \`--idle-timeout-ms\`; clients that look on make it \`--watched-idle-timeout-ms\`. One whose agent
+not pinned, and had no gesture for \`--idle-timeout-ms\`, or \`--watched-idle-timeout-ms\` while clients are watching. One whose agent
 cannot load sessions is kept while it has any. ${livenessWords()}
 
 ${Object.entries(NUMBERS)
