@@ -1,4 +1,4 @@
-// `qwen-coordinator doctor`: is everything here that a coordinator needs, and is anything left that should be gone. Works
+// `qwen-coordinator doctor`: checks what a coordinator needs, and looks for leftovers. Works
 // with and without a running one. Changes nothing, but for `--reap`, which ends what is proven to be left over.
 import { systemClock } from '../../daemon/contract/clock.ts';
 import { reap, type Strays } from '../launch/strays.ts';

@@ -109,16 +109,16 @@ function addRunning({ program, runtime, env, targetOf, ended }: Scene): void {
 
 /** What an operator does to the running fleet. */
 function addOperations({ program, runtime, targetOf }: Scene): void {
-  withStateDir(program.command('drain').description('take no new work, end the turns, stop the daemon'))
+  withStateDir(program.command('drain').description('refuse new work, let turns finish, stop the daemon'))
     .argument('<workspace>', 'directory or id')
     .option('--reason <TEXT>', 'what clients are told')
-    .option('--drain-ms <MS>', 'how long turns may go on')
+    .option('--drain-ms <MS>', 'how long turns may continue')
     .action((workspace: string, _options, command: Command) => {
       const flags = flagValues(command);
       const reason = flags.reason === undefined ? undefined : String(flags.reason);
       return drain(targetOf(flags), workspace, { reason, drainMs: numberOf(flags, 'drain-ms') }, runtime);
     });
-  withStateDir(program.command('undrain').description('take work again'))
+  withStateDir(program.command('undrain').description('accept work again'))
     .argument('<workspace>', 'directory or id')
     .action((workspace: string, _options, command: Command) =>
       undrain(targetOf(flagValues(command)), workspace, runtime),
@@ -135,9 +135,11 @@ function addOperations({ program, runtime, targetOf }: Scene): void {
       return restart(targetOf(flags), workspace, options, runtime);
     });
   const workspace = program.command('workspace').description('settings of a workspace');
-  withStateDir(workspace.command('set').description('idleTimeout=<ms> pinned=true|false, kept over restarts'))
+  withStateDir(
+    workspace.command('set').description('idleTimeout=<ms> pinned=true|false, kept across restarts'),
+  )
     .argument('<workspace>', 'directory or id')
-    .argument('<settings...>', 'name=value; an empty value is the default again')
+    .argument('<settings...>', 'name=value; an empty value restores the default')
     .action((name: string, settings: string[], _options, command: Command) =>
       setWorkspace(targetOf(flagValues(command)), name, settings, runtime),
     );
@@ -155,10 +157,10 @@ function refuseFleetFlags(flags: FlagValues, workspace: string): void {
 
 /** What the running coordinator has written down. */
 function addRecords({ program, runtime, targetOf }: Scene): void {
-  withStateDir(program.command('why').description('tell the state of a workspace, and what led to it'))
+  withStateDir(program.command('why').description('show the state of a workspace, and what led to it'))
     .argument('<workspace>', 'directory or id')
     .option('--json', 'print JSON, with every event in full')
-    .option('--limit <N>', 'events that are told, the newest (50)')
+    .option('--limit <N>', 'number of events to show, the newest (50)')
     .action((workspace: string, _options, command: Command) => {
       const flags = flagValues(command);
       const limit = numberOf(flags, 'limit', 1);
@@ -175,10 +177,10 @@ function addRecords({ program, runtime, targetOf }: Scene): void {
 
 function addChecks({ program, runtime, env, targetOf, ended }: Scene): void {
   withStateDir(
-    program.command('doctor').description('check what a coordinator needs, and what may be left over'),
+    program.command('doctor').description('check what a coordinator needs, and look for leftovers'),
   )
     .addOption(optionOf('agent', FLAGS.agent))
-    .option('--reap', 'end processes that are proven to be left over from ended daemons')
+    .option('--reap', 'end processes that are verified leftovers of ended daemons')
     .option('--json', 'print JSON')
     .action(async (_options, command: Command) => {
       const flags = flagValues(command);

@@ -1,4 +1,4 @@
-// `qwen-coordinator status`: is one running, and how are its workspaces. Also the container's health check.
+// `qwen-coordinator status`: whether one is running, and its workspaces. Also the container's health check.
 import { askCoordinator } from './admin-client.ts';
 import type { AdminTarget } from './admin-place.ts';
 import type { Runtime } from './runtime.ts';

@@ -1,4 +1,4 @@
-// `qwen-coordinator sweep`: ends the daemons that a coordinator which no longer runs has left. For a service manager's
+// `qwen-coordinator sweep`: ends the daemons left behind by a coordinator that no longer runs. For a service manager's
 // clean-up after a deliberate stop that was cut short; nothing is signalled that is not proven to be ours.
 import { join } from 'node:path';
 import { systemClock } from '../../daemon/contract/clock.ts';
