@@ -1,4 +1,4 @@
-// May another daemon start? Pure; the views are the caller's.
+// Whether another daemon may start. Pure; the views are the caller's.
 import type { State } from './daemon-state.ts';
 import type { Refusal } from './refusal.ts';
 

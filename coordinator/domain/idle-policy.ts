@@ -1,5 +1,5 @@
-// May a daemon be stopped for idleness? A pure decision over what it said of itself: turns, questions and held work
-// always keep it; clients that only look on keep it for a longer, but not for an unlimited time.
+// Whether a daemon is stopped for idleness. A pure decision over what it reported: turns, questions and held work
+// always keep it; clients that are only watching keep it longer, but not for an unlimited time.
 
 export interface IdleFacts {
   readonly sessions: number;
@@ -23,7 +23,7 @@ export interface IdleFacts {
 export interface IdleLimits {
   /** 0 = never stopped for idleness. */
   readonly idleTimeoutMs: number;
-  /** The longer limit while somebody looks on; not below `idleTimeoutMs`. */
+  /** The longer limit while a client is watching; not below `idleTimeoutMs`. */
   readonly watchedIdleTimeoutMs: number;
 }
 

@@ -20,7 +20,7 @@ export function detectionBoundMs(beatMs: number, thresholds: LivenessThresholds)
   return beatMs * beatTimeoutFactor + probeTimeoutMs + livenessPeriodMs + probeTimeoutMs;
 }
 
-/** How long an event loop may stand still and never be taken for frozen, whatever it is asked meanwhile. */
+/** How long an event loop can stall without ever being taken for frozen, whenever it is probed. */
 export function toleratedPauseMs(beatMs: number, { beatTimeoutFactor }: LivenessThresholds): number {
   // The beat before the pause may be a whole period old when it begins.
   return beatMs * (beatTimeoutFactor - 1);

@@ -22,7 +22,7 @@ export type Verdict =
   | { readonly kind: 'failed'; readonly untilMs: number };
 
 export interface Death {
-  /** `asked`: the coordinator wanted it (stop, idle). `given_up`: it ended what did not work. `own`: it ended by itself. */
+  /** `asked`: the coordinator wanted it (stop, idle). `given_up`: it ended a daemon that did not work. `own`: unasked. */
   readonly end: 'asked' | 'given_up' | 'own';
   /** It had served: an exit with code 0 before that is a failed start all the same. */
   readonly wasReady: boolean;

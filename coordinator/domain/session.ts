@@ -1,8 +1,8 @@
 // A session's life as the coordinator keeps it: which state follows what happens to it or to its daemon. Pure.
 
 /**
- * `live`: a daemon has it. `restoring`: its daemon died or is being replaced, and it comes back by itself.
- * `dormant`: nobody has it, and a gesture of a client brings it back. `closed`: over; only an explicit load revives it.
+ * `live`: a daemon has it. `restoring`: its daemon died or is being replaced, and it is restored automatically.
+ * `dormant`: no daemon has it, and a client's gesture restores it. `closed`: over; only an explicit load revives it.
  */
 export type SessionState = 'live' | 'restoring' | 'dormant' | 'closed';
 

@@ -9,7 +9,7 @@ export interface DaemonCall {
   readonly path: string;
   readonly headers: OutgoingHttpHeaders;
   readonly body?: Buffer;
-  /** Aborting it destroys the request; the daemon then takes back what it was making. */
+  /** Aborting it destroys the request; the daemon then undoes what it was making. */
   readonly signal: AbortSignal;
 }
 

@@ -32,7 +32,7 @@ export interface Forwarder {
    * @throws ApiError 413 or 400 for a body that is refused by its head alone; nothing has been written then.
    */
   forward(req: IncomingMessage, res: ServerResponse, spec: ForwardSpec): void;
-  /** Ends every open event stream (of the workspace) in order, at a frame boundary. Returns how many there were. */
+  /** Ends every open event stream (of the workspace) cleanly, at a frame boundary. Returns how many there were. */
   endStreams(reason: string, workspaceId?: string): number;
 }
 
@@ -144,8 +144,8 @@ function relay(deps: ForwardDeps, streams: Streams, passage: Passage, answer: In
 }
 
 /**
- * A prompt's 202. Where the store refuses it or takes too long, the turn runs all the same, and the answer is passed on as it
- * is. Where the daemon has gone meanwhile, nobody knows of the prompt, and nothing was acknowledged.
+ * A prompt's 202. If the store refuses it or takes too long, the turn runs all the same, and the answer is passed on as it is.
+ * If the daemon has died meanwhile, no record of the prompt is left, and nothing was acknowledged.
  */
 async function relayStored(
   deps: ForwardDeps,

@@ -1,4 +1,4 @@
-// Which headers cross from client to daemon and back. Everything that states trust is dropped and set anew.
+// Which headers cross from client to daemon and back. Every header that conveys trust is dropped and set again.
 import type { IncomingMessage, OutgoingHttpHeaders } from 'node:http';
 import {
   FEED_SEQ_HEADER,

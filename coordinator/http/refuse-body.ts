@@ -1,4 +1,4 @@
-// The answer to a body that is over its cap, so that the client gets to read it.
+// The answer to a body that is over its cap, sent so that the client can read it.
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { sendError } from '../../daemon/contract/envelope.ts';
 import { bodyTooLarge } from '../../daemon/contract/json-body.ts';

@@ -15,7 +15,7 @@ export interface EventRelaySpec {
 }
 
 export interface OpenStream {
-  /** Ends the client's stream in order, at a frame boundary, and lets the daemon go. Idempotent. */
+  /** Ends the client's stream cleanly, at a frame boundary, and releases the daemon's. Idempotent. */
   endPlainly(): void;
 }
 

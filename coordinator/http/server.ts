@@ -37,7 +37,7 @@ export interface ListenerDeps {
 export interface Listener {
   /** The composition root listens with it, on a TCP port or a unix socket. */
   readonly server: Server;
-  /** Ends event streams in order, then the server within `graceMs`. Idempotent. */
+  /** Ends event streams cleanly, then the server within `graceMs`. Idempotent. */
   close(graceMs: number): Promise<void>;
 }
 

@@ -42,7 +42,7 @@ export interface SessionDeps {
   readonly recorder: AnswerRecorder;
   readonly clock: Clock;
   readonly log: Log;
-  /** Time for a daemon to take back what could not be kept. */
+  /** Time for a daemon to undo what could not be stored. */
   readonly undoTimeoutMs: number;
 }
 
@@ -56,7 +56,7 @@ interface Made {
 /**
  * Creates or attaches a session. A refusal of the daemon's is returned like a success: status and body are the client's.
  * @throws ApiError 400 for `cwd`, 503 of the total cap, 503 and 504 of the start, 507 when the session could not be stored (it is closed again).
- *   ClientGone when the client left; what was made for it is then taken back.
+ *   ClientGone when the client left; what was made for it is then undone.
  */
 export async function createSession(
   deps: SessionDeps,

@@ -41,7 +41,7 @@ export class UpstreamAgents {
   }
 
   #release(agent: Agent): void {
-    // Streams of the old incarnation may still be ending in order: only idle connections are cut here, and one that
+    // Streams of the old incarnation may still be ending cleanly: only idle connections are cut here, and one that
     // becomes idle later goes after `idleMs`.
     for (const sockets of Object.values(agent.freeSockets))
       for (const socket of sockets ?? []) socket.destroy();

@@ -18,7 +18,7 @@ export interface WorkspaceBook {
   find(canonicalCwd: string): WorkspaceKey | undefined;
   /**
    * The workspace for a new session: like `find`, but a directory under an allowed root is registered first.
-   * @throws ApiError 400 when that is no directory, 409 at the registry's limit.
+   * @throws ApiError 400 when that is not a directory, 409 at the registry's limit.
    */
   open(canonicalCwd: string): WorkspaceKey | undefined;
   byId(id: string): WorkspaceEntry | undefined;

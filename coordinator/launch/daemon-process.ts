@@ -58,7 +58,7 @@ export function daemonProcess(observed: Observed): DaemonProcess {
     if (life === 'running') holdEventLoopUntil(exited);
     life = 'terminating';
     lookAround();
-    // The daemon first: alive, it would start its agent anew.
+    // The daemon first: alive, it would restart its agent.
     signalProcess(mark, 'SIGKILL');
     killStrays();
   }
@@ -87,7 +87,7 @@ export function daemonProcess(observed: Observed): DaemonProcess {
     life = 'terminating';
     holdEventLoopUntil(exited);
     lookAround();
-    // The daemon alone: it ends its agent in order, which a signal to the whole tree would cut short.
+    // The daemon alone: it shuts its agent down cleanly, which a signal to the whole tree would cut short.
     signalProcess(mark, 'SIGTERM');
     killTimer = clock.after(graceMs, () => {
       log.warn({ incarnation: mark.incarnation, graceMs }, 'daemon did not end in time: killing it');

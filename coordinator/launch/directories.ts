@@ -137,7 +137,7 @@ function makePrivate(path: string): void {
 }
 
 /**
- * In a shared temporary directory anybody may have made the name first: nothing is taken on trust, nothing is mended.
+ * In a shared temporary directory another user may have created the name first: nothing is trusted, nothing is repaired.
  * @returns false where there is nothing.
  */
 function checkPrivate(path: string, uid: number): boolean {

@@ -138,7 +138,7 @@ function send(pid: number, signal: NodeJS.Signals): boolean {
   try {
     return process.kill(pid, signal);
   } catch {
-    // ESRCH: it went by itself. EPERM: it changed its user, and is no longer ours to end.
+    // ESRCH: it has exited. EPERM: it changed its user, and is no longer ours to end.
     return false;
   }
 }

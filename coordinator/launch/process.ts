@@ -63,7 +63,7 @@ function otherCommand(
 
 type Settings = AdoptSettings & Pick<ProcessLauncherOptions, 'daemonCommand' | 'env'>;
 
-/** `ready` never ends the process by itself: whoever gives up on it calls `terminate`. */
+/** `ready` never ends the process: whoever gives up on it calls `terminate`. */
 function start(spec: LaunchSpec, settings: Settings): Launch {
   checkSocketPath(spec.socketPath);
   noteDown(spec, settings);

@@ -1,4 +1,4 @@
-// When each client was last heard of: high-rate, coalesced by the caller, the only data that may lose its last second.
+// When each client was last seen: high-rate, coalesced by the caller, the only data that may lose its last second.
 import type { StoreDatabase } from './database.ts';
 import type { Heartbeats, SeenEntry } from './store.ts';
 

@@ -10,7 +10,7 @@ export type InspectedDaemon = Pick<
 >;
 
 export interface DatabaseInspection {
-  /** What is wrong, in words; empty when nothing is. */
+  /** What is wrong, as sentences; empty when nothing is. */
   readonly problems: readonly string[];
   readonly schemaVersion: number;
   /** These two know nothing of a database with problems. */

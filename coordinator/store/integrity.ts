@@ -1,4 +1,4 @@
-// Whether a database file is sound, and what is done with one that is not: it is set aside whole, never mended or removed.
+// Whether a database file is sound, and what is done with one that is not: it is set aside whole, never repaired or removed.
 import { existsSync, renameSync, statSync } from 'node:fs';
 import { Connection, type Sqlite } from './driver.ts';
 

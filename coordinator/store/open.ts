@@ -1,4 +1,4 @@
-// Puts the store together: one database, one table object per noun. A damaged database is set aside and begun anew.
+// Puts the store together: one database, one table object per noun. A damaged database is set aside and a new one created.
 import type { Clock } from '../../daemon/contract/clock.ts';
 import type { Log } from '../../daemon/contract/log.ts';
 import { backupTo } from './backup.ts';

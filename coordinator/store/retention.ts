@@ -1,4 +1,4 @@
-// What the database forgets, and when: by age and by number, oldest first, a few rows at a time so that nobody waits.
+// What the database deletes, and when: by age and by number, oldest first, a few rows at a time so that no request waits.
 // Never what is alive: live and resting sessions, unsettled prompts, unended daemons, the newest daemon of a workspace.
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Clock } from '../../daemon/contract/clock.ts';

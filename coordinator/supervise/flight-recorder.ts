@@ -1,5 +1,5 @@
 // What `why` tells that is no change of a row: refusals, holds, adoptions. A record that cannot be written is logged and
-// never stands in the way of what it is about.
+// never blocks the work that it records.
 import type { Clock } from '../../daemon/contract/clock.ts';
 import { ApiError } from '../../daemon/contract/errors.ts';
 import { type Log, truncated } from '../../daemon/contract/log.ts';

@@ -1,4 +1,4 @@
-// The last word to a daemon that ends in order: no new work, and every client's stream ends behind its last event. Only
+// The last call to a daemon that is shut down cleanly: no new work, and every client's stream ends after its last event. Only
 // then may its process be ended, or a turn's end could be cut off on the way to its client.
 import { ApiError } from '../../daemon/contract/errors.ts';
 import type { Endpoint } from './fleet.ts';

@@ -1,4 +1,4 @@
-// Daemons that run though the database does not know them: it was damaged and begun anew, removed, or restored from a
+// Running daemons that are missing from the database: it was damaged and rebuilt, removed, or restored from a
 // backup. Their launch notes give back their rows and workspaces; adoption then finds them like any others.
 import type { Clock } from '../../daemon/contract/clock.ts';
 import type { Log } from '../../daemon/contract/log.ts';

@@ -33,7 +33,7 @@ export function tooManyWaiters(workspace: WorkspaceKey, limit: number): ApiError
   });
 }
 
-/** 503 with the reason in words; `retryAfterMs` is when a retry makes sense. */
+/** 503 with the reason as text; `retryAfterMs` is when a retry makes sense. */
 export function unavailable(
   workspace: WorkspaceKey,
   why: string,

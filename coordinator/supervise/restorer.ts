@@ -57,7 +57,7 @@ export class Restorer {
     this.#deps = deps;
   }
 
-  /** Begins to bring back every session of the workspace that is to come back by itself. */
+  /** Starts restoring every session of the workspace that is in `restoring`. */
   restoreAll(workspaceId: string): void {
     const rows = this.#deps.store.sessions.open(workspaceId).filter(({ state }) => state === 'restoring');
     for (const { sessionId } of rows) this.#queue.join(sessionId, workspaceId);

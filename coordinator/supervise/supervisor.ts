@@ -19,7 +19,7 @@ export interface Supervisor extends Fleet {
    * Resolves when every one was adopted, recorded as ended, or held.
    */
   adoptAll(): Promise<void>;
-  /** Refuses every demand from now on, ends every daemon in order, kills what is left at the deadline, then detaches. */
+  /** Refuses every demand from now on, shuts every daemon down cleanly, kills what is left at the deadline, then detaches. */
   stopAll(deadlineMs: number): Promise<void>;
   /** Kills every daemon's whole tree. Synchronous: for the second signal and for exit handlers. */
   killAllNow(): void;

@@ -1,4 +1,4 @@
-// What an operator reads: the whole coordinator in one answer, without secrets, with what is wrong said in words. Pure.
+// What an operator reads: the whole coordinator in one answer, without secrets, with warnings as sentences. Pure.
 import type { StoreFacts } from '../../store/store.ts';
 import type { DaemonView } from '../../supervise/fleet.ts';
 import { fleetFigures } from '../aggregate.ts';
