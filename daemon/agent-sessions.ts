@@ -1,4 +1,4 @@
-// Sessions that an agent keeps by itself: what it lists is stated in our history too, and what is deleted here is deleted
+// Sessions that an agent keeps itself: what it lists is stated in our history too, and what is deleted here is deleted
 // there.
 import { AgentCallError, type AgentChannel, type AgentHost } from './agent/agent.ts';
 import { callIfKnown } from './agent/extensions.ts';

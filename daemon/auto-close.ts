@@ -1,4 +1,4 @@
-// Sessions that end without anybody closing them: because the last one on them has left, or nothing has happened for long.
+// Sessions that end without anybody closing them: because the last client has left, or nothing has happened for long.
 import type { Clock } from './contract/clock.ts';
 import type { Limits } from './contract/limits.ts';
 import type { Session } from './session.ts';

@@ -25,7 +25,7 @@ const MAX_SEARCH_MS = 5000;
 export interface CatalogueOptions {
   readonly sessions: Sessions;
   readonly history: History;
-  /** Those that the agent keeps by itself. */
+  /** Those that the agent keeps itself. */
   readonly agentSessions: AgentSessions;
   /** What can be read of a session's talk without starting anything; undefined when nothing can. */
   readonly talk: (sessionId: string) => Promise<TranscriptView | undefined>;
@@ -57,7 +57,7 @@ export class Catalogue {
     this.#o = options;
   }
 
-  /** Every session once, in no order; those too that a running agent keeps by itself. */
+  /** Every session once, in no order; including those that a running agent keeps itself. */
   async freshItems(): Promise<readonly Item[]> {
     await this.#o.agentSessions.refresh();
     return this.items();

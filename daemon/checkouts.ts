@@ -1,4 +1,4 @@
-// Branches and worktrees that are made for a new session, and taken back when the session does not come about.
+// Branches and worktrees that are made for a new session, and undone if the session cannot be created.
 import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -18,7 +18,7 @@ export interface MadeCheckout {
 }
 
 interface Undoable extends MadeCheckout {
-  /** Takes back what was made, as far as nothing has been done in it. Never rejects. */
+  /** Undoes what was made, unless it has been used meanwhile. Never rejects. */
   undo(): Promise<void>;
 }
 

@@ -79,7 +79,7 @@ async function run(config: DaemonConfig): Promise<Daemon> {
 
 let isEnding = false;
 
-/** Ends in order; a second reason to end kills at once. */
+/** Shuts down cleanly; a second reason to end kills at once. */
 function endWith(daemon: Daemon, code: number, why: string, log: Log): void {
   if (isEnding) return;
   isEnding = true;

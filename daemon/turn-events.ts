@@ -1,4 +1,4 @@
-// What a turn puts on the bus and tells the coordinator, event by event. Says nothing twice by itself: turns.ts decides when.
+// What a turn puts on the bus and tells the coordinator, event by event. turns.ts decides when, so that nothing is said twice.
 import type { Bus } from './bus.ts';
 import type { Clock } from './contract/clock.ts';
 import type { FeedPrompt } from './contract/feed.ts';

@@ -65,7 +65,7 @@ function listens(server: Server, name: string): Promise<boolean> {
   });
 }
 
-/** The holder in words; undefined when nobody listens. */
+/** A description of the holder; undefined when nobody listens. */
 function askHolder(name: string): Promise<string | undefined> {
   return new Promise((resolve) => {
     let text = '';

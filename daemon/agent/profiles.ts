@@ -86,7 +86,7 @@ function findProgram(word: string, lookup: ProfileLookup): string | undefined {
   return isExecutable(program) ? program : undefined;
 }
 
-/** Relative entries of the PATH are skipped: they would run what lies in some working directory. */
+/** Relative entries of the PATH are skipped: they would run whatever is in some working directory. */
 function findOnPath(name: string, path: string | undefined): string | undefined {
   return (path ?? '')
     .split(delimiter)

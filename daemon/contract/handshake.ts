@@ -49,7 +49,7 @@ export interface ReadyLine {
   readonly version: string;
 }
 
-/** Daemon -> coordinator, when it cannot serve: the reason in words a person can act on. */
+/** Daemon -> coordinator, when it cannot serve: the reason, as text that a person can act on. */
 export interface RefusedLine {
   readonly ready: false;
   readonly error: string;

@@ -15,7 +15,7 @@ export function bodyTooLarge(maxBytes: number): ApiError {
 
 /**
  * Reads and parses the body of `req`.
- * @returns the object; `{}` for an absent body, another content type, or JSON that is no object.
+ * @returns the object; `{}` for an absent body, another content type, or JSON that is not an object.
  * @throws ApiError 413 over `maxBytes`, 400 for malformed JSON. Rejects when the client goes away.
  */
 export async function readJsonBody(req: IncomingMessage, maxBytes: number): Promise<JsonObject> {
@@ -27,7 +27,7 @@ export async function readJsonBody(req: IncomingMessage, maxBytes: number): Prom
 }
 
 /**
- * Reads the whole body. Over the cap the rest is read and thrown away, so that the client gets to see the answer; the
+ * Reads the whole body. Over the cap the rest is read and thrown away, so that the client can read the answer; the
  * listener's request timeout bounds that.
  * @throws ApiError 413 over `maxBytes`. Rejects when the client goes away before the end.
  */

@@ -2,7 +2,7 @@
 // what each change, notification and read means. Decides only: publishing, calling and logging are the service's.
 
 export type Action =
-  /** The agent changed it by itself: told. */
+  /** The agent changed it unasked: published. */
   | 'promoted'
   /** A notification while a change of the bridge is under way: that change tells. */
   | 'suppressed'

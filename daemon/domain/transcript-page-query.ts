@@ -19,7 +19,7 @@ export type PageStart =
   /** With the turn that the record begins. */
   | { readonly kind: 'at'; readonly recordId: string };
 
-/** A checked request. What was given out as opaque text is still that: only who gave it out can read it. */
+/** A checked request. What was issued as opaque text stays opaque: only its issuer can read it. */
 export interface TranscriptQuery {
   /** Records of a page, 1 to 500. */
   readonly limit: number;

@@ -1,4 +1,4 @@
-// From what the agent notifies to what the bus carries. One table: a method that is not in it means nothing here.
+// From what the agent notifies to what the bus carries. One table: a method that is not in it is ignored.
 import { isRecord } from './records.ts';
 
 export interface BusEvent {

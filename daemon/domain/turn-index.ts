@@ -19,7 +19,7 @@ import {
 const MAX_LABEL_CHARS = 120;
 
 export interface TurnIndexQuery {
-  /** Opaque, as it was given out. */
+  /** Opaque, as it was issued. */
   readonly snapshot?: string;
   /** Ordinal of the first turn to show. */
   readonly start: number;

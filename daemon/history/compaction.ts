@@ -49,7 +49,7 @@ export async function compact(
   }
 }
 
-/** What comes next in the merged text: text that was written anew, or a part of the source as it is. */
+/** What comes next in the merged text: text that was rewritten, or a part of the source as it is. */
 type Piece = string | { readonly start: number; readonly end: number };
 
 async function writeMerged(

@@ -206,7 +206,7 @@ class FileHistory implements History {
     recording?.flush();
     const current = this.#metaOf(key);
     if (current === undefined || inodeOf(path) !== inode) {
-      // Removed meanwhile, or begun anew.
+      // Removed meanwhile, or restarted.
       rmSync(newPath, { force: true });
       return;
     }
@@ -273,7 +273,7 @@ function readMeta(path: string, log: Log): TranscriptMeta | undefined {
       log.warn({ path }, 'not a transcript: ignored');
       return undefined;
     }
-    // A file that was not closed in order does not say when it was last written.
+    // A file that was not closed cleanly does not say when it was last written.
     return isClosed ? meta : { ...meta, session: { ...meta.session, updatedAtMs: Math.floor(mtimeMs) } };
   } finally {
     closeSync(fd);

@@ -90,7 +90,7 @@ function wholeNumber(value: unknown): number {
   return typeof value === 'number' && Number.isSafeInteger(value) ? value : 0;
 }
 
-/** The event as a line of its own, for files that are written anew. */
+/** The event as a line of its own, for files that are rewritten. */
 export function lineOfRecord({ recordId, atMs, ...event }: HistoryRecord): string {
   const envelope = { id: Number(recordId), v: 1, ...event, _meta: { serverTimestamp: atMs } };
   return `${JSON.stringify(envelope)}\n`;
@@ -101,11 +101,11 @@ export interface FileEnds {
   readonly wholeBytes: number;
   /** Undefined when no line states the session: the file cannot be used. */
   readonly meta: TranscriptMeta | undefined;
-  /** Whether the last line is a statement, as a file that was closed in order has it. */
+  /** Whether the last line is a statement, as a cleanly closed file has it. */
   readonly isClosed: boolean;
 }
 
-/** Reads from the end as far back as needed: one block where the file was closed in order. */
+/** Reads from the end as far back as needed: one block if the file was closed cleanly. */
 export function readEnds(fd: number, sizeBytes: number): FileEnds {
   let wholeBytes: number | undefined;
   let lastId = 0;

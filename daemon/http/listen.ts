@@ -1,4 +1,4 @@
-// Where the daemon listens, and that it goes on doing so: a socket file that somebody removed is made again.
+// Where the daemon listens, and that it keeps doing so: a socket file that was removed is recreated.
 import { lstatSync, rmSync, statSync } from 'node:fs';
 import type { Server } from 'node:http';
 import { connect } from 'node:net';
