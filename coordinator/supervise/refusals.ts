@@ -58,7 +58,7 @@ export function stopped(workspace: WorkspaceKey, reason: string): ApiError {
 
 /** The refusal of new work, and of a start for any, while the workspace is drained or its daemon is being replaced. */
 export function draining(workspace: WorkspaceKey, reason: string): ApiError {
-  return fail('workspace_draining', `The workspace takes no new work: ${reason}`, {
+  return fail('workspace_draining', `The workspace accepts no new work: ${reason}`, {
     workspaceId: workspace.id,
     workspaceCwd: workspace.path,
     reason,

@@ -213,7 +213,7 @@ export class Restorer {
       recorder.recordSession(endpoint, liveSession(row, store, workspace.path));
     const now = recorder.find(sessionId)?.state;
     if (now === 'restoring' || now === 'dormant')
-      throw fail('workspace_runtime_unavailable', 'The daemon went as it took the session back', {
+      throw fail('workspace_runtime_unavailable', 'The daemon died while restoring the session', {
         sessionId,
       });
     store.prompts.failUnsettled(row.sessionId, clock.nowMs(), 'daemon_restarted');

@@ -166,7 +166,7 @@ describe('the story of a workspace', () => {
       ],
     }).join('\n');
     expect(lines).toMatch(/evicted to make room for \/projects\/b \(--max-daemons is 4\)/);
-    expect(lines).toMatch(/nothing, until a request needs it/);
+    expect(lines).toMatch(/nothing until a request needs it/);
     expect(lines).toMatch(/session s-1 could not be restored: the agent lost it/);
     expect(lines).toMatch(/then: it is closed/);
   });
