@@ -153,7 +153,7 @@ export class Restores {
   /** What the agent opened after all is closed again; until then the id is not free. */
   #whenAbandoned(sessionId: string, ended: Promise<void>, context: SpawnContext): void {
     const channel = context.agent.current();
-    this.#o.log.warn({ sessionId }, 'a restore was given up; the agent may still be at it');
+    this.#o.log.warn({ sessionId }, 'a restore was abandoned; the agent may still be working on it');
     ended
       .then(async () => {
         if (channel?.isDying !== false) return;
@@ -213,13 +213,13 @@ function awaitingCleanup({ sessionId, action }: RestoreIntent, isOfCoordinator: 
   if (isOfCoordinator)
     return fail(
       'workspace_runtime_unavailable',
-      'The session is being brought back, and the agent has not done that in time',
+      'The session is being restored, but the agent has not finished in time',
       { sessionId, reason, retryable: true, retryAfterMs: ABANDONED_RETRY_S * 1000 },
       ABANDONED_RETRY_S,
     );
   return fail(
     'restore_in_progress',
-    'An earlier restore of the session was given up and has not ended yet',
+    'An earlier restore of the session was abandoned and has not ended yet',
     { sessionId, reason, retryable: true, activeAction: action, requestedAction: action },
     ABANDONED_RETRY_S,
   );

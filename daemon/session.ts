@@ -216,7 +216,7 @@ export class Session {
     return events !== undefined;
   }
 
-  /** Ends in order on behalf of somebody: prompts, questions, `session_closed`, streams. Only the first call counts. */
+  /** Ends cleanly on a caller's behalf: prompts, questions, `session_closed`, streams. Only the first call counts. */
   close(reason: string, extras: Readonly<Record<string, unknown>> = {}): boolean {
     const error = { message: 'The session was closed', code: 'session_closed' };
     return this.#end({ running: error, waiting: error, isAgentGone: false }, 'session_closed', {

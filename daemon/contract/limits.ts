@@ -213,13 +213,13 @@ export const LIMITS = {
     'orphan-limit',
     'ms',
     30 * 60_000,
-    'daemon without a coordinator takes no new work after this, and ends itself when it has none; 0 = never',
+    'a daemon without a coordinator accepts no new work after this, and ends itself once it has none left; 0 = never',
   ),
   orphanDrainMs: spec(
     'orphan-drain-ms',
     'ms',
     10 * 60_000,
-    'time that such a daemon gives the work that it still has',
+    'time that such a daemon allows its remaining work',
   ),
   shutdownGraceMs: spec('shutdown-grace-ms', 'ms', 10_000, 'time for an orderly end', 1),
 } as const satisfies Record<string, LimitSpec>;
