@@ -227,7 +227,7 @@ function assemble(
     runtimeDir,
     daemonCommand: config.daemonCommand ?? daemonCommand,
     daemonEnv,
-    endStreams: (workspaceId) => forwarder.endStreams('its daemon ends in order', workspaceId),
+    endStreams: (workspaceId) => forwarder.endStreams('its daemon is stopping', workspaceId),
   });
   const servers = assembleHttp(
     { ...shared, version, apiDocument, forwarder, port: () => port.number, requestStop },

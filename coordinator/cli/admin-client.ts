@@ -41,7 +41,7 @@ function refusal(status: number, text: string): CommandError {
   if (code === 'workspace_mismatch' && typeof requestedWorkspace === 'string')
     return new CommandError(
       exitCode,
-      `${requestedWorkspace} is no workspace of this coordinator; "qwen-coordinator status" lists them`,
+      `${requestedWorkspace} is not a workspace of this coordinator; "qwen-coordinator status" lists them`,
     );
   if (typeof error === 'string') return new CommandError(exitCode, error);
   // Not in the admin plane's form: of another version, or somebody else's socket.

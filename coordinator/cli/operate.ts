@@ -22,12 +22,12 @@ export async function drain(
     body: options,
     timeoutMs: UNTIL_DONE,
   });
-  runtime.print('drained: it takes no new work until "undrain"\n');
+  runtime.print(`${workspace} is drained; it accepts no new work until "undrain"\n`);
 }
 
 export async function undrain(target: AdminTarget, workspace: string, runtime: Runtime): Promise<void> {
   await askCoordinator(target, 'POST', `${pathOf(workspace, runtime)}/undrain`);
-  runtime.print('it takes work again\n');
+  runtime.print(`${workspace} accepts work again\n`);
 }
 
 /** Restarts the daemon of `workspace`, or every running one. @throws CommandError when one could not be replaced. */

@@ -101,7 +101,7 @@ function addRunning({ program, runtime, env, targetOf, ended }: Scene): void {
       return stop(targetOf(flags), { timeoutMs, leavesDaemons }, runtime);
     });
   withSweepFlags(
-    program.command('sweep').description('end daemons that a coordinator which no longer runs has left'),
+    program.command('sweep').description('end daemons left behind by a coordinator that no longer runs'),
   ).action((_options, command: Command) =>
     sweep(parseSweepConfig(flagValues(command), env, runtime.cwd), runtime),
   );
@@ -124,10 +124,10 @@ function addOperations({ program, runtime, targetOf }: Scene): void {
       undrain(targetOf(flagValues(command)), workspace, runtime),
     );
   withStateDir(program.command('restart').description('replace daemons after their turns, one by one'))
-    .argument('[workspace]', 'directory or id; all that run when it is left out')
-    .option('--rolling', 'all that run, the same as no workspace; not with one')
+    .argument('[workspace]', 'directory or id; all running ones if omitted')
+    .option('--rolling', 'all running ones, the same as no workspace; not with one')
     .option('--at-once <N>', 'daemons that are replaced at the same time (1); not with a workspace')
-    .option('--drain-ms <MS>', 'how long turns may go on')
+    .option('--drain-ms <MS>', 'how long turns may continue')
     .action((workspace: string | undefined, _options, command: Command) => {
       const flags = flagValues(command);
       const options = { atOnce: numberOf(flags, 'at-once', 1), drainMs: numberOf(flags, 'drain-ms') };
@@ -151,7 +151,7 @@ function refuseFleetFlags(flags: FlagValues, workspace: string): void {
   if (given !== undefined)
     throw new CommandError(
       EXIT.usage,
-      `--${given} restarts every daemon that runs, but one workspace is named (${workspace}): leave out one of the two`,
+      `--${given} restarts every running daemon, but one workspace is named (${workspace}): give only one of the two`,
     );
 }
 

@@ -83,7 +83,7 @@ export function mismatch(requested: string, registered: readonly RegisteredWorks
 function limitReached(used: number): Refusal {
   return {
     code: 'workspace_limit_reached',
-    message: `${used} workspaces are registered, the most there may be; remove one first`,
+    message: `${used} workspaces are registered (limit ${MAX_REGISTERED_WORKSPACES}); remove one first`,
     context: { limit: MAX_REGISTERED_WORKSPACES, used },
   };
 }

@@ -38,19 +38,26 @@ export const SUPERVISION = {
   /** Longer than the two above by default, so that a request hears the true reason. */
   waiterDeadlineMs: setting(45_000, 'how long a request waits for its daemon'),
   maxWaiters: setting(256, 'requests that may wait for one daemon'),
-  idleTimeoutMs: setting(30 * 60_000, 'a daemon without a gesture for this long is stopped; 0 = never', 0),
-  watchedIdleTimeoutMs: setting(8 * 60 * 60_000, 'the same while clients look on (streams, heartbeats)'),
-  idleCheckPeriodMs: period(15_000, 'how often idle daemons are looked for'),
+  idleTimeoutMs: setting(
+    30 * 60_000,
+    'a daemon without client activity for this long is stopped; 0 = never',
+    0,
+  ),
+  watchedIdleTimeoutMs: setting(
+    8 * 60 * 60_000,
+    'the same while clients are only watching (streams, heartbeats)',
+  ),
+  idleCheckPeriodMs: period(15_000, 'how often idle daemons are checked for'),
   drainTimeoutMs: setting(30_000, 'how long a stopping daemon waits for its turns to end', 0),
   /** The daemon ends its agent in order within its shutdown grace; a kill before that would cut this short. */
   stopGraceMs: setting(15_000, 'from SIGTERM to SIGKILL; longer than shutdown-grace-ms'),
-  restoreConcurrency: setting(3, 'sessions of one workspace that are brought back at the same time'),
+  restoreConcurrency: setting(3, 'sessions of one workspace that are restored at the same time'),
   /** The daemon's own budget for the agent's load has to be over first, so that its refusal is heard. */
   restoreTimeoutMs: setting(75_000, 'longest restore of one session; longer than session-restore-timeout-ms'),
-  restoreWaitMs: setting(20_000, 'how long requests wait for a session that is being brought back', 0),
+  restoreWaitMs: setting(20_000, 'how long requests wait for a session that is being restored', 0),
   feedReconnectMs: period(
     250,
-    "first wait before a daemon's feed is asked for again; doubles up to 16 times this",
+    "first wait before reconnecting to a daemon's feed; doubles up to 16 times this",
   ),
   /** A snapshot is one line. The maximum is well under the longest string of Node. */
   feedMaxLineBytes: setting(
@@ -60,27 +67,33 @@ export const SUPERVISION = {
     256 * MiB,
   ),
   /** After it the caller records what it saw itself. */
-  feedStoredWaitMs: setting(2000, 'how long an answer is held until its session is stored from the feed'),
-  seenFlushMs: period(1000, 'how often heartbeats are written; they may lose this much'),
+  feedStoredWaitMs: setting(
+    2000,
+    'how long an answer is held until its session or prompt is stored from the feed',
+  ),
+  seenFlushMs: period(1000, 'how often heartbeats are written; a crash may lose this much'),
   /** 10,000 at once blocked the event loop for 73 ms and more. */
   seenBatchRows: setting(500, 'heartbeats written in one transaction', 1, 10_000),
   /** These three are explained, and their bound computed, in domain/liveness.ts. */
-  beatTimeoutFactor: setting(4, 'beats that may be missing before a daemon is asked whether it lives'),
-  livenessPeriodMs: period(5000, 'how often missing beats are looked for'),
-  probeTimeoutMs: setting(5000, 'time for the answer of a daemon that is asked whether it lives'),
-  adoptTimeoutMs: setting(5000, 'time to find one daemon of an earlier coordinator again'),
-  reconcilePeriodMs: period(5000, 'how often daemons that are not proven to be ours are looked at again'),
-  logRotatePeriodMs: period(60_000, 'how often log sizes are looked at'),
-  storeUpkeepPeriodMs: period(10_000, 'how often the database forgets what is too old, and empties its log'),
+  beatTimeoutFactor: setting(4, 'missing beats before a daemon is probed'),
+  livenessPeriodMs: period(5000, 'how often missing beats are checked for'),
+  probeTimeoutMs: setting(5000, 'time for a probed daemon to answer'),
+  adoptTimeoutMs: setting(5000, 'time to verify one daemon of an earlier coordinator'),
+  reconcilePeriodMs: period(5000, 'how often daemons that could not be verified are rechecked'),
+  logRotatePeriodMs: period(60_000, 'how often log sizes are checked'),
+  storeUpkeepPeriodMs: period(
+    10_000,
+    'how often expired rows are deleted and the write-ahead log is truncated',
+  ),
 } as const satisfies Record<string, SettingSpec>;
 
-/** Of the restart policy all but its jitter, which is a share and no whole number. */
+/** The restart policy except its jitter, which is a fraction. */
 export const RESTARTS = {
-  intensity: setting(5, 'deaths within restart-period-ms that are still followed by a new start', 0),
+  intensity: setting(5, 'deaths within restart-period-ms that are still followed by a restart', 0),
   periodMs: setting(60_000, 'period in which deaths are counted'),
   firstBackoffMs: setting(500, 'wait after the first death; doubles with every further one', 0),
   maxBackoffMs: setting(30_000, 'longest wait after a death; not shorter than restart-first-backoff-ms', 0),
-  coolOffMs: setting(60_000, 'how long a workspace refuses after too many deaths', 0),
+  coolOffMs: setting(60_000, 'how long a workspace refuses requests after too many deaths', 0),
 } as const satisfies Record<Exclude<keyof RestartPolicy, 'jitter'>, SettingSpec>;
 
 const RESTART_JITTER = 0.25;

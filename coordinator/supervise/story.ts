@@ -50,7 +50,7 @@ function summaryOf(
   events: readonly EventRow[],
 ) {
   const subject = `The daemon of ${path}`;
-  if (state === 'held') return `${subject} is held, so no other one is started: ${heldWhy}.`;
+  if (state === 'held') return `${subject} is held, so no new one is started: ${heldWhy}.`;
   const end = events.findLast(({ kind }) => ENDS.has(kind));
   const name = `${numberOf(incarnation)}${pid === null ? '' : `, pid ${pid}`}`;
   switch (state) {

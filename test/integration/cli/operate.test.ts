@@ -33,8 +33,8 @@ describe('restart of one workspace', () => {
       const { code, stderr } = await command('restart', scratch.workspaces[0] as string, ...flags);
       expect([code, stderr]).toEqual([
         2,
-        `qwen-coordinator: ${flags[0]} restarts every daemon that runs, but one workspace is named ` +
-          `(${scratch.workspaces[0]}): leave out one of the two\n`,
+        `qwen-coordinator: ${flags[0]} restarts every running daemon, but one workspace is named ` +
+          `(${scratch.workspaces[0]}): give only one of the two\n`,
       ]);
     },
   );
@@ -48,11 +48,14 @@ test('what the coordinator refuses is told in its words alone, as a wrong argume
     expect([name, code, stderr]).toEqual([
       name,
       2,
-      `qwen-coordinator: ${elsewhere} is no workspace of this coordinator; "qwen-coordinator status" lists them\n`,
+      `qwen-coordinator: ${elsewhere} is not a workspace of this coordinator; "qwen-coordinator status" lists them\n`,
     ]);
   }
   const { code, stderr } = await command('backup', join(scratch.stateDir, 'coordinator.db'));
-  expect([code, stderr]).toEqual([2, expect.stringMatching(/^qwen-coordinator: .*overwrites nothing\n$/)]);
+  expect([code, stderr]).toEqual([
+    2,
+    expect.stringMatching(/^qwen-coordinator: .*never overwrites a file\n$/),
+  ]);
   const settings = await command('workspace', 'set', elsewhere, 'idleTimeout=1');
   expect(settings.code).toBe(2);
 });

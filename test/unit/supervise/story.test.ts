@@ -136,7 +136,7 @@ describe('the story of a workspace', () => {
   test('that is held, or drained', () => {
     const heldWhy = 'pid 12 runs, but on /run/x.sock: no answer within 5000 ms';
     expect(told({ state: 'held', heldWhy })[0]).toBe(
-      `The daemon of /projects/a is held, so no other one is started: ${heldWhy}.`,
+      `The daemon of /projects/a is held, so no new one is started: ${heldWhy}.`,
     );
     expect(told({ drainWhy: 'new disk' })[0]).toContain('It takes no new work until "undrain": new disk.');
   });
