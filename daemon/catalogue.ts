@@ -210,7 +210,7 @@ export class Catalogue {
     if (stored === undefined) return live === undefined ? 'notFound' : NOT_STATED;
     if (live !== undefined && isBusy(live)) return BUSY;
     if (live !== undefined) this.#close(live, clientId);
-    if (!history.setArchived(id, true)) return { error: 'The transcript is no longer there' };
+    if (!history.setArchived(id, true)) return { error: 'The transcript no longer exists' };
     this.#tellGone(id, live, 'archived');
     return 'archived';
   }

@@ -90,7 +90,7 @@ export class SessionRegister {
     const { sessionId } = session;
     const key = sessionKey(sessionId);
     if (this.#live.has(key))
-      throw fail('session_id_conflict', 'The agent gave out a session id twice', {
+      throw fail('session_id_conflict', 'The agent issued the same session id twice', {
         sessionId,
         conflict: 'live',
       });
