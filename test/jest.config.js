@@ -3,7 +3,7 @@ export default {
   roots: ['<rootDir>/test'],
   testEnvironment: 'node',
   testMatch: ['**/*.test.ts'],
-  testTimeout: 30_000,
+  testTimeout: 120_000,
   maxWorkers: 2,
   extensionsToTreatAsEsm: ['.ts'],
   transform: {

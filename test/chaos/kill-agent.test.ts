@@ -44,7 +44,7 @@ describe.each(TARGETS)('%s whose agent dies in a turn', (_name, target) => {
     await call(server.baseUrl, 'POST', `/session/${sessionId}/permission/${requestId}`, {
       json: { outcome: { outcome: 'selected', optionId: 'allow' } },
     });
-    expect(await within('the end of the stream', 2000, stream.end)).toBe('ended');
+    expect(await within('the end of the stream', 20_000, stream.end)).toBe('ended');
 
     expect(storyOf(stream)).toEqual([
       'permission_request',
@@ -87,7 +87,7 @@ describe.each(TARGETS)('%s whose agent dies in a turn', (_name, target) => {
       stream.texts.map((text) => Number(text.slice('child:'.length))),
     );
     process.kill(agentPid(server), 'SIGKILL');
-    await Promise.all(streams.map((stream) => within('the end of the stream', 2000, stream.end)));
+    await Promise.all(streams.map((stream) => within('the end of the stream', 20_000, stream.end)));
     for (const stream of streams)
       expect(storyOf(stream)).toEqual([
         'prompt_cancelled forward_failed',
@@ -105,7 +105,7 @@ describe.each(TARGETS)('%s whose agent dies in a turn', (_name, target) => {
     const { sessionId } = await createSession(server.baseUrl);
     const stream = await openStream(server.baseUrl, sessionId);
     const admission = await sendPrompt(server.baseUrl, sessionId, 'last-words');
-    await within('the end of the stream', 2000, stream.end);
+    await within('the end of the stream', 20_000, stream.end);
     expect(stream.texts).toEqual(['last words']);
     expect((await stream.settled(admission.promptId)).data).toMatchObject({ stopReason: 'end_turn' });
     expect(storyOf(stream)).toEqual(['turn_complete', 'session_died channel_closed']);

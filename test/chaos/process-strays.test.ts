@@ -113,7 +113,7 @@ describe.each(MODES)('$mode', ({ flags, isTable }) => {
     const excused = isTable ? hidden : [];
     const left = () => [...pids].filter(([, pid]) => isRunning(pid)).map(([name]) => name);
     const unexcused = () => left().filter((name) => !excused.includes(name));
-    await eventually('the end of the tree', () => unexcused().length === 0, 5000).catch(() => undefined);
+    await eventually('the end of the tree', () => unexcused().length === 0).catch(() => undefined);
     expect(unexcused()).toEqual([]);
   });
 });
@@ -127,7 +127,7 @@ inCgroup(
     expect(new Set([...pids.values()].map(readCgroupPath))).toEqual(new Set([readCgroupPath(pid ?? 0)]));
     await killOf(server, 'agent');
     const left = () => [...pids].filter(([, child]) => isRunning(child)).map(([name]) => name);
-    await eventually('the end of the tree', () => left().length <= HIDDEN_BY_DEATH.length, 5000);
+    await eventually('the end of the tree', () => left().length <= HIDDEN_BY_DEATH.length);
     expect(left().sort()).toEqual([...HIDDEN_BY_DEATH].sort());
     expect(isRunning(pid ?? 0)).toBe(true);
     await server.stop();

@@ -179,7 +179,7 @@ describe('a daemon that is killed', () => {
     const stream = await streamFrom(server.baseUrl, sessionId, prompt);
     await stream.event('session_update');
     await killDaemon(server);
-    expect(await within('the end of the stream', 2000, stream.end)).toBe('ended');
+    expect(await within('the end of the stream', 20_000, stream.end)).toBe('ended');
     expect(stream.envelopes.at(-1)).toMatchObject({
       type: 'stream_error',
       data: { error: expect.stringMatching(/\w+ \w+/), errorKind: 'daemon_died', resumable: false },

@@ -126,7 +126,7 @@ describe.each(KEEPERS)(
           inPast: ['interrupted'],
           stored: 'failed daemon_restarted',
         });
-    }, 60_000);
+    });
 
     test('that a prompt completed: it is stored as completed, and not reported', async () => {
       const server = await startKept(keeper, []);
@@ -140,7 +140,7 @@ describe.each(KEEPERS)(
         inPast: ['completed'],
         stored: 'completed end_turn',
       });
-    }, 60_000);
+    });
   },
 );
 
@@ -159,4 +159,4 @@ test('a coordinator that dies while a session comes back has its prompt reported
     stored: 'failed daemon_restarted',
   });
   expect((await after.diagnosis(0)).pid).toBe(second);
-}, 60_000);
+});

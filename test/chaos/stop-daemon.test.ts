@@ -58,7 +58,7 @@ describe('SIGTERM to a bare daemon', () => {
     const stream = await streamFrom(server.baseUrl, sessionId, admission);
     await eventually('two children', () => stream.texts.length === 2);
     server.signal('SIGTERM');
-    expect(await within('the end of the stream', 5000, stream.end)).toBe('ended');
+    expect(await within('the end of the stream', 20_000, stream.end)).toBe('ended');
     expect((await stream.settled(admission.promptId)).data).toMatchObject({ code: 'daemon_shutdown' });
     expect(stream.envelopes.at(-1)).toMatchObject({
       type: 'session_died',

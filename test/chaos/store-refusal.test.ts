@@ -129,7 +129,7 @@ test('a lock costs the requests that write nothing hardly any time', async () =>
   // One write may wait out its 250 ms; those after it give up at once.
   expect(took[Math.floor(took.length * 0.95)]).toBeLessThan(100);
   other.exec('ROLLBACK');
-}, 15_000);
+}, 60_000);
 
 const reason = whyNoSmallDisk();
 const describeOnSmallDisk = reason === undefined ? describe : describe.skip;

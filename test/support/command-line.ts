@@ -3,7 +3,7 @@ import { execFile } from 'node:child_process';
 import { binaryPath } from './fleet-process.ts';
 import type { Scratch } from './scratch.ts';
 
-const COMMAND_TIMEOUT_MS = 20_000;
+const COMMAND_TIMEOUT_MS = 60_000;
 
 export interface CommandEnd {
   /** Null when it was killed for taking too long. */

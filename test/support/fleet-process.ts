@@ -10,8 +10,8 @@ import { Scratch } from './scratch.ts';
 /** Where the binaries are; another directory lets the same suites judge an installed package. */
 const DIST = process.env.QWEN_TEST_DIST ?? fileURLToPath(new URL('../../dist', import.meta.url));
 const STUB = fileURLToPath(new URL('./stub-agent.mjs', import.meta.url));
-const START_TIMEOUT_MS = 15_000;
-const STOP_TIMEOUT_MS = 20_000;
+const START_TIMEOUT_MS = 60_000;
+const STOP_TIMEOUT_MS = 60_000;
 
 /** The scripted agent with some of its switches. */
 export function stubAgent(...switches: readonly string[]): string {

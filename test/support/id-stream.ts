@@ -47,7 +47,7 @@ export class IdStream {
   }
 
   /** Resolves when that many events of a rare type have come. @throws Error at the deadline or at the stream's end. */
-  rare(type: string, count: number, timeoutMs = 30_000): Promise<void> {
+  rare(type: string, count: number, timeoutMs = 60_000): Promise<void> {
     const seen = new Promise<void>((resolve, reject) => {
       const look = () => {
         if (this.rareTypes.filter((candidate) => candidate === type).length >= count) resolve();

@@ -27,7 +27,7 @@ export class RawSocket {
   }
 
   /** Sends and waits for the other side to close. @returns what it said. @throws Error when it takes too long. */
-  async exchange(text: string | Buffer, timeoutMs = 5000): Promise<string> {
+  async exchange(text: string | Buffer, timeoutMs = 20_000): Promise<string> {
     this.send(text);
     await within(`the end of the connection, which said: ${this.text.slice(0, 200)}`, timeoutMs, this.closed);
     return this.text;

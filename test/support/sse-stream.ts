@@ -134,7 +134,7 @@ export class SseStream {
   }
 
   /** The first frame, past or to come, that matches. @throws Error at the deadline or when the stream ends without it. */
-  frame(what: string, matches: (frame: Frame) => boolean, timeoutMs = 10_000): Promise<Frame> {
+  frame(what: string, matches: (frame: Frame) => boolean, timeoutMs = 60_000): Promise<Frame> {
     const found = new Promise<Frame>((resolve, reject) => {
       // Each frame is looked at once: a reader that falls behind a flood would be evicted for it.
       let seen = 0;

@@ -116,7 +116,7 @@ export function startStubHost(
 }
 
 export async function openSession(channel: AgentChannel, cwd: string): Promise<string> {
-  const answer = await channel.request('session/new', { cwd, mcpServers: [] }, 5000);
+  const answer = await channel.request('session/new', { cwd, mcpServers: [] }, 20_000);
   return (answer as { sessionId: string }).sessionId;
 }
 
@@ -129,9 +129,9 @@ export function sendPrompt(
   return channel.request('session/prompt', { sessionId, prompt: [{ type: 'text', text }] }, timeoutMs);
 }
 
-/** Polls until `condition` holds. Throws what it waited for after five seconds. */
+/** Polls until `condition` holds. Throws what it waited for after twenty seconds. */
 export async function until(what: string, condition: () => boolean): Promise<void> {
-  const deadline = performance.now() + 5000;
+  const deadline = performance.now() + 20_000;
   while (!condition()) {
     if (performance.now() > deadline) throw new Error(`waited in vain for: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 5));

@@ -106,7 +106,7 @@ test('a session is loaded by another process from its transcript, and never one 
   try {
     const first = await start('--state-dir', stateDir);
     const meta = { cwd: stub.workspace, mcpServers: [], _meta: { 'qwen-code/sessionId': sessionId } };
-    await expect(first.request('session/new', meta, 5000)).resolves.toMatchObject({ sessionId });
+    await expect(first.request('session/new', meta, 20_000)).resolves.toMatchObject({ sessionId });
     await sendPrompt(first, sessionId, 'remember me');
     const answered = said();
     await stub.host.retire(first);
@@ -115,13 +115,13 @@ test('a session is loaded by another process from its transcript, and never one 
     const second = await stub.host.channel();
     stub.sink.seen.length = 0;
     const load = { sessionId, cwd: stub.workspace, mcpServers: [] };
-    await expect(second.request('session/load', load, 5000)).resolves.toMatchObject({
+    await expect(second.request('session/load', load, 20_000)).resolves.toMatchObject({
       models: { currentModelId: 'demo-small' },
     });
     expect(kinds()).toEqual(['user_message_chunk', 'agent_message_chunk']);
     expect(stub.sink.texts).toEqual(['remember me', answered]);
     await expect(
-      second.request('session/load', { ...load, sessionId: '../other' }, 5000),
+      second.request('session/load', { ...load, sessionId: '../other' }, 20_000),
     ).rejects.toMatchObject({ code: -32002 });
   } finally {
     rmSync(stateDir, { recursive: true, force: true });
@@ -131,28 +131,28 @@ test('a session is loaded by another process from its transcript, and never one 
 test('model and mode can be set; yolo edits without asking, plan does not edit', async () => {
   const channel = await start();
   const sessionId = await openSession(channel, stub.workspace);
-  await channel.request('session/set_model', { sessionId, modelId: 'demo-large' }, 5000);
-  await channel.request('session/set_mode', { sessionId, modeId: 'yolo' }, 5000);
+  await channel.request('session/set_model', { sessionId, modelId: 'demo-large' }, 20_000);
+  await channel.request('session/set_mode', { sessionId, modeId: 'yolo' }, 20_000);
   await sendPrompt(channel, sessionId, 'edit');
-  await channel.request('session/set_mode', { sessionId, modeId: 'plan' }, 5000);
+  await channel.request('session/set_mode', { sessionId, modeId: 'plan' }, 20_000);
   await sendPrompt(channel, sessionId, 'edit');
   expect(stub.sink.updates[0]).toEqual({ sessionUpdate: 'current_mode_update', currentModeId: 'yolo' });
   expect(said()).toContain('allow (yolo mode)');
   expect(said()).toContain('reject (plan mode)');
   expect(stub.sink.seen.some(({ kind }) => kind === 'request')).toBe(false);
-  const resumed = await channel.request('session/resume', { sessionId, cwd: stub.workspace }, 5000);
+  const resumed = await channel.request('session/resume', { sessionId, cwd: stub.workspace }, 20_000);
   expect(resumed).toMatchObject({
     models: { currentModelId: 'demo-large' },
     modes: { currentModeId: 'plan' },
   });
   await expect(
-    channel.request('session/set_model', { sessionId, modelId: 'unknown' }, 5000),
+    channel.request('session/set_model', { sessionId, modelId: 'unknown' }, 20_000),
   ).rejects.toMatchObject({ code: -32602 });
 });
 
 test('methods that it does not know are answered with "method not found"', async () => {
   const channel = await start();
-  await expect(channel.request('qwen/control/session/close', {}, 5000)).rejects.toMatchObject({
+  await expect(channel.request('qwen/control/session/close', {}, 20_000)).rejects.toMatchObject({
     code: -32601,
   });
 });

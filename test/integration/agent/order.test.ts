@@ -25,7 +25,7 @@ test('an answer reaches its caller before what the agent wrote behind it', async
   for (let turn = 0; turn < 50; turn++) {
     await sendPrompt(channel, sessionId, 'before ; after-answer:behind');
     sink.note('answered');
-    await channel.request('stub/state', {}, 1000);
+    await channel.request('stub/state', {}, 20_000);
   }
   const order = sink.seen.map((entry) => (entry.kind === 'note' ? entry.text : entry.kind));
   expect(order).toEqual(Array.from({ length: 50 }, () => ['update', 'answered', 'update']).flat());

@@ -26,7 +26,7 @@ test('concurrent calls for a channel share one start', async () => {
   expect(stub.host.current()).toBe(first);
   expect(first.initialized).toMatchObject({ agentInfo: { name: 'stub' } });
   expect(first.process.pgid).toBe(first.process.pid);
-  const state = await first.request('stub/state', {}, 1000);
+  const state = await first.request('stub/state', {}, 20_000);
   expect(state).toMatchObject({ pid: first.process.pid, calls: { initialize: 1 } });
 });
 
@@ -98,7 +98,7 @@ test('a call that takes too long rejects alone: the channel goes on', async () =
     method: 'session/prompt',
     timeoutMs: 20,
   });
-  await expect(sendPrompt(channel, sessionId, 'N:1:20', 2000)).resolves.toEqual({ stopReason: 'end_turn' });
+  await expect(sendPrompt(channel, sessionId, 'N:1:20', 20_000)).resolves.toEqual({ stopReason: 'end_turn' });
 });
 
 test('an error of the agent keeps code, text and data', async () => {
@@ -116,13 +116,13 @@ test('a turn is cancelled by the call where the agent has it, else by the notifi
     const sessionId = await openSession(channel, stub.workspace);
     for (let turn = 0; turn < 2; turn++) {
       const prompt = sendPrompt(channel, sessionId, 'hang');
-      await cancelTurn(channel, sessionId, 1000);
+      await cancelTurn(channel, sessionId, 20_000);
       await expect(prompt).resolves.toEqual({ stopReason: 'cancelled' });
     }
-    const { calls } = (await channel.request('stub/state', {}, 1000)) as { calls: Record<string, number> };
+    const { calls } = (await channel.request('stub/state', {}, 20_000)) as { calls: Record<string, number> };
     expect(calls['craft/cancelPendingPrompt']).toBe(args.length === 0 ? 1 : 2);
     expect(calls['session/cancel']).toBe(args.length === 0 ? 2 : undefined);
-    expect(await closeSession(channel, sessionId, 1000)).toBe(args.length !== 0);
+    expect(await closeSession(channel, sessionId, 20_000)).toBe(args.length !== 0);
     if (args.length !== 0) await stub.close();
   }
 });

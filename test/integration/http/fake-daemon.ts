@@ -196,7 +196,7 @@ export function sendRaw(port: number, bytes: string, until?: RegExp): Promise<st
 }
 
 /** Polls until `holds`, in real time with a short period. @throws after `limitMs`. */
-export async function eventually(holds: () => boolean, limitMs = 3000): Promise<void> {
+export async function eventually(holds: () => boolean, limitMs = 20_000): Promise<void> {
   const deadline = performance.now() + limitMs;
   while (!holds()) {
     if (performance.now() > deadline) throw new Error(`not reached within ${limitMs} ms: ${holds}`);

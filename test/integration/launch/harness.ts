@@ -27,12 +27,12 @@ export interface Script {
 export const silent = createLog('test', 'silent');
 
 /** Polls until `probe` gives a value. */
-export async function eventually<T>(probe: () => T | undefined | false, timeoutMs = 5000): Promise<T> {
-  const deadline = Date.now() + timeoutMs;
+export async function eventually<T>(probe: () => T | undefined | false, timeoutMs = 20_000): Promise<T> {
+  const deadline = performance.now() + timeoutMs;
   for (;;) {
     const value = probe();
     if (value !== undefined && value !== false) return value;
-    if (Date.now() > deadline) throw new Error(`not within ${timeoutMs} ms: ${probe}`);
+    if (performance.now() > deadline) throw new Error(`not within ${timeoutMs} ms: ${probe}`);
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
 }

@@ -125,5 +125,5 @@ describe('under load', () => {
     // Measured: half of the turns within 4 ms, 99 of 100 within 12. The machine may be busy with other things meanwhile.
     expect(delay.percentile(50) / 1e6).toBeLessThan(20);
     expect(delay.percentile(90) / 1e6).toBeLessThan(60);
-  }, 30_000);
+  });
 });
