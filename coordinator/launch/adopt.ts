@@ -48,10 +48,14 @@ function markByIncarnation(noted: DaemonMark): DaemonMark | undefined {
 async function proveBySocket(mark: DaemonMark, settings: AdoptSettings): Promise<Adoption> {
   const { clock, bootId, pollMs, identityTimeoutMs } = settings;
   const deadline = clock.monotonicMs() + identityTimeoutMs;
+  let answered: Doubt | undefined;
   for (;;) {
-    const doubt = await doubtAbout(mark, Math.max(pollMs, Math.ceil(deadline - clock.monotonicMs())));
-    if (doubt === undefined) return { verdict: 'alive', process: observe(mark, settings) };
+    const found = await doubtAbout(mark, Math.max(pollMs, Math.ceil(deadline - clock.monotonicMs())));
+    if (found === undefined) return { verdict: 'alive', process: observe(mark, settings) };
     if (comparePid(mark, bootId) === 'mismatch') return buried(mark, settings);
+    // Silence does not take back a wrong answer: the last question has little time, and whoever answered may just be slow.
+    if (!found.isSilence) answered = found;
+    const doubt = answered ?? found;
     // With less than a period left the next question could only end as "no answer", and hide this one's reason.
     if (clock.monotonicMs() + pollMs >= deadline) {
       // It may be frozen, or its socket gone. Whoever follows it from now on finds out, by the thresholds for any daemon.

@@ -1,6 +1,6 @@
 // A scripted daemon for tests of the launcher. Its first argument is a JSON script:
 //   answer:      'ready' (default) | 'refuse' | 'garbage' | 'flood' | 'never' | 'exit' | 'other-incarnation'
-//   identity:    'own' (default) | 'other' | 'mute'
+//   identity:    'own' (default) | 'other' | 'other-then-mute' | 'mute'
 //   ignoreTerm:  stays on SIGTERM
 //   agentScript: a shell script that is run as the agent
 //   agent:       starts an "agent" (a session of its own) with children that got away in every known way
@@ -52,10 +52,16 @@ function serve(request) {
     say(JSON.stringify({ ready: false, error: 'another daemon (pid 7) holds this workspace' }));
     return process.exit(1);
   }
+  let questions = 0;
   const server = createServer((req, res) => {
-    if (identity === 'mute') return;
+    questions += 1;
+    if (identity === 'mute' || (identity === 'other-then-mute' && questions > 1)) return;
     const isAllowed = req.url === '/control/identity' && req.headers.authorization === `Bearer ${secret}`;
-    const body = { ...own, ending: false, ...(identity === 'other' ? { incarnation: 'somebody-else' } : {}) };
+    const body = {
+      ...own,
+      ending: false,
+      ...(identity.startsWith('other') ? { incarnation: 'somebody-else' } : {}),
+    };
     res.writeHead(isAllowed ? 200 : 401).end(JSON.stringify(isAllowed ? body : {}));
   });
   server.listen(socket, () => {

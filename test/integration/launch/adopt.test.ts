@@ -25,6 +25,9 @@ afterEach(async () => {
   await bench.close();
 });
 
+/** Long enough for an answer on a machine that stands still for a moment: a wrong one is waited out. */
+const PATIENT = { identityTimeoutMs: 1500 };
+
 /** A daemon whose coordinator was killed with -9. */
 async function orphan(daemonScript: Script = {}): Promise<DaemonMark> {
   const { clock, log, ...options } = bench.options(daemonScript);
@@ -158,7 +161,14 @@ describe('a process that is not proven to be the daemon', () => {
 
   test('whose socket is somebody else’s is left alone', async () => {
     const mark = await orphan({ identity: 'other' });
-    const adoption = await bench.launcher().adopt(mark);
+    const adoption = await bench.launcher({}, PATIENT).adopt(mark);
+    expect(adoption).toMatchObject({ verdict: 'unverifiable', why: expect.stringMatching(/somebody-else/) });
+    expect(isRunning(mark.pid)).toBe(true);
+  });
+
+  test('which answered wrongly once and then no more is left alone', async () => {
+    const mark = await orphan({ identity: 'other-then-mute' });
+    const adoption = await bench.launcher({}, PATIENT).adopt(mark);
     expect(adoption).toMatchObject({ verdict: 'unverifiable', why: expect.stringMatching(/somebody-else/) });
     expect(isRunning(mark.pid)).toBe(true);
   });
@@ -175,7 +185,7 @@ describe('a process that is not proven to be the daemon', () => {
 
   test('a wrong secret proves nothing', async () => {
     const mark = await orphan();
-    const adoption = await bench.launcher().adopt({ ...mark, secret: 'guessed' });
+    const adoption = await bench.launcher({}, PATIENT).adopt({ ...mark, secret: 'guessed' });
     expect(adoption).toMatchObject({ verdict: 'unverifiable', why: expect.stringMatching(/status 401/) });
   });
 });

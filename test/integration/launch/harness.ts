@@ -17,7 +17,7 @@ const FAKE_DAEMON = fileURLToPath(new URL('../../support/fake-daemon.mjs', impor
 
 export interface Script {
   readonly answer?: 'ready' | 'refuse' | 'garbage' | 'flood' | 'never' | 'exit' | 'other-incarnation';
-  readonly identity?: 'own' | 'other' | 'mute';
+  readonly identity?: 'own' | 'other' | 'other-then-mute' | 'mute';
   readonly ignoreTerm?: boolean;
   readonly agent?: boolean;
   /** Runs this shell script as the agent instead. */
@@ -71,8 +71,8 @@ export class Bench {
     };
   }
 
-  launcher(script: Script = {}) {
-    return createProcessLauncher(this.options(script));
+  launcher(script: Script = {}, more: Partial<ProcessLauncherOptions> = {}) {
+    return createProcessLauncher({ ...this.options(script), ...more });
   }
 
   spec(): LaunchSpec {
