@@ -1,4 +1,3 @@
-import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { DAY_MS } from '../../../coordinator/store/retention.ts';
 import { anEnd, aPrompt, aSession, openTestStore, startDaemon, tempDir, WS } from './open-test-store.ts';
@@ -107,7 +106,7 @@ describe('by number', () => {
 });
 
 describe('under load', () => {
-  test('20,000 due sessions and 40,000 events never hold the event loop for long', async () => {
+  test('20,000 due sessions among 40,000 events leave the event loop a turn after every hundred', async () => {
     const { store } = open();
     const incarnation = startDaemon(store);
     for (let from = 0; from < 20_000; from += 1000)
@@ -117,13 +116,17 @@ describe('under load', () => {
           store.sessions.rest(`s${n}`, 'closed', n, 'x');
         }
       });
-    const delay = monitorEventLoopDelay({ resolution: 1 });
-    delay.enable();
+    let turns = 0;
+    let isOver = false;
+    const countTurn = () => {
+      turns += 1;
+      if (!isOver) setImmediate(countTurn);
+    };
+    setImmediate(countTurn);
     await store.upkeep();
-    delay.disable();
+    isOver = true;
     expect(store.sessions.get('s19999')).toBeUndefined();
-    // Measured: half of the turns within 4 ms, 99 of 100 within 12. The machine may be busy with other things meanwhile.
-    expect(delay.percentile(50) / 1e6).toBeLessThan(20);
-    expect(delay.percentile(90) / 1e6).toBeLessThan(60);
+    // Turns, not time: how long a hundred rows take is the machine's matter.
+    expect(turns).toBeGreaterThanOrEqual(200);
   });
 });
