@@ -49,7 +49,7 @@ describe.each(TARGETS)('%s', (_name, target) => {
   beforeAll(async () => {
     server = await target.start({
       agent: stubAgent('--ext'),
-      flags: ['--initialize-timeout-ms', '1500', '--context-read-timeout-ms', '300', '--max-sessions', '0'],
+      flags: ['--initialize-timeout-ms', '2000', '--context-read-timeout-ms', '300', '--max-sessions', '0'],
     });
     base = server.baseUrl;
   });
@@ -86,7 +86,7 @@ describe.each(TARGETS)('%s', (_name, target) => {
 
   test('a switch that times out is 504, and is told when it lands after all', async () => {
     const { id, clientId, stream } = await fresh();
-    await say(id, stream, `next:${SET_MODEL}:{"delayMs":1800}`);
+    await say(id, stream, `next:${SET_MODEL}:{"delayMs":3500}`);
     const answer = await post(id, 'model', { modelId: 'm2' }, clientId);
     expect([answer.status, answer.json.code]).toEqual([504, 'init_timeout']);
     expect(await snapshotOf(id)).toMatchObject({ currentModelId: 'm1' });
@@ -98,7 +98,7 @@ describe.each(TARGETS)('%s', (_name, target) => {
 
   test('a mode that times out is told from its late answer, of which the agent notifies nobody', async () => {
     const { id, stream } = await fresh();
-    await say(id, stream, `next:${SET_MODE}:{"delayMs":1800}`);
+    await say(id, stream, `next:${SET_MODE}:{"delayMs":2500}`);
     expect((await post(id, 'approval-mode', { mode: 'yolo' })).status).toBe(504);
     await stream.event('approval_mode_changed');
     expect(storyOf(stream)).toEqual(['frame:yolo', 'approval_mode_changed:yolo']);
