@@ -106,13 +106,13 @@ export class Bench {
     this.#orphans.push(mark);
   }
 
-  /** The daemon's agent and everything below it, once all of them run: five processes. */
-  async agentPids(): Promise<number[]> {
-    const log = await eventually(() => {
-      const text = readFileSync(this.logPath, 'utf8');
-      return text.includes('agent is up') && text;
+  /** The daemon's agent and everything below it, once all of them have said their pids. */
+  agentPids(count = 5): Promise<number[]> {
+    return eventually(() => {
+      const log = readFileSync(this.logPath, 'utf8');
+      const pids = [...log.matchAll(/^child (\d+)\b/gm)].map((match) => Number(match[1]));
+      return log.includes('agent is up') && pids.length >= count && pids;
     });
-    return [...log.matchAll(/^child (\d+)\b/gm)].map((match) => Number(match[1]));
   }
 
   async close(): Promise<void> {

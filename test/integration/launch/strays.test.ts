@@ -206,9 +206,9 @@ const { cgroups } = probe.isUsable ? probe : { cgroups: undefined };
     const bench = benchWith(place);
     const name = cgroupNameOf(bench.spec());
     const agentScript = `mkdir "${place.base}/${name}/inner" && echo 0 > "${place.base}/${name}/inner/cgroup.procs"
-      echo child $$ agent; echo agent is up; sleep 600`;
+      sleep 600 & echo child $$ agent; echo child $!; echo agent is up; wait`;
     const daemon = await started(bench, { agentScript });
-    const [agent] = await bench.agentPids();
+    const [agent] = await bench.agentPids(2);
     expect(readCgroupPath(agent ?? 0)?.endsWith('/inner')).toBe(true);
     expect(await daemon.terminate(5000)).toMatchObject({ strays: 2 });
     expect(readdirSync(place.base)).not.toContain(name);
