@@ -5,6 +5,7 @@ export default {
   testMatch: ['**/*.test.ts'],
   testTimeout: 120_000,
   maxWorkers: 2,
+  moduleNameMapper: { '^fast-check$': '<rootDir>/test/support/seeded-fast-check.ts' },
   extensionsToTreatAsEsm: ['.ts'],
   transform: {
     '^.+\\.ts$': [
