@@ -40,7 +40,7 @@ describe('fifty demands for a cold workspace', () => {
 
 describe('a demand whose client has left', () => {
   test('leaves no session behind, and those who stayed are served', async () => {
-    const server = await startCoordinator({ agent: stubAgent('--slow-init', '300') });
+    const server = await startCoordinator({ agent: stubAgent('--slow-init', '1200') });
     const abort = new AbortController();
     const leaving = Array.from({ length: 10 }, () =>
       call(server.baseUrl, 'POST', '/session', {

@@ -34,7 +34,7 @@ describe('kill -9 of the coordinator', () => {
   });
 
   test('loses no event of a running turn: a client resumes with its cursor at the next coordinator', async () => {
-    const count = 1500;
+    const count = 2500;
     const server = await startCoordinator();
     const { sessionId } = await newSession(server.baseUrl);
     const admission = await sendPrompt(server.baseUrl, sessionId, `N:${count}:200:1`);

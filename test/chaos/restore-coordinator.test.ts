@@ -111,7 +111,7 @@ describe('a daemon that is frozen when the coordinator is killed', () => {
     process.kill(pid ?? 0, 'SIGSTOP');
     try {
       await server.kill();
-      const after = await next(server, [...LOOK, '--probe-timeout-ms', '1000']);
+      const after = await next(server, [...LOOK, '--probe-timeout-ms', '5000']);
       await eventually('its adoption', async () => (await after.diagnosis(0)).state === 'starting');
       process.kill(pid ?? 0, 'SIGCONT');
       await isBack(after, sessionId, clientId);

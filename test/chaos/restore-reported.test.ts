@@ -130,7 +130,7 @@ describe.each(KEEPERS)(
 
     test('that a prompt completed: it is stored as completed, and not reported', async () => {
       const server = await startKept(keeper, []);
-      const session = await withRunning(server, 'sleep:800 ; done');
+      const session = await withRunning(server, 'sleep:1800 ; done');
       const { pid } = await server.diagnosis(0);
       const end = eventually('the end on disk', () => endsOnDisk(server, session.sessionId).length > 0);
       await killedUnheard(server, pid ?? 0, end);

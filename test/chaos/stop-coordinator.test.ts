@@ -105,7 +105,7 @@ describe('SIGTERM to the coordinator', () => {
   });
 
   test('refuses new sessions while it drains', async () => {
-    const server = await startCoordinator({ flags: ['--drain-timeout-ms', '1000'] });
+    const server = await startCoordinator({ flags: ['--drain-timeout-ms', '2500'] });
     const { sessionId } = await newSession(server.baseUrl);
     await sendPrompt(server.baseUrl, sessionId, 'hang');
     await promptIsKnown(server);

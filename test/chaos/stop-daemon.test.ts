@@ -37,7 +37,7 @@ describe('SIGTERM to a bare daemon', () => {
   test('answers a request that had begun to arrive, and in true words', async () => {
     // An agent that takes its time to go holds the end back for long enough to ask.
     const agent = stubAgent('--ignore-term');
-    const server = await startDaemon({ agent, flags: ['--agent-kill-grace-ms', '800'] });
+    const server = await startDaemon({ agent, flags: ['--agent-kill-grace-ms', '2500'] });
     await newSession(server.baseUrl);
     const create = requestInTwoParts(server.baseUrl, 'POST /session');
     const health = requestInTwoParts(server.baseUrl, 'GET /health');

@@ -146,7 +146,7 @@ describe('what the agent asks', () => {
     const { baseUrl } = await startDaemon();
     const { sessionId } = await newSession(baseUrl);
     const drain = ask('craft/drainMidTurnQueue');
-    const admission = await sendPrompt(baseUrl, sessionId, ['sleep:300', drain, drain].join(' ; '));
+    const admission = await sendPrompt(baseUrl, sessionId, ['sleep:1200', drain, drain].join(' ; '));
     const stream = await streamFrom(baseUrl, sessionId, admission);
     const { json } = await call(baseUrl, 'POST', `/session/${sessionId}/mid-turn-message`, {
       json: { message: 'wait' },
@@ -268,7 +268,7 @@ describe('a creator that vanished', () => {
     ['while the agent makes the session', '--slow-new'],
   ])('%s leaves no session and no child', async (_when, slow) => {
     const flags = ['--channel-reuse-ms', '50'];
-    const server = await startDaemon({ agent: stubAgent(slow, '400'), flags });
+    const server = await startDaemon({ agent: stubAgent(slow, '1200'), flags });
     await abandonedCreate(server.baseUrl, 150);
     await eventually('the start of the agent', () => agentsOf(server).length === 1);
     await eventually('the end of the child', () => agentsOf(server).length === 0);
@@ -276,7 +276,7 @@ describe('a creator that vanished', () => {
   });
 
   test('leaves the session to the one that shares it', async () => {
-    const server = await startDaemon({ agent: stubAgent('--slow-new', '400') });
+    const server = await startDaemon({ agent: stubAgent('--slow-new', '1200') });
     const abandoned = abandonedCreate(server.baseUrl, 150);
     const { status, json } = await call(server.baseUrl, 'POST', '/session', { json: {} });
     await abandoned;
@@ -316,7 +316,7 @@ test('a create while the old child is still dying gets a fresh one at once', asy
 test('a crash ends the running prompt, then the waiting ones by their own code, then the session', async () => {
   const { baseUrl } = await startDaemon();
   const { sessionId } = await newSession(baseUrl);
-  const running = await sendPrompt(baseUrl, sessionId, 'sleep:200 ; crash');
+  const running = await sendPrompt(baseUrl, sessionId, 'sleep:1200 ; crash');
   const stream = await streamFrom(baseUrl, sessionId, running);
   const waiting = [
     await sendPrompt(baseUrl, sessionId, 'two'),

@@ -206,7 +206,7 @@ test('a coordinator that is stopping refuses new sessions', async () => {
   const server = await startCoordinator({
     agent: AGENT,
     workspaces: 1,
-    flags: ['--drain-timeout-ms', '700'],
+    flags: ['--drain-timeout-ms', '2500'],
   });
   const ask = new Examiner(server.baseUrl);
   const { sessionId } = await newSession(server.baseUrl);

@@ -207,7 +207,7 @@ describe.each(TARGETS)('the stock client on %s', (_name, target) => {
   test('a client that left in the middle of a turn resumes without a gap and without a repetition', async () => {
     const session = await open();
     const first = new Listener(session);
-    const { promptId } = await session.submitPrompt(text('N:300:50:2'));
+    const { promptId } = await session.submitPrompt(text('N:300:50:5'));
     await eventually('some chunks', () => first.texts.length > 20);
     await first.close();
     const seen = first.ids.at(-1) as number;

@@ -39,7 +39,7 @@ const PAUSE_MS = 20;
 /** Longest wait of a prompt for its end before the next one is sent. */
 const TURN_PATIENCE_MS = 15_000;
 /** How long a record of a session's end may take from the daemon to the store. */
-const CLOSING_MS = 1500;
+const CLOSING_MS = 15_000;
 /** Answers that say "come again". */
 export const LATER: ReadonlySet<number> = new Set([0, 429, 502, 503, 504]);
 

@@ -261,7 +261,7 @@ describe.each(TARGETS)('%s', (_name, target) => {
 
 describe.each(TARGETS)('%s with a short idle timeout', (_name, target) => {
   test('a quiet session is closed as idle, one with a stream is not', async () => {
-    const flags = ['--session-reap-interval-ms', '20', '--session-idle-timeout-ms', '300'];
+    const flags = ['--session-reap-interval-ms', '20', '--session-idle-timeout-ms', '1200'];
     const { baseUrl } = await target.start({ flags });
     const quiet = await newSession(baseUrl);
     const watched = await newSession(baseUrl);

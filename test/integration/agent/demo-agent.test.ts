@@ -80,7 +80,7 @@ test('edit announces a tool call, asks, and reports the decision; "always" is as
 });
 
 test('a slow answer is cancelled at once, and the next prompt is answered', async () => {
-  const channel = await start('--delay-ms', '60');
+  const channel = await start('--delay-ms', '500');
   const sessionId = await openSession(channel, stub.workspace);
   const turn = sendPrompt(channel, sessionId, 'slow');
   await until('the first word', () => stub.sink.texts.length > 0);

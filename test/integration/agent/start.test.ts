@@ -93,7 +93,7 @@ test('a call that takes too long rejects alone: the channel goes on', async () =
   stub = startStubHost();
   const channel = await stub.host.channel();
   const sessionId = await openSession(channel, stub.workspace);
-  await expect(sendPrompt(channel, sessionId, 'sleep:100', 20)).rejects.toMatchObject({
+  await expect(sendPrompt(channel, sessionId, 'sleep:3000', 20)).rejects.toMatchObject({
     name: 'AgentTimeout',
     method: 'session/prompt',
     timeoutMs: 20,

@@ -300,7 +300,7 @@ describe('slow and many clients', () => {
     const on = await stage(closers, echo, { limits: { requestHeadTimeoutMs: 80 } });
     const startedAt = performance.now();
     expect(await sendRaw(on.port, 'GET /health HTTP/1.1\r\nHost: x\r\nX-Slow: ')).toMatch(/^HTTP\/1\.1 408 /);
-    expect(performance.now() - startedAt).toBeLessThan(2000);
+    expect(performance.now() - startedAt).toBeLessThan(10_000);
   });
 
   test('connections over the limit are refused and the others go on', async () => {

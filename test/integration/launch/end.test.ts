@@ -46,7 +46,7 @@ describe('terminate', () => {
 test('killNow has sent every signal when it returns', async () => {
   const { daemon, agent } = await startWithAgent({ ignoreTerm: true });
   daemon.killNow();
-  await eventually(() => ![daemon.mark.pid, ...agent].some(isRunning), 500);
+  await eventually(() => ![daemon.mark.pid, ...agent].some(isRunning), 5000);
   expect(await daemon.exited).toMatchObject({ signal: 'SIGKILL', strays: 5 });
   daemon.killNow();
 });

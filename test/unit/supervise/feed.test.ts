@@ -14,7 +14,7 @@ afterEach(async () => {
   for (const close of closers.splice(0).reverse()) await close();
 });
 
-const SETTINGS = { feedReconnectMs: 5, feedMaxLineBytes: 4096, feedStoredWaitMs: 40 };
+const SETTINGS = { feedReconnectMs: 5, feedMaxLineBytes: 4096, feedStoredWaitMs: 1000 };
 const beat: FeedBody = { type: 'beat', beat: BEAT };
 
 async function until(isTrue: () => boolean): Promise<void> {
