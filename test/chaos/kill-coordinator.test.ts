@@ -3,7 +3,7 @@ import { afterEach, describe, expect, test } from '@jest/globals';
 import { askDaemon, type DaemonSocket, daemonSocket } from '../support/daemon-socket.ts';
 import { eventually, within } from '../support/eventually.ts';
 import { endFleets, type Server, startCoordinator, stubAgent } from '../support/fleet-process.ts';
-import { isRunning, type Scratch } from '../support/scratch.ts';
+import { isRunning, type Scratch, signalPid } from '../support/scratch.ts';
 import { seeded } from '../support/seeded.ts';
 import { openStream, streamFrom } from '../support/sse-stream.ts';
 import { call, clientHeader, newSession, sendPrompt } from '../support/wire-client.ts';
@@ -125,7 +125,7 @@ describe('kill -9 of the coordinator', () => {
     const child = Number(stream.texts[0]?.slice('child:'.length));
     const before = await server.diagnosis(0);
     await server.kill();
-    process.kill(before.pid ?? 0, 'SIGKILL');
+    signalPid(before.pid, 'SIGKILL');
     const next = await startCoordinator({ scratch: server.scratch });
     await eventually(
       'the end of what the daemon left',

@@ -3,7 +3,7 @@
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { eventually, within } from '../support/eventually.ts';
 import { endFleets, type Server, startCoordinator } from '../support/fleet-process.ts';
-import { isRunning } from '../support/scratch.ts';
+import { isRunning, signalPid } from '../support/scratch.ts';
 import { seeded } from '../support/seeded.ts';
 import { streamFrom } from '../support/sse-stream.ts';
 import { rowsOf } from '../support/state-database.ts';
@@ -175,7 +175,7 @@ describe('a daemon that stops by itself', () => {
     const stream = await streamFrom(server.baseUrl, sessionId, admission);
     await stream.event('session_update');
     const { pid } = await server.diagnosis(0);
-    process.kill(pid ?? 0, 'SIGTERM');
+    signalPid(pid, 'SIGTERM');
     await within('the end of the stream', 20_000, stream.end);
     expect((await stream.settled(admission.promptId)).data).toMatchObject({ code: 'daemon_shutdown' });
     expect(stream.envelopes.at(-1)).toMatchObject({

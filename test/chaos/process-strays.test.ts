@@ -8,7 +8,7 @@ import { readCgroupPath } from '../../daemon/contract/proc.ts';
 import { ESCAPES, escapedIn, escapingAgent } from '../support/escapes.ts';
 import { eventually } from '../support/eventually.ts';
 import { coordinatorProcess, endFleets, type Server, stubAgent } from '../support/fleet-process.ts';
-import { isRunning, Scratch } from '../support/scratch.ts';
+import { isRunning, Scratch, signalPid } from '../support/scratch.ts';
 import { newSession } from '../support/wire-client.ts';
 
 const HIDDEN = ESCAPES.filter(({ isHidden }) => isHidden).map(({ name }) => name);
@@ -56,7 +56,7 @@ async function fleetIn(world: World): Promise<{ server: Server; pids: ReadonlyMa
 
 async function killOf(server: Server, whom: 'daemon' | 'agent'): Promise<void> {
   const { pid, agent } = await server.diagnosis(0);
-  process.kill((whom === 'daemon' ? pid : agent?.pid) ?? 0, 'SIGKILL');
+  signalPid(whom === 'daemon' ? pid : agent?.pid, 'SIGKILL');
 }
 
 type Ends = Readonly<Record<string, (server: Server, world: World) => Promise<void>>>;
@@ -90,7 +90,7 @@ const DEATHS: Ends = {
   async 'coordinator and daemon are killed and the next one starts'(server, world) {
     const { pid } = await server.diagnosis(0);
     await server.kill();
-    process.kill(pid ?? 0, 'SIGKILL');
+    signalPid(pid, 'SIGKILL');
     await world.start();
   },
 };

@@ -3,6 +3,7 @@ import { afterEach, expect, test } from '@jest/globals';
 import { eventually } from '../support/eventually.ts';
 import { endFleets } from '../support/fleet-process.ts';
 import { isBack, startResting, streamAll } from '../support/resting.ts';
+import { signalPid } from '../support/scratch.ts';
 import { rowsOf } from '../support/state-database.ts';
 import { call, clientHeader, newSession } from '../support/wire-client.ts';
 
@@ -25,7 +26,7 @@ test('a prompt that was answered 202 right before the kill is settled, and told 
       const answer = await call(server.baseUrl, 'POST', `/session/${sessionId}/prompt`, { json, headers });
       if (!isKilled) {
         lastKillAtMs = Date.now();
-        process.kill(pid ?? 0, 'SIGKILL');
+        signalPid(pid, 'SIGKILL');
       }
       isKilled = true;
       if (answer.status === 202) acknowledged.push({ sessionId, promptId: String(answer.json.promptId) });

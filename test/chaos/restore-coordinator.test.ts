@@ -12,6 +12,7 @@ import {
   startResting,
   streamAll,
 } from '../support/resting.ts';
+import { signalPid } from '../support/scratch.ts';
 import { streamFrom } from '../support/sse-stream.ts';
 import { rowsOf } from '../support/state-database.ts';
 import { call, newSession, sendPrompt } from '../support/wire-client.ts';
@@ -86,7 +87,7 @@ describe('a daemon that is frozen when the coordinator is killed', () => {
       rowsOf(server.stateDir, 'SELECT * FROM prompts').at(0),
     );
     const { pid } = await server.diagnosis(0);
-    process.kill(pid ?? 0, 'SIGSTOP');
+    signalPid(pid, 'SIGSTOP');
     await server.kill();
     const graces = ['--stop-grace-ms', '500', '--shutdown-grace-ms', '400'];
     const after = await next(server, [...LOOK, '--probe-timeout-ms', '200', ...graces]);
@@ -108,16 +109,16 @@ describe('a daemon that is frozen when the coordinator is killed', () => {
     const server = await startResting();
     const { sessionId, clientId } = await newSession(server.baseUrl);
     const { pid, incarnation } = await server.diagnosis(0);
-    process.kill(pid ?? 0, 'SIGSTOP');
+    signalPid(pid, 'SIGSTOP');
     try {
       await server.kill();
       const after = await next(server, [...LOOK, '--probe-timeout-ms', '5000']);
       await eventually('its adoption', async () => (await after.diagnosis(0)).state === 'starting');
-      process.kill(pid ?? 0, 'SIGCONT');
+      signalPid(pid, 'SIGCONT');
       await isBack(after, sessionId, clientId);
       expect(await after.diagnosis(0)).toMatchObject({ state: 'ready', pid, incarnation, starts: 1 });
     } finally {
-      process.kill(pid ?? 0, 'SIGCONT');
+      signalPid(pid, 'SIGCONT');
     }
   });
 });

@@ -7,7 +7,7 @@ import type { PromptTerminal } from '../../daemon/domain/replay.ts';
 import { eventually } from '../support/eventually.ts';
 import { endFleets, type Server } from '../support/fleet-process.ts';
 import { isBack, killDaemon, startResting, streamAll } from '../support/resting.ts';
-import { Scratch } from '../support/scratch.ts';
+import { Scratch, signalPid } from '../support/scratch.ts';
 import { rowsOf } from '../support/state-database.ts';
 import { call, clientHeader, newSession, sendPrompt } from '../support/wire-client.ts';
 
@@ -65,12 +65,12 @@ async function nextLoading(server: Server, deadPid: number | null): Promise<numb
 }
 
 /** Stops the coordinator for as long as that takes, then kills the daemon, then it: what the daemon told is read by nobody. */
-async function killedUnheard<T>(server: Server, daemonPid: number, takes: Promise<T>): Promise<T> {
+async function killedUnheard<T>(server: Server, daemonPid: number | null, takes: Promise<T>): Promise<T> {
   server.signal('SIGSTOP');
   try {
     return await takes;
   } finally {
-    process.kill(daemonPid, 'SIGKILL');
+    signalPid(daemonPid, 'SIGKILL');
     await server.kill();
   }
 }
@@ -133,7 +133,7 @@ describe.each(KEEPERS)(
       const session = await withRunning(server, 'sleep:1800 ; done');
       const { pid } = await server.diagnosis(0);
       const end = eventually('the end on disk', () => endsOnDisk(server, session.sessionId).length > 0);
-      await killedUnheard(server, pid ?? 0, end);
+      await killedUnheard(server, pid, end);
       const after = await startKept(keeper, [], server);
       expect(await toldOf(after, session)).toEqual({
         onBus: [],

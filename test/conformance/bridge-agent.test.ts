@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { eventually } from '../support/eventually.ts';
 import { endFleets, type Server, startDaemon, stubAgent } from '../support/fleet-process.ts';
-import { isRunning } from '../support/scratch.ts';
+import { isRunning, signalPid } from '../support/scratch.ts';
 import { type SseStream, streamFrom } from '../support/sse-stream.ts';
 import { call, newSession, sendPrompt } from '../support/wire-client.ts';
 
@@ -305,12 +305,12 @@ test('a create while the old child is still dying gets a fresh one at once', asy
   const fresh = await newSession(server.baseUrl);
   const [oldPid = 0, freshPid = 0] = [old?.pid, agentsOf(server).find(({ pid }) => pid !== old?.pid)?.pid];
   expect(isRunning(oldPid)).toBe(true);
-  process.kill(oldPid, 'SIGKILL');
+  signalPid(oldPid, 'SIGKILL');
   await eventually('the end of the old child', () => !isRunning(oldPid));
   const stream = await play(server.baseUrl, fresh.sessionId, 'hello');
   expect(stream.texts).toEqual(['echo: hello']);
   // It ignores every other way to end it.
-  process.kill(freshPid, 'SIGKILL');
+  signalPid(freshPid, 'SIGKILL');
 });
 
 test('a crash ends the running prompt, then the waiting ones by their own code, then the session', async () => {

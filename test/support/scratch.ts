@@ -67,6 +67,12 @@ export class Scratch {
   }
 }
 
+/** Signals one process. @throws Error where no pid is known: 0 would be the whole process group of the test runner. */
+export function signalPid(pid: number | null | undefined, signal: NodeJS.Signals): void {
+  if (!pid) throw new Error(`no process to send ${signal}`);
+  process.kill(pid, signal);
+}
+
 /** Whether the pid is a living process; a zombie is none. */
 export function isRunning(pid: number): boolean {
   const stat = readProcStat(pid);
