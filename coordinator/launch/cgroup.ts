@@ -130,8 +130,10 @@ export class DaemonCgroup {
     };
   }
 
-  /** Removes the directory with the groups that were made in it. False while a process holds it. */
+  /** Removes the directory with the groups that were made in it. False, and nothing is removed, while a process is inside. */
   remove(): boolean {
+    // The kernel would only keep the groups that hold one: an empty one among them may be about to be entered.
+    if (/^populated 1$/m.test(readIn(this.path, 'cgroup.events') ?? '')) return false;
     return removeTree(this.path);
   }
 

@@ -1,5 +1,5 @@
 // Daemons for tests of the launcher: everything that a test started is ended after it, to the last descendant.
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -34,6 +34,20 @@ export async function eventually<T>(probe: () => T | undefined | false, timeoutM
     if (value !== undefined && value !== false) return value;
     if (performance.now() > deadline) throw new Error(`not within ${timeoutMs} ms: ${probe}`);
     await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
+/** Moves a process into a cgroup of that path. Tries again where a start elsewhere took it for one that was left empty. */
+export function moveInto(path: string, pid: number): void {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      mkdirSync(path, { recursive: true });
+      writeFileSync(join(path, 'cgroup.procs'), String(pid));
+      return;
+    } catch (error) {
+      const isGone = ['ENOENT', 'ENODEV'].includes((error as NodeJS.ErrnoException).code ?? '');
+      if (!isGone || attempt === 5) throw error;
+    }
   }
 }
 

@@ -1,7 +1,7 @@
 // Everything that a daemon started ends with it, whatever way it took to get away and whatever way the daemon ends.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import {
@@ -15,7 +15,7 @@ import type { DaemonExit, DaemonMark, Launch } from '../../../coordinator/launch
 import { readCgroupPath } from '../../../daemon/contract/proc.ts';
 import { bundleScript } from '../../support/bundle-script.ts';
 import { ESCAPES, ESCAPING_AGENT, escapedIn } from '../../support/escapes.ts';
-import { Bench, eventually, isRunning, type Script } from './harness.ts';
+import { Bench, eventually, isRunning, moveInto, type Script } from './harness.ts';
 
 const probe = probeCgroups();
 const HIDDEN = ESCAPES.filter(({ isHidden }) => isHidden).map(({ name }) => name);
@@ -168,12 +168,14 @@ const { cgroups } = probe.isUsable ? probe : { cgroups: undefined };
       join(place.base, cgroupNameOf({ incarnation: `${'e'.repeat(16)}-${n}`, socketPath: '/x/y' }));
     const [left, used, foreign] = [name(1), name(2), join(place.base, 'qwen-of-somebody')];
     const groups = [left, used, foreign];
+    // Made by an agent that is about to enter it.
+    const inner = join(used, 'inner');
     const holder = spawn('sleep', ['600'], { stdio: 'ignore' });
     try {
-      for (const path of groups) mkdirSync(path);
-      writeFileSync(join(used, 'cgroup.procs'), String(holder.pid));
+      moveInto(used, holder.pid ?? 0);
+      for (const path of [left, foreign, inner]) mkdirSync(path);
       await started(benchWith(place));
-      expect(groups.map((path) => existsSync(path))).toEqual([false, true, true]);
+      expect([left, used, inner, foreign].map((path) => existsSync(path))).toEqual([false, true, true, true]);
     } finally {
       holder.kill('SIGKILL');
       await eventually(() => {

@@ -156,4 +156,11 @@ describe('a daemon’s cgroup', () => {
     expect(existsSync(empty)).toBe(false);
     expect(new DaemonCgroup(join(dir, 'empty')).remove()).toBe(true);
   });
+
+  test('loses none of the groups in it while a process is anywhere inside', () => {
+    const path = group(join(dir, 'busy'), { 'cgroup.events': 'populated 1\nfrozen 0\n' });
+    const inner = group(join(path, 'inner'));
+    expect(new DaemonCgroup(path).remove()).toBe(false);
+    expect(existsSync(inner)).toBe(true);
+  });
 });
