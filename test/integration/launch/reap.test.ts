@@ -1,6 +1,6 @@
 // What counts as left over by a daemon that ended, and what is spared.
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, expect, test } from '@jest/globals';
 import { cgroupNameOf, DaemonCgroup } from '../../../coordinator/launch/cgroup.ts';
@@ -9,7 +9,8 @@ import { readBootId, startTimeOf } from '../../../coordinator/launch/identity.ts
 import { findStrays, type NotedIncarnation, reap } from '../../../coordinator/launch/strays.ts';
 import { systemClock } from '../../../daemon/contract/clock.ts';
 import { INCARNATION_ENV } from '../../../daemon/contract/handshake.ts';
-import { isRunning, silent } from './harness.ts';
+import { readEnvironValue } from '../../../daemon/contract/proc.ts';
+import { eventually, isRunning, moveInto, silent } from './harness.ts';
 
 const probe = probeCgroups();
 const cgroups = probe.isUsable ? probe.cgroups : undefined;
@@ -35,7 +36,12 @@ function sleeper(env: Readonly<Record<string, string>>): number {
   return child.pid ?? 0;
 }
 
-const bearer = () => sleeper({ [INCARNATION_ENV]: INCARNATION });
+async function bearer(): Promise<number> {
+  const pid = sleeper({ [INCARNATION_ENV]: INCARNATION });
+  // A process has no environment for a moment between its fork and its exec.
+  await eventually(() => readEnvironValue(pid, INCARNATION_ENV) === INCARNATION);
+  return pid;
+}
 
 function look(noted: Partial<NotedIncarnation> | undefined) {
   const row = {
@@ -60,7 +66,7 @@ const pidsOf = (report: ReturnType<typeof look>) =>
   report.strays.flatMap(({ processes }) => processes.map(({ pid }) => pid));
 
 test('a bearer of an ended incarnation is left over and is ended', async () => {
-  const pid = bearer();
+  const pid = await bearer();
   const report = look({});
   expect(pidsOf(report)).toEqual([pid]);
   expect(await reap(report.strays, SWEEP)).toBe(1);
@@ -73,20 +79,20 @@ test.each<[string, (pid: number) => Partial<NotedIncarnation>]>([
   ['began later', (pid) => ({ startTime: startTimeOf(pid) + 1 })],
   ['never had a process that was noted', () => ({ pid: null, startTime: null })],
   ['was noted without a start time', () => ({ startTime: 0 })],
-])('a bearer is spared when its incarnation %s', (_, noted) => {
-  const pid = bearer();
+])('a bearer is spared when its incarnation %s', async (_, noted) => {
+  const pid = await bearer();
   expect(pidsOf(look(noted(pid)))).toEqual([]);
 });
 
-test('a bearer of a mark that is not noted is told apart and spared', () => {
-  const pid = bearer();
+test('a bearer of a mark that is not noted is told apart and spared', async () => {
+  const pid = await bearer();
   const report = look(undefined);
   expect(pidsOf(report)).toEqual([]);
   expect(report.unknown.map((stat) => stat.pid)).toContain(pid);
 });
 
 test('a tree from which this command was started is spared as a whole', async () => {
-  const pid = bearer();
+  const pid = await bearer();
   const report = look({});
   const within = report.strays.map((strays) => ({ ...strays, spared: 'started from within' }));
   expect(await reap(within, SWEEP)).toBe(0);
@@ -99,9 +105,8 @@ test('a tree from which this command was started is spared as a whole', async ()
     cgroupNameOf({ incarnation: INCARNATION, socketPath: `${RUNTIME_DIR}/x` }),
   );
   directories.push(path);
-  mkdirSync(path);
   const pid = sleeper({});
-  writeFileSync(join(path, 'cgroup.procs'), String(pid));
+  moveInto(path, pid);
   const report = look({});
   expect(pidsOf(report)).toEqual([pid]);
   expect(await reap(report.strays, SWEEP)).toBe(1);
