@@ -1,7 +1,7 @@
 // The files of deploy/ and the Dockerfile: that they parse, that they agree with the code, and, where the tools are there,
 // that systemd accepts the unit and podman builds and runs the image.
 import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -10,6 +10,7 @@ import { parse } from 'yaml';
 import { EXIT } from '../../coordinator/cli/exit-codes.ts';
 import { parseConfig } from '../../coordinator/config.ts';
 import { FLAGS, flagVariable, LIMIT_FLAGS, SUPERVISION_FLAGS } from '../../coordinator/flags.ts';
+import { missing } from '../support/machine.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const read = (path: string) => readFileSync(join(ROOT, path), 'utf8');
@@ -37,9 +38,25 @@ function scratch(): string {
   return path;
 }
 
-/** Why a program cannot be used here; undefined when it can. */
-function missing(program: string): string | undefined {
-  return spawnSync(program, ['--version']).status === 0 ? undefined : `${program} is not installed`;
+/** Everything that systemd finds wrong with a unit of that text; empty when nothing is. */
+function complaintsAbout(unit: string): string {
+  const dir = mkdtempSync(join(tmpdir(), 'qwen-deploy-'));
+  try {
+    const copy = join(dir, 'qwen-coordinator.service');
+    writeFileSync(copy, unit);
+    // Whatever the umask is: systemd has a word for other modes.
+    chmodSync(copy, 0o644);
+    const { status, stdout, stderr } = spawnSync('systemd-analyze', ['verify', copy], { encoding: 'utf8' });
+    return [status === 0 ? '' : `exit code ${status}`, stdout, stderr].filter(Boolean).join('\n');
+  } finally {
+    rmSync(dir, { recursive: true, force: true });
+  }
+}
+
+/** Why no unit can be judged here; undefined when one that has nothing wrong passes. */
+function whyNoVerdict(): string | undefined {
+  const reason = missing('systemd-analyze') ?? complaintsAbout(`[Service]\nExecStart=${process.execPath}\n`);
+  return reason === '' ? undefined : reason;
 }
 
 /** `test`, or a skipped one whose title says why. */
@@ -58,12 +75,9 @@ describe('qwen-coordinator.service', () => {
   );
   const seconds = (name: string) => Number(settings.get(name));
 
-  testUnless(missing('systemd-analyze'), 'systemd accepts every line of it', () => {
-    const copy = join(scratch(), 'qwen-coordinator.service');
+  testUnless(whyNoVerdict(), 'systemd accepts every line of it', () => {
     // verify wants programs that exist; unknown keys are only a warning, so any word at all is a failure.
-    writeFileSync(copy, text.replaceAll('/usr/local/bin/qwen-coordinator', process.execPath));
-    const { status, stdout, stderr } = spawnSync('systemd-analyze', ['verify', copy], { encoding: 'utf8' });
-    expect({ status, stdout, stderr }).toEqual({ status: 0, stdout: '', stderr: '' });
+    expect(complaintsAbout(text.replaceAll('/usr/local/bin/qwen-coordinator', process.execPath))).toBe('');
   });
 
   test('only the coordinator is ever signalled, and an agent out of memory does not stop the unit', () => {
