@@ -4,10 +4,11 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { runCommand } from '../../support/command-line.ts';
 import { endFleets, startCoordinator } from '../../support/fleet-process.ts';
+import { canChownTo } from '../../support/machine.ts';
 import { Scratch } from '../../support/scratch.ts';
 
 const STRANGER = 12_345;
-const asRoot = process.getuid?.() === 0 ? test : test.skip;
+const asRoot = canChownTo(STRANGER) ? test : test.skip;
 
 let scratch: Scratch;
 beforeEach(() => {

@@ -8,10 +8,11 @@ import { Connection } from '../../../coordinator/store/driver.ts';
 import { runCommand } from '../../support/command-line.ts';
 import { eventually } from '../../support/eventually.ts';
 import { coordinatorProcess, endFleets } from '../../support/fleet-process.ts';
+import { canChownTo } from '../../support/machine.ts';
 import { Scratch } from '../../support/scratch.ts';
 
 const STRANGER = 12_345;
-const asRoot = process.getuid?.() === 0 ? test : test.skip;
+const asRoot = canChownTo(STRANGER) ? test : test.skip;
 
 let scratch: Scratch;
 let neighbour: Server | undefined;

@@ -23,9 +23,10 @@ import {
   socketPathFor,
   UnusablePath,
 } from '../../../coordinator/launch/directories.ts';
+import { canChownTo } from '../../support/machine.ts';
 
 const uid = process.getuid?.() ?? 0;
-const isRoot = uid === 0;
+const STRANGER = 12_345;
 let base: string;
 beforeEach(() => {
   base = realpathSync(mkdtempSync(join(tmpdir(), 'qc-dirs-')));
@@ -138,10 +139,10 @@ describe('the runtime directory', () => {
     expect(() => ensure()).toThrow(`chmod 700 '${path}'`);
   });
 
-  (isRoot ? test : test.skip)('is refused when another user made it first', () => {
+  (canChownTo(STRANGER) ? test : test.skip)('is refused when another user made it first', () => {
     mkdirSync(join(base, `qwen-coordinator-${uid}`), { mode: 0o700 });
-    chownSync(join(base, `qwen-coordinator-${uid}`), 12345, 12345);
-    expect(() => ensure()).toThrow(/belongs to user 12345/);
+    chownSync(join(base, `qwen-coordinator-${uid}`), STRANGER, STRANGER);
+    expect(() => ensure()).toThrow(`belongs to user ${STRANGER}`);
   });
 });
 
