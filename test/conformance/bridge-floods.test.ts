@@ -47,7 +47,7 @@ test('ten readers get every event of floods once, the one that stopped is evicte
   const epoch = String(stopped.headers['x-qwen-event-epoch']);
   const healthy = await Promise.all(Array.from({ length: 10 }, () => openIdStream(baseUrl, sessionId)));
   stopped.pause();
-  const bursts = [20_000, 20_000, 20_000, 60_000].map((count) => Math.round(count * SCALE));
+  const bursts = [20_000, 20_000, 20_000].map((count) => Math.round(count * SCALE));
   for (const [index, count] of bursts.entries()) {
     await sendPrompt(baseUrl, sessionId, `N:${count}:60`);
     await Promise.all(healthy.map((reader) => reader.rare('turn_complete', index + 1)));
@@ -81,14 +81,14 @@ test('the memory of the daemon is bounded, however long the history grows', asyn
   const { sessionId } = await newSession(baseUrl);
   const reader = await openIdStream(baseUrl, sessionId);
   const peaks: number[] = [];
-  for (let round = 1; round <= 10; round += 1) {
+  for (let round = 1; round <= 14; round += 1) {
     await sendPrompt(baseUrl, sessionId, `N:${10_000 * SCALE}:4000`);
     await reader.rare('turn_complete', round);
     peaks.push(rssBytesOf(pid));
   }
-  expect([reader.lastId, reader.gaps]).toEqual([10 * (10_000 * SCALE + 2), []]);
+  expect([reader.lastId, reader.gaps]).toEqual([14 * (10_000 * SCALE + 2), []]);
   // 32 MiB of ring, 12 MiB of replay, and what the collector has not taken yet: measured 250 to 330 MiB on Node 20 and 370 to 420 on
-  // 24, with peaks above. Four rounds more are 170 MiB of events: kept, they would be seen.
+  // 24, with peaks above. Eight rounds more are 340 MiB of events: kept, they would be seen.
   const [middle, last] = [peaks.slice(3, 6), peaks.slice(-3)];
-  expect(Math.min(...last) - Math.min(...middle)).toBeLessThan(100 * MiB);
+  expect(Math.min(...last) - Math.min(...middle)).toBeLessThan(200 * MiB);
 }, 240_000);
