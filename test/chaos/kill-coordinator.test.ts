@@ -157,7 +157,7 @@ describe('kill -9 of the coordinator', () => {
 });
 
 describe('a daemon that no coordinator follows for its orphan limit', () => {
-  const ORPHANED = ['--orphan-limit', '400', '--feed-beat-ms', '50'];
+  const ORPHANED = ['--orphan-limit', '1500', '--feed-beat-ms', '50'];
 
   /** A session with an open question, followed on the daemon's own socket. */
   async function questioned(server: Server) {

@@ -109,11 +109,11 @@ describe('an admin plane', () => {
     // Every deadline is over at once: only who sets none gets an answer.
     jest.spyOn(AbortSignal, 'timeout').mockImplementation(() => AbortSignal.abort());
     answer = (res) => res.end('{"restarted":[]}');
-    await within('the drain', 5000, drain(target(), '/w', { reason: undefined, drainMs: 1 }, runtime));
+    await within('the drain', 20_000, drain(target(), '/w', { reason: undefined, drainMs: 1 }, runtime));
     for (const workspace of ['/w', undefined])
       await within(
         'the restart',
-        5000,
+        20_000,
         restart(target(), workspace, { atOnce: undefined, drainMs: undefined }, runtime),
       );
     expect(printed).toHaveLength(3);
