@@ -102,7 +102,7 @@ describe('a daemon that is frozen when the coordinator is killed', () => {
       'GET',
       `/admin/workspaces/${workspaceIdOf(server.workspace)}/why`,
     );
-    expect(text).toContain('did not answer when asked');
+    expect(text).toContain('no answer to a probe');
   });
 
   test('serves on when it wakes before its beats are missed', async () => {

@@ -85,7 +85,7 @@ describe('a database that was damaged while no coordinator ran', () => {
       expect(aside.length).toBeGreaterThan(0);
       const told = await runCommand(next.scratch, ['why', next.workspace, '--state-dir', next.stateDir]);
       expect(told.stdout).toMatch(
-        /is ready: .*\n.*found running though the database did not know it.*taken over/s,
+        /is ready: .*\n.*found running but missing from the database.*taken over/s,
       );
       await next.kill();
       const third = await startCoordinator({ scratch: server.scratch });

@@ -250,5 +250,5 @@ test('a backup while 200 heartbeats a second arrive has every session and client
   expect(copy.prepare("SELECT count(*) FROM daemons WHERE secret <> ''").pluck().get()).toBe(0);
   const again = await runCommand(server.scratch, ['backup', file, '--state-dir', server.stateDir]);
   expect(again.code).not.toBe(0);
-  expect(again.stderr).toContain('overwrites nothing');
+  expect(again.stderr).toContain('never overwrites a file');
 });
