@@ -4,10 +4,11 @@ import { join } from 'node:path';
 import { ApiDocument } from '../daemon/contract/api-document.ts';
 import { systemClock } from '../daemon/contract/clock.ts';
 import type { Log } from '../daemon/contract/log.ts';
-import { assembleFleet, type FleetParts } from './app-fleet.ts';
+import { assembleFleet, type FleetParts, MAX_ANSWER_BYTES } from './app-fleet.ts';
 import { assembleHttp } from './app-http.ts';
 import type { Config } from './config.ts';
 import type { AdminServer } from './http/admin/server.ts';
+import { createDaemonClient } from './http/daemon-client.ts';
 import { createForwarder, MAX_FRAME_BYTES } from './http/forward.ts';
 import { listenOnPort, listenOnSocket } from './http/listen.ts';
 import type { Listener } from './http/server.ts';
@@ -212,6 +213,7 @@ function assemble(
   const shared = { config, log, store, agents, cgroups };
   const forwarder = createForwarder({
     agents,
+    client: createDaemonClient(agents, MAX_ANSWER_BYTES),
     clock: systemClock,
     log,
     maxFrameBytes: MAX_FRAME_BYTES,

@@ -10,9 +10,18 @@ import { FEED_SEQ_HEADER } from '../../daemon/contract/feed.ts';
 import type { Log } from '../../daemon/contract/log.ts';
 import type { Relay } from '../domain/routing.ts';
 import type { Endpoint } from '../supervise/fleet.ts';
+import type { DaemonClient } from './daemon-client.ts';
 import { type Caller, upstreamHeaders } from './headers.ts';
 import { drainBody, refuseBody } from './refuse-body.ts';
-import { type EventRelaySpec, isEventStream, type OpenStream, relayEvents, relayPlain } from './relay.ts';
+import { readAdmission, takeBackPrompt } from './refused-prompt.ts';
+import {
+  type EventRelaySpec,
+  isEventStream,
+  type OpenStream,
+  relayEvents,
+  relayPlain,
+  relayWhole,
+} from './relay.ts';
 import { type StreamEndPolicy, streamErrorFrame } from './terminal-frame.ts';
 import type { UpstreamAgents } from './upstream-agents.ts';
 import { hasBody, UpstreamRequest } from './upstream-request.ts';
@@ -38,6 +47,7 @@ export interface Forwarder {
 
 export interface ForwardDeps {
   readonly agents: UpstreamAgents;
+  readonly client: DaemonClient;
   readonly clock: Clock;
   readonly log: Log;
   /** Largest unfinished frame that is held back. */
@@ -50,6 +60,9 @@ export interface ForwardDeps {
 
 /** The stock client's own bound of an unread frame. */
 export const MAX_FRAME_BYTES = 16 * 1024 * 1024;
+
+/** Longest wait for a daemon to take out a prompt that could not be stored. */
+const TAKE_BACK_TIMEOUT_MS = 4000;
 
 /** One request on its way: what the library's events, which are per server, are matched back to. */
 interface Passage {
@@ -144,8 +157,9 @@ function relay(deps: ForwardDeps, streams: Streams, passage: Passage, answer: In
 }
 
 /**
- * A prompt's 202. If the store refuses it or takes too long, the turn runs all the same, and the answer is passed on as it is.
- * If the daemon has died meanwhile, no record of the prompt is left, and nothing was acknowledged.
+ * A prompt's 202. Where the store refuses the prompt it is taken back and refused too. Where the store takes too long the
+ * answer is passed on as it is: the turn runs all the same, and the feed's next snapshot tells of it. If the daemon has died
+ * meanwhile, no record of the prompt is left, and nothing was acknowledged.
  */
 async function relayStored(
   deps: ForwardDeps,
@@ -158,16 +172,44 @@ async function relayStored(
   answer.on('error', (error) =>
     deps.log.debug({ err: error, ...context }, 'the daemon died while answering'),
   );
-  const isStored = await deps.stored(spec.endpoint.incarnation, seq).catch((error: unknown) => {
-    deps.log.warn({ err: error, ...context }, 'an acknowledged prompt could not be stored');
-    return false;
-  });
+  let isStored = false;
+  let refusal: unknown;
+  try {
+    isStored = await deps.stored(spec.endpoint.incarnation, seq);
+  } catch (error) {
+    refusal = error;
+  }
   const isGone = answer.destroyed || (!isStored && answer.socket.destroyed);
   if (isGone) {
     passage.isAnswered = false;
     unreachable(deps, passage, new Error('the daemon died before its answer was stored'));
-  } else if (res.destroyed || res.headersSent) answer.destroy();
+  } else if (refusal !== undefined) await refuseOrRelay(deps, passage, answer, refusal);
+  else if (res.destroyed || res.headersSent) answer.destroy();
   else relayPlain(answer, res);
+}
+
+/** The store's refusal, once nothing is left of the prompt; where that fails, its 202, since its turn runs. */
+async function refuseOrRelay(
+  deps: ForwardDeps,
+  passage: Passage,
+  answer: IncomingMessage,
+  refusal: unknown,
+): Promise<void> {
+  const { res, spec } = passage;
+  const { client, log } = deps;
+  const context = { requestId: spec.requestId, incarnation: spec.endpoint.incarnation };
+  try {
+    const admission = await readAdmission(answer);
+    const isTakenBack = await takeBackPrompt(client, spec, admission, log, TAKE_BACK_TIMEOUT_MS);
+    if (res.destroyed || res.headersSent) return;
+    if (isTakenBack) {
+      const message = 'The prompt could not be stored, so it was taken back.';
+      sendError(res, fail('storage_unavailable', message), log, { ...context, err: refusal });
+    } else relayWhole(answer, admission, res);
+  } catch (error) {
+    passage.isAnswered = false;
+    unreachable(deps, passage, error instanceof Error ? error : new Error(String(error)));
+  }
 }
 
 function unreachable(deps: ForwardDeps, passage: Passage, error: Error): void {

@@ -20,7 +20,7 @@ export interface Resting {
 export interface Places {
   readonly book: WorkspaceBook;
   readonly index: SessionIndex;
-  readonly fleet: Pick<Fleet, 'ensureReady' | 'attend' | 'endpointOf' | 'reachOf'>;
+  readonly fleet: Pick<Fleet, 'ensureReady' | 'attend' | 'endpointOf' | 'reachOf' | 'storeRefusalOf'>;
   readonly resting: Resting;
   /** Why the workspace takes no new work; undefined when it does. */
   readonly holdOf: (workspaceId: string, routeClass: RouteClass) => string | undefined;
@@ -110,6 +110,14 @@ export function refuseHeld(places: Places, workspace: WorkspaceKey, routeClass: 
   if (reason !== undefined) throw draining(places, workspace, reason);
 }
 
+/** A turn must not begin that would have to be taken back. @throws ApiError 507 `storage_unavailable`. */
+function refuseUnstorable(places: Places, workspace: WorkspaceKey): void {
+  const refusal = places.fleet.storeRefusalOf(workspace.id);
+  if (!(refusal instanceof ApiError) || !refusals.isStorage(refusal)) return;
+  places.refused(workspace.id, refusal);
+  throw refusal;
+}
+
 /** The refusal, counted. */
 function draining(places: Places, workspace: WorkspaceKey, reason: string): ApiError {
   const refusal = refusals.draining(workspace, reason);
@@ -137,6 +145,7 @@ function ofSession(
   const endpoint = ready ?? places.fleet.reachOf(workspace.id);
   if (ready === undefined && endpoint !== undefined && 'isWork' in ROUTE_CLASSES[route.class])
     throw draining(places, workspace, 'its daemon is finishing its turns');
+  if ('isWork' in ROUTE_CLASSES[route.class]) refuseUnstorable(places, workspace);
   if (endpoint !== undefined) return { kind: 'daemon', endpoint };
   // Live with a daemon that is being taken over, or that has gone: then it is known soon what becomes of the session.
   return stillThere(places, route, sessionId, workspace, signal, places.fleet.attend(workspace, signal));

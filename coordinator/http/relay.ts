@@ -43,6 +43,12 @@ export function relayPlain(upstream: IncomingMessage, res: ServerResponse): void
   upstream.pipe(res);
 }
 
+/** The same for an answer whose body has been read. */
+export function relayWhole(upstream: IncomingMessage, body: Buffer, res: ServerResponse): void {
+  relayHead(upstream, res);
+  res.end(body);
+}
+
 /** Relays an event stream in whole frames. */
 export function relayEvents(
   upstream: IncomingMessage,

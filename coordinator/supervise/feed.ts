@@ -23,6 +23,8 @@ export interface FeedSink {
 export interface Feed {
   /** A snapshot has been stored and the connection holds. */
   readonly isUp: boolean;
+  /** Why the store took nothing of it when it was last tried; undefined once it has, or when nothing was tried. */
+  readonly refusal: unknown;
   /** As `Fleet.stored`. */
   stored(seq: number): Promise<boolean>;
   /** Gives up the connection, if any, and makes a new one. */
@@ -77,6 +79,10 @@ class SocketFeed implements Feed {
 
   get isUp(): boolean {
     return this.#lastSeq !== undefined;
+  }
+
+  get refusal(): unknown {
+    return this.#marks.refusal;
   }
 
   stored(seq: number): Promise<boolean> {

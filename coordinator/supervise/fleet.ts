@@ -67,6 +67,8 @@ export interface Fleet {
    * (ApiError 507) and resolves `false` when the feed is down, so that the caller records what it saw itself.
    */
   stored(incarnation: string, seq: number): Promise<boolean>;
+  /** Why nothing that the workspace's daemon tells can be stored at present; undefined when it can, as far as is known. */
+  storeRefusalOf(workspaceId: string): unknown;
   /**
    * Ends the workspace's daemon once its turns have ended, or at the drain's deadline; resolves when it is gone, at once
    * when none runs. `kind` decides what becomes of its sessions.

@@ -28,17 +28,27 @@ export class StoredMarks {
     for (const held of this.#held) if (held.seq <= seq) this.#take(held).resolve(true);
   }
 
-  failed(seq: number, error: unknown): void {
-    this.#failed = { seq, error };
-    for (const held of this.#held) if (held.seq === seq) this.#take(held).reject(error);
+  /** Why the store took nothing when it was last tried; undefined once it has. */
+  get refusal(): unknown {
+    return this.#failed?.error;
   }
 
-  /** True once `seq` is stored, false when that takes longer than the wait; rejects when exactly its write failed. */
+  failed(seq: number, error: unknown): void {
+    this.#failed = { seq, error };
+    // A snapshot's failure is that of everything which it would have brought.
+    for (const held of this.#held) if (held.seq <= seq) this.#take(held).reject(error);
+  }
+
+  /** True once `seq` is stored, false when that takes longer than the wait; rejects when the store refuses. */
   wait(seq: number): Promise<boolean> {
     if (seq <= this.#storedSeq) return Promise.resolve(true);
     if (this.#failed?.seq === seq) return Promise.reject(this.#failed.error);
     return new Promise((resolve, reject) => {
-      const deadline = this.#clock.after(this.#waitMs, () => this.#take(held).resolve(false));
+      const deadline = this.#clock.after(this.#waitMs, () => {
+        this.#take(held);
+        if (this.#failed === undefined) resolve(false);
+        else reject(this.#failed.error);
+      });
       const held: Held = { seq, resolve, reject, deadline };
       this.#held.add(held);
     });

@@ -116,6 +116,10 @@ class CellSupervisor implements Supervisor {
     return this.#routes.get(workspaceId) ?? this.#cells.get(workspaceId)?.reach;
   }
 
+  storeRefusalOf(workspaceId: string): unknown {
+    return this.#cells.get(workspaceId)?.current?.feed?.refusal;
+  }
+
   async stored(incarnation: string, seq: number): Promise<boolean> {
     const cell = this.#byIncarnation(incarnation);
     const feed = cell?.current?.feed;

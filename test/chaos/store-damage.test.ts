@@ -84,9 +84,7 @@ describe('a database that was damaged while no coordinator ran', () => {
       const aside = readdirSync(server.stateDir).filter((name) => name.includes('.corrupt-'));
       expect(aside.length).toBeGreaterThan(0);
       const told = await runCommand(next.scratch, ['why', next.workspace, '--state-dir', next.stateDir]);
-      expect(told.stdout).toMatch(
-        /is ready: .*\n.*found running but missing from the database.*taken over/s,
-      );
+      expect(told.stdout).toMatch(/is ready: .*\n.*found running but missing from the database.*taken over/s);
       await next.kill();
       const third = await startCoordinator({ scratch: server.scratch });
       await expectServing(third, sessions);

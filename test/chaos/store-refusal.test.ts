@@ -72,7 +72,13 @@ async function refusedThenServed(
     expect([refused.status, refused.json.code]).toEqual([507, 'storage_unavailable']);
     expect(refused.json.sqliteCode).toMatch(code);
   }
-  await expectTurn(server, kept);
+  const { status, json: answer } = await call(server.baseUrl, 'POST', `/session/${kept.sessionId}/prompt`, {
+    headers: clientHeader(kept.clientId),
+    json: { prompt: [{ type: 'text', text: 'N:1000:10' }] },
+  });
+  expect([status, answer.code]).toEqual([507, 'storage_unavailable']);
+  const pending = await call(server.baseUrl, 'GET', `/session/${kept.sessionId}/pending-prompts`);
+  expect(pending.json).toEqual({ pendingPrompts: [] });
   expect(await listed(server)).toEqual(before);
   const { json } = await call(server.baseUrl, 'GET', '/admin/diagnostics');
   expect(json.warnings).toEqual(
@@ -100,13 +106,16 @@ const QUICK_BEATS = ['--feed-beat-ms', '200'];
 
 test('a lock that another process holds for seconds', async () => {
   const server = await startCoordinator({ workspaces: 1, flags: QUICK_BEATS });
-  await createSession(server.baseUrl, { cwd: server.workspace });
+  const busy = await newSession(server.baseUrl, server.workspace);
   const kept = await newSession(server.baseUrl, server.workspace);
   await eventually('its beat', async () => (await heldByDaemon(server)) === 2);
+  const admission = await sendPrompt(server.baseUrl, busy.sessionId, 'N:200:10', busy.clientId);
+  const stream = await streamFrom(server.baseUrl, busy.sessionId, admission);
   const other = new Connection(databaseOf(server));
   closers.push(() => other.close());
   other.exec('BEGIN IMMEDIATE');
   await refusedThenServed(server, /^SQLITE_BUSY/, kept, () => other.exec('ROLLBACK'));
+  expect((await stream.settled(admission.promptId)).data).toMatchObject({ stopReason: 'end_turn' });
 });
 
 test('a lock costs the requests that write nothing hardly any time', async () => {
@@ -166,14 +175,16 @@ describeOnSmallDisk(`a disk that is full${reason === undefined ? '' : ` (skipped
     const { server, disk } = await onSmallDisk();
     const first = await createSession(server.baseUrl, { cwd: server.workspace });
     const kept = await newSession(server.baseUrl, server.workspace);
+    const admission = await sendPrompt(server.baseUrl, kept.sessionId, 'N:100:10', kept.clientId);
     disk.fill();
     expect((await create(server)).status).toBe(507);
-    await expectTurn(server, kept);
     await server.kill();
     disk.free();
     const next = await startCoordinator({ scratch: server.scratch, flags: QUICK_BEATS });
     await eventually('both sessions', async () => (await listed(next)).length === 2);
     expect(await listed(next)).toEqual([first.sessionId, kept.sessionId].sort());
+    const stream = await streamFrom(next.baseUrl, kept.sessionId, admission);
+    expect((await stream.settled(admission.promptId)).data).toMatchObject({ stopReason: 'end_turn' });
     await eventually('a turn', async () => {
       await expectTurn(next, kept);
       return true;

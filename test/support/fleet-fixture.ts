@@ -65,6 +65,7 @@ export function snapshotOf(incarnation: string, parts: Partial<Snapshot> = {}): 
 
 export class FakeFeed implements Feed {
   isUp = false;
+  readonly refusal = undefined;
   isClosed = false;
   readonly reconnects: string[] = [];
   readonly target: Endpoint;

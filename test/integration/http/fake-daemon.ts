@@ -10,6 +10,7 @@ import {
 import { type AddressInfo, connect, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createDaemonClient } from '../../../coordinator/http/daemon-client.ts';
 import { createForwarder, type ForwardDeps, type Forwarder } from '../../../coordinator/http/forward.ts';
 import { UpstreamAgents } from '../../../coordinator/http/upstream-agents.ts';
 import type { Endpoint } from '../../../coordinator/supervise/fleet.ts';
@@ -102,6 +103,7 @@ export async function front(
   closers.add(() => agents.close());
   const forwarder = createForwarder({
     agents,
+    client: createDaemonClient(agents, 64 * 1024),
     clock: systemClock,
     log,
     maxFrameBytes: 16 * 1024 * 1024,

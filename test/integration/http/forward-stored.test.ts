@@ -6,10 +6,16 @@ import { Closers, fakeDaemon, front, send } from './fake-daemon.ts';
 const closers = new Closers();
 afterEach(() => closers.run());
 
-/** A daemon that acknowledges everything with record 7, and a store whose answer the test gives. */
-async function acknowledging() {
+/** A daemon that acknowledges every prompt with record 7, and a store whose answer the test gives. */
+async function acknowledging({ isRemovable = true } = {}) {
+  const removed: string[] = [];
   const daemon = await fakeDaemon(closers, (req, res) => {
     req.resume();
+    if (req.method === 'DELETE') {
+      removed.push(req.url ?? '');
+      res.end(JSON.stringify({ removed: isRemovable }));
+      return;
+    }
     res
       .writeHead(202, { [FEED_SEQ_HEADER]: '7', 'content-type': 'application/json' })
       .end('{"promptId":"p"}');
@@ -29,7 +35,7 @@ async function acknowledging() {
   const { port } = await front(closers, daemon.endpoint, {}, { stored });
   const answer = send(port, '/session/s/prompt', { method: 'POST', body: '{}' });
   await isAsked;
-  return { daemon, asked, answer, settle: () => settle };
+  return { daemon, asked, answer, removed, settle: () => settle };
 }
 
 let settleWhenAsked: () => void = () => undefined;
@@ -44,13 +50,27 @@ test('it is passed on when the record is stored, and not before', async () => {
   expect([status, body, headers[FEED_SEQ_HEADER]]).toEqual([202, '{"promptId":"p"}', undefined]);
 });
 
-test('it is passed on all the same where the store is slow or refuses: the turn runs', async () => {
-  const slow = await acknowledging();
-  slow.settle()?.store(false);
-  expect((await slow.answer).status).toBe(202);
-  const refusing = await acknowledging();
-  refusing.settle()?.refuse(new Error('disk full'));
-  expect((await refusing.answer).status).toBe(202);
+test('it is passed on all the same where the store is slow: the turn runs', async () => {
+  const { answer, removed, settle } = await acknowledging();
+  settle()?.store(false);
+  expect((await answer).status).toBe(202);
+  expect(removed).toEqual([]);
+});
+
+test('it becomes a 507 where the store refuses, and nothing is left of the prompt', async () => {
+  const { answer, removed, settle } = await acknowledging();
+  settle()?.refuse(new Error('disk full'));
+  const { status, body, headers } = await answer;
+  expect([status, JSON.parse(body).code]).toEqual([507, 'storage_unavailable']);
+  expect(headers[FEED_SEQ_HEADER]).toBeUndefined();
+  expect(removed).toEqual(['/session/s/pending-prompts/p']);
+});
+
+test('it is passed on where the store refuses and the prompt has ended already', async () => {
+  const { answer, settle } = await acknowledging({ isRemovable: false });
+  settle()?.refuse(new Error('disk full'));
+  const { status, body, headers } = await answer;
+  expect([status, body, headers[FEED_SEQ_HEADER]]).toEqual([202, '{"promptId":"p"}', undefined]);
 });
 
 test('it becomes a 503 where the daemon has gone and the store knows nothing of the prompt', async () => {

@@ -55,6 +55,7 @@ export interface Stage {
   readonly onTheWay: Set<string>;
   awaited: (sessionId: string) => Promise<void>;
   holdOf: Places['holdOf'];
+  storeRefusal: unknown;
   slotSleeper: (workspaceId: string) => string | undefined;
   record: (shown: ShownSession) => void;
   views: DaemonView[];
@@ -71,6 +72,7 @@ const MUTABLE = [
   'onTheWay',
   'awaited',
   'holdOf',
+  'storeRefusal',
   'slotSleeper',
 ] as const;
 
@@ -133,6 +135,7 @@ export async function stage(
     onTheWay: new Set(),
     awaited: () => Promise.resolve(),
     holdOf: () => undefined,
+    storeRefusal: undefined,
     slotSleeper: () => undefined,
     wake: (workspace) => {
       made.woken.push(workspace.id);
@@ -148,6 +151,7 @@ export async function stage(
     ensureReady: (workspace: WorkspaceKey, signal: AbortSignal) => made.wake(workspace, signal),
     endpointOf: (id: string) => ready.get(id),
     reachOf: (id: string) => ready.get(id),
+    storeRefusalOf: () => made.storeRefusal,
     attend: (workspace: WorkspaceKey) => {
       const endpoint = ready.get(workspace.id);
       return endpoint === undefined
@@ -280,6 +284,7 @@ export async function stage(
   });
   const forwarder = createForwarder({
     agents,
+    client: createDaemonClient(agents, 1024 * 1024),
     clock,
     log,
     maxFrameBytes: 1024 * 1024,

@@ -123,6 +123,21 @@ describe('a session that is coming back', () => {
   });
 });
 
+describe('while the store takes nothing of what the daemon tells', () => {
+  test('a prompt is refused before it begins, and everything else passes', async () => {
+    const on = await withSession('live');
+    on.storeRefusal = fail('storage_unavailable', 'disk full', { sqliteCode: 'SQLITE_FULL' });
+    const refused = await send(on.port, '/session/s-1/prompt', { method: 'POST' });
+    expect([refused.status, JSON.parse(refused.body)]).toEqual([
+      507,
+      expect.objectContaining({ code: 'storage_unavailable', sqliteCode: 'SQLITE_FULL' }),
+    ]);
+    expect((await send(on.port, '/session/s-1/cancel', { method: 'POST' })).status).toBe(200);
+    on.storeRefusal = undefined;
+    expect((await send(on.port, '/session/s-1/prompt', { method: 'POST' })).status).toBe(200);
+  });
+});
+
 describe('a workspace that is drained', () => {
   test.each([
     ['POST', '/session'],

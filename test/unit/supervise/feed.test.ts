@@ -231,10 +231,23 @@ describe('whether a record is stored', () => {
     refusedSeqs.add(6);
     say(6, beat);
     await connected(2);
+    expect(feed.refusal).toMatchObject({ status: 507 });
     const later = feed.stored(7);
     say(7, snapshotOf('ws-1'));
     expect(await later).toBe(true);
+    expect(feed.refusal).toBeUndefined();
     expect(await feed.stored(6)).toBe(true);
+  });
+
+  test('is a refusal for what a snapshot would have brought, and for what is asked while none can be stored', async () => {
+    const { feed, say, refusedSeqs, connected } = await synced(5);
+    refusedSeqs.add(6).add(9);
+    say(6, beat);
+    await connected(2);
+    const behind = feed.stored(8);
+    say(9, snapshotOf('ws-1'));
+    await expect(behind).rejects.toMatchObject({ status: 507 });
+    await expect(feed.stored(10)).rejects.toMatchObject({ status: 507 });
   });
 
   test('is false for everybody once the feed is closed', async () => {
