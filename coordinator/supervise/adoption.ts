@@ -59,7 +59,7 @@ export class Adoption {
   }
 
   /**
-   * Looks at every unended row that no cell runs, all at once, each step within its deadline. Calls must not overlap.
+   * Looks at every unended row that no cell runs, all at once, each within one deadline. Calls must not overlap.
    * Never rejects for a single row: what cannot be settled is held and looked at by the next call.
    */
   async reconcile(): Promise<void> {
@@ -96,11 +96,13 @@ export class Adoption {
   }
 
   async #settle(row: DaemonRow, workspace: WorkspaceKey | undefined): Promise<void> {
+    const { clock, settings } = this.#deps;
+    const untilMs = clock.monotonicMs() + settings.adoptTimeoutMs;
     try {
-      const mark = await this.#markOf(row);
-      const found = await this.#find(mark);
+      const mark = await this.#markOf(row, untilMs);
+      const found = await this.#find(mark, untilMs);
       if (mark.pid === 0 && found.verdict === 'gone') this.#withoutProcess(row, workspace, found);
-      else await this.#act(row, workspace, found);
+      else await this.#act(row, workspace, found, untilMs);
     } catch (error) {
       this.#deps.log.error({ err: error, incarnation: row.incarnation }, 'a daemon could not be reconciled');
       if (workspace !== undefined) this.#hold({ workspace, row, why: messageOf(error) });
@@ -111,11 +113,11 @@ export class Adoption {
    * How to find the row's process. A coordinator that died between spawn and commit left no pid: then the socket tells it,
    * else the process table is searched (pid 0).
    */
-  async #markOf(row: DaemonRow): Promise<DaemonMark> {
+  async #markOf(row: DaemonRow, untilMs: number): Promise<DaemonMark> {
     const { incarnation, bootId, pid, startTime, socketPath, secret } = row;
     const known = { incarnation, bootId, socketPath, secret };
     if (pid !== null) return { ...known, pid, startTime: startTime ?? 0 };
-    const identity = await this.#identityOf(row);
+    const identity = await this.#identityOf(row, untilMs);
     if (identity === undefined) return { ...known, pid: 0, startTime: 0 };
     this.#deps.store.daemons.setPid(incarnation, identity.pid, identity.startTime);
     return { ...known, pid: identity.pid, startTime: identity.startTime };
@@ -137,12 +139,13 @@ export class Adoption {
     return nowMs >= deadline;
   }
 
-  #find(mark: DaemonMark): Promise<Found> {
+  #find(mark: DaemonMark, untilMs: number): Promise<Found> {
     const { clock, launcher, settings } = this.#deps;
     const { adoptTimeoutMs } = settings;
+    const leftMs = Math.max(0, untilMs - clock.monotonicMs());
     return new Promise((resolve, reject) => {
       const why = `it could not be verified within ${adoptTimeoutMs} ms`;
-      const deadline = clock.after(adoptTimeoutMs, () => resolve({ verdict: 'unverifiable', why }));
+      const deadline = clock.after(leftMs, () => resolve({ verdict: 'unverifiable', why }));
       launcher
         .adopt(mark)
         .then(resolve, reject)
@@ -150,22 +153,32 @@ export class Adoption {
     });
   }
 
-  async #act(row: DaemonRow, workspace: WorkspaceKey | undefined, found: Found): Promise<void> {
+  async #act(
+    row: DaemonRow,
+    workspace: WorkspaceKey | undefined,
+    found: Found,
+    untilMs: number,
+  ): Promise<void> {
     switch (found.verdict) {
       case 'gone':
         return this.#end(row, workspace, 'it was gone when the coordinator looked for it', found);
       case 'alive':
         return workspace === undefined
           ? this.#endOrphan(row, found.process)
-          : this.#takeOver(row, workspace, found.process);
+          : this.#takeOver(row, workspace, found.process, untilMs);
       case 'unverifiable':
         if (workspace !== undefined) this.#hold({ workspace, row, why: found.why });
         return;
     }
   }
 
-  async #takeOver(row: DaemonRow, workspace: WorkspaceKey, process: DaemonProcess): Promise<void> {
-    const identity = await this.#identityOf(row);
+  async #takeOver(
+    row: DaemonRow,
+    workspace: WorkspaceKey,
+    process: DaemonProcess,
+    untilMs: number,
+  ): Promise<void> {
+    const identity = await this.#identityOf(row, untilMs);
     const version = identity?.version ?? row.version;
     if (row.pid === null)
       this.#deps.store.daemons.setPid(row.incarnation, process.mark.pid, process.mark.startTime);
@@ -204,10 +217,12 @@ export class Adoption {
     if (workspace !== undefined) this.#release(row);
   }
 
-  #identityOf(row: DaemonRow): Promise<DaemonIdentity | undefined> {
-    return this.#deps
-      .askIdentity(row, this.#deps.settings.probeTimeoutMs)
-      .then((identity) => (identity?.incarnation === row.incarnation ? identity : undefined));
+  #identityOf(row: DaemonRow, untilMs: number): Promise<DaemonIdentity | undefined> {
+    const { askIdentity, clock, settings } = this.#deps;
+    const leftMs = Math.max(1, untilMs - clock.monotonicMs());
+    return askIdentity(row, Math.min(settings.probeTimeoutMs, leftMs)).then((identity) =>
+      identity?.incarnation === row.incarnation ? identity : undefined,
+    );
   }
 
   #hold(held: Held): void {

@@ -127,7 +127,9 @@ function nextOf({ next }: Detail, nowMs: number, atMs: number): readonly string[
       `then: restarted after ${spanOf(Number(afterMs))} if a request is waiting, else on demand${policy}`,
     ];
   if (state === 'failed')
-    return [`then: not restarted until ${clockOf(until)} (${agoOf(until, nowMs)}) or a reset${policy}`];
+    return [
+      `then: not restarted until ${clockOf(until)} (${agoOf(until, nowMs)}), unless an operator restarts it${policy}`,
+    ];
   return state === 'stopped' ? ['then: nothing until a request needs it'] : [];
 }
 

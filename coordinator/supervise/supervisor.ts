@@ -1,16 +1,16 @@
 // The fleet: one cell per workspace, adoption in front of them, and the periodic work. Owns everything that it starts.
 import { fail } from '../../daemon/contract/errors.ts';
 import { admitDaemon } from '../domain/admission.ts';
-import { judgeIdle } from '../domain/idle-policy.ts';
+import { abandonable } from './abandonable.ts';
 import { Adoption } from './adoption.ts';
 import { Cell } from './cell.ts';
 import { type EvictionDeps, makeRoom, type RoomReport, roomReport } from './eviction.ts';
 import type { DaemonView, Endpoint, Fleet, FleetStop, WorkspaceKey } from './fleet.ts';
-import { checkHealth } from './health.ts';
 import { held as heldRefusal, shuttingDown } from './refusals.ts';
 import { StartGate } from './start-gate.ts';
 import type { SupervisorDeps } from './supervisor-deps.ts';
-import { startTicker, type Ticker } from './ticker.ts';
+import type { Ticker } from './ticker.ts';
+import { startUpkeep } from './upkeep.ts';
 
 export interface Supervisor extends Fleet {
   /**
@@ -100,8 +100,7 @@ class CellSupervisor implements Supervisor {
     if (this.#isClosing) throw shuttingDown();
     const look = this.#adoption.firstLookAt(workspace.id);
     if (look !== undefined) {
-      await look;
-      signal.throwIfAborted();
+      await abandonable(look, signal);
       if (this.#isClosing) throw shuttingDown();
     }
     this.#checkHeld(workspace.id);
@@ -185,7 +184,11 @@ class CellSupervisor implements Supervisor {
   async adoptAll(): Promise<void> {
     this.#adopting = this.#adoption.reconcile();
     await this.#adopting;
-    if (!this.#isClosing) this.#ticker ??= this.#startTicker();
+    if (!this.#isClosing)
+      this.#ticker ??= startUpkeep(this.#deps, {
+        cells: () => this.#cells.values(),
+        reconcile: () => this.#adoption.reconcile(),
+      });
   }
 
   async stopAll(deadlineMs: number): Promise<void> {
@@ -271,45 +274,5 @@ class CellSupervisor implements Supervisor {
   #byIncarnation(incarnation: string): Cell | undefined {
     // The incarnation begins with the workspace's id, but that is the store's affair.
     return [...this.#cells.values()].find((cell) => cell.current?.id === incarnation);
-  }
-
-  #startTicker(): Ticker {
-    const { clock, log, settings, recorder } = this.#deps;
-    return startTicker(clock, log, [
-      { name: 'flush heartbeats', periodMs: settings.seenFlushMs, run: () => recorder.flushSeen() },
-      { name: 'check liveness', periodMs: settings.livenessPeriodMs, run: () => this.#checkHealth() },
-      { name: 'stop idle daemons', periodMs: settings.idleCheckPeriodMs, run: () => this.#stopIdle() },
-      { name: 'reconcile', periodMs: settings.reconcilePeriodMs, run: () => this.#adoption.reconcile() },
-      { name: 'rotate logs', periodMs: settings.logRotatePeriodMs, run: () => this.#rotateLogs() },
-      { name: 'keep the store', periodMs: settings.storeUpkeepPeriodMs, run: () => this.#keepStore() },
-    ]);
-  }
-
-  async #checkHealth(): Promise<void> {
-    await Promise.all([...this.#cells.values()].map((cell) => checkHealth(this.#deps, cell)));
-  }
-
-  /** Not awaited: a daemon may take its time to end. */
-  #stopIdle(): void {
-    const { clock, settings, store } = this.#deps;
-    for (const cell of this.#cells.values()) {
-      if (!cell.isReady || cell.current?.feed?.isUp !== true) continue;
-      const { idleTimeoutMs, isPinned } = store.workspaces.settings(cell.workspace.id);
-      const verdict = judgeIdle(cell.current.facts.idleFacts(clock.monotonicMs(), isPinned), {
-        idleTimeoutMs: idleTimeoutMs ?? settings.idleTimeoutMs,
-        watchedIdleTimeoutMs: settings.watchedIdleTimeoutMs,
-      });
-      if (verdict.kind === 'stop') void cell.stopIdle(verdict.reason);
-    }
-  }
-
-  #keepStore(): Promise<void> {
-    this.#deps.flight.flush();
-    return this.#deps.store.upkeep();
-  }
-
-  #rotateLogs(): Promise<void> | void {
-    const running = [...this.#cells.values()].map((cell) => cell.current?.logPath);
-    return this.#deps.rotateLogs(running.filter((path) => path !== undefined));
   }
 }

@@ -109,10 +109,10 @@ describe('the story of a workspace', () => {
     ];
     expect(told({ state: 'failed', events })).toEqual([
       'The daemon of /projects/a has failed. Number 1 failed to start: the agent is missing (it ended with exit code 3), ' +
-        '2026-11-20 15:19:40Z (20 s ago). Not restarted until 2026-11-20 15:20:40Z (in 40 s) or a reset (death 6 within 1 min; up to 5 are retried).',
+        '2026-11-20 15:19:40Z (20 s ago). Not restarted until 2026-11-20 15:20:40Z (in 40 s), unless an operator restarts it (death 6 within 1 min; up to 5 are retried).',
       'Daemon 1 (00000000000000aa-1)',
       '  2026-11-20 15:19:40Z (20 s ago)  failed to start: the agent is missing (it ended with exit code 3)',
-      '      then: not restarted until 2026-11-20 15:20:40Z (in 40 s) or a reset (death 6 within 1 min; up to 5 are retried)',
+      '      then: not restarted until 2026-11-20 15:20:40Z (in 40 s), unless an operator restarts it (death 6 within 1 min; up to 5 are retried)',
       '  2026-11-20 15:19:41Z (19 s ago)  a request was refused with 503 workspace_runtime_unavailable: it failed',
       '  2026-11-20 15:19:59Z (1 s ago)  499 more requests within 16 s were refused, the last 2 s ago, with 503 workspace_runtime_unavailable: it failed',
     ]);
