@@ -219,7 +219,8 @@ export class Adoption {
 
   #identityOf(row: DaemonRow, untilMs: number): Promise<DaemonIdentity | undefined> {
     const { askIdentity, clock, settings } = this.#deps;
-    const leftMs = Math.max(1, untilMs - clock.monotonicMs());
+    // Whole: AbortSignal.timeout takes nothing else.
+    const leftMs = Math.max(1, Math.ceil(untilMs - clock.monotonicMs()));
     return askIdentity(row, Math.min(settings.probeTimeoutMs, leftMs)).then((identity) =>
       identity?.incarnation === row.incarnation ? identity : undefined,
     );
