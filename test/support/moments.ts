@@ -22,7 +22,7 @@ const stateIs = (ordeal: Ordeal, state: string) =>
   eventually(`the state ${state}`, async () => (await ordeal.server.diagnosis(0)).state === state);
 
 /** What the log of a coordinator says when it begins to look for a daemon of the one before it. */
-const LOOKING = 'it is being looked for';
+const LOOKING = 'it is still being located';
 
 /** It opens its listener first, but says so only when it has found, or given up, every daemon. */
 async function adopting(ordeal: Ordeal): Promise<void> {
