@@ -145,8 +145,7 @@ function sessionDeps({ log, store, agents }: HttpOptions, fleet: FleetParts, pla
     clock: systemClock,
     log,
     undoTimeoutMs: UNDO_TIMEOUT_MS,
-    slotSleeper: (id) =>
-      store.sessions.open(id).find(({ isDefault, state }) => isDefault && state !== 'live')?.sessionId,
+    slotSleeper: (id) => slotSleeper(store, id),
     admission: fleet.admission,
   };
 }
@@ -162,4 +161,11 @@ function guardPolicy({ config, port }: HttpOptions): GuardPolicy {
     allowedOrigins,
     trustedProxies,
   };
+}
+
+/** None while the slot has a live session: one that could not be woken has left it to that. */
+function slotSleeper(store: Store, workspaceId: string): string | undefined {
+  const defaults = store.sessions.open(workspaceId).filter(({ isDefault }) => isDefault);
+  if (defaults.some(({ state }) => state === 'live')) return undefined;
+  return defaults[0]?.sessionId;
 }

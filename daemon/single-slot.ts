@@ -40,8 +40,12 @@ export class SingleSlot {
     }
   }
 
-  /** A session of the slot is being brought back: requests wait for it. Nothing where the slot is filled or filling. */
+  /**
+   * A session of the slot is being restored: requests wait for it. Nothing where the slot is filled or filling. Whoever asked
+   * for the restore hears of its failure; nobody else has to.
+   */
   hold(coming: Promise<Session>): void {
+    coming.catch(() => undefined);
     if (this.#filledBy !== undefined || this.#coming !== undefined) return;
     const held = coming.then(
       (session) => {

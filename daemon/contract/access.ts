@@ -87,7 +87,7 @@ function isOwnOrigin(policy: AccessPolicy, origin: string): boolean {
   );
 }
 
-/** What a page may send: the reference server's, in its spelling, then ours. */
+/** What a page may send: the five of the reference server, in its spelling, then those that only this one reads. */
 const ALLOWED_HEADERS = [
   'Authorization',
   'Content-Type',
@@ -98,7 +98,7 @@ const ALLOWED_HEADERS = [
   'X-Request-Id',
 ];
 
-/** What a page may read besides the body: likewise. */
+/** What a page may read besides the body: the three of the reference server, then ours. */
 const EXPOSED_HEADERS = [
   'Retry-After',
   'X-Qwen-Event-Epoch',
