@@ -139,6 +139,8 @@ export class Coordinator {
   async start(): Promise<void> {
     const { config, log, adminPath, fleet, apiDocument, admin, listener, port } = this.#parts;
     const adopted = Promise.all([fleet.supervisor.adoptAll(), fleet.buryLost()]);
+    // It is awaited only behind the listeners, and may fail before.
+    adopted.catch(() => undefined);
     apiDocument
       .bytes()
       .catch((error: unknown) => log.warn({ err: error }, 'cannot load the API description'));
@@ -147,13 +149,12 @@ export class Coordinator {
       const { listen } = config;
       if (listen.kind === 'unix') await listenOnSocket(listener.server, listen.path);
       else port.number = await listenOnPort(listener.server, listen.host, listen.port);
-    } catch (error) {
       await adopted;
+    } catch (error) {
+      await adopted.catch(() => undefined);
       await this.leave();
       throw error;
     }
-    await adopted;
-    fleet.maintenance.resume();
     fleet.restorer.resume();
   }
 

@@ -102,6 +102,8 @@ const failedStart = row('stopping', 'fail_waiters', 'terminate');
 export const TABLE: Table = {
   stopped: {
     demand: row('starting', 'spawn'),
+    // Some may wait for a place.
+    stop: row('stopped', 'fail_waiters'),
     adopted: ({ isEnding }) => (isEnding ? row('stopping', 'terminate') : row('starting', 'follow_feed')),
   },
   starting: {

@@ -7,7 +7,7 @@ import type { DaemonClient } from './daemon-client.ts';
 import { type Caller, trustHeaders } from './headers.ts';
 
 /** As the daemon takes a prompt: `<prefix>/session/<id>/prompt`, with or without a query. */
-const PROMPT_PATH = /^(.*\/session\/[^/?]+)\/[^/?]+(?:\?|$)/;
+const PROMPT_PATH = /^([^?]*\/session\/[^/?]+)\/[^/?]+\/?(?:\?|$)/;
 /** An admission is some hundred bytes. */
 const MAX_ADMISSION_BYTES = 64 * 1024;
 

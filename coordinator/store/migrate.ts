@@ -6,6 +6,7 @@ import { initial } from './migrations/0001-initial.ts';
 import { sessionStates } from './migrations/0002-session-states.ts';
 import { upkeep } from './migrations/0003-upkeep.ts';
 import { shelves } from './migrations/0004-shelves.ts';
+import { drainLimits } from './migrations/0005-drain-limits.ts';
 
 export interface Migration {
   /** Counts up by one from 1. */
@@ -15,7 +16,7 @@ export interface Migration {
 }
 
 /** In order. TypeScript and not .sql files, so that the bundle carries them. */
-export const MIGRATIONS: readonly Migration[] = [initial, sessionStates, upkeep, shelves];
+export const MIGRATIONS: readonly Migration[] = [initial, sessionStates, upkeep, shelves, drainLimits];
 
 /** The database was written by a newer version of this program. Nothing in it has been touched. */
 export class SchemaTooNew extends Error {

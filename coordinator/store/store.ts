@@ -20,6 +20,8 @@ export interface WorkspaceSettings {
   readonly isPinned: boolean;
   /** Why it takes no new sessions and prompts; null when it does. */
   readonly holdReason: string | null;
+  /** How long turns may go on when the drain has its daemon end; null: as configured. */
+  readonly holdDrainMs: number | null;
 }
 
 export interface DaemonRow {

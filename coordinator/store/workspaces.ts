@@ -22,17 +22,20 @@ export function createWorkspaces(database: StoreDatabase, events: EventTable): W
     { id: string },
     Omit<WorkspaceSettings, 'isPinned'> & { isPinned: 0 | 1 }
   >(
-    `SELECT idle_timeout_ms AS idleTimeoutMs, pinned AS isPinned, hold_reason AS holdReason
+    `SELECT idle_timeout_ms AS idleTimeoutMs, pinned AS isPinned, hold_reason AS holdReason,
+       hold_drain_ms AS holdDrainMs
      FROM workspaces WHERE id = @id`,
   );
   const writeSettings = database.prepare<Record<string, unknown>>(
-    `UPDATE workspaces SET idle_timeout_ms = @idleTimeoutMs, pinned = @isPinned, hold_reason = @holdReason
+    `UPDATE workspaces SET idle_timeout_ms = @idleTimeoutMs, pinned = @isPinned, hold_reason = @holdReason,
+       hold_drain_ms = @holdDrainMs
      WHERE id = @id`,
   );
 
   function settings(id: string): WorkspaceSettings {
     const stored = readSettings.get({ id });
-    if (stored === undefined) return { idleTimeoutMs: null, isPinned: false, holdReason: null };
+    if (stored === undefined)
+      return { idleTimeoutMs: null, isPinned: false, holdReason: null, holdDrainMs: null };
     return { ...stored, isPinned: stored.isPinned === 1 };
   }
 

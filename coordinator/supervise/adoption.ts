@@ -24,6 +24,9 @@ type Remains = Pick<DaemonExit, 'strays' | 'oomKills' | 'peakBytes'>;
 /** Every start begins with it; it is worth no record. */
 const LOOKED_FOR = 'it is still being located';
 
+/** Share of the time for an adoption in which a daemon has to answer a question that the search does not need. */
+const QUESTION_SHARE = 0.3;
+
 export interface AdoptionDeps extends SupervisorDeps {
   readonly cellOf: (workspace: WorkspaceKey) => Cell;
   /** Whether a cell runs this incarnation already. */
@@ -59,7 +62,7 @@ export class Adoption {
   }
 
   /**
-   * Looks at every unended row that no cell runs, all at once, each within one deadline. Calls must not overlap.
+   * Looks at every unended row that no cell runs, all at once, each step within its deadline. Calls must not overlap.
    * Never rejects for a single row: what cannot be settled is held and looked at by the next call.
    */
   async reconcile(): Promise<void> {
@@ -96,13 +99,11 @@ export class Adoption {
   }
 
   async #settle(row: DaemonRow, workspace: WorkspaceKey | undefined): Promise<void> {
-    const { clock, settings } = this.#deps;
-    const untilMs = clock.monotonicMs() + settings.adoptTimeoutMs;
     try {
-      const mark = await this.#markOf(row, untilMs);
-      const found = await this.#find(mark, untilMs);
+      const mark = await this.#markOf(row);
+      const found = await this.#find(mark);
       if (mark.pid === 0 && found.verdict === 'gone') this.#withoutProcess(row, workspace, found);
-      else await this.#act(row, workspace, found, untilMs);
+      else await this.#act(row, workspace, found);
     } catch (error) {
       this.#deps.log.error({ err: error, incarnation: row.incarnation }, 'a daemon could not be reconciled');
       if (workspace !== undefined) this.#hold({ workspace, row, why: messageOf(error) });
@@ -113,11 +114,11 @@ export class Adoption {
    * How to find the row's process. A coordinator that died between spawn and commit left no pid: then the socket tells it,
    * else the process table is searched (pid 0).
    */
-  async #markOf(row: DaemonRow, untilMs: number): Promise<DaemonMark> {
+  async #markOf(row: DaemonRow): Promise<DaemonMark> {
     const { incarnation, bootId, pid, startTime, socketPath, secret } = row;
     const known = { incarnation, bootId, socketPath, secret };
     if (pid !== null) return { ...known, pid, startTime: startTime ?? 0 };
-    const identity = await this.#identityOf(row, untilMs);
+    const identity = await this.#identityOf(row);
     if (identity === undefined) return { ...known, pid: 0, startTime: 0 };
     this.#deps.store.daemons.setPid(incarnation, identity.pid, identity.startTime);
     return { ...known, pid: identity.pid, startTime: identity.startTime };
@@ -139,13 +140,12 @@ export class Adoption {
     return nowMs >= deadline;
   }
 
-  #find(mark: DaemonMark, untilMs: number): Promise<Found> {
+  #find(mark: DaemonMark): Promise<Found> {
     const { clock, launcher, settings } = this.#deps;
     const { adoptTimeoutMs } = settings;
-    const leftMs = Math.max(0, untilMs - clock.monotonicMs());
     return new Promise((resolve, reject) => {
       const why = `it could not be verified within ${adoptTimeoutMs} ms`;
-      const deadline = clock.after(leftMs, () => resolve({ verdict: 'unverifiable', why }));
+      const deadline = clock.after(adoptTimeoutMs, () => resolve({ verdict: 'unverifiable', why }));
       launcher
         .adopt(mark)
         .then(resolve, reject)
@@ -153,32 +153,22 @@ export class Adoption {
     });
   }
 
-  async #act(
-    row: DaemonRow,
-    workspace: WorkspaceKey | undefined,
-    found: Found,
-    untilMs: number,
-  ): Promise<void> {
+  async #act(row: DaemonRow, workspace: WorkspaceKey | undefined, found: Found): Promise<void> {
     switch (found.verdict) {
       case 'gone':
         return this.#end(row, workspace, 'it was gone when the coordinator looked for it', found);
       case 'alive':
         return workspace === undefined
           ? this.#endOrphan(row, found.process)
-          : this.#takeOver(row, workspace, found.process, untilMs);
+          : this.#takeOver(row, workspace, found.process);
       case 'unverifiable':
         if (workspace !== undefined) this.#hold({ workspace, row, why: found.why });
         return;
     }
   }
 
-  async #takeOver(
-    row: DaemonRow,
-    workspace: WorkspaceKey,
-    process: DaemonProcess,
-    untilMs: number,
-  ): Promise<void> {
-    const identity = await this.#identityOf(row, untilMs);
+  async #takeOver(row: DaemonRow, workspace: WorkspaceKey, process: DaemonProcess): Promise<void> {
+    const identity = await this.#identityOf(row);
     const version = identity?.version ?? row.version;
     if (row.pid === null)
       this.#deps.store.daemons.setPid(row.incarnation, process.mark.pid, process.mark.startTime);
@@ -217,13 +207,12 @@ export class Adoption {
     if (workspace !== undefined) this.#release(row);
   }
 
-  #identityOf(row: DaemonRow, untilMs: number): Promise<DaemonIdentity | undefined> {
-    const { askIdentity, clock, settings } = this.#deps;
-    // Whole: AbortSignal.timeout takes nothing else.
-    const leftMs = Math.max(1, Math.ceil(untilMs - clock.monotonicMs()));
-    return askIdentity(row, Math.min(settings.probeTimeoutMs, leftMs)).then((identity) =>
-      identity?.incarnation === row.incarnation ? identity : undefined,
-    );
+  /** A short question before and behind the search, which alone may take the whole time for an adoption. */
+  async #identityOf(row: DaemonRow): Promise<DaemonIdentity | undefined> {
+    const { askIdentity, settings } = this.#deps;
+    const shareMs = Math.ceil(settings.adoptTimeoutMs * QUESTION_SHARE);
+    const identity = await askIdentity(row, Math.min(settings.probeTimeoutMs, shareMs));
+    return identity?.incarnation === row.incarnation ? identity : undefined;
   }
 
   #hold(held: Held): void {

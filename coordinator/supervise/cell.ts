@@ -97,17 +97,17 @@ export class Cell {
   }
 
   /**
-   * Ends a daemon that is provably idle; its sessions sleep. Nothing unless it is ready. Resolves when it is gone, or has said
-   * that it has work after all and stays.
+   * Ends a daemon that is provably idle; its sessions sleep. Nothing unless it is ready. Resolves true when it is gone, false
+   * when it has said that it has work after all and stays.
    */
-  stopIdle(reason: string): Promise<void> {
+  stopIdle(reason: string): Promise<boolean> {
     const current = this.#current;
-    if (this.#machine.state !== 'ready' || current === undefined) return Promise.resolve();
-    const stays = new Promise<void>((resolve) => {
-      this.#stays = resolve;
+    if (this.#machine.state !== 'ready' || current === undefined) return Promise.resolve(false);
+    const stays = new Promise<false>((resolve) => {
+      this.#stays = () => resolve(false);
     });
     this.#machine.dispatch({ type: 'idle', incarnation: current.id, reason });
-    return Promise.race([this.#gone, stays]);
+    return Promise.race([this.#gone.then(() => true), stays]);
   }
 
   /** What later daemons are started with (undefined: the configured command). Past deaths are forgotten. */
@@ -188,7 +188,9 @@ export class Cell {
   }
 
   #taken(event: Event, previous: State): void {
-    if (previous === 'starting' && this.#machine.state !== 'starting') this.#demand.startEnded();
+    // Behind the effects: the next start may look for a daemon to evict, and this one's waiters are to be sent to it first.
+    if (previous === 'starting' && this.#machine.state !== 'starting')
+      this.#machine.whenSettled(() => this.#demand.startEnded());
     this.#current?.noteCause(event);
     if (event.type === 'busy') {
       this.noteDemand();
@@ -245,6 +247,20 @@ export class Cell {
     if (this.#current === undefined) return;
     if (this.#demand.size > 0) this.noteDemand();
     this.#demand.release(this.#current.endpoint);
+    this.#stopIfDrained();
+  }
+
+  /** A drain that an earlier coordinator began, or that came as this daemon was being adopted, goes on. */
+  #stopIfDrained(): void {
+    const { operatorSettings, settings, log } = this.#deps;
+    try {
+      const { holdReason, holdDrainMs } = operatorSettings();
+      if (holdReason === null) return;
+      const drainMs = holdDrainMs ?? settings.drainTimeoutMs;
+      void this.stop({ reason: `drained: ${holdReason}`, kind: 'stopped', drainMs });
+    } catch (error) {
+      log.warn({ err: error }, 'whether the workspace is drained cannot be read');
+    }
   }
 
   #exited(incarnation: Incarnation, exit: DaemonExit): void {

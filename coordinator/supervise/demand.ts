@@ -2,6 +2,7 @@
 // begins when neither a cool-off, nor the starts of other daemons, nor admission is against it.
 import { type Event, step } from '../domain/daemon-state.ts';
 import type { Refusal } from '../domain/refusal.ts';
+import type { WorkspaceSettings } from '../store/store.ts';
 import type { Deaths } from './deaths.ts';
 import type { Endpoint, WorkspaceKey } from './fleet.ts';
 import type { Machine } from './machine.ts';
@@ -17,8 +18,8 @@ export interface StartConditions {
   /** Begins to free a place for this workspace; resolves when it is free. Undefined when none can be freed. */
   readonly makeRoom: () => Promise<void> | undefined;
   readonly startGate: StartGate;
-  /** Why an operator drains the workspace; null when nobody does. @throws ApiError 507. */
-  readonly drainReason: () => string | null;
+  /** What operators have said of the workspace. @throws ApiError 507. */
+  readonly operatorSettings: () => WorkspaceSettings;
 }
 
 export interface DemandDeps extends StartConditions, Pick<SupervisorDeps, 'clock' | 'log' | 'settings'> {
@@ -51,8 +52,7 @@ export class Demand {
   wait(signal: AbortSignal): Promise<Endpoint> {
     const refusal = this.#coolOffRefusal();
     if (refusal !== undefined) throw refusal;
-    const drainReason = this.#deps.drainReason();
-    if (drainReason !== null) throw refusals.draining(this.#workspace, drainReason);
+    this.#checkDrain();
     const parked = this.#waiters.park(signal);
     this.#askForStart();
     return parked;
@@ -111,10 +111,9 @@ export class Demand {
   /** @returns whether a start has begun. */
   #beginStart(event: Event): boolean {
     if (this.#waiters.size === 0 || this.#isRoomComing) return false;
-    const { admit, drainReason, machine, makeRoom } = this.#deps;
     // The drain may have begun after they were parked.
-    const reason = drainReason();
-    if (reason !== null) throw refusals.draining(this.#workspace, reason);
+    this.#checkDrain();
+    const { admit, machine, makeRoom } = this.#deps;
     const refusal = admit();
     if (refusal === undefined) {
       machine.dispatch(event);
@@ -128,9 +127,18 @@ export class Demand {
 
   async #startWhenRoom(room: Promise<void>): Promise<void> {
     this.#isRoomComing = true;
-    await room;
-    this.#isRoomComing = false;
-    this.serveParked();
+    try {
+      await room;
+    } finally {
+      this.#isRoomComing = false;
+      this.serveParked();
+    }
+  }
+
+  /** @throws ApiError 503 `workspace_draining`, 507. */
+  #checkDrain(): void {
+    const { holdReason } = this.#deps.operatorSettings();
+    if (holdReason !== null) throw refusals.draining(this.#workspace, holdReason);
   }
 
   #coolOffRefusal(): Error | undefined {

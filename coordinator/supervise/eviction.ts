@@ -36,8 +36,11 @@ export function makeRoom(
     .sort((a, b) => (b.facts?.sinceGestureMs ?? 0) - (a.facts?.sinceGestureMs ?? 0));
   const victim = idle[0]?.cell;
   if (victim === undefined) return undefined;
-  deps.onEvicted(victim.workspace.id, why);
-  return victim.stopIdle(why);
+  return evict(deps, victim, why);
+}
+
+async function evict(deps: EvictionDeps, victim: Cell, why: string): Promise<void> {
+  if (await victim.stopIdle(why)) deps.onEvicted(victim.workspace.id, why);
 }
 
 /** Who takes the places, and why each cannot go. */

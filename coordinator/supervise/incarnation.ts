@@ -204,21 +204,23 @@ export class Incarnation {
   /** Where the feed is down nobody knows whether a turn runs: the drain then takes its full time. */
   #endDrainIfQuiet(): void {
     if (this.#deps.machine.stateOf(this.id) !== 'draining') return;
-    if (this.#feed?.isUp !== true || !this.facts.isQuiet) {
-      this.#stayIfMay();
-      return;
-    }
-    this.#lettingGo.ifQuiet(
-      () => this.#dispatch({ type: 'drained', incarnation: this.id }),
-      () => {
-        this.#stayIfMay();
-        this.#endDrainIfQuiet();
-      },
-    );
+    const isQuiet = this.#feed?.isUp === true && this.facts.isQuiet;
+    const { state } = this.#lettingGo;
+    // One that may have let go takes no work any more, so it cannot stay before it has said that it has some.
+    if (isQuiet || (this.#mayStay && state === 'unsure')) this.#askIfQuiet();
+    else if (this.#mayStay && state === 'held') this.#stay();
   }
 
-  #stayIfMay(): void {
-    if (this.#mayStay) this.#dispatch({ type: 'busy', incarnation: this.id });
+  #askIfQuiet(): void {
+    this.#lettingGo.ifQuiet({
+      done: () => this.#dispatch({ type: 'drained', incarnation: this.id }),
+      busy: () => (this.#mayStay ? this.#stay() : this.#endDrainIfQuiet()),
+      again: () => this.#endDrainIfQuiet(),
+    });
+  }
+
+  #stay(): void {
+    this.#dispatch({ type: 'busy', incarnation: this.id });
   }
 
   #startFailed(error: unknown): void {

@@ -7,27 +7,35 @@ import type { SupervisorDeps } from './supervisor-deps.ts';
 /** How soon a daemon that was busy after all is asked again; the feed usually tells sooner. */
 const ASK_AGAIN_MS = 100;
 
+/** `unsure`: it did not answer, and may have let go all the same: its doors would be closed for good. */
+type LettingGoState = 'held' | 'asking' | 'unsure' | 'released';
+
 export class LettingGo {
   readonly #deps: Pick<SupervisorDeps, 'release' | 'endStreams' | 'clock' | 'log'>;
   readonly #endpoint: Endpoint;
-  #state: 'held' | 'asking' | 'released' = 'held';
+  #state: LettingGoState = 'held';
 
   constructor(deps: Pick<SupervisorDeps, 'release' | 'endStreams' | 'clock' | 'log'>, endpoint: Endpoint) {
     this.#deps = deps;
     this.#endpoint = endpoint;
   }
 
+  get state(): LettingGoState {
+    return this.#state;
+  }
+
   /**
-   * Asks the daemon itself whether it is quiet, since what was heard of it may be old; calls `done` once it has let go.
-   * Does nothing while it is being asked; `again` is called when it was busy.
+   * Asks the daemon itself whether it is quiet, since what was heard of it may be old; calls `done` once it has let go, `busy`
+   * when it has said that it has work, and `again` when it is to be asked once more because it did not answer. Does nothing
+   * while it is being asked.
    */
-  ifQuiet(done: () => void, again: () => void): void {
-    if (this.#state !== 'held') return;
+  ifQuiet({ done, busy, again }: { done: () => void; busy: () => void; again: () => void }): void {
+    if (this.#state === 'asking' || this.#state === 'released') return;
     this.#state = 'asking';
-    void this.#ask(true).then((isReleased) => {
-      this.#state = isReleased ? 'released' : 'held';
-      if (isReleased) done();
-      else this.#deps.clock.after(ASK_AGAIN_MS, again);
+    void this.#ask(true).then((state) => {
+      this.#state = state;
+      if (state === 'released') done();
+      else this.#deps.clock.after(ASK_AGAIN_MS, state === 'held' ? busy : again);
     });
   }
 
@@ -43,19 +51,16 @@ export class LettingGo {
     done();
   }
 
-  /**
-   * One that does not answer may be slow over a turn, so it is not taken for quiet. One that knows no such question (404, of
-   * another version) has nothing more to say.
-   */
-  async #ask(onlyIfQuiet: boolean): Promise<boolean> {
+  /** One that knows no such question (404, of another version) has nothing more to say. */
+  async #ask(onlyIfQuiet: boolean): Promise<'held' | 'unsure' | 'released'> {
     try {
-      return await this.#deps.release(this.#endpoint, { onlyIfQuiet });
+      return (await this.#deps.release(this.#endpoint, { onlyIfQuiet })) ? 'released' : 'held';
     } catch (error) {
       this.#deps.log.debug(
         { err: error, incarnation: this.#endpoint.incarnation },
         'daemon did not answer the release',
       );
-      return error instanceof ApiError && error.status === 404;
+      return error instanceof ApiError && error.status === 404 ? 'released' : 'unsure';
     }
   }
 }

@@ -3,7 +3,7 @@ import { fail, messageOf } from '../../daemon/contract/errors.ts';
 import type { Log } from '../../daemon/contract/log.ts';
 import type { RouteClass } from '../domain/route-classes.ts';
 import type { Store, WorkspaceSettings } from '../store/store.ts';
-import type { DaemonView, Fleet, FleetStop, WorkspaceKey } from './fleet.ts';
+import type { DaemonView, Fleet, WorkspaceKey } from './fleet.ts';
 import type { FlightRecorder } from './flight-recorder.ts';
 
 export interface MaintenanceDeps {
@@ -27,23 +27,17 @@ const READY_WITHIN_MS = 120_000;
 
 export class Maintenance {
   readonly #deps: MaintenanceDeps;
-  /** Stored holds, so that a prompt costs no query. */
-  readonly #holds = new Map<string, string>();
   /** Workspaces whose daemon is being replaced right now: creates park, prompts are told to come again. */
   readonly #replacing = new Set<string>();
 
   constructor(deps: MaintenanceDeps) {
     this.#deps = deps;
-    for (const { id } of deps.store.workspaces.list()) {
-      const { holdReason } = deps.store.workspaces.settings(id);
-      if (holdReason !== null) this.#holds.set(id, holdReason);
-    }
   }
 
   /** Why the workspace takes no new work of this class; undefined when it does. */
   holdOf(workspaceId: string, routeClass: RouteClass): string | undefined {
-    const hold = this.#holds.get(workspaceId);
-    if (hold !== undefined) return hold;
+    const { holdReason } = this.#deps.store.workspaces.settings(workspaceId);
+    if (holdReason !== null) return holdReason;
     const isPrompt = routeClass === 'session_prompt';
     return isPrompt && this.#replacing.has(workspaceId) ? 'its daemon is being replaced' : undefined;
   }
@@ -53,26 +47,19 @@ export class Maintenance {
    * Resolves when the daemon is gone.
    */
   async drain(workspaceId: string, reason: string, drainMs: number | undefined): Promise<void> {
-    this.#deps.store.workspaces.change(workspaceId, { holdReason: reason });
-    this.#holds.set(workspaceId, reason);
+    this.#deps.store.workspaces.change(workspaceId, { holdReason: reason, holdDrainMs: drainMs ?? null });
     const limit = drainMs === undefined ? {} : { drainMs };
-    await this.#deps.fleet.stop(workspaceId, { ...drainStop(reason), ...limit });
-  }
-
-  /** Goes on with the drains that an earlier coordinator began. Not awaited: a drain takes as long as its turns. */
-  resume(): void {
-    for (const [workspaceId, reason] of this.#holds)
-      this.#deps.fleet.stop(workspaceId, drainStop(reason)).catch((error: unknown) => {
-        this.#deps.log.warn({ err: error, workspaceId }, 'a drain could not be resumed');
-      });
+    await this.#deps.fleet.stop(workspaceId, { reason: `drained: ${reason}`, kind: 'stopped', ...limit });
   }
 
   undrain(workspaceId: string): void {
-    this.#deps.store.workspaces.change(workspaceId, { holdReason: null });
-    this.#holds.delete(workspaceId);
+    this.#deps.store.workspaces.change(workspaceId, { holdReason: null, holdDrainMs: null });
   }
 
-  change(workspaceId: string, change: Partial<Omit<WorkspaceSettings, 'holdReason'>>): WorkspaceSettings {
+  change(
+    workspaceId: string,
+    change: Partial<Omit<WorkspaceSettings, 'holdReason' | 'holdDrainMs'>>,
+  ): WorkspaceSettings {
     this.#deps.store.workspaces.change(workspaceId, change);
     return this.#deps.store.workspaces.settings(workspaceId);
   }
@@ -103,9 +90,9 @@ export class Maintenance {
     const { fleet, workspaceById } = this.#deps;
     const workspace = workspaceById(workspaceId);
     if (workspace === undefined) throw fail('workspace_mismatch', 'No such workspace', { workspaceId });
-    const hold = this.#holds.get(workspaceId);
-    if (hold !== undefined)
-      return { workspaceId, ok: false, detail: `it is drained (${hold}); undrain it first` };
+    const { holdReason } = this.#deps.store.workspaces.settings(workspaceId);
+    if (holdReason !== null)
+      return { workspaceId, ok: false, detail: `it is drained (${holdReason}); undrain it first` };
     if (this.#replacing.has(workspaceId))
       return { workspaceId, ok: false, detail: 'it is already being replaced' };
     this.#replacing.add(workspaceId);
@@ -155,10 +142,6 @@ export class Maintenance {
       return `${why}. Rolling back to "${previous.join(' ')}" failed too: ${messageOf(second)}`;
     }
   }
-}
-
-function drainStop(reason: string): FleetStop {
-  return { reason: `drained: ${reason}`, kind: 'stopped' };
 }
 
 /** Also while it is being taken over from an earlier coordinator: its version is known then. */

@@ -43,9 +43,12 @@ export class SessionAdmission {
   ): Promise<() => void> {
     const { maxTotalSessions: limit, hasDefault } = this.#o;
     if (limit === 0 || (wanted.isSingle && hasDefault(workspaceId))) return () => undefined;
-    while (this.#used() >= limit) {
-      const room = this.#makeRoom(workspaceId, limit);
+    for (let before = Number.POSITIVE_INFINITY; this.#used() >= limit; ) {
+      const used = this.#used();
+      // A daemon that has gone and has freed nothing (its end could not be stored) must not be followed by the next.
+      const room = used < before ? this.#makeRoom(workspaceId, limit) : undefined;
       if (room === undefined) throw this.#refusal(workspaceId, limit);
+      before = used;
       await abandonable(room, signal);
     }
     this.#underWay += 1;

@@ -244,14 +244,17 @@ class CellSupervisor implements Supervisor {
       ...this.#deps,
       routes: this.#routes,
       startGate: this.#startGate,
-      admit: () => this.#admit(),
+      admit: () => {
+        if (this.#isClosing) throw shuttingDown();
+        return this.#admit();
+      },
       makeRoom: () =>
         makeRoom(this.#eviction, {
           kind: 'daemon',
           forWorkspaceId: workspace.id,
           why: `evicted to make room for ${workspace.path} (--max-daemons is ${this.#deps.settings.maxDaemons})`,
         }),
-      drainReason: () => this.#deps.store.workspaces.settings(workspace.id).holdReason,
+      operatorSettings: () => this.#deps.store.workspaces.settings(workspace.id),
     });
     this.#cells.set(workspace.id, cell);
     return cell;

@@ -7,7 +7,7 @@ const closers = new Closers();
 afterEach(() => closers.run());
 
 /** A daemon that acknowledges every prompt with record 7, and a store whose answer the test gives. */
-async function acknowledging({ isRemovable = true } = {}) {
+async function acknowledging({ isRemovable = true, path = '/session/s/prompt' } = {}) {
   const removed: string[] = [];
   const daemon = await fakeDaemon(closers, (req, res) => {
     req.resume();
@@ -33,7 +33,7 @@ async function acknowledging({ isRemovable = true } = {}) {
       settleWhenAsked();
     });
   const { port } = await front(closers, daemon.endpoint, {}, { stored });
-  const answer = send(port, '/session/s/prompt', { method: 'POST', body: '{}' });
+  const answer = send(port, path, { method: 'POST', body: '{}' });
   await isAsked;
   return { daemon, asked, answer, removed, settle: () => settle };
 }
@@ -57,14 +57,17 @@ test('it is passed on all the same where the store is slow: the turn runs', asyn
   expect(removed).toEqual([]);
 });
 
-test('it becomes a 507 where the store refuses, and nothing is left of the prompt', async () => {
-  const { answer, removed, settle } = await acknowledging();
-  settle()?.refuse(new Error('disk full'));
-  const { status, body, headers } = await answer;
-  expect([status, JSON.parse(body).code]).toEqual([507, 'storage_unavailable']);
-  expect(headers[FEED_SEQ_HEADER]).toBeUndefined();
-  expect(removed).toEqual(['/session/s/pending-prompts/p']);
-});
+test.each(['/session/s/prompt', '/session/s/prompt/', '/session/s/prompt?at=/session/other/x'])(
+  '%s becomes a 507 where the store refuses, and nothing is left of the prompt',
+  async (path) => {
+    const { answer, removed, settle } = await acknowledging({ path });
+    settle()?.refuse(new Error('disk full'));
+    const { status, body, headers } = await answer;
+    expect([status, JSON.parse(body).code]).toEqual([507, 'storage_unavailable']);
+    expect(headers[FEED_SEQ_HEADER]).toBeUndefined();
+    expect(removed).toEqual(['/session/s/pending-prompts/p']);
+  },
+);
 
 test('it is passed on where the store refuses and the prompt has ended already', async () => {
   const { answer, settle } = await acknowledging({ isRemovable: false });

@@ -45,6 +45,8 @@ const EXPECTED: Readonly<Record<State, Readonly<Record<string, string>>>> = {
   stopped: {
     demand: 'starting: spawn',
     'demand after the cool-off': 'starting: spawn',
+    stop: 'stopped: fail_waiters',
+    'stop after service': 'stopped: fail_waiters',
     adopted: 'starting: follow_feed',
     'adopted while ending': 'stopping: terminate',
   },

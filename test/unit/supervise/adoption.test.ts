@@ -229,6 +229,31 @@ describe('a process that cannot be verified', () => {
   });
 });
 
+describe('a daemon of a drained workspace', () => {
+  test('is adopted, and ends after its turns or when the time of that drain is over', async () => {
+    const { supervisor, alive, feeds, process, store, clock } = earlier();
+    store.workspaces.change(WORKSPACE.id, { holdReason: 'new disk', holdDrainMs: 600_000 });
+    process.endsWhenAsked = true;
+    alive();
+    await supervisor.adoptAll();
+    const prompt = { promptId: 'p', sessionId: 's1', state: 'running', atMs: 1 } as const;
+    feeds[0]?.sync({ sessions: [sessionOf('s1')], prompts: [prompt] });
+    for (let beat = 0; beat < 9; beat += 1) {
+      feeds[0]?.say({ type: 'beat', beat: BEAT });
+      await pass(clock, 5000);
+    }
+    expect(process.isAlive).toBe(true);
+    await expect(supervisor.ensureReady(WORKSPACE, stays)).rejects.toMatchObject({
+      code: 'workspace_draining',
+      context: { reason: 'new disk' },
+    });
+    feeds[0]?.say({ type: 'prompt', prompt: { ...prompt, state: 'completed' } });
+    await settled();
+    expect(process.isAlive).toBe(false);
+    await supervisor.detach();
+  });
+});
+
 describe('while daemons are being looked for', () => {
   function slow() {
     const fixture = earlier();

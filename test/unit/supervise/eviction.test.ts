@@ -165,6 +165,39 @@ test('the daemon that was idle for longest is ended when as many run as may', as
   expect((await endpoint).workspaceId).toBe(OTHER_WORKSPACE.id);
 });
 
+test('a daemon that may have let go is not put back before it has said that it has work', async () => {
+  const answers = [Promise.reject(new Error('timed out')), Promise.resolve(false)];
+  const fixture = fleetFixture(
+    { maxDaemons: 1 },
+    { release: () => answers.shift() ?? Promise.resolve(true) },
+  );
+  await idle(fixture);
+  void refusal(fixture.supervisor.ensureReady(OTHER_WORKSPACE, stays));
+  await settled();
+  fixture.feeds[0]?.say({ type: 'prompt', prompt: RUNNING_PROMPT });
+  await settled();
+  expect(fixture.supervisor.view(WORKSPACE.id)?.state).toBe('draining');
+  await pass(fixture.clock, 100);
+  await pass(fixture.clock, 100);
+  expect(fixture.supervisor.view(WORKSPACE.id)?.state).toBe('ready');
+});
+
+test('a daemon that has just become ready is not taken from those who waited for it', async () => {
+  const fixture = fleetFixture({ maxDaemons: 1, maxConcurrentStarts: 1 });
+  const first = fixture.supervisor.ensureReady(WORKSPACE, stays);
+  const second = refusal(fixture.supervisor.ensureReady(OTHER_WORKSPACE, stays));
+  await settled();
+  fixture.launcher.last.listen();
+  await settled();
+  fixture.feeds.at(-1)?.sync();
+  await first;
+  expect(await second).toMatchObject({
+    code: 'daemon_limit_exceeded',
+    context: { kept: [{ workspaceId: WORKSPACE.id, reason: 'a session is being opened' }] },
+  });
+  expect(fixture.supervisor.view(WORKSPACE.id)?.state).toBe('ready');
+});
+
 test('a daemon that was to go and has work after all stays, and the next idle one goes', async () => {
   const third = { id: '00000000000000cc', path: '/projects/c' };
   const fixture = fleetFixture(
@@ -207,6 +240,7 @@ test('a daemon whose turn began as it was to go for idleness stays until that ha
   expect(fixture.supervisor.view(WORKSPACE.id)?.state).toBe('draining');
   fixture.feeds[0]?.say({ type: 'prompt', prompt: RUNNING_PROMPT });
   answer(false);
+  await settled();
   await pass(fixture.clock, 100);
   expect(fixture.supervisor.view(WORKSPACE.id)?.state).toBe('ready');
   await fixture.supervisor.detach();

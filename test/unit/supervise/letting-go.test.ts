@@ -23,26 +23,28 @@ function fixture(...answers: (boolean | Error)[]) {
     },
     endpoint,
   );
-  let isDone = false;
+  const heard: string[] = [];
+  const again = (what: string) => () => {
+    heard.push(what);
+    ask();
+  };
   const ask = () =>
-    lettingGo.ifQuiet(() => {
-      isDone = true;
-    }, ask);
-  return { clock, asked, ask, isDone: () => isDone };
+    lettingGo.ifQuiet({ done: () => heard.push('done'), busy: again('busy'), again: again('again') });
+  return { clock, asked, ask, heard, lettingGo };
 }
 
 test.each([
-  ['is busy', false],
-  ['does not answer in time', fail('workspace_runtime_unavailable', 'timed out')],
-  ['breaks off', new Error('socket hang up')],
-])('a daemon that %s is asked again, and goes only when it says so', async (_how, answer) => {
+  ['is busy', false, 'busy', 'held'],
+  ['does not answer in time', fail('workspace_runtime_unavailable', 'timed out'), 'again', 'unsure'],
+  ['breaks off', new Error('socket hang up'), 'again', 'unsure'],
+])('a daemon that %s is asked again, and goes only when it says so', async (_how, answer, call, state) => {
   const fix = fixture(answer, true);
   fix.ask();
   await settled();
-  expect(fix.isDone()).toBe(false);
+  expect([fix.heard, fix.lettingGo.state]).toEqual([[], state]);
   fix.clock.advance(100);
   await settled();
-  expect(fix.isDone()).toBe(true);
+  expect(fix.heard).toEqual([call, 'done']);
   expect(fix.asked).toEqual([true, true]);
 });
 
@@ -50,5 +52,5 @@ test('a daemon of another version that does not know the question is let go', as
   const fix = fixture(new ApiError(404, undefined, 'Not found', {}));
   fix.ask();
   await settled();
-  expect(fix.isDone()).toBe(true);
+  expect(fix.heard).toEqual(['done']);
 });

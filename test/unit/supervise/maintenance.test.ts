@@ -65,14 +65,6 @@ describe('a drain', () => {
 });
 
 describe('a drain that an earlier coordinator began', () => {
-  test('goes on: its daemon is stopped when its turns have ended', async () => {
-    const { maintenance, make, stops } = fixture();
-    await maintenance.drain(WORKSPACE.id, 'new disk', undefined);
-    stops.length = 0;
-    make().resume();
-    expect(stops).toEqual([{ id: WORKSPACE.id, reason: 'drained: new disk', kind: 'stopped' }]);
-  });
-
   test('is not undone by a restart', async () => {
     const { maintenance, stops } = fixture();
     await maintenance.drain(WORKSPACE.id, 'new disk', undefined);
@@ -148,5 +140,6 @@ test('settings of a workspace are kept, and unset ones are the defaults', () => 
     idleTimeoutMs: null,
     isPinned: false,
     holdReason: null,
+    holdDrainMs: null,
   });
 });

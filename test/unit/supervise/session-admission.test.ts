@@ -86,6 +86,15 @@ test('the next idle daemon follows where one is not enough', async () => {
   await entered;
 });
 
+test('a daemon whose end frees nothing, because it cannot be stored, is not followed by the next', async () => {
+  const { enter, fix } = gateAt(1, 1, { idle: [0, 0] });
+  const entered = enter();
+  await settled();
+  fix.goOn();
+  await expect(entered).rejects.toMatchObject({ code: 'session_limit_exceeded' });
+  expect(fix.evicted).toBe(1);
+});
+
 test('a client that leaves meanwhile takes no place', async () => {
   const { enter, fix } = gateAt(1, 1, { idle: [1] });
   const leaving = new AbortController();

@@ -1,0 +1,10 @@
+// How long a drain lets turns go on, so that the next coordinator keeps to it.
+import type { Migration } from '../migrate.ts';
+
+export const drainLimits: Migration = {
+  version: 5,
+  name: 'drain-limits',
+  sql: `
+ALTER TABLE workspaces ADD COLUMN hold_drain_ms INTEGER CHECK (hold_drain_ms >= 0);
+`,
+};
