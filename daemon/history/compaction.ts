@@ -1,18 +1,13 @@
 // Makes a transcript that has outgrown its bound small again: the chunks of each text become one record, and what is then
 // still too much goes from the beginning, turn by turn. Works on the file beside the recording, block by block.
-import { type FileHandle, open, rm } from 'node:fs/promises';
+import { type FileHandle, rm } from 'node:fs/promises';
 import { MAX_RECORD_CHARS, TextRun, TurnBounds } from '../domain/transcript.ts';
+import { withFiles } from './file-pair.ts';
 import type { HistoryRecord } from './history.ts';
 import { type Line, lineBlocks } from './line-reader.ts';
 import { lineOfRecord, metaLine, parseLine, type TranscriptMeta } from './transcript-file.ts';
 
 const BLOCK_BYTES = 256 * 1024;
-
-export interface Compacted {
-  /** The new file, complete and on disk; not yet in its place. */
-  readonly path: string;
-  readonly dropped: TranscriptMeta['dropped'];
-}
 
 /** What the beginning of the merged text is, up to a place where it may be cut off. */
 interface Cut {
@@ -26,15 +21,24 @@ const NOTHING: Cut = { offset: 0, events: 0, turns: 0 };
 /** Share of what is kept that one merged record may take: the newest part of a text that alone is too large can then stay. */
 const RECORD_SHARE = 1 / 4;
 
-/** Rewrites the first `sourceBytes` of `path` to at most `targetBytes`. @throws the system's error. */
+/** Where the compacted file of `path` is until it is put in its place. */
+export function newPathOf(path: string): string {
+  return `${path}.new.tmp`;
+}
+
+/**
+ * Rewrites the first `sourceBytes` of `path` to at most `targetBytes`, in the file of `newPathOf`: complete and on disk when
+ * this resolves, to be removed by the caller when it rejects.
+ * @returns what has been dropped of the transcript, ever.
+ * @throws the system's error.
+ */
 export async function compact(
   path: string,
   sourceBytes: number,
   targetBytes: number,
   meta: TranscriptMeta,
-): Promise<Compacted> {
+): Promise<TranscriptMeta['dropped']> {
   const mergedPath = `${path}.merged.tmp`;
-  const newPath = `${path}.new.tmp`;
   try {
     const maxChars = Math.min(MAX_RECORD_CHARS, Math.ceil(targetBytes * RECORD_SHARE));
     const cut = (await writeMerged(path, sourceBytes, mergedPath, maxChars)).cutFor(targetBytes);
@@ -42,8 +46,8 @@ export async function compact(
       turns: meta.dropped.turns + cut.turns,
       events: meta.dropped.events + cut.events,
     };
-    await writeNew(mergedPath, cut.offset, newPath, metaLine({ ...meta, dropped }));
-    return { path: newPath, dropped };
+    await writeNew(mergedPath, cut.offset, newPathOf(path), metaLine({ ...meta, dropped }));
+    return dropped;
   } finally {
     await rm(mergedPath, { force: true });
   }
@@ -58,15 +62,14 @@ async function writeMerged(
   target: string,
   maxChars: number,
 ): Promise<Merging> {
-  const [input, output] = [await open(source, 'r'), await open(target, 'w', 0o600)];
   const merging = new Merging(maxChars);
-  const write = async () => {
-    for (const piece of merging.take()) {
-      if (typeof piece === 'string') await output.appendFile(piece);
-      else await copy(input, piece.start, piece.end, output);
-    }
-  };
-  try {
+  await withFiles(source, target, async (input, output) => {
+    const write = async () => {
+      for (const piece of merging.take()) {
+        if (typeof piece === 'string') await output.appendFile(piece);
+        else await copy(input, piece.start, piece.end, output);
+      }
+    };
     for await (const lines of lineBlocks(input, 0, sourceBytes)) {
       for (const line of lines) {
         merging.add(line);
@@ -75,11 +78,8 @@ async function writeMerged(
     }
     merging.end();
     await write();
-    return merging;
-  } finally {
-    await input.close();
-    await output.close();
-  }
+  });
+  return merging;
 }
 
 class Merging {
@@ -162,15 +162,11 @@ class Merging {
 }
 
 async function writeNew(source: string, from: number, target: string, header: string): Promise<void> {
-  const [input, output] = [await open(source, 'r'), await open(target, 'w', 0o600)];
-  try {
+  await withFiles(source, target, async (input, output) => {
     await output.appendFile(header);
     await copy(input, from, Number.POSITIVE_INFINITY, output);
     await output.sync();
-  } finally {
-    await input.close();
-    await output.close();
-  }
+  });
 }
 
 /** Up to `to`, or to the end of the file. */

@@ -17,7 +17,8 @@ import type { Clock } from '../contract/clock.ts';
 import type { Log } from '../contract/log.ts';
 import { sessionKey } from '../contract/wire.ts';
 import { AppendFile } from './append-file.ts';
-import { compact } from './compaction.ts';
+import { compact, newPathOf } from './compaction.ts';
+import { withFilesSync } from './file-pair.ts';
 import type { History, HistoryRecord, Recording, StoredSession, StoredTranscript } from './history.ts';
 import { forEachLine } from './line-reader.ts';
 import type { TranscriptSource } from './paging.ts';
@@ -200,28 +201,30 @@ class FileHistory implements History {
     const bytes = sizeOf(path);
     const inode = inodeOf(path);
     if (meta === undefined) return;
-    const { path: newPath, dropped } = await compact(path, bytes, this.#o.maxBytesPerSession / 2, meta);
-    // From here to the end in one tick: nothing is appended to the old file meanwhile.
-    const recording = this.#open.get(key);
-    recording?.flush();
-    const current = this.#metaOf(key);
-    if (current === undefined || inodeOf(path) !== inode) {
+    const newPath = newPathOf(path);
+    try {
+      const dropped = await compact(path, bytes, this.#o.maxBytesPerSession / 2, meta);
+      // From here to the end in one tick: nothing is appended to the old file meanwhile.
+      const recording = this.#open.get(key);
+      recording?.flush();
+      const current = this.#metaOf(key);
       // Removed meanwhile, or restarted.
+      if (current === undefined || inodeOf(path) !== inode) return;
+      appendTail(path, bytes, newPath, metaLine({ ...current, dropped }));
+      renameSync(newPath, path);
+      if (recording === undefined) this.#closed?.set(key, { ...current, dropped });
+      else recording.reopen(dropped);
+    } finally {
+      // What has not come to its place never will.
       rmSync(newPath, { force: true });
-      return;
     }
-    appendTail(path, bytes, newPath, metaLine({ ...current, dropped }));
-    renameSync(newPath, path);
-    if (recording === undefined) this.#closed?.set(key, { ...current, dropped });
-    else recording.reopen(dropped);
   }
 }
 
 /** Copies what was written to `source` behind `from`, then `statement`. */
 function appendTail(source: string, from: number, target: string, statement: string): void {
   const block = Buffer.allocUnsafe(COPY_BYTES);
-  const [input, output] = [openSync(source, 'r'), openSync(target, 'a', 0o600)];
-  try {
+  withFilesSync(source, target, (input, output) => {
     for (let at = from; ; ) {
       const count = readSync(input, block, 0, block.length, at);
       if (count === 0) break;
@@ -229,10 +232,7 @@ function appendTail(source: string, from: number, target: string, statement: str
       at += count;
     }
     writeWhole(output, Buffer.from(statement));
-  } finally {
-    closeSync(input);
-    closeSync(output);
-  }
+  });
 }
 
 function writeWhole(fd: number, bytes: Buffer): void {
