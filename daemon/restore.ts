@@ -83,8 +83,12 @@ export async function restoreOnAgent(
   const bulk = takeBulk(answer);
   const transcript = stored === undefined ? undefined : await history.read(sessionId);
   const ends = endsIn(transcript?.records ?? []);
-  const { past, damage } = await pastOf(intent, channel, { stored, transcript, ends, told, bulk }, context);
+  const hasOwn = isOurs(stored) && transcript !== undefined;
+  const isKeptByAgent = !hasOwn && (await context.pasts.isKeptByAgent(channel, sessionId));
+  // From here to the registration in one tick: a past that was opened always comes to a session that closes it.
   checkAlive(channel, method);
+  context.checkAdmission(sessionId);
+  const { past, damage } = pastOf(intent, { stored, transcript, ends, told, bulk, isKeptByAgent }, context);
   const session = bringUp(intent, channel, stored, past, context);
   session.sideChannel.seed(bulk.state);
   context.register(session);
@@ -195,15 +199,15 @@ interface Sources {
   readonly ends: readonly PromptTerminal[];
   readonly told: ToldPast;
   readonly bulk: Bulk;
+  readonly isKeptByAgent: boolean;
 }
 
 /** Our transcript where there is one: it has what clients saw. Else what the agent told, with the ends that only we know. */
-async function pastOf(
+function pastOf(
   intent: RestoreIntent,
-  channel: AgentChannel,
-  { stored, transcript, ends, told, bulk }: Sources,
+  { stored, transcript, ends, told, bulk, isKeptByAgent }: Sources,
   context: RestoreContext,
-): Promise<{ readonly past: SessionPast; readonly damage: ReplayDamage }> {
+): { readonly past: SessionPast; readonly damage: ReplayDamage } {
   const { pasts, workspace, clock } = context;
   const { sessionId, source, known } = intent;
   const nowMs = clock.nowMs();
@@ -215,7 +219,6 @@ async function pastOf(
   const updates = [...told.updates(), ...bulk.updates.map((update) => ({ sessionId, update }))];
   const createdAtMs = known?.createdAtMs ?? toldAtMs(updates[0] ?? {}) ?? nowMs;
   const session = { sessionId, workspaceCwd: workspace, createdAtMs, ...source };
-  const isKeptByAgent = await pasts.isKeptByAgent(channel, sessionId);
   const past = isKeptByAgent ? pasts.keptByAgent(session) : pasts.recorded(session);
   for (const update of updates) past.seedUpdate(update, toldAtMs(update) ?? nowMs);
   past.replay.finishTurn();

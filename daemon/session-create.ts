@@ -28,6 +28,8 @@ export interface SpawnContext {
   readonly tell: (body: FeedBody) => number;
   /** Whether the child has no session and no other spawn: then a failed `session/new` ends it. */
   readonly isOtherwiseEmpty: (channel: AgentChannel) => boolean;
+  /** Whether `register` would take a session of this id. @throws ApiError 409 for a live one, 503 once the daemon is stopping. */
+  readonly checkAdmission: (sessionId: string) => void;
   /** Makes the session reachable; called in the same tick in which it is known. */
   readonly register: (session: Session) => void;
   /** Ends a session that was registered and that its maker does not get after all. */
@@ -66,14 +68,12 @@ async function spawnIn(
   const { source } = request;
   const checkout = made?.checkout ?? {};
   const createdAtMs = clock.nowMs();
-  const past = await pasts.fresh(channel, {
-    sessionId,
-    workspaceCwd: workspace,
-    createdAtMs,
-    ...source,
-    ...checkout,
-  });
+  const isKeptByAgent = await pasts.isKeptByAgent(channel, sessionId);
+  // From here to the registration in one tick: a past that was opened always comes to a session that closes it.
   checkAlive(channel, 'session/new');
+  context.checkAdmission(sessionId);
+  const stored = { sessionId, workspaceCwd: workspace, createdAtMs, ...source, ...checkout };
+  const past = pasts.fresh(stored, isKeptByAgent);
   const session = sessionOf({ sessionId, channel, source, checkout, past, before: undefined }, context);
   session.sideChannel.seed(opened.answer);
   context.register(session);

@@ -86,15 +86,17 @@ export class SessionRegister {
   }
 
   /** @throws ApiError 409 for an id that is live already. */
+  checkNotLive(sessionId: string): void {
+    if (!this.#live.has(sessionKey(sessionId))) return;
+    throw fail('session_id_conflict', 'The agent issued the same session id twice', {
+      sessionId,
+      conflict: 'live',
+    });
+  }
+
+  /** Its id has passed `checkNotLive` in this tick. */
   add(session: Session): void {
-    const { sessionId } = session;
-    const key = sessionKey(sessionId);
-    if (this.#live.has(key))
-      throw fail('session_id_conflict', 'The agent issued the same session id twice', {
-        sessionId,
-        conflict: 'live',
-      });
-    this.#live.set(key, session);
+    this.#live.set(sessionKey(session.sessionId), session);
   }
 
   remove({ sessionId }: Session): void {

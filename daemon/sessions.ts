@@ -189,6 +189,7 @@ export class Sessions {
         ...this.#o,
         agent: this.#o.agent(),
         isOtherwiseEmpty: (channel) => this.#register.isFirstOn(channel),
+        checkAdmission: (sessionId) => this.#checkAdmission(sessionId),
         register: (session) => this.#admit(session),
         discard: (session) => this.#close(session, 'creation_failed'),
         onMaybeIdle: (session) => this.autoClose.afterWork(session),
@@ -266,8 +267,12 @@ export class Sessions {
     return this.open(request.sessionId ?? randomUUID(), (context) => spawnOnAgent(request, context));
   }
 
-  #admit(session: Session): void {
+  #checkAdmission(sessionId: string): void {
     this.doors.checkNotClosed();
+    this.#register.checkNotLive(sessionId);
+  }
+
+  #admit(session: Session): void {
     this.#register.add(session);
     this.#o.onRegistered(session);
   }

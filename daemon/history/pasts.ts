@@ -32,9 +32,11 @@ export class Pasts {
     return probe;
   }
 
-  /** The past of a session that has none: a transcript under its id belongs to another one and is removed. */
-  async fresh(channel: AgentChannel, session: Omit<StoredSession, 'updatedAtMs' | 'isArchived'>) {
-    const isKeptByAgent = await this.isKeptByAgent(channel, session.sessionId);
+  /**
+   * The past of a session that has none: a transcript under its id belongs to another one and is removed. Not to be called
+   * for the id of a live session, which would lose its own.
+   */
+  fresh(session: Omit<StoredSession, 'updatedAtMs' | 'isArchived'>, isKeptByAgent: boolean): SessionPast {
     if (this.history.remove(session.sessionId))
       this.#log.warn(
         { sessionId: session.sessionId },
