@@ -10,6 +10,7 @@ import type { Log } from './contract/log.ts';
 import type { SessionCheckout } from './domain/checkout-request.ts';
 import type { CreateRequest } from './domain/create-request.ts';
 import { asRecord } from './domain/records.ts';
+import { isWorthKeeping } from './history/history.ts';
 import type { Pasts } from './history/pasts.ts';
 import type { SessionPast } from './history/session-past.ts';
 import type { PermissionSettings } from './permissions.ts';
@@ -85,10 +86,15 @@ async function spawnIn(
   }
 }
 
-/** A session that could be loaded has its id still; where nothing can be, the id is free. @throws ApiError 409 */
+/**
+ * A session that could be loaded has its id still. Where nothing can be, or the session is forgotten, the id is free: a create
+ * that was refused for its mode can be repeated.
+ * @throws ApiError 409
+ */
 function checkNotStored(chosenId: string | undefined, channel: AgentChannel, { pasts }: SpawnContext): void {
   if (chosenId === undefined || !channel.process.canLoad) return;
-  if (pasts.history.find(chosenId) === undefined) return;
+  const stored = pasts.history.find(chosenId);
+  if (stored === undefined || !isWorthKeeping(stored)) return;
   throw fail('session_id_conflict', 'The id belongs to a session that can be loaded', {
     sessionId: chosenId,
     conflict: 'stored',

@@ -1,0 +1,51 @@
+// What a refused mode costs: the caller its answer, and nobody anything else.
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { AgentCallError, type Params } from '../../../daemon/agent/agent.ts';
+import { parseCreateRequest } from '../../../daemon/domain/create-request.ts';
+import { settled } from '../../support/manual-clock.ts';
+import { chunk, RestoreWorld } from '../../support/restore-world.ts';
+
+const CHOSEN = '6f9619ff-8b86-4d01-b42d-00c04fc964ff';
+const UNTRUSTED = new AgentCallError(-32003, 'not trusted', { errorKind: 'trust_gate' });
+
+let world: RestoreWorld;
+beforeEach(async () => {
+  world = new RestoreWorld();
+  await world.host.channel();
+  world.channel.answers.delete('session/set_mode');
+});
+afterEach(() => world.end());
+
+const create = (body: Params, offered?: string) =>
+  world.sessions.create(parseCreateRequest(body), offered, () => false);
+
+const refuse = async () => {
+  await settled();
+  world.channel.next('session/set_mode').fail(UNTRUSTED);
+};
+
+describe('a chosen id', () => {
+  beforeEach(() => {
+    world.channel.answers.set('session/new', () => ({ sessionId: CHOSEN }));
+  });
+
+  test('is free again after the mode was refused', async () => {
+    const refused = expect(create({ sessionId: CHOSEN, approvalMode: 'yolo' })).rejects.toMatchObject({
+      code: 'trust_gate',
+    });
+    await refuse();
+    await refused;
+    expect((await create({ sessionId: CHOSEN })).session.sessionId).toBe(CHOSEN);
+  });
+
+  test('is not where something was said in its session', async () => {
+    const { session } = await create({ sessionId: CHOSEN });
+    world.sink.update(CHOSEN, { ...chunk('said'), sessionId: CHOSEN });
+    await settled();
+    world.sessions.close(session, undefined);
+    await expect(create({ sessionId: CHOSEN })).rejects.toMatchObject({
+      code: 'session_id_conflict',
+      context: { conflict: 'stored' },
+    });
+  });
+});
