@@ -15,7 +15,7 @@ import type { Pasts } from './history/pasts.ts';
 import type { SessionPast } from './history/session-past.ts';
 import type { PermissionSettings } from './permissions.ts';
 import { Session, type SessionBefore } from './session.ts';
-import { applyWishes } from './session-wishes.ts';
+import { applyWishes, WishRefused } from './session-wishes.ts';
 
 export interface SpawnContext {
   readonly workspace: string;
@@ -49,7 +49,10 @@ export interface SpawnedSession {
 /** A live session that a caller has come by. */
 export type Obtained = SpawnedSession & { readonly isAttached: boolean };
 
-/** @throws ApiError: the agent's failures in the protocol's terms, and what git has against a checkout. */
+/**
+ * @throws ApiError: the agent's failures in the protocol's terms, and what git has against a checkout.
+ * @throws WishRefused: a session could be made, but not as this request wants it.
+ */
 export async function spawnOnAgent(request: CreateRequest, context: SpawnContext): Promise<SpawnedSession> {
   const channel = await startedChannel(context);
   checkNotStored(request.sessionId, channel, context);
@@ -82,7 +85,7 @@ async function spawnIn(
     return { session, isModelApplied: await applyWishes(session, request, log) };
   } catch (error) {
     context.discard(session);
-    throw error;
+    throw new WishRefused(error);
   }
 }
 

@@ -8,6 +8,17 @@ import type { Session } from './session.ts';
 
 export type Wishes = Pick<CreateRequest, 'approvalMode' | 'modelId'>;
 
+/** A session was made and has ended again, as its maker does not get it the way it was wished for. */
+export class WishRefused extends Error {
+  /** What the maker is told. */
+  readonly refusal: unknown;
+
+  constructor(refusal: unknown) {
+    super('the wishes for a new session were refused', { cause: refusal });
+    this.refusal = refusal;
+  }
+}
+
 /**
  * Applies what a caller asks of a session besides itself. A refused mode is an error, because a caller relies on it before
  * the first prompt; of a refused model the bus tells.

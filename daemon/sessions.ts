@@ -19,7 +19,7 @@ import { Releases } from './releases.ts';
 import type { Session } from './session.ts';
 import { type Obtained, type SpawnContext, type SpawnedSession, spawnOnAgent } from './session-create.ts';
 import { SessionRegister } from './session-register.ts';
-import { applyWishes, type Wishes } from './session-wishes.ts';
+import { applyWishes, type Wishes, WishRefused } from './session-wishes.ts';
 import { SingleSlot } from './single-slot.ts';
 
 export interface SessionsOptions {
@@ -123,8 +123,7 @@ export class Sessions {
     this.checkOpen();
     this.#o.log.info({ scope: request.scope, sessionId: request.sessionId }, 'session requested');
     for (;;) {
-      const spawn = () => this.#spawn(request);
-      const obtained = await (request.scope === 'single' ? this.#slot.obtain(spawn) : this.#fresh(request));
+      const obtained = await this.#obtain(request);
       // One that was made for this request has taken its wishes before anybody came by it.
       const wishes = obtained.isAttached ? request : NO_WISHES;
       if (!obtained.session.hasEnded) return this.join(obtained, wishes, offeredId, hasLeft);
@@ -258,8 +257,13 @@ export class Sessions {
     }
   }
 
-  async #fresh(request: CreateRequest): Promise<Obtained> {
-    return { ...(await this.#spawn(request)), isAttached: false };
+  async #obtain(request: CreateRequest): Promise<Obtained> {
+    try {
+      if (request.scope === 'single') return await this.#slot.obtain(() => this.#spawn(request));
+      return { ...(await this.#spawn(request)), isAttached: false };
+    } catch (error) {
+      throw error instanceof WishRefused ? error.refusal : error;
+    }
   }
 
   async #spawn(request: CreateRequest): Promise<SpawnedSession> {

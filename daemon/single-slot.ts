@@ -2,11 +2,12 @@
 // on its way into it.
 import type { Session } from './session.ts';
 import type { Obtained, SpawnedSession } from './session-create.ts';
+import { WishRefused } from './session-wishes.ts';
 
 export class SingleSlot {
   readonly #live: (id: string) => Session | undefined;
   #filledBy: string | undefined;
-  /** Undefined from a restore that failed: then whoever waited for it spawns afresh. */
+  /** Undefined from a restore that failed, or a session that only its maker's wishes kept from coming: then whoever waited for it spawns afresh. */
   #coming: Promise<Session | undefined> | undefined;
 
   /** @param live finds a live session by its id. */
@@ -18,7 +19,10 @@ export class SingleSlot {
     return sessionId === this.#filledBy;
   }
 
-  /** The session that fills the slot, else the one on its way, else a new one. It may have ended meanwhile. */
+  /**
+   * The session that fills the slot, else the one on its way, else a new one. It may have ended meanwhile.
+   * @throws whatever `spawn` throws; but a `WishRefused` only for the caller whose own spawn it was.
+   */
   async obtain(spawn: () => Promise<SpawnedSession>): Promise<Obtained> {
     const live = this.#filledBy === undefined ? undefined : this.#live(this.#filledBy);
     if (live?.channel.isDying === false) return attachedTo(live);
@@ -27,7 +31,7 @@ export class SingleSlot {
       return session === undefined ? this.obtain(spawn) : attachedTo(session);
     }
     const spawning = spawn();
-    this.#coming = spawning.then(({ session }) => session);
+    this.#coming = spawning.then(({ session }) => session, noneIfUnwished);
     // The others that wait see the same rejection; this guard only keeps a lone one from being unhandled.
     this.#coming.catch(() => undefined);
     try {
@@ -69,6 +73,11 @@ export class SingleSlot {
   vacate(session: Session): void {
     if (this.isFilledBy(session)) this.#filledBy = undefined;
   }
+}
+
+/** What one caller asked for besides is no reason to refuse the others. */
+function noneIfUnwished(error: unknown): undefined {
+  if (!(error instanceof WishRefused)) throw error;
 }
 
 function attachedTo(session: Session): Obtained {

@@ -49,3 +49,14 @@ describe('a chosen id', () => {
     });
   });
 });
+
+test('whoever waits for the same single session has one made without the refused mode', async () => {
+  const refused = expect(create({ approvalMode: 'yolo' })).rejects.toMatchObject({ code: 'trust_gate' });
+  const others = [create({}), create({})];
+  await refuse();
+  await refused;
+  const [made, shared] = await Promise.all(others);
+  expect([made?.isAttached, shared?.isAttached]).toEqual([false, true]);
+  expect(shared?.session).toBe(made?.session);
+  expect(world.sessions.all()).toEqual([made?.session]);
+});
