@@ -66,15 +66,13 @@ export class Restores {
     const { sessions } = this.#o;
     sessions.checkOpen();
     for (;;) {
-      const live = sessions.find(intent.sessionId);
-      if (live !== undefined) return this.#attach(live, intent, offeredId, hasLeft);
       const active = this.#active.get(intent.sessionId);
-      if (active === undefined) return this.#bringBack(intent, offeredId, hasLeft);
-      // A resume tells nothing of the past, so a load behind it would show less than there is.
-      const canJoin = active.isOfCoordinator || active.action === 'load' || intent.action === 'resume';
-      if (!canJoin) throw inProgress(intent, active.action);
-      const { session } = await active.done;
-      if (!session.hasEnded) return this.#attach(session, intent, offeredId, hasLeft);
+      const live = sessions.find(intent.sessionId) ?? (active && (await shared(active, intent)));
+      if (live === undefined) return this.#bringBack(intent, offeredId, hasLeft);
+      const attached = live.hasEnded ? undefined : await this.#attach(live, intent, offeredId, hasLeft);
+      if (attached !== undefined) return attached;
+      // It has ended meanwhile, and may be brought back again.
+      sessions.doors.checkNotClosed();
     }
   }
 
@@ -103,12 +101,12 @@ export class Restores {
     { approvalMode }: RestoreIntent,
     offeredId: string | undefined,
     hasLeft: () => boolean,
-  ): Promise<Restored> {
+  ): Promise<Restored | undefined> {
     checkAlive(session.channel, 'the restore');
     const obtained = { session, isAttached: true, isModelApplied: undefined };
     const wishes = { approvalMode, modelId: undefined };
     const created = await this.#o.sessions.join(obtained, wishes, offeredId, hasLeft);
-    return { ...created, state: {}, damage: {} };
+    return created && { ...created, state: {}, damage: {} };
   }
 
   async #bringBack(
@@ -117,11 +115,11 @@ export class Restores {
     hasLeft: () => boolean,
   ): Promise<Restored> {
     const { session, state, damage } = await this.#begin(intent, false);
-    if (session.hasEnded)
-      throw fail('acp_channel_unavailable', 'The session ended before its restore was answered');
     const obtained = { session, isAttached: false, isModelApplied: undefined };
     const wishes = { approvalMode: intent.approvalMode, modelId: undefined };
     const created = await this.#o.sessions.join(obtained, wishes, offeredId, hasLeft);
+    if (created === undefined)
+      throw fail('acp_channel_unavailable', 'The session ended before its restore was answered');
     return { ...created, state, damage };
   }
 
@@ -176,6 +174,14 @@ export class Restores {
     settleLost(session, lost, session.past.replay.terminals(), this.#o);
     return { sessionId: session.sessionId, feedSeq: sessions.tellSession(session) };
   }
+}
+
+/** The session of a restore that is under way. @throws ApiError 409 where this caller wants more of it, and its failure. */
+async function shared(active: Active, intent: RestoreIntent): Promise<Session> {
+  // A resume tells nothing of the past, so a load behind it would show less than there is.
+  const canJoin = active.isOfCoordinator || active.action === 'load' || intent.action === 'resume';
+  if (!canJoin) throw inProgress(intent, active.action);
+  return (await active.done).session;
 }
 
 function intentOf(sessionId: string, request: RestoreRequest): RestoreIntent {

@@ -126,10 +126,12 @@ export class Sessions {
       const obtained = await this.#obtain(request);
       // One that was made for this request has taken its wishes before anybody came by it.
       const wishes = obtained.isAttached ? request : NO_WISHES;
-      if (!obtained.session.hasEnded) return this.join(obtained, wishes, offeredId, hasLeft);
+      const created = await this.join(obtained, wishes, offeredId, hasLeft);
+      if (created !== undefined) return created;
       if (!obtained.isAttached)
         throw fail('acp_channel_unavailable', 'The session ended before its creation was answered');
-      // A shared session may have ended again before this request came to attach: then it starts over.
+      // A shared session may have ended again before this request was attached: then it starts over.
+      this.doors.checkNotClosed();
     }
   }
 
@@ -138,23 +140,28 @@ export class Sessions {
    * besides: one that somebody is registered on does not end meanwhile. A caller that is gone is told of and detached like any
    * other, so that the coordinator ends up with what is left, and changes nothing that others share. One that goes meanwhile,
    * or whose mode is refused, is detached too.
-   * @throws ApiError: why the mode was refused.
+   * @returns undefined: the session has ended, perhaps only while it was asked.
+   * @throws ApiError: why the mode was refused, or that the agent ended meanwhile.
    */
   async join(
     obtained: Obtained,
     wishes: Wishes,
     offeredId: string | undefined,
     hasLeft: () => boolean,
-  ): Promise<Created> {
+  ): Promise<Created | undefined> {
     const { session } = obtained;
+    if (session.hasEnded) return undefined;
     const clientId = session.clients.register(offeredId, `client_${randomUUID()}`, this.#o.clock.nowMs());
     const feedSeq = this.tellSession(session);
     try {
       if (!hasLeft()) await applyWishes(session, wishes, this.#o.log, clientId);
     } catch (error) {
+      // What a closed session answers is no answer to the wish.
+      if (session.hasEnded && !session.channel.isDying) return undefined;
       this.detach(session, clientId);
       throw error;
     }
+    if (session.hasEnded) return undefined;
     if (hasLeft()) this.detach(session, clientId);
     return { ...obtained, clientId, feedSeq };
   }

@@ -60,3 +60,40 @@ test('whoever waits for the same single session has one made without the refused
   expect(shared?.session).toBe(made?.session);
   expect(world.sessions.all()).toEqual([made?.session]);
 });
+
+describe('a session that is closed while it is asked for a mode', () => {
+  const closeThenAnswer = async (act: 'take' | 'refuse') => {
+    await settled();
+    const call = world.channel.next('session/set_mode');
+    for (const session of world.sessions.all()) world.sessions.close(session, undefined);
+    world.channel.answers.set('session/set_mode', () => ({}));
+    if (act === 'take') call.answer({});
+    else call.fail(new AgentCallError(-32002, 'unknown session'));
+  };
+
+  test.each(['take', 'refuse'] as const)('is no answer to a create that attached: %s', async (act) => {
+    const { session } = await create({});
+    const attaching = create({ approvalMode: 'plan' });
+    await closeThenAnswer(act);
+    const created = await attaching;
+    expect([created.isAttached, created.session.hasEnded]).toEqual([false, false]);
+    expect(created.session).not.toBe(session);
+  });
+
+  test.each(['take', 'refuse'] as const)('is brought back for a load that attached: %s', async (act) => {
+    const { session } = await world.load();
+    const loading = world.load('old', { approvalMode: 'plan' });
+    await closeThenAnswer(act);
+    const loaded = await loading;
+    expect([loaded.isAttached, loaded.session.hasEnded]).toEqual([false, false]);
+    expect(loaded.session).not.toBe(session);
+  });
+
+  test('is no answer to the load that brought it back', async () => {
+    const loading = expect(world.load('old', { approvalMode: 'plan' })).rejects.toMatchObject({
+      code: 'acp_channel_unavailable',
+    });
+    await closeThenAnswer('take');
+    await loading;
+  });
+});
