@@ -139,7 +139,7 @@ export class Sessions {
    * Registers a client in the tick in which the session was seen alive, and then asks of the session what the caller wants
    * besides: one that somebody is registered on does not end meanwhile. A caller that is gone is told of and detached like any
    * other, so that the coordinator ends up with what is left, and changes nothing that others share. One that goes meanwhile,
-   * or whose mode is refused, is detached too.
+   * or whose mode is refused, is detached too; but a session that nobody held before stays for a refusal.
    * @returns undefined: the session has ended, perhaps only while it was asked.
    * @throws ApiError: why the mode was refused, or that the agent ended meanwhile.
    */
@@ -151,6 +151,7 @@ export class Sessions {
   ): Promise<Created | undefined> {
     const { session } = obtained;
     if (session.hasEnded) return undefined;
+    const wasUnheld = obtained.isAttached && !session.isHeld;
     const clientId = session.clients.register(offeredId, `client_${randomUUID()}`, this.#o.clock.nowMs());
     const feedSeq = this.tellSession(session);
     try {
@@ -158,7 +159,7 @@ export class Sessions {
     } catch (error) {
       // What a closed session answers is no answer to the wish.
       if (session.hasEnded && !session.channel.isDying) return undefined;
-      this.detach(session, clientId);
+      if (this.#release(session, clientId) && !wasUnheld) this.autoClose.ifUnheld(session);
       throw error;
     }
     if (session.hasEnded) return undefined;
@@ -231,9 +232,14 @@ export class Sessions {
 
   /** Releases one registration; unknown ids and ended sessions are ignored. May close the session. */
   detach(session: Session, clientId: string | undefined): void {
-    if (session.hasEnded || clientId === undefined || !session.clients.release(clientId)) return;
+    if (clientId !== undefined && this.#release(session, clientId)) this.autoClose.ifUnheld(session);
+  }
+
+  /** @returns false for an unknown client and an ended session: then there is nothing to tell. */
+  #release(session: Session, clientId: string): boolean {
+    if (session.hasEnded || !session.clients.release(clientId)) return false;
     this.tellSession(session);
-    this.autoClose.ifUnheld(session);
+    return true;
   }
 
   /** Closes for a client. */

@@ -61,6 +61,32 @@ test('whoever waits for the same single session has one made without the refused
   expect(world.sessions.all()).toEqual([made?.session]);
 });
 
+describe('a session that nobody is registered on', () => {
+  const attachInVain = async (meanwhile: () => void = () => undefined) => {
+    const refused = expect(world.load('old', { approvalMode: 'yolo' })).rejects.toMatchObject({
+      code: 'trust_gate',
+    });
+    await settled();
+    meanwhile();
+    await refuse();
+    await refused;
+  };
+
+  test('outlives who attached and was refused', async () => {
+    await world.restore();
+    const session = world.sessions.get('old');
+    await attachInVain();
+    expect([session.hasEnded, session.clients.ids()]).toEqual([false, []]);
+    expect(world.told.at(-1)).toMatchObject({ type: 'session', session: { clients: [] } });
+  });
+
+  test('ends with the refusal where its last client has left meanwhile', async () => {
+    const { session, clientId } = await world.load();
+    await attachInVain(() => world.sessions.detach(session, clientId));
+    expect(session.hasEnded).toBe(true);
+  });
+});
+
 describe('a session that is closed while it is asked for a mode', () => {
   const closeThenAnswer = async (act: 'take' | 'refuse') => {
     await settled();
