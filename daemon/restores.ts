@@ -148,13 +148,16 @@ export class Restores {
     return done;
   }
 
-  /** What the agent opened after all is closed again; until then the id is not free. */
+  /** What the agent opened after all is closed again; until then no restore gets the id. */
   #whenAbandoned(sessionId: string, ended: Promise<void>, context: SpawnContext): void {
     const channel = context.agent.current();
     this.#o.log.warn({ sessionId }, 'a restore was abandoned; the agent may still be working on it');
     ended
       .then(async () => {
         if (channel?.isDying !== false) return;
+        // A create may have chosen the id: then what the agent has under it is in use.
+        const { sessions } = this.#o;
+        if (sessions.find(sessionId) !== undefined || sessions.isStarting(sessionId)) return;
         await closeSession(channel, sessionId, context.limits.initializeTimeoutMs);
       })
       .catch((error: unknown) =>

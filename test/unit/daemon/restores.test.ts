@@ -151,6 +151,27 @@ describe('a restore that takes too long', () => {
     expect(await world.load('slow')).toMatchObject({ isAttached: false });
   });
 
+  test.each(['live', 'starting'])('closes late no session that is %s under its id by then', async (state) => {
+    const id = '3f333df6-90a4-4fda-8dd3-9485d27cee36';
+    await world.sessions.create(parseCreateRequest({}), undefined, () => false);
+    const late = refusal(world.load(id));
+    await settled();
+    world.clock.advance(1000);
+    expect(await late).toMatchObject({ code: 'restore_timeout' });
+    world.channel.answers.delete('session/new');
+    const creating = world.sessions.create(parseCreateRequest({ sessionId: id }), undefined, () => false);
+    await settled();
+    const answerCreate = () => world.channel.next('session/new').answer({ sessionId: id });
+    if (state === 'live') answerCreate();
+    await settled();
+    world.channel.next('session/load').answer({});
+    await settled();
+    if (state === 'starting') answerCreate();
+    await creating;
+    expect(world.channel.calls.map(({ method }) => method)).not.toContain('qwen/control/session/close');
+    expect(await world.load(id)).toMatchObject({ isAttached: true });
+  });
+
   test('of the coordinator is told of as a session that is late, not as a rival', async () => {
     await world.sessions.create(parseCreateRequest({}), undefined, () => false);
     const late = refusal(world.restore({ sessionId: 'slow' }));
