@@ -105,7 +105,8 @@ export function continueTurn({ sessions, limits }: RouteContext): Handler {
     sessions.doors.check();
     const decision = await askService(session, 'continue', {}, limits.initializeTimeoutMs);
     if (decision.accepted !== true) return ok({ ...decision, accepted: false });
-    sessions.doors.check();
+    // The agent goes on already: doors that are held meanwhile are no reason to say otherwise.
+    sessions.doors.checkNotClosed();
     // Somebody else's prompt may have come meanwhile: it goes on with the conversation in its own way.
     if (session.hasEnded || !session.turns.isIdle) return ok({ ...decision, accepted: false });
     return ok({ ...decision, ...session.turns.continueLast(clientId) });
