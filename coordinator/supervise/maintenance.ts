@@ -36,10 +36,20 @@ export class Maintenance {
 
   /** Why the workspace takes no new work of this class; undefined when it does. */
   holdOf(workspaceId: string, routeClass: RouteClass): string | undefined {
-    const { holdReason } = this.#deps.store.workspaces.settings(workspaceId);
-    if (holdReason !== null) return holdReason;
+    const drainReason = this.#drainReason(workspaceId);
+    if (drainReason !== null) return drainReason;
     const isPrompt = routeClass === 'session_prompt';
     return isPrompt && this.#replacing.has(workspaceId) ? 'its daemon is being replaced' : undefined;
+  }
+
+  /** A store that cannot be read holds no work back: a damaged one must not end what it only keeps books of. */
+  #drainReason(workspaceId: string): string | null {
+    try {
+      return this.#deps.store.workspaces.settings(workspaceId).holdReason;
+    } catch (error) {
+      this.#deps.log.warn({ err: error, workspaceId }, 'whether the workspace is drained cannot be read');
+      return null;
+    }
   }
 
   /**

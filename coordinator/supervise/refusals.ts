@@ -133,6 +133,11 @@ export function held(
   return unavailable(workspace, advice, retryAfterMs, { pid });
 }
 
+/** Whether the database is damaged: unlike a full disk that does not pass by itself, and no request can wait for its end. */
+export function isDamage(error: unknown): boolean {
+  return error instanceof ApiError && /^SQLITE_(?:CORRUPT|NOTADB)/.test(String(error.context.sqliteCode));
+}
+
 /** Whether the database is what refused. */
 export function isStorage(error: unknown): boolean {
   return error instanceof ApiError && error.code === 'storage_unavailable';

@@ -56,13 +56,13 @@ async function daemon({ listens = true } = {}) {
   };
 }
 
-function follow(target: Parameters<ReturnType<typeof feedFollower>>[0]) {
+function follow(target: Parameters<ReturnType<typeof feedFollower>>[0], sqliteCode = 'SQLITE_FULL') {
   const records: FeedRecord[] = [];
   const refusedSeqs = new Set<number>();
   let ups = 0;
   const feed: Feed = feedFollower({ clock: systemClock, log: silentLog, settings: SETTINGS })(target, {
     record: (record) => {
-      if (refusedSeqs.has(record.seq)) throw fail('storage_unavailable', 'full');
+      if (refusedSeqs.has(record.seq)) throw fail('storage_unavailable', 'no', { sqliteCode });
       records.push(record);
     },
     up: () => {
@@ -73,9 +73,9 @@ function follow(target: Parameters<ReturnType<typeof feedFollower>>[0]) {
   return { feed, records, refusedSeqs, ups: () => ups };
 }
 
-async function synced(seq = 1) {
+async function synced(seq = 1, sqliteCode?: string) {
   const server = await daemon();
-  const follower = follow(server.target);
+  const follower = follow(server.target, sqliteCode);
   await server.connected(1);
   server.say(seq, snapshotOf('ws-1'));
   await until(() => follower.feed.isUp);
@@ -248,6 +248,17 @@ describe('whether a record is stored', () => {
     say(9, snapshotOf('ws-1'));
     await expect(behind).rejects.toMatchObject({ status: 507 });
     await expect(feed.stored(10)).rejects.toMatchObject({ status: 507 });
+  });
+
+  test('is false at once while the store is damaged, and no refusal', async () => {
+    const { feed, say, refusedSeqs, connected } = await synced(5, 'SQLITE_CORRUPT');
+    refusedSeqs.add(6);
+    const asked = feed.stored(6);
+    say(6, beat);
+    await connected(2);
+    expect(await asked).toBe(false);
+    expect(await feed.stored(7)).toBe(false);
+    expect(feed.refusal).toBeUndefined();
   });
 
   test('is false for everybody once the feed is closed', async () => {
