@@ -16,7 +16,8 @@ import { fenceOf, type Places, refuseHeld, workspaceOf } from './locate.ts';
 import { ClientGone, type Visit } from './visit.ts';
 import { mismatch, primaryOf } from './workspace-book.ts';
 
-const BRANCH = /\/branch(\?|$)/;
+/** A path of the load class that makes a session where there was none; one trailing slash is allowed. */
+const BRANCH = /\/branch\/?(?:\?|$)/;
 
 /** What a create's answer shows of its session, for where the feed could not tell. */
 export interface ShownSession {

@@ -51,6 +51,8 @@ export interface Stage {
   readonly restingAs: Map<string, 'restoring' | 'dormant'>;
   readonly brought: string[];
   readonly closedAtRest: string[];
+  /** Workspaces in which a place for a session was taken, in order. */
+  readonly admitted: string[];
   /** Sessions whose restore is under way: not closed at rest. */
   readonly onTheWay: Set<string>;
   awaited: (sessionId: string) => Promise<void>;
@@ -69,6 +71,7 @@ const MUTABLE = [
   'restingAs',
   'brought',
   'closedAtRest',
+  'admitted',
   'onTheWay',
   'awaited',
   'holdOf',
@@ -132,6 +135,7 @@ export async function stage(
     restingAs: new Map(),
     brought: [],
     closedAtRest: [],
+    admitted: [],
     onTheWay: new Set(),
     awaited: () => Promise.resolve(),
     holdOf: () => undefined,
@@ -234,7 +238,12 @@ export async function stage(
       clock,
       log,
       undoTimeoutMs: 1000,
-      admission: { enter: () => Promise.resolve(() => undefined) },
+      admission: {
+        enter: (id) => {
+          made.admitted.push(id);
+          return Promise.resolve(() => undefined);
+        },
+      },
       slotSleeper: (id) => made.slotSleeper(id),
     },
     facts: {

@@ -14,6 +14,22 @@ async function withSession(state: 'live' | 'restoring' | 'dormant') {
   return on;
 }
 
+describe('the cap on all sessions together', () => {
+  test.each([
+    ['/session', 1],
+    ['/session/s-1/branch', 1],
+    ['/session/s-1/branch/', 1],
+    ['/session/s-1/load', 0],
+    ['/session/s-1/resume?snapshot=1', 0],
+    ['/session/unknown/load', 1],
+  ])('while s-1 is live, POST %s takes %d place(s)', async (path, places) => {
+    const on = await withSession('live');
+    on.ready.set(on.a.id, { ...on.daemon.endpoint, workspaceId: on.a.id });
+    await send(on.port, path, { method: 'POST' });
+    expect(on.admitted).toHaveLength(places);
+  });
+});
+
 describe('a session that sleeps', () => {
   test.each(['prompt', 'model', 'approval-mode', 'continue'])(
     'is woken by a %s, which then goes on',
