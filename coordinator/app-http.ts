@@ -10,18 +10,18 @@ import { addOperations } from './http/admin/operations.ts';
 import { createAdminRouter } from './http/admin/router.ts';
 import { type AdminServer, createAdminServer } from './http/admin/server.ts';
 import { addWhy } from './http/admin/why.ts';
-import { createDaemonClient } from './http/daemon-client.ts';
+import type { Places } from './http/destination.ts';
 import type { Forwarder } from './http/forward.ts';
 import type { GuardPolicy } from './http/guard.ts';
-import type { Places } from './http/locate.ts';
+import type { Visits } from './http/request-context.ts';
 import { createRoutes } from './http/routes.ts';
 import { createListener, type Listener } from './http/server.ts';
 import type { SessionDeps } from './http/sessions.ts';
-import type { UpstreamAgents } from './http/upstream-agents.ts';
-import type { Visits } from './http/visit.ts';
 import { type CgroupProbe, cgroupWords } from './launch/cgroup-probe.ts';
 import type { Store } from './store/store.ts';
-import { recordAnswer } from './supervise/answer-recorder.ts';
+import { recordAnswer } from './supervise/records/answer-recorder.ts';
+import { createDaemonClient } from './upstream/daemon-client.ts';
+import type { UpstreamAgents } from './upstream/daemon-connections.ts';
 
 const UNDO_TIMEOUT_MS = 5000;
 /** Rows that a listing from the store looks at; the oldest beyond it are found by load alone. */

@@ -8,16 +8,16 @@ import { assembleFleet, type FleetParts, MAX_ANSWER_BYTES } from './app-fleet.ts
 import { assembleHttp } from './app-http.ts';
 import type { Config } from './config.ts';
 import type { AdminServer } from './http/admin/server.ts';
-import { createDaemonClient } from './http/daemon-client.ts';
 import { createForwarder, MAX_FRAME_BYTES } from './http/forward.ts';
 import { listenOnPort, listenOnSocket } from './http/listen.ts';
 import type { Listener } from './http/server.ts';
-import { UpstreamAgents } from './http/upstream-agents.ts';
 import { type CgroupProbe, probeCgroups } from './launch/cgroup-probe.ts';
 import { checkSocketPath, ensureRuntimeDir, ensureStateDir } from './launch/directories.ts';
 import { acquireStateLock, type StateLock } from './store/lock.ts';
 import { openStore } from './store/open.ts';
 import type { Store } from './store/store.ts';
+import { createDaemonClient } from './upstream/daemon-client.ts';
+import { UpstreamAgents } from './upstream/daemon-connections.ts';
 
 /** Name of the database in the state directory. */
 export const DATABASE_FILE = 'coordinator.db';

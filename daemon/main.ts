@@ -14,10 +14,10 @@ import {
 import { urlHost } from './contract/access.ts';
 import { CONTRACT_VERSION } from './contract/handshake.ts';
 import { createLog, type Log } from './contract/log.ts';
-import { type Handshake, readHandshake } from './handshake.ts';
 import { ListenError } from './http/listen.ts';
+import { type Handshake, readHandshake } from './process/handshake.ts';
+import { WorkspaceLocked } from './process/workspace-lock.ts';
 import { usage } from './usage.ts';
-import { WorkspaceLocked } from './workspace-lock.ts';
 
 const FILES: DaemonFiles = {
   packageRoot: fileURLToPath(new URL('../..', import.meta.url)),

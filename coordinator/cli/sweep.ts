@@ -13,7 +13,7 @@ import { createProcessLauncher } from '../launch/process.ts';
 import { acquireStateLock } from '../store/lock.ts';
 import { openStore } from '../store/open.ts';
 import type { DaemonRow, Store } from '../store/store.ts';
-import { recoverLostDaemons } from '../supervise/lost-daemons.ts';
+import { recoverLostDaemons } from '../supervise/supervisor/lost-daemons.ts';
 import type { Runtime } from './runtime.ts';
 
 /** @throws StateDirLocked while a coordinator runs on the state directory; SchemaTooNew, UnusablePath. */

@@ -10,10 +10,11 @@ import { FEED_SEQ_HEADER } from '../../daemon/contract/feed.ts';
 import type { Log } from '../../daemon/contract/log.ts';
 import type { Relay } from '../domain/routing.ts';
 import type { Endpoint } from '../supervise/fleet.ts';
-import type { DaemonClient } from './daemon-client.ts';
+import type { DaemonClient } from '../upstream/daemon-client.ts';
+import type { UpstreamAgents } from '../upstream/daemon-connections.ts';
 import { type Caller, upstreamHeaders } from './headers.ts';
+import { readAdmission, takeBackPrompt } from './prompt-rollback.ts';
 import { drainBody, refuseBody } from './refuse-body.ts';
-import { readAdmission, takeBackPrompt } from './refused-prompt.ts';
 import {
   type EventRelaySpec,
   isEventStream,
@@ -23,7 +24,6 @@ import {
   relayWhole,
 } from './relay.ts';
 import { type StreamEndPolicy, streamErrorFrame } from './terminal-frame.ts';
-import type { UpstreamAgents } from './upstream-agents.ts';
 import { hasBody, UpstreamRequest } from './upstream-request.ts';
 
 export interface ForwardSpec extends Caller {

@@ -10,11 +10,12 @@ import type { SessionPage } from '../../daemon/contract/session-page.ts';
 import { CLIENT_ID_HEADER, sessionKey } from '../../daemon/contract/wire.ts';
 import type { SessionRow } from '../store/store.ts';
 import type { Fleet, WorkspaceKey } from '../supervise/fleet.ts';
-import type { DaemonAnswer } from './daemon-client.ts';
+import type { DaemonAnswer } from '../upstream/daemon-client.ts';
+import { workspaceOf } from './destination.ts';
 import type { GuardPolicy } from './guard.ts';
 import { requireTrusted } from './guard.ts';
 import { downstreamHeaders } from './headers.ts';
-import { workspaceOf } from './locate.ts';
+import type { Visit, Visits } from './request-context.ts';
 import { batchSessions, readCatalogs } from './session-batches.ts';
 import { createSession, loadSession, type SessionDeps } from './sessions.ts';
 import {
@@ -26,7 +27,6 @@ import {
   sessionView,
   stoppedLiveState,
 } from './views.ts';
-import type { Visit, Visits } from './visit.ts';
 import { addWorkspace, removeWorkspace } from './workspaces.ts';
 
 /** What the listing needs of `Store.sessions`. */

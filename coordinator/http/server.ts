@@ -11,11 +11,11 @@ import { type Log, truncated } from '../../daemon/contract/log.ts';
 import { acceptedRequestId, WORKSPACE_HEADER } from '../../daemon/contract/wire.ts';
 import { type Route, type Routing, routeOf } from '../domain/routing.ts';
 import { closeServer } from './close-server.ts';
+import { destinationOf, type Places } from './destination.ts';
 import type { Forwarder } from './forward.ts';
 import { admit, type GuardPolicy, peerOf, requireTrusted } from './guard.ts';
-import { destinationOf, type Places } from './locate.ts';
-import { createOwnApp, type RequestHandler, sendUnknownRoute } from './own-app.ts';
-import { ClientGone, signalOf, type Visit, type Visits } from './visit.ts';
+import { createOwnApp, type RequestHandler, sendUnknownRoute } from './koa-app.ts';
+import { ClientGone, signalOf, type Visit, type Visits } from './request-context.ts';
 
 /** There is one token, and whoever was admitted has shown it. */
 const DEFAULT_TOKEN_NAME = 'default';

@@ -6,11 +6,11 @@ import type { JsonObject } from '../../daemon/contract/json-body.ts';
 import type { SessionPage } from '../../daemon/contract/session-page.ts';
 import { sessionKey } from '../../daemon/contract/wire.ts';
 import type { Endpoint, WorkspaceKey } from '../supervise/fleet.ts';
-import type { DaemonAnswer } from './daemon-client.ts';
+import type { DaemonAnswer } from '../upstream/daemon-client.ts';
+import { fenceOf, type Places, workspaceOf } from './destination.ts';
 import { trustHeaders } from './headers.ts';
-import { fenceOf, type Places, workspaceOf } from './locate.ts';
+import type { Visit } from './request-context.ts';
 import type { SessionDeps } from './sessions.ts';
-import type { Visit } from './visit.ts';
 import { bySelector } from './workspace-book.ts';
 
 export type BatchDeps = Pick<SessionDeps, 'places' | 'fleet' | 'daemon'>;

@@ -9,11 +9,11 @@ import type { JsonObject } from '../../daemon/contract/json-body.ts';
 import type { Log } from '../../daemon/contract/log.ts';
 import { CLIENT_ID_HEADER } from '../../daemon/contract/wire.ts';
 import type { Endpoint, Fleet, WorkspaceKey } from '../supervise/fleet.ts';
-import type { SessionAdmission } from '../supervise/session-admission.ts';
-import type { DaemonAnswer, DaemonClient } from './daemon-client.ts';
+import type { SessionAdmission } from '../supervise/sessions/admission.ts';
+import type { DaemonAnswer, DaemonClient } from '../upstream/daemon-client.ts';
+import { fenceOf, type Places, refuseHeld, workspaceOf } from './destination.ts';
 import { trustHeaders } from './headers.ts';
-import { fenceOf, type Places, refuseHeld, workspaceOf } from './locate.ts';
-import { ClientGone, type Visit } from './visit.ts';
+import { ClientGone, type Visit } from './request-context.ts';
 import { mismatch, primaryOf } from './workspace-book.ts';
 
 /** A path of the load class that makes a session where there was none; one trailing slash is allowed. */

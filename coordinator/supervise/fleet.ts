@@ -3,7 +3,7 @@
 import type { FeedAgent, FeedBeat } from '../../daemon/contract/feed.ts';
 import type { State } from '../domain/daemon-state.ts';
 import type { DaemonEndKind, SessionState } from '../domain/session.ts';
-import type { RoomReport } from './eviction.ts';
+import type { RoomReport } from './supervisor/eviction.ts';
 
 /** Where a ready daemon answers. */
 export interface Endpoint {

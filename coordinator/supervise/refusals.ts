@@ -3,9 +3,9 @@ import { ApiError, fail, messageOf } from '../../daemon/contract/errors.ts';
 import type { Event } from '../domain/daemon-state.ts';
 import type { Refusal } from '../domain/refusal.ts';
 import type { Verdict } from '../domain/restart-policy.ts';
+import { spanOf } from '../domain/units.ts';
 import type { DaemonExit } from '../launch/launcher.ts';
 import type { DaemonView, WorkspaceKey } from './fleet.ts';
-import { spanOf } from './story-units.ts';
 
 /** Lines of a dead daemon's log that a client reads; the rest is in the event row. */
 const LINES_TOLD = 5;

@@ -1,11 +1,11 @@
 // One SSE stream: a cursor over the session's ring, written with socket backpressure. It ends with the session, with the
 // client, or by eviction, and only the ring's overtaking evicts for slowness.
 import type { ServerResponse } from 'node:http';
-import type { Bus, Reader } from '../bus.ts';
 import type { Clock, Timer } from '../contract/clock.ts';
 import type { Limits } from '../contract/limits.ts';
 import type { ReplayPlan } from '../domain/cursor.ts';
 import { HEARTBEAT_COMMENT, syntheticFrame } from '../domain/frame.ts';
+import type { Bus, Reader } from '../events/bus.ts';
 
 /** Most bytes handed to the socket at once: what a slow reader can hold outside the ring. */
 const CHUNK_BYTES = 64 * 1024;

@@ -1,16 +1,16 @@
 // The route table of the daemon, whole.
-import type { Catalogue } from '../catalogue.ts';
+import type { Catalogue } from '../catalog/catalog.ts';
+import type { Transcripts } from '../catalog/transcripts.ts';
 import { API_DOCUMENT_PATH, type ApiDocument } from '../contract/api-document.ts';
 import type { Clock } from '../contract/clock.ts';
 import { FEED_PATH, IDENTITY_PATH, RELEASE_PATH, RESTORE_PATH } from '../contract/feed.ts';
 import type { Limits } from '../contract/limits.ts';
 import type { Log } from '../contract/log.ts';
-import type { Feed } from '../feed.ts';
-import type { Pasts } from '../history/pasts.ts';
-import type { PermissionSettings } from '../permissions.ts';
-import type { Restores } from '../restores.ts';
-import type { Sessions } from '../sessions.ts';
-import type { Transcripts } from '../transcripts.ts';
+import type { Feed } from '../feed/publisher.ts';
+import type { Pasts } from '../history/transcript-ownership.ts';
+import type { Restores } from '../restore/restores.ts';
+import type { PermissionSettings } from '../session/permissions.ts';
+import type { Sessions } from '../sessions/sessions.ts';
 import type { RateGate } from './rate-gate.ts';
 import {
   configOption,
@@ -36,7 +36,7 @@ import {
   search,
   sessionInfo,
   unarchive,
-} from './routes/catalogue.ts';
+} from './routes/catalog.ts';
 import { feed, identity, release, restoreForCoordinator } from './routes/control.ts';
 import { events } from './routes/events.ts';
 import { exportSession, transcript, turnIndex, within } from './routes/history.ts';

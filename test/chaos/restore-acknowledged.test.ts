@@ -1,8 +1,8 @@
 // A daemon is killed in the moment in which it acknowledges prompts: each 202 that a client has read is settled in the end.
 import { afterEach, expect, test } from '@jest/globals';
+import { isBack, startResting, streamAll } from '../support/dormant-sessions.ts';
 import { eventually } from '../support/eventually.ts';
 import { endFleets } from '../support/fleet-process.ts';
-import { isBack, startResting, streamAll } from '../support/resting.ts';
 import { signalPid } from '../support/scratch.ts';
 import { rowsOf } from '../support/state-database.ts';
 import { call, clientHeader, newSession } from '../support/wire-client.ts';

@@ -1,8 +1,6 @@
 // The coordinator goes, with its daemons or without: what the next one finds, brings back, or leaves alone.
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { workspaceIdOf } from '../../daemon/contract/canonical-path.ts';
-import { eventually } from '../support/eventually.ts';
-import { endFleets, type Server } from '../support/fleet-process.ts';
 import {
   becomes,
   heartbeat,
@@ -11,7 +9,9 @@ import {
   sessionRow,
   startResting,
   streamAll,
-} from '../support/resting.ts';
+} from '../support/dormant-sessions.ts';
+import { eventually } from '../support/eventually.ts';
+import { endFleets, type Server } from '../support/fleet-process.ts';
 import { signalPid } from '../support/scratch.ts';
 import { streamFrom } from '../support/sse-stream.ts';
 import { rowsOf } from '../support/state-database.ts';

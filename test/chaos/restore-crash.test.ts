@@ -3,8 +3,6 @@ import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { DaemonClient, type DaemonEvent, DaemonSessionClient } from '@qwen-code/sdk/daemon';
-import { eventually, within } from '../support/eventually.ts';
-import { endFleets, type Server, stubAgent } from '../support/fleet-process.ts';
 import {
   becomes,
   heartbeat,
@@ -13,7 +11,9 @@ import {
   sessionRow,
   startResting,
   streamAll,
-} from '../support/resting.ts';
+} from '../support/dormant-sessions.ts';
+import { eventually, within } from '../support/eventually.ts';
+import { endFleets, type Server, stubAgent } from '../support/fleet-process.ts';
 import { Scratch } from '../support/scratch.ts';
 import { streamFrom } from '../support/sse-stream.ts';
 import { rowsOf } from '../support/state-database.ts';

@@ -1,8 +1,8 @@
 // Idle daemons end and their sessions sleep: a gesture wakes them, looking on does not.
 import { afterEach, describe, expect, test } from '@jest/globals';
+import { becomes, heartbeat, sessionRow, startResting, streamAll } from '../support/dormant-sessions.ts';
 import { eventually } from '../support/eventually.ts';
 import { endFleets, type Server, stubAgent } from '../support/fleet-process.ts';
-import { becomes, heartbeat, sessionRow, startResting, streamAll } from '../support/resting.ts';
 import { streamFrom } from '../support/sse-stream.ts';
 import { call, clientHeader, newSession, sendPrompt } from '../support/wire-client.ts';
 

@@ -1,8 +1,8 @@
 // An operator drains a workspace or replaces its daemon while a turn runs: the turn ends, the session goes on.
 import { afterEach, describe, expect, test } from '@jest/globals';
+import { becomes, heartbeat, isBack, startResting } from '../support/dormant-sessions.ts';
 import { eventually } from '../support/eventually.ts';
 import { endFleets, type Server } from '../support/fleet-process.ts';
-import { becomes, heartbeat, isBack, startResting } from '../support/resting.ts';
 import { type SseStream, streamFrom } from '../support/sse-stream.ts';
 import { type Admission, type CreatedSession, call, newSession, sendPrompt } from '../support/wire-client.ts';
 

@@ -4,9 +4,9 @@ import { join } from 'node:path';
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { Connection } from '../../coordinator/store/driver.ts';
 import { workspaceIdOf } from '../../daemon/contract/canonical-path.ts';
+import { sessionRow, startResting } from '../support/dormant-sessions.ts';
 import { eventually } from '../support/eventually.ts';
 import { endFleets, type Server } from '../support/fleet-process.ts';
-import { sessionRow, startResting } from '../support/resting.ts';
 import { rowsOf } from '../support/state-database.ts';
 import { call, clientHeader, newSession } from '../support/wire-client.ts';
 

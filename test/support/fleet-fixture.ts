@@ -1,12 +1,12 @@
 // A supervisor over fakes, and feeds that a test drives by hand.
 
-import type { Feed, FeedSink } from '../../coordinator/supervise/feed.ts';
+import type { SupervisorDeps } from '../../coordinator/supervise/daemon/deps.ts';
+import type { Feed, FeedSink } from '../../coordinator/supervise/feed/follower.ts';
 import type { Endpoint, WorkspaceKey } from '../../coordinator/supervise/fleet.ts';
-import { createFlightRecorder } from '../../coordinator/supervise/flight-recorder.ts';
-import { createRecorder } from '../../coordinator/supervise/recorder.ts';
+import { createFlightRecorder } from '../../coordinator/supervise/records/event-journal.ts';
+import { createRecorder } from '../../coordinator/supervise/records/session-recorder.ts';
 import { DEFAULT_SUPERVISE_SETTINGS, type SuperviseSettings } from '../../coordinator/supervise/settings.ts';
-import { createSupervisor } from '../../coordinator/supervise/supervisor.ts';
-import type { SupervisorDeps } from '../../coordinator/supervise/supervisor-deps.ts';
+import { createSupervisor } from '../../coordinator/supervise/supervisor/supervisor.ts';
 import type { FeedBeat, FeedBody, FeedSession } from '../../daemon/contract/feed.ts';
 import { DEFAULT_LIMITS } from '../../daemon/contract/limits.ts';
 import { createLog } from '../../daemon/contract/log.ts';

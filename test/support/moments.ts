@@ -1,7 +1,7 @@
 // The moments of a daemon's life at which something may be killed, each with the way to get there, and the blow itself.
 import { eventually } from './eventually.ts';
-import type { HoldingPoint } from './held-daemon.ts';
 import { Ordeal, type Totals, VICTIMS, type Victim } from './ordeal.ts';
+import type { HoldingPoint } from './paused-daemon.ts';
 import { rowsOf } from './state-database.ts';
 import type { Witness } from './witness.ts';
 

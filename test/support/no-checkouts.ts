@@ -1,5 +1,5 @@
 // Checkouts where no git is: what asks for one is refused.
-import type { Checkouts } from '../../daemon/checkouts.ts';
+import type { Checkouts } from '../../daemon/checkouts/checkouts.ts';
 import { fail } from '../../daemon/contract/errors.ts';
 
 export const NO_CHECKOUTS: Pick<Checkouts, 'around'> = {

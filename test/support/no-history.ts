@@ -1,7 +1,7 @@
 // A history that keeps nothing, for services that need one and tests that do not.
 import { DEFAULT_LIMITS } from '../../daemon/contract/limits.ts';
 import type { History, Recording } from '../../daemon/history/history.ts';
-import { Pasts } from '../../daemon/history/pasts.ts';
+import { Pasts } from '../../daemon/history/transcript-ownership.ts';
 import { SILENT } from './session-parts.ts';
 
 const RECORDING: Recording = {

@@ -1,12 +1,12 @@
 // The services of one session wired as the daemon wires them, over a fake channel and a clock that stands still.
 import type { Params } from '../../daemon/agent/agent.ts';
-import type { Bus } from '../../daemon/bus.ts';
 import type { FeedPrompt } from '../../daemon/contract/feed.ts';
 import { DEFAULT_LIMITS, type Limits } from '../../daemon/contract/limits.ts';
 import { createLog, type Log } from '../../daemon/contract/log.ts';
 import type { EventEnvelope } from '../../daemon/contract/wire.ts';
-import type { PermissionSettings } from '../../daemon/permissions.ts';
-import { Session } from '../../daemon/session.ts';
+import type { Bus } from '../../daemon/events/bus.ts';
+import type { PermissionSettings } from '../../daemon/session/permissions.ts';
+import { Session } from '../../daemon/session/session.ts';
 import { FakeChannel } from './fake-channel.ts';
 import { ManualClock } from './manual-clock.ts';
 

@@ -4,7 +4,7 @@ import type { Context } from 'koa';
 import { fail } from '../../../daemon/contract/errors.ts';
 import { type JsonObject, readJsonBody } from '../../../daemon/contract/json-body.ts';
 import type { WorkspaceKey } from '../../supervise/fleet.ts';
-import type { Maintenance } from '../../supervise/maintenance.ts';
+import type { Maintenance } from '../../supervise/workspaces/maintenance.ts';
 import { bySelector, type WorkspaceBook } from '../workspace-book.ts';
 
 export interface OperationDeps {

@@ -3,7 +3,7 @@ import Router from '@koa/router';
 import type { Clock } from '../../../daemon/contract/clock.ts';
 import type { Store } from '../../store/store.ts';
 import type { Fleet } from '../../supervise/fleet.ts';
-import { lastExitOf } from '../../supervise/last-exit.ts';
+import { lastExitOf } from '../../supervise/records/last-exit.ts';
 import type { WorkspaceBook } from '../workspace-book.ts';
 import { type AdminFacts, diagnostics, status } from './views.ts';
 

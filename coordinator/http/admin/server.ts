@@ -5,7 +5,7 @@ import type Router from '@koa/router';
 import type { Clock } from '../../../daemon/contract/clock.ts';
 import type { Log } from '../../../daemon/contract/log.ts';
 import { closeServer } from '../close-server.ts';
-import { createOwnApp } from '../own-app.ts';
+import { createOwnApp } from '../koa-app.ts';
 
 export interface AdminServer {
   /** The composition root listens with it, on a path in a 0700 directory. */

@@ -4,8 +4,8 @@ import type { Clock } from '../../../daemon/contract/clock.ts';
 import { fail } from '../../../daemon/contract/errors.ts';
 import type { Store } from '../../store/store.ts';
 import type { Fleet, WorkspaceKey } from '../../supervise/fleet.ts';
-import type { FlightRecorder } from '../../supervise/flight-recorder.ts';
-import { storyOf } from '../../supervise/story.ts';
+import type { FlightRecorder } from '../../supervise/records/event-journal.ts';
+import { storyOf } from '../../supervise/records/story.ts';
 import { bySelector, type WorkspaceBook } from '../workspace-book.ts';
 
 export interface WhyDeps {

@@ -1,6 +1,5 @@
 // Routes that pass a question or a small service on to the agent of a session.
 import { fail, failPlain } from '../../contract/errors.ts';
-import type { Session } from '../../session.ts';
 import {
   askService,
   readCommands,
@@ -9,7 +8,8 @@ import {
   readStatus,
   type StatusRead,
   setConfigOption,
-} from '../../session-calls.ts';
+} from '../../session/agent-calls.ts';
+import type { Session } from '../../session/session.ts';
 import { type Call, clientIdOf, type Handler, ok } from '../call.ts';
 import type { RouteContext } from '../routes.ts';
 

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { fail } from '../../contract/errors.ts';
 import { EPOCH_HEADER } from '../../contract/wire.ts';
 import { parseCursor, planReplay } from '../../domain/cursor.ts';
-import type { Session } from '../../session.ts';
+import type { Session } from '../../session/session.ts';
 import { type Call, type Handler, headerOf } from '../call.ts';
 import { EventStream } from '../event-stream.ts';
 import type { RouteContext } from '../routes.ts';

@@ -5,7 +5,7 @@ import { parseTranscriptQuery } from '../../domain/transcript-page-query.ts';
 import { parseTurnIndexQuery } from '../../domain/turn-index.ts';
 import { type Call, type Handler, ok } from '../call.ts';
 import type { RouteContext } from '../routes.ts';
-import { checkSelector } from './catalogue.ts';
+import { checkSelector } from './catalog.ts';
 
 /** `GET /session/:id/transcript`. */
 export function transcript({ transcripts }: RouteContext): Handler {

@@ -2,8 +2,8 @@
 import { canonicalCwd } from '../../contract/canonical-path.ts';
 import { FEED_SEQ_HEADER } from '../../contract/feed.ts';
 import { parseCreateRequest, workspaceMismatch } from '../../domain/create-request.ts';
-import { summaryOf } from '../../session-summary.ts';
-import type { Created } from '../../sessions.ts';
+import { summaryOf } from '../../session/summary.ts';
+import type { Created } from '../../sessions/sessions.ts';
 import { clientIdOf, type Handler, NO_CONTENT, ok } from '../call.ts';
 import type { RouteContext } from '../routes.ts';
 

@@ -1,12 +1,12 @@
 // What clients change about a session besides its turns: metadata, model and approval mode.
 
-import { channelFailure } from '../../agent-failures.ts';
+import { channelFailure } from '../../agent/failures.ts';
 import { fail, failPlain } from '../../contract/errors.ts';
 import type { JsonObject } from '../../contract/json-body.ts';
 import { APPROVAL_MODES, type ApprovalMode, isUuid } from '../../contract/wire.ts';
 import { parseMetadataPatch } from '../../domain/metadata.ts';
-import { approvalMode } from '../../domain/side-channel-values.ts';
-import type { ModeRequest } from '../../session-mode.ts';
+import { approvalMode } from '../../domain/setting-values.ts';
+import type { ModeRequest } from '../../session/approval-mode.ts';
 import { clientIdOf, type Handler, ok } from '../call.ts';
 import type { RouteContext } from '../routes.ts';
 

@@ -2,7 +2,7 @@
 
 import { FEED_SEQ_HEADER } from '../../contract/feed.ts';
 import { type PromptEntry, promptText } from '../../domain/prompt-queue.ts';
-import { unknownRequest } from '../../permissions.ts';
+import { unknownRequest } from '../../session/permissions.ts';
 import { clientIdOf, type Handler, NO_CONTENT, ok } from '../call.ts';
 import type { RouteContext } from '../routes.ts';
 

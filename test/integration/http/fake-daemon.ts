@@ -10,10 +10,10 @@ import {
 import { type AddressInfo, connect, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createDaemonClient } from '../../../coordinator/http/daemon-client.ts';
 import { createForwarder, type ForwardDeps, type Forwarder } from '../../../coordinator/http/forward.ts';
-import { UpstreamAgents } from '../../../coordinator/http/upstream-agents.ts';
 import type { Endpoint } from '../../../coordinator/supervise/fleet.ts';
+import { createDaemonClient } from '../../../coordinator/upstream/daemon-client.ts';
+import { UpstreamAgents } from '../../../coordinator/upstream/daemon-connections.ts';
 import { systemClock } from '../../../daemon/contract/clock.ts';
 import { createLog } from '../../../daemon/contract/log.ts';
 

@@ -1,8 +1,8 @@
 // The bus of a session: what it publishes, and when its readers are pumped.
 import { describe, expect, test } from '@jest/globals';
-import { Bus, type Reader } from '../../../daemon/bus.ts';
 import { HEAD_STEP } from '../../../daemon/contract/feed.ts';
 import { createLog } from '../../../daemon/contract/log.ts';
+import { Bus, type Reader } from '../../../daemon/events/bus.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 import { eventsOf } from '../../support/session-parts.ts';
 

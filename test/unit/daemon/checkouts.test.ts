@@ -1,6 +1,6 @@
 import { tmpdir } from 'node:os';
 import { expect, test } from '@jest/globals';
-import { Checkouts } from '../../../daemon/checkouts.ts';
+import { Checkouts } from '../../../daemon/checkouts/checkouts.ts';
 import type { CheckoutRequest } from '../../../daemon/domain/checkout-request.ts';
 import { SILENT } from '../../support/session-parts.ts';
 

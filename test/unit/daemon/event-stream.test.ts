@@ -1,8 +1,8 @@
 // One event stream over a response whose reader the test controls: what it gets first, and when it is warned or evicted.
 import { describe, expect, test } from '@jest/globals';
-import { Bus } from '../../../daemon/bus.ts';
 import { DEFAULT_LIMITS, type Limits } from '../../../daemon/contract/limits.ts';
 import { planReplay } from '../../../daemon/domain/cursor.ts';
+import { Bus } from '../../../daemon/events/bus.ts';
 import { EventStream } from '../../../daemon/http/event-stream.ts';
 import { FakeResponse } from '../../support/fake-response.ts';
 import { ManualClock } from '../../support/manual-clock.ts';

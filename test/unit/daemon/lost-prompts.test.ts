@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import type { Session } from '../../../daemon/session.ts';
+import type { Session } from '../../../daemon/session/session.ts';
 import { settled } from '../../support/manual-clock.ts';
 import { RestoreWorld } from '../../support/restore-world.ts';
 import { eventsOf } from '../../support/session-parts.ts';

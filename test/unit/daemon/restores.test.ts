@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { AgentCallError } from '../../../daemon/agent/agent.ts';
 import { parseCreateRequest } from '../../../daemon/domain/create-request.ts';
-import type { RestoreAction } from '../../../daemon/restore.ts';
-import type { Restored } from '../../../daemon/restores.ts';
+import type { RestoreAction } from '../../../daemon/restore/restore-session.ts';
+import type { Restored } from '../../../daemon/restore/restores.ts';
 import { settled } from '../../support/manual-clock.ts';
 import { chunk, RestoreWorld } from '../../support/restore-world.ts';
 import { eventsOf } from '../../support/session-parts.ts';

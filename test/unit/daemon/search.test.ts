@@ -1,10 +1,10 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
+import { runBatch } from '../../../daemon/catalog/batch.ts';
 import { listPage } from '../../../daemon/contract/session-page.ts';
 import { parseSessionIds } from '../../../daemon/domain/session-batch.ts';
 import { parseSearchQuery, snippetIn, snippetOf } from '../../../daemon/domain/session-search.ts';
 import { type TranscriptRecord, viewOf } from '../../../daemon/domain/transcript-page.ts';
-import { runBatch } from '../../../daemon/run-batch.ts';
 
 const query = (text: string) => parseSearchQuery(new URLSearchParams(text));
 

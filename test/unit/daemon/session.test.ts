@@ -1,7 +1,7 @@
 // One session: what a status shows of it, what clients may change, and what the coordinator stores.
 import { describe, expect, test } from '@jest/globals';
 import { AgentCallError } from '../../../daemon/agent/agent.ts';
-import { summaryOf } from '../../../daemon/session-summary.ts';
+import { summaryOf } from '../../../daemon/session/summary.ts';
 import { settled } from '../../support/manual-clock.ts';
 import { SessionParts } from '../../support/session-parts.ts';
 

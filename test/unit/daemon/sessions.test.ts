@@ -2,12 +2,12 @@
 
 import { describe, expect, test } from '@jest/globals';
 import { AgentCallError, AgentMissing, AgentTimeout, type Params } from '../../../daemon/agent/agent.ts';
-import { SessionSink } from '../../../daemon/agent-sink.ts';
 import { ApiError } from '../../../daemon/contract/errors.ts';
 import type { FeedBody } from '../../../daemon/contract/feed.ts';
 import { DEFAULT_LIMITS, type Limits } from '../../../daemon/contract/limits.ts';
 import { parseCreateRequest } from '../../../daemon/domain/create-request.ts';
-import { type Created, Sessions } from '../../../daemon/sessions.ts';
+import { SessionSink } from '../../../daemon/sessions/agent-event-router.ts';
+import { type Created, Sessions } from '../../../daemon/sessions/sessions.ts';
 import { CRASH, type FakeChannel, FakeHost } from '../../support/fake-channel.ts';
 import { ManualClock, settled } from '../../support/manual-clock.ts';
 import { NO_CHECKOUTS } from '../../support/no-checkouts.ts';

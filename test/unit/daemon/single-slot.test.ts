@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals';
-import type { Session } from '../../../daemon/session.ts';
-import { SingleSlot } from '../../../daemon/single-slot.ts';
+import type { Session } from '../../../daemon/session/session.ts';
+import { SingleSlot } from '../../../daemon/sessions/single-slot.ts';
 
 const sessionWith = (sessionId: string, hasEnded: boolean) =>
   ({ sessionId, hasEnded, channel: { isDying: false } }) as Session;

@@ -2,12 +2,12 @@
 
 import { describe, expect, test } from '@jest/globals';
 import { AgentCallError, METHOD_NOT_FOUND, type Params } from '../../../daemon/agent/agent.ts';
-import { AgentSessions } from '../../../daemon/agent-sessions.ts';
+import { AgentSessions } from '../../../daemon/catalog/agent-sessions.ts';
+import { Transcripts } from '../../../daemon/catalog/transcripts.ts';
 import { ApiError } from '../../../daemon/contract/errors.ts';
 import { DEFAULT_LIMITS } from '../../../daemon/contract/limits.ts';
 import { parseCreateRequest } from '../../../daemon/domain/create-request.ts';
-import { Sessions } from '../../../daemon/sessions.ts';
-import { Transcripts } from '../../../daemon/transcripts.ts';
+import { Sessions } from '../../../daemon/sessions/sessions.ts';
 import { FakeHost } from '../../support/fake-channel.ts';
 import { ManualClock, settled } from '../../support/manual-clock.ts';
 import { NO_CHECKOUTS } from '../../support/no-checkouts.ts';

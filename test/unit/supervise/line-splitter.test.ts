@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { LineSplitter } from '../../../coordinator/supervise/line-splitter.ts';
+import { LineSplitter } from '../../../coordinator/supervise/feed/line-splitter.ts';
 
 test('whatever the cuts between chunks, the lines come out as they went in', () => {
   const lines = fc.array(fc.string({ unit: 'grapheme' }).map((text) => text.replaceAll('\n', '')));

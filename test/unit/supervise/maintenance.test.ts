@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import type { DaemonView, FleetStop } from '../../../coordinator/supervise/fleet.ts';
-import { createFlightRecorder } from '../../../coordinator/supervise/flight-recorder.ts';
-import { Maintenance } from '../../../coordinator/supervise/maintenance.ts';
+import { createFlightRecorder } from '../../../coordinator/supervise/records/event-journal.ts';
+import { Maintenance } from '../../../coordinator/supervise/workspaces/maintenance.ts';
 import { FakeStore } from '../../support/fake-store.ts';
 import { OTHER_WORKSPACE, silentLog, WORKSPACE } from '../../support/fleet-fixture.ts';
 import { ManualClock } from '../../support/manual-clock.ts';

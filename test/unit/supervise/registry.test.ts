@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { pino } from 'pino';
 import { openStore } from '../../../coordinator/store/open.ts';
 import type { Store } from '../../../coordinator/store/store.ts';
-import { WorkspaceRegistry } from '../../../coordinator/supervise/workspace-registry.ts';
+import { WorkspaceRegistry } from '../../../coordinator/supervise/workspaces/registry.ts';
 import { systemClock } from '../../../daemon/contract/clock.ts';
 
 const log = pino({ level: 'silent' });

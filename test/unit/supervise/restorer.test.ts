@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
-import { createFlightRecorder } from '../../../coordinator/supervise/flight-recorder.ts';
-import { createRecorder } from '../../../coordinator/supervise/recorder.ts';
-import { Restorer } from '../../../coordinator/supervise/restorer.ts';
+import { createFlightRecorder } from '../../../coordinator/supervise/records/event-journal.ts';
+import { createRecorder } from '../../../coordinator/supervise/records/session-recorder.ts';
+import { Restorer } from '../../../coordinator/supervise/sessions/restorer.ts';
 import { fail } from '../../../daemon/contract/errors.ts';
 import { ID_FLOOR_GAP, type RestoreRequest } from '../../../daemon/contract/feed.ts';
 import { FakeStore } from '../../support/fake-store.ts';

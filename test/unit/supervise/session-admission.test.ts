@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import { SessionAdmission } from '../../../coordinator/supervise/session-admission.ts';
+import { SessionAdmission } from '../../../coordinator/supervise/sessions/admission.ts';
 import { stays } from '../../support/fleet-fixture.ts';
 import { settled } from '../../support/manual-clock.ts';
 

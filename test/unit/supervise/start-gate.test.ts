@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import { StartGate } from '../../../coordinator/supervise/start-gate.ts';
+import { StartGate } from '../../../coordinator/supervise/daemon/start-gate.ts';
 
 test('as many starts run at once as may, the others in their order', () => {
   const gate = new StartGate(2);

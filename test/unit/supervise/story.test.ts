@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
-import { type StoryFacts, storyOf } from '../../../coordinator/supervise/story.ts';
-import { agoOf, bytesOf, spanOf } from '../../../coordinator/supervise/story-units.ts';
+import { agoOf, bytesOf, spanOf } from '../../../coordinator/domain/units.ts';
+import { type StoryFacts, storyOf } from '../../../coordinator/supervise/records/story.ts';
 
 const NOW = Date.UTC(2026, 10, 20, 15, 20, 0);
 const ONE = '00000000000000aa-1';

@@ -1,0 +1,283 @@
+// One workspace's daemon through its life: events go through the table one at a time, and each effect is one method here
+// or of the incarnation that runs. Decides nothing itself: the state table, the restart policy and admission do.
+import type { Occupancy } from '../../domain/admission.ts';
+import { type Event, type State, step } from '../../domain/daemon-state.ts';
+import type { DaemonExit, DaemonProcess } from '../../launch/launcher.ts';
+import type { DaemonView, Endpoint, WorkspaceKey } from '../fleet.ts';
+import * as refusals from '../refusals.ts';
+import { type Next, recordDeath } from './daemon-end.ts';
+import { Deaths } from './deaths.ts';
+import { Demand, type StartConditions } from './demand.ts';
+import type { SupervisorDeps } from './deps.ts';
+import { endOf } from './end-cause.ts';
+import { Incarnation, type KnownBefore } from './incarnation.ts';
+import { type Effects, Machine } from './machine.ts';
+import { spawnDaemon } from './spawn.ts';
+
+export interface CellDeps extends SupervisorDeps, StartConditions {
+  /** Endpoints of ready daemons by workspace id. The cell owns its workspace's entry. */
+  readonly routes: Map<string, Endpoint>;
+}
+
+type SpawnFailed = Extract<Event, { type: 'spawn_failed' }>;
+
+export class Cell {
+  readonly workspace: WorkspaceKey;
+  readonly #deps: CellDeps;
+  readonly #machine: Machine;
+  readonly #deaths: Deaths;
+  readonly #demand: Demand;
+  /** The incarnation whose process is there, from spawn or adoption to its exit. */
+  #current: Incarnation | undefined;
+  /** Settles when the last process is gone and its death is recorded. */
+  #gone: Promise<void> = Promise.resolve();
+  /** Called when a daemon that was to end for idleness stays. */
+  #stays: () => void = () => undefined;
+  /** What daemons are started with; undefined: the configured command. */
+  #command: readonly string[] | undefined;
+
+  constructor(workspace: WorkspaceKey, deps: CellDeps) {
+    const log = deps.log.child({ workspace: workspace.path });
+    this.workspace = workspace;
+    this.#deps = { ...deps, log };
+    this.#machine = new Machine({
+      clock: deps.clock,
+      log,
+      effects: this.#effects(),
+      currentIncarnation: () => this.#current?.id,
+      taken: (event, previous) => this.#taken(event, previous),
+    });
+    this.#deaths = new Deaths(workspace, deps);
+    this.#demand = new Demand(workspace, { ...this.#deps, machine: this.#machine, deaths: this.#deaths });
+  }
+
+  /** The incarnation that runs, whatever its state. */
+  get current(): Incarnation | undefined {
+    return this.#current;
+  }
+
+  /** Its route is open. */
+  get isReady(): boolean {
+    return this.#machine.state === 'ready';
+  }
+
+  /** Where its sessions can be reached: while it is ready, and while it ends its turns. */
+  get reach(): Endpoint | undefined {
+    const isReachable = this.#machine.state === 'ready' || this.#machine.state === 'draining';
+    return isReachable ? this.#current?.endpoint : undefined;
+  }
+
+  /** A process is there, or somebody waits for one. */
+  get isBusy(): boolean {
+    return this.#current !== undefined || this.#demand.size > 0;
+  }
+
+  /** As `Fleet.ensureReady`. */
+  async demand(signal: AbortSignal): Promise<Endpoint> {
+    const endpoint = this.#deps.routes.get(this.workspace.id);
+    if (endpoint === undefined) return this.#demand.wait(signal);
+    this.noteDemand();
+    return endpoint;
+  }
+
+  /** A daemon that somebody was just sent to is not idle. */
+  noteDemand(): void {
+    this.#current?.facts.demanded(this.#deps.clock.monotonicMs());
+  }
+
+  /** As `Fleet.attend`. */
+  async attend(signal: AbortSignal): Promise<Endpoint> {
+    return this.#deps.routes.get(this.workspace.id) ?? this.#demand.attend(signal);
+  }
+
+  /** Resolves when no process is left and its end is recorded. Turns under way may go on for `drainMs`. */
+  stop(stop: Omit<Extract<Event, { type: 'stop' }>, 'type' | 'hasServed'>): Promise<void> {
+    this.#machine.dispatch({ type: 'stop', ...stop, hasServed: this.#current?.wasReady ?? false });
+    return this.#gone;
+  }
+
+  /**
+   * Ends a daemon that is provably idle; its sessions sleep. Nothing unless it is ready. Resolves true when it is gone, false
+   * when it has said that it has work after all and stays.
+   */
+  stopIdle(reason: string): Promise<boolean> {
+    const current = this.#current;
+    if (this.#machine.state !== 'ready' || current === undefined) return Promise.resolve(false);
+    const stays = new Promise<false>((resolve) => {
+      this.#stays = () => resolve(false);
+    });
+    this.#machine.dispatch({ type: 'idle', incarnation: current.id, reason });
+    return Promise.race([this.#gone.then(() => true), stays]);
+  }
+
+  /** What later daemons are started with (undefined: the configured command). Past deaths are forgotten. */
+  async startWith(command: readonly string[] | undefined): Promise<void> {
+    this.#command = command;
+    if (this.#machine.state === 'stopping') await this.#gone;
+    this.#deaths.forget();
+    this.#machine.dispatch({ type: 'reset' });
+  }
+
+  /** Takes over a process that an earlier coordinator started. False when the cell is not in a state to do so. */
+  adopt(process: DaemonProcess, known: KnownBefore & { readonly isEnding: boolean }): boolean {
+    const { incarnation } = process.mark;
+    const event: Event = { type: 'adopted', incarnation, isEnding: known.isEnding };
+    if (this.#current !== undefined || step(this.#machine.state, event) === undefined) return false;
+    this.#own(process, known);
+    this.#machine.dispatch(event);
+    return true;
+  }
+
+  /** The daemon neither beats nor answers. Ignored unless `incarnation` is the current one. */
+  beatsLost(incarnation: string, why: string): void {
+    this.#machine.dispatch({ type: 'beats_lost', incarnation, why });
+  }
+
+  killNow(): void {
+    this.#current?.process.killNow();
+  }
+
+  /** Lets go of the daemon without ending it: no timer, no feed, no route, nobody waiting. */
+  detach(): void {
+    this.#machine.cancelTimer();
+    this.#current?.unfollow();
+    this.#deps.routes.delete(this.workspace.id);
+    this.#demand.failAll(refusals.shuttingDown());
+  }
+
+  get occupancy(): Occupancy {
+    return { state: this.#machine.state, pid: this.#current?.process.mark.pid ?? null };
+  }
+
+  view(): DaemonView {
+    const current = this.#current;
+    return {
+      workspace: this.workspace,
+      ...this.occupancy,
+      incarnation: current?.id ?? null,
+      version: current?.version ?? null,
+      agent: current?.facts.agent ?? null,
+      lastBeat: current?.facts.lastBeat ?? null,
+      isFeedUp: current?.feed?.isUp ?? false,
+      waiters: this.#demand.size,
+      starts: this.#deps.store.daemons.countStarts(this.workspace.id),
+      lastExit: this.#deaths.lastExit,
+    };
+  }
+
+  #effects(): Effects {
+    const { settings } = this.#deps;
+    return {
+      spawn: () => this.#spawn(),
+      record_ready: (event) => {
+        if (event.type === 'listening') this.#current?.recordListening(event.version);
+      },
+      follow_feed: () => this.#current?.followFeed(),
+      publish_route: () => this.#publishRoute(),
+      withdraw_route: () => this.#deps.routes.delete(this.workspace.id),
+      release_waiters: () => this.#releaseWaiters(),
+      fail_waiters: (event) => this.#demand.failAll(this.#deaths.refusalAfter(event)),
+      serve_parked: () => this.#demand.serveParked(),
+      begin_drain: (event) =>
+        event.type === 'stop'
+          ? this.#current?.drain(event.drainMs)
+          : this.#current?.endIfQuiet(settings.drainTimeoutMs),
+      terminate: () => this.#current?.terminate(),
+      arm_backoff: () => this.#machine.dispatchAfter(this.#deaths.retryAfterMs, { type: 'backoff_over' }),
+    };
+  }
+
+  #taken(event: Event, previous: State): void {
+    // Behind the effects: the next start may look for a daemon to evict, and this one's waiters are to be sent to it first.
+    if (previous === 'starting' && this.#machine.state !== 'starting')
+      this.#machine.whenSettled(() => this.#demand.startEnded());
+    this.#current?.noteCause(event);
+    if (event.type === 'busy') {
+      this.noteDemand();
+      this.#stays();
+    }
+    if (event.type === 'exited') this.#current = undefined;
+    if (event.type === 'exited' || event.type === 'spawn_failed') this.#deaths.follow(event.verdict);
+  }
+
+  #spawn(): void {
+    let failure: SpawnFailed | undefined;
+    // Judged once: the record tells it, and then the table acts on it.
+    const failed = (error: unknown) => {
+      failure ??= this.#judgeSpawn(error);
+      return failure;
+    };
+    try {
+      const { process, ready } = spawnDaemon(this.#deps, this.workspace, this.#command, (error) =>
+        this.#nextAfter(failed(error)),
+      );
+      this.#own(process, { version: null, wasReady: false }).awaitReady(ready);
+    } catch (error) {
+      this.#deps.log.error({ err: error }, 'no daemon could be started');
+      this.#machine.dispatch({ ...failed(error), error });
+    }
+  }
+
+  /** A store that cannot take the row is no fault of the daemon's. */
+  #judgeSpawn(error: unknown): SpawnFailed {
+    const end = refusals.isStorage(error) ? 'asked' : 'own';
+    return { type: 'spawn_failed', error, verdict: this.#deaths.judge({ end, wasReady: false, code: null }) };
+  }
+
+  #nextAfter(event: Extract<Event, { verdict: unknown }>): Next {
+    return this.#deaths.nextAfter(step(this.#machine.state, event)?.next, event.verdict);
+  }
+
+  #own(process: DaemonProcess, known: KnownBefore): Incarnation {
+    const deps = { ...this.#deps, machine: this.#machine };
+    const incarnation = new Incarnation(deps, this.workspace, process, known);
+    this.#current = incarnation;
+    this.#gone = incarnation.whenEnded((exit) => this.#exited(incarnation, exit));
+    return incarnation;
+  }
+
+  #publishRoute(): void {
+    const current = this.#current;
+    if (current === undefined) return;
+    current.markReady();
+    this.#deps.routes.set(this.workspace.id, current.endpoint);
+  }
+
+  #releaseWaiters(): void {
+    if (this.#current === undefined) return;
+    if (this.#demand.size > 0) this.noteDemand();
+    this.#demand.release(this.#current.endpoint);
+    this.#stopIfDrained();
+  }
+
+  /** A drain that an earlier coordinator began, or that came as this daemon was being adopted, goes on. */
+  #stopIfDrained(): void {
+    const { operatorSettings, settings, log } = this.#deps;
+    try {
+      const { holdReason, holdDrainMs } = operatorSettings();
+      if (holdReason === null) return;
+      const drainMs = holdDrainMs ?? settings.drainTimeoutMs;
+      void this.stop({ reason: `drained: ${holdReason}`, kind: 'stopped', drainMs });
+    } catch (error) {
+      log.warn({ err: error }, 'whether the workspace is drained cannot be read');
+    }
+  }
+
+  #exited(incarnation: Incarnation, exit: DaemonExit): void {
+    const { id, endpoint, cause, wasReady } = incarnation;
+    const { code, signal, lastLines } = exit;
+    const verdict = this.#deaths.judge({ end: endOf(cause), wasReady, code });
+    const event = { type: 'exited', incarnation: id, verdict } as const;
+    const reason = cause?.reason ?? refusals.wordsOfExit(exit);
+    this.#deaths.lastExit = { atMs: this.#deps.clock.nowMs(), code, signal, reason, lastLines };
+    recordDeath(this.#deps, {
+      source: endpoint,
+      exit,
+      reason,
+      kind: cause?.kind ?? 'died',
+      watched: incarnation.watched(),
+      next: this.#nextAfter(event),
+    });
+    this.#machine.dispatch(event);
+  }
+}

@@ -1,0 +1,147 @@
+// Those who want one workspace's daemon: they are parked until it is ready, and a start is asked for on their behalf. It
+// begins when neither a cool-off, nor the starts of other daemons, nor admission is against it.
+import { type Event, step } from '../../domain/daemon-state.ts';
+import type { Refusal } from '../../domain/refusal.ts';
+import type { WorkspaceSettings } from '../../store/store.ts';
+import type { Endpoint, WorkspaceKey } from '../fleet.ts';
+import * as refusals from '../refusals.ts';
+import type { Deaths } from './deaths.ts';
+import type { SupervisorDeps } from './deps.ts';
+import type { Machine } from './machine.ts';
+import type { StartGate } from './start-gate.ts';
+import { Waiters } from './waiters.ts';
+
+/** What the rest of the fleet may have against a start. */
+export interface StartConditions {
+  /** Why no further daemon may start now; undefined when one may. */
+  readonly admit: () => Refusal | undefined;
+  /** Begins to free a place for this workspace; resolves when it is free. Undefined when none can be freed. */
+  readonly makeRoom: () => Promise<void> | undefined;
+  readonly startGate: StartGate;
+  /** What operators have said of the workspace. @throws ApiError 507. */
+  readonly operatorSettings: () => WorkspaceSettings;
+}
+
+export interface DemandDeps extends StartConditions, Pick<SupervisorDeps, 'clock' | 'log' | 'settings'> {
+  readonly machine: Pick<Machine, 'state' | 'dispatch' | 'whenSettled'>;
+  readonly deaths: Deaths;
+}
+
+export class Demand {
+  readonly #workspace: WorkspaceKey;
+  readonly #deps: DemandDeps;
+  readonly #waiters: Waiters;
+  /** Another daemon is on its way out for this one: however many wait, one place is enough. */
+  #isRoomComing = false;
+
+  constructor(workspace: WorkspaceKey, deps: DemandDeps) {
+    const { clock, log, machine, settings } = deps;
+    this.#workspace = workspace;
+    this.#deps = deps;
+    this.#waiters = new Waiters(workspace, clock, settings, () =>
+      log.info({ state: machine.state }, 'no request waits for the daemon any more'),
+    );
+  }
+
+  /** How many wait. */
+  get size(): number {
+    return this.#waiters.size;
+  }
+
+  /** Waits until the daemon is ready, and has it started if need be. @throws ApiError as `Fleet.ensureReady`. */
+  wait(signal: AbortSignal): Promise<Endpoint> {
+    const refusal = this.#coolOffRefusal();
+    if (refusal !== undefined) throw refusal;
+    this.#checkDrain();
+    const parked = this.#waiters.park(signal);
+    this.#askForStart();
+    return parked;
+  }
+
+  /**
+   * Waits likewise for a daemon that is on its way already, and starts none.
+   * @throws ApiError 503 at once where none is on its way; else as `wait`.
+   */
+  attend(signal: AbortSignal): Promise<Endpoint> {
+    const { deaths, machine } = this.#deps;
+    if (machine.state !== 'starting')
+      throw refusals.unavailable(this.#workspace, `it is ${machine.state}`, deaths.retryAfterMs);
+    return this.#waiters.park(signal);
+  }
+
+  /** Asks for a start again if somebody still waits. An effect may call it: what a start did is seen behind the events only. */
+  serveParked(): void {
+    this.#deps.machine.whenSettled(() => {
+      if (this.#waiters.size > 0) this.#askForStart();
+    });
+  }
+
+  release(endpoint: Endpoint): void {
+    this.#waiters.release(endpoint);
+  }
+
+  failAll(error: unknown): void {
+    this.#waiters.failAll(error);
+  }
+
+  /** A start is over, however it went: another workspace's may begin. */
+  startEnded(): void {
+    this.#deps.startGate.leave(this.#workspace.id);
+  }
+
+  /** Spawns unless the state or admission is against it; those who wait then stay parked or hear the refusal. */
+  #askForStart(): void {
+    const { machine, startGate } = this.#deps;
+    const event: Event = { type: 'demand', isCoolOffOver: this.#coolOffRefusal() === undefined };
+    const isSpawn = step(machine.state, event)?.effects.includes('spawn') ?? false;
+    if (isSpawn) startGate.enter(this.#workspace.id, () => this.#takePlace(event));
+    else machine.dispatch(event);
+  }
+
+  /** A place among the starting ones is free. Whatever is against the start is told to those who wait. */
+  #takePlace(event: Event): boolean {
+    try {
+      return this.#beginStart(event);
+    } catch (error) {
+      this.#waiters.failAll(error);
+      return false;
+    }
+  }
+
+  /** @returns whether a start has begun. */
+  #beginStart(event: Event): boolean {
+    if (this.#waiters.size === 0 || this.#isRoomComing) return false;
+    // The drain may have begun after they were parked.
+    this.#checkDrain();
+    const { admit, machine, makeRoom } = this.#deps;
+    const refusal = admit();
+    if (refusal === undefined) {
+      machine.dispatch(event);
+      return machine.state === 'starting';
+    }
+    const room = makeRoom();
+    if (room === undefined) this.#waiters.failAll(refusals.refused(refusal));
+    else void this.#startWhenRoom(room);
+    return false;
+  }
+
+  async #startWhenRoom(room: Promise<void>): Promise<void> {
+    this.#isRoomComing = true;
+    try {
+      await room;
+    } finally {
+      this.#isRoomComing = false;
+      this.serveParked();
+    }
+  }
+
+  /** @throws ApiError 503 `workspace_draining`, 507. */
+  #checkDrain(): void {
+    const { holdReason } = this.#deps.operatorSettings();
+    if (holdReason !== null) throw refusals.draining(this.#workspace, holdReason);
+  }
+
+  #coolOffRefusal(): Error | undefined {
+    return this.#deps.deaths.coolOffRefusal(this.#deps.machine.state);
+  }
+}

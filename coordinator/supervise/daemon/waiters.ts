@@ -1,0 +1,83 @@
+// Requests parked until a daemon is ready. Each leaves exactly once: ready, refused, at its deadline, or with its client.
+import type { Clock, Timer } from '../../../daemon/contract/clock.ts';
+import type { Endpoint, WorkspaceKey } from '../fleet.ts';
+import { startTimedOut, tooManyWaiters } from '../refusals.ts';
+
+export interface WaiterLimits {
+  readonly waiterDeadlineMs: number;
+  readonly maxWaiters: number;
+}
+
+interface Waiter {
+  readonly resolve: (endpoint: Endpoint) => void;
+  readonly reject: (reason: unknown) => void;
+  readonly signal: AbortSignal;
+  readonly onAbort: () => void;
+  readonly deadline: Timer;
+}
+
+export class Waiters {
+  readonly #parked = new Set<Waiter>();
+  readonly #workspace: WorkspaceKey;
+  readonly #clock: Clock;
+  readonly #limits: WaiterLimits;
+  readonly #lastGone: () => void;
+
+  /** `lastGone` is called when a client's leaving or a deadline empties the set, not after `release` or `failAll`. */
+  constructor(workspace: WorkspaceKey, clock: Clock, limits: WaiterLimits, lastGone: () => void) {
+    this.#workspace = workspace;
+    this.#clock = clock;
+    this.#limits = limits;
+    this.#lastGone = lastGone;
+  }
+
+  get size(): number {
+    return this.#parked.size;
+  }
+
+  /**
+   * Parks a request. Rejects with the signal's reason when it aborts, with ApiError 504 `init_timeout` at the deadline.
+   * @throws ApiError 503 when the cap is reached; the signal's reason when it is aborted already.
+   */
+  park(signal: AbortSignal): Promise<Endpoint> {
+    signal.throwIfAborted();
+    if (this.#parked.size >= this.#limits.maxWaiters)
+      throw tooManyWaiters(this.#workspace, this.#limits.maxWaiters);
+    return new Promise((resolve, reject) => {
+      const { waiterDeadlineMs } = this.#limits;
+      const deadline = this.#clock.after(waiterDeadlineMs, () =>
+        this.#leave(waiter, startTimedOut(this.#workspace, waiterDeadlineMs)),
+      );
+      const onAbort = () => this.#leave(waiter, signal.reason);
+      const waiter: Waiter = { resolve, reject, signal, onAbort, deadline };
+      signal.addEventListener('abort', onAbort, { once: true });
+      this.#parked.add(waiter);
+    });
+  }
+
+  release(endpoint: Endpoint): void {
+    for (const waiter of this.#taken()) waiter.resolve(endpoint);
+  }
+
+  failAll(error: unknown): void {
+    for (const waiter of this.#taken()) waiter.reject(error);
+  }
+
+  #leave(waiter: Waiter, reason: unknown): void {
+    this.#free(waiter);
+    waiter.reject(reason);
+    if (this.#parked.size === 0) this.#lastGone();
+  }
+
+  #taken(): readonly Waiter[] {
+    const taken = [...this.#parked];
+    for (const waiter of taken) this.#free(waiter);
+    return taken;
+  }
+
+  #free(waiter: Waiter): void {
+    this.#parked.delete(waiter);
+    waiter.deadline.cancel();
+    waiter.signal.removeEventListener('abort', waiter.onAbort);
+  }
+}

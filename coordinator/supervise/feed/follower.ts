@@ -1,0 +1,200 @@
+// Follows one daemon's feed for as long as its incarnation is current: connect, check the order of the records, hand them
+// on, connect again. What a record means is the recorder's matter.
+import { type ClientRequest, type IncomingMessage, request } from 'node:http';
+import type { Clock, Timer } from '../../../daemon/contract/clock.ts';
+import { messageOf } from '../../../daemon/contract/errors.ts';
+import { FEED_PATH, type FeedRecord, parseFeedRecord } from '../../../daemon/contract/feed.ts';
+import type { Log } from '../../../daemon/contract/log.ts';
+import type { Endpoint } from '../fleet.ts';
+import type { SuperviseSettings } from '../settings.ts';
+import { LineSplitter } from './line-splitter.ts';
+import { StoredMarks } from './stored-watermark.ts';
+
+export interface FeedSink {
+  /**
+   * Takes one record, in order and without gaps; the first after each connect is a snapshot.
+   * Throws when the record could not be stored; the feed then starts over with a new snapshot.
+   */
+  record(record: FeedRecord): void;
+  /** A snapshot is in the store, and deltas follow. Called after every connect. */
+  up(): void;
+}
+
+export interface Feed {
+  /** A snapshot has been stored and the connection holds. */
+  readonly isUp: boolean;
+  /** Why the store took nothing of it when it was last tried; undefined once it has, or when nothing was tried. */
+  readonly refusal: unknown;
+  /** As `Fleet.stored`. */
+  stored(seq: number): Promise<boolean>;
+  /** Gives up the connection, if any, and makes a new one. */
+  reconnect(why: string): void;
+  /**
+   * Resolves when everything that a dead daemon had told has been taken: its end can be known before its last words are read.
+   * Never rejects; resolves after `withinMs` in any case.
+   */
+  drained(withinMs: number): Promise<void>;
+  /** Ends the following; pending `stored` calls resolve false. Idempotent. */
+  close(): void;
+}
+
+export type FollowFeed = (target: Endpoint, sink: FeedSink) => Feed;
+
+export interface FeedDeps {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly settings: Pick<SuperviseSettings, 'feedReconnectMs' | 'feedMaxLineBytes' | 'feedStoredWaitMs'>;
+}
+
+/** Makes the function that follows a daemon's feed over its unix socket; it connects at once. */
+export function feedFollower(deps: FeedDeps): FollowFeed {
+  return (target, sink) => new SocketFeed(deps, target, sink);
+}
+
+/** Wait before the n-th attempt in a row grows up to this many times the first. */
+const MAX_BACKOFF_FACTOR = 16;
+
+class SocketFeed implements Feed {
+  readonly #deps: FeedDeps;
+  readonly #target: Endpoint;
+  readonly #sink: FeedSink;
+  readonly #marks: StoredMarks;
+  readonly #log: Log;
+  /** The one connection whose bytes count; whatever an older one still delivers is ignored. */
+  #connection: ClientRequest | undefined;
+  #retry: Timer | undefined;
+  #attempts = 0;
+  /** Seq of the last record of this connection, undefined until its snapshot is stored. */
+  #lastSeq: number | undefined;
+  #isClosed = false;
+
+  constructor(deps: FeedDeps, target: Endpoint, sink: FeedSink) {
+    this.#deps = deps;
+    this.#target = target;
+    this.#sink = sink;
+    this.#marks = new StoredMarks(deps.clock, deps.settings.feedStoredWaitMs);
+    this.#log = deps.log.child({ incarnation: target.incarnation });
+    this.#connect();
+  }
+
+  get isUp(): boolean {
+    return this.#lastSeq !== undefined;
+  }
+
+  get refusal(): unknown {
+    return this.#marks.refusal;
+  }
+
+  stored(seq: number): Promise<boolean> {
+    return this.#isClosed ? Promise.resolve(false) : this.#marks.wait(seq);
+  }
+
+  reconnect(why: string): void {
+    if (this.#isClosed) return;
+    this.#drop(why);
+  }
+
+  drained(withinMs: number): Promise<void> {
+    const connection = this.#connection;
+    if (connection === undefined) return Promise.resolve();
+    return new Promise((resolve) => {
+      const timer = this.#deps.clock.after(withinMs, resolve);
+      // What the socket still held has been read by then.
+      connection.once('close', () => {
+        timer.cancel();
+        resolve();
+      });
+    });
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#retry?.cancel();
+    this.#lastSeq = undefined;
+    this.#connection?.destroy();
+    this.#connection = undefined;
+    this.#marks.close();
+  }
+
+  #connect(): void {
+    const { socketPath, secret } = this.#target;
+    const headers = { authorization: `Bearer ${secret}` };
+    const connection = request({ socketPath, path: FEED_PATH, headers, agent: false });
+    this.#connection = connection;
+    const lost = (why: string) => {
+      if (this.#connection === connection) this.#drop(why);
+    };
+    connection.on('response', (response) => this.#read(connection, response, lost));
+    connection.on('error', (error) => lost(error.message));
+    connection.on('close', () => lost('the connection was closed'));
+    connection.end();
+  }
+
+  #read(connection: ClientRequest, response: IncomingMessage, lost: (why: string) => void): void {
+    // 'close' follows in every case; without a listener the error would end the process.
+    response.on('error', (error) => lost(error.message));
+    if (response.statusCode !== 200) {
+      lost(`answered ${response.statusCode}`);
+      return;
+    }
+    const lines = new LineSplitter(this.#deps.settings.feedMaxLineBytes);
+    response.on('data', (chunk: Buffer) => {
+      try {
+        for (const line of lines.push(chunk)) {
+          if (this.#connection !== connection) return;
+          this.#line(line);
+        }
+      } catch (error) {
+        lost(messageOf(error));
+      }
+    });
+    response.on('end', () => lost('the daemon ended the feed'));
+  }
+
+  /** @throws Error saying why the feed has to start over. */
+  #line(line: string): void {
+    const record = parseFeedRecord(line);
+    if (record === undefined) throw new Error('a line is not a feed record');
+    this.#checkOrder(record);
+    this.#store(record);
+    const isFirst = this.#lastSeq === undefined;
+    this.#lastSeq = record.seq;
+    this.#marks.stored(record.seq);
+    if (!isFirst) return;
+    this.#attempts = 0;
+    this.#sink.up();
+  }
+
+  #checkOrder(record: FeedRecord): void {
+    if (this.#lastSeq !== undefined) {
+      if (record.seq !== this.#lastSeq + 1)
+        throw new Error(`record ${record.seq} follows record ${this.#lastSeq}`);
+      return;
+    }
+    if (record.type !== 'snapshot') throw new Error(`the first record is "${record.type}", not a snapshot`);
+    if (record.incarnation !== this.#target.incarnation)
+      throw new Error(`the socket belongs to incarnation ${record.incarnation}`);
+  }
+
+  #store(record: FeedRecord): void {
+    try {
+      this.#sink.record(record);
+    } catch (error) {
+      this.#marks.failed(record.seq, error);
+      throw error;
+    }
+  }
+
+  #drop(why: string): void {
+    const connection = this.#connection;
+    this.#connection = undefined;
+    this.#lastSeq = undefined;
+    connection?.destroy();
+    this.#retry?.cancel();
+    const { feedReconnectMs } = this.#deps.settings;
+    const delayMs = feedReconnectMs * Math.min(MAX_BACKOFF_FACTOR, 2 ** this.#attempts);
+    this.#attempts += 1;
+    this.#log.info({ why, delayMs }, 'feed lost, reconnecting');
+    this.#retry = this.#deps.clock.after(delayMs, () => this.#connect());
+  }
+}

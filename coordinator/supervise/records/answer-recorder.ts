@@ -1,0 +1,40 @@
+// Records a session from a create's own answer, for the moments in which the daemon's feed is down. The next snapshot
+// corrects whatever the answer could not show.
+import type { FeedClient, FeedSession } from '../../../daemon/contract/feed.ts';
+import type { Store } from '../../store/store.ts';
+import type { Recorder, Source } from './session-recorder.ts';
+
+export interface Answered extends Source {
+  /** An attach: the row exists, and the answer's client comes on top of those it has. */
+  readonly isAttached: boolean;
+  readonly session: FeedSession;
+}
+
+/** @throws ApiError 507 when the store refuses. */
+export function recordAnswer(
+  deps: { readonly store: Pick<Store, 'sessions'>; readonly recorder: Recorder },
+  { isAttached, session, ...source }: Answered,
+): void {
+  const row = isAttached ? deps.store.sessions.get(session.sessionId) : undefined;
+  if (row === undefined) {
+    deps.recorder.recordSession(source, session);
+    return;
+  }
+  const clients = merged(deps.store.sessions.clients(session.sessionId), session.clients);
+  deps.recorder.recordSession(source, {
+    ...session,
+    createdAtMs: row.createdAtMs,
+    lastSeenAtMs: Math.max(row.lastSeenAtMs, session.lastSeenAtMs),
+    isDefault: row.isDefault,
+    clients,
+  });
+}
+
+function merged(known: readonly FeedClient[], added: readonly FeedClient[]): readonly FeedClient[] {
+  const byId = new Map(known.map((client) => [client.clientId, client]));
+  for (const client of added) {
+    const count = (byId.get(client.clientId)?.count ?? 0) + client.count;
+    byId.set(client.clientId, { ...client, count });
+  }
+  return [...byId.values()];
+}

@@ -1,0 +1,116 @@
+// The events of a workspace as a story: what its state is and why, then what happened, newest last. Pure.
+
+import { agoOf, clockOf } from '../../domain/units.ts';
+import type { EventRow } from '../../store/store.ts';
+import type { DaemonView } from '../fleet.ts';
+import { causeOf, tell } from './story-words.ts';
+
+export interface StoryFacts {
+  readonly path: string;
+  readonly state: DaemonView['state'];
+  readonly pid: number | null;
+  readonly incarnation: string | null;
+  /** What cannot be proven of the process; null unless it is `held`. */
+  readonly heldWhy: string | null;
+  /** Why it takes no new work; null when it does. */
+  readonly drainWhy: string | null;
+  /** In any order. */
+  readonly events: readonly EventRow[];
+  readonly nowMs: number;
+}
+
+export interface Story {
+  /** The state now, and why. */
+  readonly summary: string;
+  /** Without the summary. A line that begins a daemon's part is not indented. */
+  readonly lines: readonly string[];
+}
+
+/** Kinds of events that end a daemon. */
+export const ENDS: ReadonlySet<string> = new Set([
+  'daemon_died',
+  'daemon_stopped',
+  'daemon_ended',
+  'start_failed',
+]);
+
+const AT_REST = {
+  stopped: 'is stopped',
+  backoff: 'died and will be restarted (backoff)',
+  failed: 'has failed',
+} as const;
+
+export function storyOf(facts: StoryFacts): Story {
+  const events = [...facts.events].sort((a, b) => a.id - b.id);
+  const drain = facts.drainWhy === null ? '' : ` It takes no new work until "undrain": ${facts.drainWhy}.`;
+  return { summary: summaryOf(facts, events) + drain, lines: linesOf(events, facts.nowMs) };
+}
+
+function summaryOf(
+  { path, state, pid, incarnation, heldWhy, nowMs }: StoryFacts,
+  events: readonly EventRow[],
+) {
+  const subject = `The daemon of ${path}`;
+  if (state === 'held') return `${subject} is held, so no new one is started: ${heldWhy}.`;
+  const end = events.findLast(({ kind }) => ENDS.has(kind));
+  const name = `${numberOf(incarnation)}${pid === null ? '' : `, pid ${pid}`}`;
+  switch (state) {
+    case 'ready':
+      return `${subject} is ready: number ${name}, ${since(events, incarnation, nowMs)}.`;
+    case 'starting':
+    case 'draining':
+    case 'stopping':
+      return `${subject} is ${state}: number ${name}, ${since(events, incarnation, nowMs)}.`;
+    case 'backoff':
+    case 'failed':
+    case 'stopped':
+      return end === undefined
+        ? `${subject} ${AT_REST[state]}: no start of it is on record.`
+        : `${subject} ${AT_REST[state]}. ${ending(end, nowMs)}`;
+  }
+}
+
+function ending(end: EventRow, nowMs: number): string {
+  const [sentence, ...more] = tell(end, nowMs);
+  const then = more.find((line) => line.startsWith('then: '));
+  const what =
+    end.kind === 'daemon_died'
+      ? sentence
+      : `${end.kind === 'start_failed' ? 'could not be started' : 'ended'}: ${causeOf(end.detail)}`;
+  const next = then === undefined ? '' : ` ${capital(then.slice('then: '.length))}.`;
+  return `Number ${numberOf(end.incarnation)} ${what}, ${when(end.atMs, nowMs)}.${next}`;
+}
+
+function since(events: readonly EventRow[], incarnation: string | null, nowMs: number): string {
+  const first = events.find((event) => event.incarnation === incarnation);
+  if (first === undefined) return 'started before the oldest event on record';
+  const last = events.findLast(
+    ({ incarnation: of, kind }) => of === incarnation && kind === 'daemon_adopted',
+  );
+  const taken = last === undefined ? '' : `, taken over ${when(last.atMs, nowMs)}`;
+  return `started ${when(first.atMs, nowMs)}${taken}`;
+}
+
+function linesOf(events: readonly EventRow[], nowMs: number): readonly string[] {
+  let current: string | null = null;
+  return events.flatMap((event) => {
+    const [sentence, ...more] = tell(event, nowMs);
+    const lines = [`  ${when(event.atMs, nowMs)}  ${sentence}`, ...more.map((line) => `      ${line}`)];
+    if (event.incarnation === null || event.incarnation === current) return lines;
+    current = event.incarnation;
+    return [`Daemon ${numberOf(current)} (${current})`, ...lines];
+  });
+}
+
+function when(atMs: number, nowMs: number): string {
+  return `${clockOf(atMs)} (${agoOf(atMs, nowMs)})`;
+}
+
+/** Incarnations of a workspace are counted: `<workspace id>-<n>`. */
+function numberOf(incarnation: string | null): string {
+  return incarnation?.split('-').at(-1) ?? '?';
+}
+
+function capital(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}

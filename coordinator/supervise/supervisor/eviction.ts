@@ -1,0 +1,64 @@
+// Making room when a limit is reached: of the daemons that are provably idle, the one that was used least recently goes.
+import { workOf } from '../../domain/idle-policy.ts';
+import type { Cell } from '../daemon/controller.ts';
+
+/** What an admission refusal tells of the daemons that take the places. */
+export interface RoomReport {
+  readonly evictable: readonly string[];
+  readonly kept: readonly { readonly workspaceId: string; readonly reason: string }[];
+}
+
+export interface EvictionDeps {
+  readonly cells: () => Iterable<Cell>;
+  readonly isPinned: (workspaceId: string) => boolean;
+  readonly nowMs: () => number;
+  readonly onEvicted: (workspaceId: string, why: string) => void;
+}
+
+/** What is wanted, and in the words of the record what for. */
+export interface RoomWish {
+  /** A place for a daemon, or for a session: then only a daemon with sessions is of use. */
+  readonly kind: 'daemon' | 'session';
+  readonly forWorkspaceId: string;
+  readonly why: string;
+}
+
+/** Begins the end of one idle daemon, if there is one. @returns when it is gone; undefined when none can go. */
+export function makeRoom(
+  deps: EvictionDeps,
+  { kind, forWorkspaceId, why }: RoomWish,
+): Promise<void> | undefined {
+  const idle = [...deps.cells()]
+    .filter(({ workspace }) => workspace.id !== forWorkspaceId)
+    .map((cell) => ({ cell, facts: factsOf(deps, cell) }))
+    .filter(({ facts }) => facts !== undefined && workOf(facts) === undefined && facts.subscribers === 0)
+    .filter(({ facts }) => kind === 'daemon' || (facts?.sessions ?? 0) > 0)
+    .sort((a, b) => (b.facts?.sinceGestureMs ?? 0) - (a.facts?.sinceGestureMs ?? 0));
+  const victim = idle[0]?.cell;
+  if (victim === undefined) return undefined;
+  return evict(deps, victim, why);
+}
+
+async function evict(deps: EvictionDeps, victim: Cell, why: string): Promise<void> {
+  if (await victim.stopIdle(why)) deps.onEvicted(victim.workspace.id, why);
+}
+
+/** Who takes the places, and why each cannot go. */
+export function roomReport(deps: EvictionDeps): RoomReport {
+  const kept = [...deps.cells()].flatMap((cell) => {
+    const facts = factsOf(deps, cell);
+    const reason = facts === undefined ? 'it is starting, stopping or not reporting' : workOf(facts);
+    const watched = facts !== undefined && facts.subscribers > 0 ? 'clients are watching' : undefined;
+    const why = reason ?? watched;
+    return cell.current === undefined || why === undefined
+      ? []
+      : [{ workspaceId: cell.workspace.id, reason: why }];
+  });
+  return { evictable: [], kept };
+}
+
+function factsOf(deps: EvictionDeps, cell: Cell) {
+  // Without its feed nobody knows what it does.
+  if (!cell.isReady || cell.current?.feed?.isUp !== true) return undefined;
+  return cell.current.facts.idleFacts(deps.nowMs(), deps.isPinned(cell.workspace.id));
+}

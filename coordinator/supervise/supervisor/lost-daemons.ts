@@ -1,0 +1,69 @@
+// Running daemons that are missing from the database: it was damaged and rebuilt, removed, or restored from a
+// backup. Their launch notes give back their rows and workspaces; adoption then finds them like any others.
+import type { Clock } from '../../../daemon/contract/clock.ts';
+import type { Log } from '../../../daemon/contract/log.ts';
+import type { DaemonNote, Launcher, NoteFate } from '../../launch/launcher.ts';
+import type { DaemonRow, Store } from '../../store/store.ts';
+
+export interface LostDaemonsDeps {
+  readonly store: Pick<Store, 'daemons' | 'workspaces' | 'transaction'>;
+  readonly launcher: Pick<Launcher, 'list' | 'adopt'>;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/**
+ * Gives every noted daemon that still runs its row back, and its workspace. Call it before anything reads the store.
+ * @returns ends what dead ones have left behind and forgets them; never rejects.
+ * @throws ApiError 507 when the store refuses.
+ */
+export function recoverLostDaemons(deps: LostDaemonsDeps): () => Promise<void> {
+  const { store, launcher, log } = deps;
+  const lost = launcher.list((incarnation) => fateOf(store.daemons.find(incarnation)));
+  const running = lost.filter(({ pid }) => pid !== null);
+  store.transaction(() => {
+    for (const note of running) recover(deps, note);
+  });
+  if (running.length > 0)
+    log.warn(
+      { incarnations: running.map(({ incarnation }) => incarnation) },
+      'running daemons were missing from the database: their rows were recreated from their notes',
+    );
+  const dead = lost.filter(({ pid }) => pid === null);
+  return async () => {
+    await Promise.all(dead.map((note) => bury(deps, note)));
+  };
+}
+
+function fateOf(row: DaemonRow | undefined): NoteFate {
+  if (row === undefined) return 'lost';
+  if (row.state === 'ended') return 'over';
+  return row.secret === '' ? 'lost' : 'known';
+}
+
+function recover({ store, clock }: LostDaemonsDeps, note: DaemonNote): void {
+  const { workspaceId, workspacePath, ...daemon } = note;
+  const isRegistered = store.workspaces.list().some(({ id }) => id === workspaceId);
+  if (!isRegistered)
+    store.workspaces.upsert({
+      id: workspaceId,
+      path: workspacePath,
+      displayName: null,
+      origin: 'dynamic',
+      createdAtMs: clock.nowMs(),
+    });
+  store.daemons.recover({ ...daemon, workspaceId });
+}
+
+/** A daemon without a process: `adopt` ends whatever carries its incarnation, and removes its socket and note. */
+async function bury({ launcher, log }: LostDaemonsDeps, note: DaemonNote): Promise<void> {
+  try {
+    const { incarnation, bootId, socketPath, secret } = note;
+    await launcher.adopt({ incarnation, bootId, socketPath, secret, pid: 0, startTime: 0 });
+  } catch (error) {
+    log.warn(
+      { err: error, incarnation: note.incarnation },
+      'leftovers of a dead daemon could not be removed yet',
+    );
+  }
+}

@@ -1,0 +1,40 @@
+// Periodic work: each job in its own period, never twice at the same time, and a failure is logged and tried again.
+import type { Clock, Timer } from '../../../daemon/contract/clock.ts';
+import type { Log } from '../../../daemon/contract/log.ts';
+
+export interface Job {
+  readonly name: string;
+  readonly periodMs: number;
+  readonly run: () => Promise<void> | void;
+}
+
+export interface Ticker {
+  /** No job starts after it; resolves when those under way have ended. Idempotent. */
+  stop(): Promise<void>;
+}
+
+/** Begins at once; the first run of a job is one period away. */
+export function startTicker(clock: Clock, log: Log, jobs: readonly Job[]): Ticker {
+  const running = new Map<string, Promise<void>>();
+  const timers: Timer[] = jobs.map((job) =>
+    clock.every(job.periodMs, () => {
+      if (running.has(job.name)) return;
+      const run = attempt(job, log).finally(() => running.delete(job.name));
+      running.set(job.name, run);
+    }),
+  );
+  return {
+    async stop() {
+      for (const timer of timers) timer.cancel();
+      await Promise.all(running.values());
+    },
+  };
+}
+
+async function attempt(job: Job, log: Log): Promise<void> {
+  try {
+    await job.run();
+  } catch (error) {
+    log.error({ err: error, job: job.name }, 'periodic work failed');
+  }
+}

@@ -1,0 +1,125 @@
+// The workspaces of this coordinator: those of the command line, and those that were added or opened, kept in the store.
+import { statSync } from 'node:fs';
+import { workspaceIdOf } from '../../../daemon/contract/canonical-path.ts';
+import type { Clock } from '../../../daemon/contract/clock.ts';
+import { fail, failPlain } from '../../../daemon/contract/errors.ts';
+import type { Log } from '../../../daemon/contract/log.ts';
+import { placeOf, primaryFirst, registrationRefusal } from '../../domain/workspace.ts';
+import type { Store, WorkspaceRow } from '../../store/store.ts';
+import type { WorkspaceKey } from '../fleet.ts';
+
+export interface RegistryOptions {
+  /** Canonical paths of the command line; the first is the primary workspace. */
+  readonly workspaces: readonly string[];
+  /** Canonical directories under which a workspace may be opened on first demand. */
+  readonly roots: readonly string[];
+  readonly store: Pick<Store, 'workspaces'>;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export interface RegistryEntry extends WorkspaceKey {
+  readonly displayName: string | undefined;
+  readonly isPrimary: boolean;
+  readonly isStatic: boolean;
+}
+
+export class WorkspaceRegistry {
+  readonly #o: RegistryOptions;
+  readonly #primaryId: string | undefined;
+  #rows: readonly WorkspaceRow[] = [];
+
+  /** Stores the static workspaces; those of an earlier command line become dynamic ones. */
+  constructor(options: RegistryOptions) {
+    this.#o = options;
+    const { workspaces, store } = options;
+    const staticIds = new Set(workspaces.map(workspaceIdOf));
+    for (const row of store.workspaces.list())
+      if (row.origin === 'static' && !staticIds.has(row.id))
+        store.workspaces.upsert({ ...row, origin: 'dynamic' });
+    for (const path of workspaces) this.#store(path, 'static', undefined);
+    this.#primaryId = workspaces[0] === undefined ? undefined : workspaceIdOf(workspaces[0]);
+    this.#reload();
+  }
+
+  /** Registration order, primary first. */
+  list(): readonly RegistryEntry[] {
+    const primary = this.#primaryId ?? this.#rows[0]?.id;
+    return primaryFirst(this.#rows, primary).map((row) => ({
+      id: row.id,
+      path: row.path,
+      displayName: row.displayName ?? undefined,
+      isPrimary: row.id === primary,
+      isStatic: row.origin === 'static',
+    }));
+  }
+
+  primary(): RegistryEntry | undefined {
+    return this.list().find(({ isPrimary }) => isPrimary);
+  }
+
+  byId(id: string): RegistryEntry | undefined {
+    return this.list().find((entry) => entry.id === id);
+  }
+
+  /** The workspace whose root the canonical path is. Opens nothing. */
+  find(canonicalCwd: string): RegistryEntry | undefined {
+    return this.byId(workspaceIdOf(canonicalCwd));
+  }
+
+  /**
+   * The workspace for a session: a registered one, or a directory under a root, which is then registered.
+   * Undefined when the path belongs to neither.
+   * @throws ApiError 400 when it is under a root and no directory; 409 at the registry's limit.
+   */
+  open(canonicalCwd: string): WorkspaceKey | undefined {
+    const placement = placeOf(canonicalCwd, this.#rows, this.#o.roots);
+    if (placement.kind === 'registered') return placement.workspace;
+    if (placement.kind === 'first_demand') {
+      if (!statSync(placement.path, { throwIfNoEntry: false })?.isDirectory())
+        throw failPlain(400, `\`cwd\` is not a directory: ${placement.path}`);
+      this.#o.log.info({ workspace: placement.path }, 'workspace opened under a root');
+      return this.#added(placement.path, undefined);
+    }
+    const { code, message, context } = placement.refusal;
+    if (code === 'workspace_mismatch') return undefined;
+    throw fail(code, message, context);
+  }
+
+  /** Registers a directory. @throws ApiError 409 `workspace_exists`, `workspace_nested`, `workspace_limit_reached`. */
+  add(canonicalCwd: string, displayName: string | undefined): RegistryEntry {
+    const refusal = registrationRefusal(canonicalCwd, this.#rows);
+    if (refusal !== undefined) throw fail(refusal.code, refusal.message, refusal.context);
+    return this.#added(canonicalCwd, displayName);
+  }
+
+  /** Forgets a workspace, in the store too. */
+  remove(id: string): void {
+    this.#o.store.workspaces.remove(id);
+    this.#reload();
+  }
+
+  #added(path: string, displayName: string | undefined): RegistryEntry {
+    this.#store(path, 'dynamic', displayName);
+    this.#reload();
+    return this.byId(workspaceIdOf(path)) as RegistryEntry;
+  }
+
+  #store(path: string, origin: WorkspaceRow['origin'], displayName: string | undefined): void {
+    const rows = this.#o.store.workspaces.list();
+    const known = rows.find((row) => row.path === path);
+    // The list is in this order: two in one millisecond, and a clock that was set back, must not turn it round.
+    const latestAtMs = Math.max(0, ...rows.map(({ createdAtMs }) => createdAtMs));
+    this.#o.store.workspaces.upsert({
+      id: workspaceIdOf(path),
+      path,
+      displayName: displayName ?? known?.displayName ?? null,
+      origin,
+      createdAtMs: known?.createdAtMs ?? Math.max(this.#o.clock.nowMs(), latestAtMs + 1),
+    });
+  }
+
+  #reload(): void {
+    this.#rows = this.#o.store.workspaces.list();
+  }
+}

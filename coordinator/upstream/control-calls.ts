@@ -1,0 +1,75 @@
+// What the coordinator asks of a daemon over its control routes, and the daemon's refusal turned into ours.
+import { ApiError, ERRORS, type ErrorCode } from '../../daemon/contract/errors.ts';
+import {
+  RELEASE_PATH,
+  RESTORE_PATH,
+  type ReleaseRequest,
+  type RestoreAnswer,
+  type RestoreRequest,
+} from '../../daemon/contract/feed.ts';
+import { type JsonObject, parseJsonObject } from '../../daemon/contract/json-body.ts';
+import { trustHeaders } from '../http/headers.ts';
+import type { Endpoint } from '../supervise/fleet.ts';
+import type { DaemonClient } from './daemon-client.ts';
+
+/** Brings a session back. @throws ApiError: the daemon's refusal with its status and code, or 503 when it cannot be reached. */
+export async function restoreOn(
+  client: DaemonClient,
+  endpoint: Endpoint,
+  request: RestoreRequest,
+  signal: AbortSignal,
+): Promise<RestoreAnswer> {
+  const requestId = `restore-${request.sessionId.slice(0, 48)}`;
+  return (await ask(client, endpoint, RESTORE_PATH, request, requestId, signal)) as unknown as RestoreAnswer;
+}
+
+/** Ends the daemon's work and streams. @returns false when it has work and was asked to look for that. @throws as `restoreOn`. */
+export async function releaseOn(
+  client: DaemonClient,
+  endpoint: Endpoint,
+  request: ReleaseRequest,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const answer = await ask(client, endpoint, RELEASE_PATH, request, 'release', signal);
+  return answer.released === true;
+}
+
+async function ask(
+  client: DaemonClient,
+  endpoint: Endpoint,
+  path: string,
+  request: object,
+  requestId: string,
+  signal: AbortSignal,
+): Promise<JsonObject> {
+  const answer = await client.call(endpoint, {
+    method: 'POST',
+    path,
+    headers: {
+      ...trustHeaders(endpoint.secret, { peer: 'loopback', requestId }),
+      'content-type': 'application/json',
+    },
+    body: Buffer.from(JSON.stringify(request)),
+    signal,
+  });
+  const body = parseJsonObject(answer.body);
+  if (answer.status === 200) return body;
+  const { error, code, ...context } = body;
+  const words = String(error ?? `status ${answer.status}`);
+  throw new ApiError(
+    answer.status,
+    knownCode(code),
+    words,
+    context,
+    secondsOf(answer.headers['retry-after']),
+  );
+}
+
+function secondsOf(retryAfter: string | undefined): number | undefined {
+  return retryAfter === undefined ? undefined : Number(retryAfter);
+}
+
+function knownCode(code: unknown): ErrorCode | number | undefined {
+  if (typeof code === 'number') return code;
+  return typeof code === 'string' && Object.hasOwn(ERRORS, code) ? (code as ErrorCode) : undefined;
+}

@@ -1,0 +1,62 @@
+// Approval modes as agents take and keep them: by the qwen agent's own call, or the standard one where that is missing.
+
+import { fail } from '../contract/errors.ts';
+import type { ApprovalMode } from '../contract/wire.ts';
+import { asRecord } from '../domain/records.ts';
+import { approvalMode, type ModeValue, saidMode } from '../domain/setting-values.ts';
+import { UnusableAnswer } from '../session/setting-sync.ts';
+import type { AgentChannel } from './agent.ts';
+import { callIfKnown } from './extensions.ts';
+
+export const MODE_METHOD = 'qwen/control/session/approval_mode';
+
+export interface WantedMode {
+  readonly mode: ApprovalMode;
+  /** True plans first and carries out in `mode`; false ends planning. */
+  readonly planMode?: boolean;
+}
+
+/**
+ * Asks the agent for a mode and waits for ever.
+ * @returns its answer, for `modeOfAnswer`.
+ * @throws AgentCallError, AgentGone; ApiError 501 when the agent cannot plan first.
+ */
+export async function askForMode(
+  channel: AgentChannel,
+  sessionId: string,
+  { mode, planMode }: WantedMode,
+): Promise<unknown> {
+  const params = { sessionId, mode, ...(planMode === undefined ? {} : { planMode }) };
+  const answer = await callIfKnown(channel, MODE_METHOD, params, undefined);
+  if (answer !== undefined) return answer;
+  if (planMode === true)
+    throw fail('not_implemented', 'The agent cannot plan first and then execute in another mode');
+  await channel.request('session/set_mode', { sessionId, modeId: mode }, undefined);
+  return { current: mode };
+}
+
+/** @throws UnusableAnswer for a mode that no client knows, and for none. */
+export function modeOfAnswer(answer: unknown): ModeValue {
+  const { current, planExecutionMode } = asRecord(answer);
+  const execution = approvalMode(planExecutionMode);
+  const isExecutionBad = planExecutionMode !== undefined && (execution === undefined || execution === 'plan');
+  const said = saidMode(current, planExecutionMode);
+  if (said.kind !== 'value' || isExecutionBad)
+    throw new UnusableAnswer(`The agent answered with an unknown approval mode: ${JSON.stringify(answer)}`);
+  return said.value;
+}
+
+/**
+ * Makes a mode the default of the workspace.
+ * @returns false where the agent keeps no such setting.
+ * @throws AgentCallError, AgentGone, AgentTimeout
+ */
+export async function persistMode(
+  channel: AgentChannel,
+  workspaceCwd: string,
+  mode: ApprovalMode,
+  timeoutMs: number,
+): Promise<boolean> {
+  const params = { key: 'tools.approvalMode', value: mode, scope: 'workspace', cwd: workspaceCwd };
+  return (await callIfKnown(channel, 'qwen/settings/setCoreValue', params, timeoutMs)) !== undefined;
+}

@@ -1,0 +1,80 @@
+// The agent's failures in the protocol's terms, as clients read them.
+
+import { type ApiError, fail, failAgent, failPlain, messageOf } from '../contract/errors.ts';
+import { asRecord } from '../domain/records.ts';
+import { UnusableAnswer } from '../session/setting-sync.ts';
+import { AgentCallError, type AgentChannel, AgentGone, AgentMissing, AgentTimeout } from './agent.ts';
+
+/**
+ * To be called before a session is registered on a channel that was awaited meanwhile: the end of a child reaches only the
+ * sessions that are registered by then.
+ * @throws ApiError 503
+ */
+export function checkAlive(channel: AgentChannel, phase: string): void {
+  if (!channel.isDying) return;
+  throw fail('acp_channel_unavailable', `The agent ended during ${phase}`, { errorKind: 'protocol_error' });
+}
+
+/** What the agent names in `data.errorKind`, for the codes of the protocol that it is. */
+const REFUSALS: Readonly<Record<string, 'trust_gate' | 'session_busy' | 'invalid_rewind_target'>> = {
+  trust_gate: 'trust_gate',
+  session_busy: 'session_busy',
+  invalid_rewind_target: 'invalid_rewind_target',
+};
+
+function agentRefusal({ code, message, data }: AgentCallError): ApiError {
+  const { errorKind } = asRecord(data);
+  const known = typeof errorKind === 'string' && Object.hasOwn(REFUSALS, errorKind);
+  const refusal = known ? REFUSALS[errorKind] : undefined;
+  return refusal === undefined ? failAgent(code, message, data) : fail(refusal, message);
+}
+
+/** The agent's failure as the client reads it. Errors that are already in the protocol's terms pass. */
+export function channelFailure(error: unknown, phase: string): ApiError | unknown {
+  if (error instanceof AgentMissing)
+    return fail('acp_channel_unavailable', error.message, { errorKind: 'missing_binary' });
+  if (error instanceof AgentTimeout)
+    return fail('init_timeout', error.message, {
+      errorKind: 'init_timeout',
+      retryable: true,
+      phase,
+      timeoutMs: error.timeoutMs,
+    });
+  if (error instanceof UnusableAnswer) return failPlain(500, error.message);
+  if (error instanceof AgentCallError) return agentRefusal(error);
+  if (error instanceof AgentGone) {
+    const { code, signal, lastLines } = error.exit;
+    const how = signal === null ? `with code ${code}` : `by ${signal}`;
+    return fail('acp_channel_unavailable', `The agent ended ${how} during ${phase}`, {
+      errorKind: 'protocol_error',
+      exitCode: code,
+      signalCode: signal,
+      lastLines: lastLines.slice(-5),
+    });
+  }
+  return error;
+}
+
+/** Clients pass over an event whose reason is empty. */
+const UNEXPLAINED = 'The agent gave no reason';
+
+/**
+ * Why a call of the agent failed, in words for a person. Agents that report with a plain "Internal error" say what it was in
+ * the error's data.
+ * @returns the message of the error and what its data adds to it; never empty.
+ */
+export function reasonOf(error: unknown): string {
+  const message = messageOf(error);
+  const detail = error instanceof AgentCallError ? detailOf(error.data) : undefined;
+  const parts = detail === undefined || message.includes(detail) ? [message] : [message, detail];
+  return parts.filter(isText).join(': ') || UNEXPLAINED;
+}
+
+function detailOf(data: unknown): string | undefined {
+  const { details, message } = asRecord(data);
+  return [details, message, data].find(isText);
+}
+
+function isText(value: unknown): value is string {
+  return typeof value === 'string' && value.trim() !== '';
+}

@@ -1,0 +1,108 @@
+// The past of one live session: what a loading client is shown, kept in memory, and the transcript, where we record it.
+
+import { jsonOf, serialise } from '../domain/frame.ts';
+import type { PastEvent } from '../domain/journal.ts';
+import { type Dropped, Replay, type ReplayBounds } from '../domain/replay.ts';
+import type { Observer, PublishedEvent } from '../events/bus.ts';
+import type { Recording, StoredChange, StoredTranscript } from './history.ts';
+
+export class SessionPast implements Observer {
+  readonly replay: Replay;
+  readonly #recording: Recording | undefined;
+  #floor = 0;
+  #seededSinceMs: number | undefined;
+  /** Something of what was before has not come to our transcript, or cannot be read in it. */
+  #isPastCut = false;
+  #onDegraded: () => void = () => undefined;
+
+  /** @param begin opens the transcript; undefined for a past that is not kept. */
+  constructor(bounds: ReplayBounds, begin: ((onDegraded: () => void) => Recording) | undefined) {
+    this.#recording = begin?.(() => this.#onDegraded());
+    this.replay = new Replay({
+      ...bounds,
+      isRecorded: this.isRecorded,
+      isTranscriptWhole: () => this.#isTranscriptWhole(),
+    });
+    this.#floor = this.#recording?.lastId ?? 0;
+  }
+
+  /** Ids of the session's bus start above it: every id up to it belongs to the past. */
+  get idFloor(): number {
+    return this.#floor;
+  }
+
+  /** Time of the oldest update that the agent told of the past. */
+  get seededSinceMs(): number | undefined {
+    return this.#seededSinceMs;
+  }
+
+  get isRecorded(): boolean {
+    return this.#recording?.keepsEvents === true;
+  }
+
+  get isDegraded(): boolean {
+    return this.isRecorded && this.#recording?.isDegraded === true;
+  }
+
+  /** `tell` is called once: when a write fails, or now when one has failed already. */
+  whenDegraded(tell: () => void): void {
+    this.#onDegraded = tell;
+    if (this.isDegraded) tell();
+  }
+
+  note(event: PublishedEvent): void {
+    this.#recording?.note(event);
+    const { id, type, data, tail, tags, atMs } = event;
+    const { promptId, originatorClientId } = tags;
+    this.replay.note({ id, type, data, promptId, originatorClientId, atMs }, tail.length);
+  }
+
+  flush(): void {
+    this.#recording?.flush();
+  }
+
+  change(change: StoredChange): void {
+    this.#recording?.change(change);
+  }
+
+  /** Seeds the replay from our own transcript; before the session's bus exists. */
+  seedFrom({ records, droppedTurns, droppedEvents, isPartial }: StoredTranscript): void {
+    this.#isPastCut ||= isPartial;
+    this.replay.noteMissing({ turns: droppedTurns, events: droppedEvents }, false);
+    for (const { recordId, ...event } of records) this.#seed({ ...event, id: Number(recordId) });
+  }
+
+  /** Seeds one update that the agent told of the past. It goes into our transcript, where there is one. */
+  seedUpdate(data: Readonly<Record<string, unknown>>, atMs: number): void {
+    this.#seededSinceMs ??= atMs;
+    const id = this.#floor + 1;
+    const json = jsonOf(data);
+    if (json === undefined) return;
+    const tail = serialise('session_update', json, {}, atMs);
+    this.#recording?.note({ id, type: 'session_update', data, tail });
+    this.#seed({ id, type: 'session_update', data, atMs });
+  }
+
+  /** What the agent has told of the past is not all of it. */
+  noteMissing(dropped: Dropped, hasUnseenPast: boolean): void {
+    this.#isPastCut ||= hasUnseenPast || dropped.events > 0;
+    this.replay.noteMissing(dropped, hasUnseenPast);
+  }
+
+  /** Flushes and closes the transcript. Idempotent. */
+  close(): void {
+    this.#recording?.close();
+  }
+
+  /** An agent that keeps its own is taken to keep everything. */
+  #isTranscriptWhole(): boolean {
+    if (this.#recording?.keepsEvents !== true) return this.#recording !== undefined;
+    return this.#recording.isWhole && !this.#isPastCut;
+  }
+
+  #seed(event: PastEvent): void {
+    this.#floor = Math.max(this.#floor, event.id ?? 0);
+    // Its size as JSON is only needed for the bound of the journal, which a past without end of turn may reach.
+    this.replay.note(event, JSON.stringify(event.data).length);
+  }
+}

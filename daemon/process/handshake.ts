@@ -1,0 +1,50 @@
+// The daemon's end of descriptor 3: one line in, one line out, closed.
+import { Socket } from 'node:net';
+import {
+  HANDSHAKE_FD,
+  type HandshakeAnswer,
+  type HandshakeRequest,
+  parseHandshakeRequest,
+} from '../contract/handshake.ts';
+
+/** Nothing in a handshake is long; more than this is no handshake. */
+const MAX_LINE_BYTES = 256 * 1024;
+
+export interface Handshake {
+  readonly request: HandshakeRequest;
+  /** Answers and closes; resolves when the line is out. A coordinator that has gone is no reason to fail: the daemon awaits adoption. */
+  answer(line: HandshakeAnswer): Promise<void>;
+}
+
+/** @throws Error when the pipe ends before the line (the coordinator died) or the line is malformed. */
+export async function readHandshake(): Promise<Handshake> {
+  const pipe = new Socket({ fd: HANDSHAKE_FD, readable: true, writable: true });
+  const line = await firstLine(pipe);
+  return {
+    request: parseHandshakeRequest(line),
+    answer: (answer) =>
+      new Promise((resolve) => {
+        pipe.once('close', () => resolve());
+        pipe.on('error', () => pipe.destroy());
+        pipe.end(`${JSON.stringify(answer)}\n`, () => pipe.destroy());
+      }),
+  };
+}
+
+function firstLine(pipe: Socket): Promise<string> {
+  return new Promise((resolve, reject) => {
+    let text = '';
+    pipe.setEncoding('utf8');
+    const onData = (chunk: string) => {
+      text += chunk;
+      const end = text.indexOf('\n');
+      if (end >= 0) {
+        pipe.off('data', onData).pause();
+        resolve(text.slice(0, end));
+      } else if (text.length > MAX_LINE_BYTES) reject(new Error('the handshake line is too long'));
+    };
+    pipe.on('data', onData);
+    pipe.once('error', reject);
+    pipe.once('end', () => reject(new Error('the coordinator closed the handshake before it was complete')));
+  });
+}

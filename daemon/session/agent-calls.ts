@@ -1,0 +1,131 @@
+// What clients ask of a session that only the agent can answer: status reads and small services. An agent that lacks a
+// read gets an idle body that says so; one that lacks a service gets a refusal.
+import type { Params } from '../agent/agent.ts';
+import { callIfKnown, readContext } from '../agent/extensions.ts';
+import { channelFailure } from '../agent/failures.ts';
+import { fail } from '../contract/errors.ts';
+import type { Limits } from '../contract/limits.ts';
+import { asRecord, isRecord, type JsonRecord } from '../domain/records.ts';
+import type { Session } from './session.ts';
+
+type CallLimits = Pick<Limits, 'initializeTimeoutMs' | 'agentAnswerTimeoutMs'>;
+
+/** A read's own fields where the agent has nothing to say. */
+const IDLE: Readonly<Record<string, JsonRecord>> = {
+  context_usage: { usage: null, formattedText: '' },
+  stats: {},
+  tasks: { tasks: [] },
+  agents: { tasks: [] },
+  lsp: { enabled: false, servers: [] },
+  hooks: { disabled: false, hooks: [] },
+  resources: { resources: [] },
+};
+
+export type StatusRead = 'context_usage' | 'stats' | 'tasks' | 'agents' | 'lsp' | 'hooks' | 'resources';
+
+/**
+ * A status read of the agent, as it answers it.
+ * @returns where the agent has no such read, an idle body whose `errors` say so.
+ * @throws ApiError: the agent's failures in the protocol's terms.
+ */
+export async function readStatus(
+  session: Session,
+  read: StatusRead,
+  extras: Params,
+  limits: CallLimits,
+): Promise<JsonRecord> {
+  const answer = await ask(session, `qwen/status/session/${read}`, extras, limits.initializeTimeoutMs);
+  return isRecord(answer)
+    ? answer
+    : { ...head(session), ...IDLE[read], ...unsupported(read, `qwen/status/session/${read}`) };
+}
+
+/** The commands that the agent takes; where it has no such read, the ones that it announced. @throws as `readStatus` */
+export async function readCommands(session: Session, limits: CallLimits): Promise<JsonRecord> {
+  const method = 'qwen/status/session/supported_commands';
+  const answer = await ask(session, method, {}, limits.initializeTimeoutMs);
+  if (isRecord(answer)) return answer;
+  const announced = session.sideChannel.availableCommands;
+  return {
+    ...head(session),
+    availableCommands: announced ?? [],
+    availableSkills: [],
+    workflowsEnabled: false,
+    ...(announced === undefined ? unsupported('supported_commands', method) : {}),
+  };
+}
+
+/** Model, mode and options, asked live; where the agent has no such read, as far as they are known. @throws as `readStatus` */
+export async function readSessionContext(session: Session, limits: CallLimits): Promise<JsonRecord> {
+  const { channel, sessionId } = session;
+  try {
+    const answer = await readContext(channel, sessionId, limits.initializeTimeoutMs);
+    if (isRecord(answer)) return answer;
+  } catch (error) {
+    throw channelFailure(error, 'qwen/status/session/context');
+  }
+  return { ...head(session), state: session.sideChannel.knownState() };
+}
+
+/**
+ * Asks a service of the agent.
+ * @param control the name behind `qwen/control/session/`.
+ * @throws ApiError 501 where the agent does not have it; its other failures in the protocol's terms.
+ */
+export async function askService(
+  session: Session,
+  control: string,
+  params: Params,
+  timeoutMs: number,
+): Promise<JsonRecord> {
+  const answer = await ask(session, `qwen/control/session/${control}`, params, timeoutMs);
+  if (answer === undefined) throw notOffered(control);
+  return asRecord(answer);
+}
+
+/** Changes an option of the session. @throws as `askService` */
+export async function setConfigOption(
+  session: Session,
+  option: { readonly configId: string; readonly value: string; readonly isPersisted: boolean },
+  limits: CallLimits,
+): Promise<JsonRecord> {
+  const { configId, value, isPersisted } = option;
+  const meta = isPersisted ? { _meta: { 'qwenCode/persistReasoningSelection': true } } : {};
+  const params = { configId, value, ...meta };
+  const answer = await ask(session, 'session/set_config_option', params, limits.initializeTimeoutMs);
+  if (answer === undefined) throw notOffered('set_config_option');
+  const { configOptions, _meta } = asRecord(answer);
+  if (Array.isArray(configOptions)) session.sideChannel.configOptionsChanged(configOptions);
+  return {
+    configOptions: configOptions ?? [],
+    persisted: asRecord(_meta)['qwenCode/reasoningSelectionPersisted'] === true,
+  };
+}
+
+/** Snapshots that a rewind can go back to; none where the agent keeps none. @throws as `readStatus` */
+export async function readRewindSnapshots(session: Session, limits: CallLimits): Promise<JsonRecord> {
+  const method = 'qwen/status/session/rewind_snapshots';
+  const answer = await ask(session, method, {}, limits.initializeTimeoutMs);
+  return isRecord(answer) ? answer : { snapshots: [], ...unsupported('rewind_snapshots', method) };
+}
+
+async function ask(session: Session, method: string, params: Params, timeoutMs: number): Promise<unknown> {
+  const { channel, sessionId } = session;
+  try {
+    return await callIfKnown(channel, method, { sessionId, ...params }, timeoutMs);
+  } catch (error) {
+    throw channelFailure(error, method);
+  }
+}
+
+function head({ sessionId, workspaceCwd }: Session): JsonRecord {
+  return { v: 1, sessionId, workspaceCwd };
+}
+
+function unsupported(kind: string, method: string): JsonRecord {
+  return { errors: [{ kind, status: 'unknown', hint: `the agent has no method ${method}` }] };
+}
+
+function notOffered(what: string) {
+  return fail('not_implemented', `The agent of this workspace does not offer "${what}"`);
+}

@@ -1,0 +1,255 @@
+// The permission questions of one session: asked by the agent, shown on the bus, decided by votes. Every question is
+// answered to the agent exactly once, whichever way it is resolved.
+import { randomUUID } from 'node:crypto';
+import type { Params } from '../agent/agent.ts';
+import type { Clock, Timer } from '../contract/clock.ts';
+import { fail, failPlain } from '../contract/errors.ts';
+import type { JsonObject } from '../contract/json-body.ts';
+import type { Limits } from '../contract/limits.ts';
+import type { Peer, PermissionPolicy } from '../contract/wire.ts';
+import type { ClientRegistry } from '../domain/clients.ts';
+import {
+  CANCEL_SENTINEL,
+  PermissionBook,
+  type PermissionOption,
+  type Question,
+} from '../domain/permission-book.ts';
+import { judgeVote, type Outcome } from '../domain/permission-policy.ts';
+import type { PromptEntry } from '../domain/prompt-queue.ts';
+import { asRecord } from '../domain/records.ts';
+import type { Bus } from '../events/bus.ts';
+
+export interface PermissionSettings {
+  readonly policy: PermissionPolicy;
+  readonly consensusQuorum: number | undefined;
+  /** Daemons of a coordinator mint `<workspaceId>.<uuid>`, so that a vote names its workspace. */
+  readonly requestIdPrefix: string;
+}
+
+export interface PermissionsOptions {
+  readonly sessionId: string;
+  readonly bus: Bus;
+  readonly clients: ClientRegistry;
+  readonly clock: Clock;
+  readonly limits: Limits;
+  readonly settings: PermissionSettings;
+  /** The prompt that runs now, if any. */
+  readonly runningPrompt: () => PromptEntry | undefined;
+}
+
+/** Why a question was cancelled, in the protocol's words for the agent; a vote to cancel counts as the turn's cancel. */
+export type CancelReason = 'timeout' | 'agent_cancelled' | 'session_closed';
+
+export interface Voter {
+  readonly clientId: string | undefined;
+  readonly peer: Peer;
+}
+
+/** What the agent waits with. */
+interface Waiting {
+  readonly answer: (answer: Params) => void;
+  readonly timeout: Timer | undefined;
+}
+
+export class Permissions {
+  readonly #o: PermissionsOptions;
+  readonly #book = new PermissionBook();
+  readonly #waiting = new Map<string, Waiting>();
+
+  constructor(options: PermissionsOptions) {
+    this.#o = options;
+  }
+
+  get openCount(): number {
+    return this.#book.openCount;
+  }
+
+  open(): readonly Question[] {
+    return this.#book.open();
+  }
+
+  /** Whether a vote for `requestId` belongs here: the question is open, or resolved and still remembered. */
+  knows(requestId: string): boolean {
+    return this.#book.find(requestId) !== undefined || this.#book.resolvedOutcome(requestId) !== undefined;
+  }
+
+  /**
+   * Publishes the agent's question. @returns the agent's answer, once; over the cap, or where the question cannot be
+   * serialised, it is `cancelled` at once.
+   */
+  ask(params: Params): Promise<Params> {
+    const { bus, clock, limits, settings, clients, sessionId } = this.#o;
+    if (this.#book.openCount >= limits.maxPendingPermissions) return Promise.resolve(cancelledAnswer());
+    const prompt = this.#o.runningPrompt();
+    const question: Question = {
+      requestId: `${settings.requestIdPrefix}${randomUUID()}`,
+      toolCall: asRecord(params.toolCall),
+      options: parseOptions(params.options),
+      promptId: prompt?.promptId,
+      createdAtMs: clock.nowMs(),
+      ballot: { originator: prompt?.clientId, voters: new Set(clients.ids()), votes: new Map() },
+    };
+    const { requestId, toolCall, options } = question;
+    const eventId = bus.publish(
+      'permission_request',
+      { requestId, sessionId, toolCall, options },
+      { promptId: question.promptId, originatorClientId: prompt?.clientId },
+    );
+    // A question that nobody can be shown would wait for ever.
+    if (eventId === undefined) return Promise.resolve(cancelledAnswer());
+    this.#book.add(question);
+    const timeout = this.#armTimeout(requestId);
+    return new Promise((answer) => this.#waiting.set(requestId, { answer, timeout }));
+  }
+
+  /**
+   * Counts one vote, in the protocol's order of checks.
+   * @throws ApiError 404 (unknown, or resolved before), 400 (client id, option, body), 403 (policy), 500 (sentinel).
+   */
+  vote(requestId: string, body: JsonObject, voter: Voter): void {
+    const { sessionId, clients, bus } = this.#o;
+    const choice = parseOutcome(body.outcome);
+    if (!this.knows(requestId)) throw unknownRequest(requestId, sessionId);
+    if (voter.clientId !== undefined && !clients.has(voter.clientId))
+      throw fail('invalid_client_id', 'Client id is not registered on this session', {
+        sessionId,
+        clientId: voter.clientId,
+      });
+    if (choice.outcome === 'selected' && choice.optionId === CANCEL_SENTINEL)
+      throw invalidOption(requestId, choice.optionId);
+    const question = this.#book.find(requestId);
+    if (question === undefined) {
+      const outcome = this.#book.resolvedOutcome(requestId);
+      bus.publish('permission_already_resolved', { requestId, sessionId, outcome });
+      throw unknownRequest(requestId, sessionId);
+    }
+    this.#checkSentinel(question);
+    if (choice.outcome === 'cancelled')
+      this.#resolve(requestId, choice, voter.clientId, cancelledAnswer('agent_cancelled'));
+    else this.#select(question, choice.optionId, voter, answerExtras(body));
+  }
+
+  /** Resolves every open question as cancelled, without a voter. */
+  cancelAll(reason: CancelReason): void {
+    for (const question of this.#book.open())
+      this.#resolve(question.requestId, { outcome: 'cancelled' }, undefined, cancelledAnswer(reason));
+  }
+
+  #select(question: Question, optionId: string, voter: Voter, extras: Params): void {
+    const { bus, sessionId, settings } = this.#o;
+    const { requestId, ballot } = question;
+    if (!question.options.some((option) => option.optionId === optionId))
+      throw invalidOption(requestId, optionId);
+    const verdict = judgeVote(settings.policy, ballot, { ...voter, optionId }, settings.consensusQuorum);
+    switch (verdict.kind) {
+      case 'decide':
+        this.#resolve(requestId, { outcome: 'selected', optionId }, voter.clientId, {
+          ...extras,
+          outcome: { outcome: 'selected', optionId },
+        });
+        return;
+      case 'record':
+        if (voter.clientId !== undefined) this.#book.recordVote(requestId, voter.clientId, optionId);
+        bus.publish(
+          'permission_partial_vote',
+          { requestId, sessionId, ...verdict.standing },
+          { originatorClientId: voter.clientId },
+        );
+        return;
+      case 'repeat':
+        return;
+      case 'refuse':
+        this.#refuse(requestId, voter.clientId, verdict.reason);
+    }
+  }
+
+  #refuse(requestId: string, clientId: string | undefined, reason: string): never {
+    const { bus, sessionId } = this.#o;
+    const who = clientId === undefined ? {} : { clientId };
+    bus.publish(
+      'permission_forbidden',
+      { requestId, sessionId, ...who, reason },
+      { originatorClientId: clientId },
+    );
+    throw fail('permission_forbidden', `The permission policy refuses this vote: ${reason}`, {
+      requestId,
+      sessionId,
+      reason,
+    });
+  }
+
+  /** The event goes out before the agent hears, so that no effect of the answer precedes it on the bus. */
+  #resolve(requestId: string, outcome: Outcome, voterClientId: string | undefined, answer: Params): void {
+    const question = this.#book.resolve(requestId, outcome);
+    if (question === undefined) return;
+    const voter = voterClientId === undefined ? {} : { voterClientId };
+    this.#o.bus.publish(
+      'permission_resolved',
+      { requestId, outcome, ...voter },
+      { promptId: question.promptId, originatorClientId: voterClientId },
+    );
+    const waiting = this.#waiting.get(requestId);
+    this.#waiting.delete(requestId);
+    waiting?.timeout?.cancel();
+    waiting?.answer(answer);
+  }
+
+  #armTimeout(requestId: string): Timer | undefined {
+    const timeoutMs = this.#o.limits.permissionResponseTimeoutMs;
+    if (timeoutMs === 0) return undefined;
+    return this.#o.clock.after(timeoutMs, () =>
+      this.#resolve(requestId, { outcome: 'cancelled' }, undefined, cancelledAnswer('timeout')),
+    );
+  }
+
+  #checkSentinel(question: Question): void {
+    if (question.options.some((option) => option.optionId === CANCEL_SENTINEL))
+      throw fail('cancel_sentinel_collision', 'The agent offered an option id that the protocol reserves', {
+        requestId: question.requestId,
+        sentinel: CANCEL_SENTINEL,
+      });
+  }
+}
+
+/** The 404 of a vote: no code, as the protocol has it; the stock client reads it as "not resolved by you". */
+export function unknownRequest(requestId: string, sessionId?: string) {
+  const where = sessionId === undefined ? {} : { sessionId };
+  return failPlain(404, 'No pending permission request with this id', { requestId, ...where });
+}
+
+function invalidOption(requestId: string, optionId: string) {
+  return fail('invalid_option_id', 'The option was not offered', { requestId, optionId });
+}
+
+function parseOutcome(value: unknown): Outcome {
+  const raw = asRecord(value);
+  if (raw.outcome === 'cancelled') return { outcome: 'cancelled' };
+  if (raw.outcome === 'selected' && typeof raw.optionId === 'string' && raw.optionId !== '')
+    return { outcome: 'selected', optionId: raw.optionId };
+  throw failPlain(400, '`outcome` must be {"outcome":"selected","optionId":…} or {"outcome":"cancelled"}');
+}
+
+/** Without those that cannot be voted for: clients pass over a whole question for one option without an id. */
+function parseOptions(value: unknown): readonly PermissionOption[] {
+  if (!Array.isArray(value)) return [];
+  return value.filter((option): option is PermissionOption => {
+    const { optionId } = asRecord(option);
+    return typeof optionId === 'string' && optionId !== '';
+  });
+}
+
+/** What a vote may add to the agent's answer, next to the outcome. */
+function answerExtras(body: JsonObject): Params {
+  const answers = Object.entries(asRecord(body.answers));
+  const areStrings = answers.length > 0 && answers.every(([, value]) => typeof value === 'string');
+  const mode = body.expectedPlanExecutionMode;
+  return {
+    ...(areStrings ? { answers: Object.fromEntries(answers) } : {}),
+    ...(mode === undefined ? {} : { expectedPlanExecutionMode: mode }),
+  };
+}
+
+function cancelledAnswer(reason?: CancelReason): Params {
+  const meta = reason === undefined ? {} : { _meta: { 'qwen.daemon.permissionCancelReason': reason } };
+  return { outcome: { outcome: 'cancelled' }, ...meta };
+}

@@ -1,0 +1,56 @@
+// What a create or an attach asks of a session besides itself: a model, an approval mode.
+
+import { MODE_METHOD } from '../agent/approval-modes.ts';
+import { channelFailure } from '../agent/failures.ts';
+import type { Log } from '../contract/log.ts';
+import type { ApprovalMode } from '../contract/wire.ts';
+import type { CreateRequest } from '../domain/create-request.ts';
+import type { Session } from './session.ts';
+
+export type Wishes = Pick<CreateRequest, 'approvalMode' | 'modelId'>;
+
+/** A session was made and has ended again, as its maker does not get it the way it was wished for. */
+export class WishRefused extends Error {
+  /** What the maker is told. */
+  readonly refusal: unknown;
+
+  constructor(refusal: unknown) {
+    super('the wishes for a new session were refused', { cause: refusal });
+    this.refusal = refusal;
+  }
+}
+
+/**
+ * Applies what a caller asks of a session besides itself. A refused mode is an error, because a caller relies on it before
+ * the first prompt; of a refused model the bus tells.
+ * @returns whether the model was taken; undefined when none was asked for.
+ * @throws ApiError: why the mode was refused. Then the model was not asked for.
+ */
+export async function applyWishes(
+  session: Session,
+  { approvalMode, modelId }: Wishes,
+  log: Log,
+  clientId?: string,
+): Promise<boolean | undefined> {
+  if (approvalMode !== undefined) await applyMode(session, approvalMode, clientId);
+  return modelId === undefined ? undefined : applyModel(session, modelId, log, clientId);
+}
+
+async function applyModel(session: Session, modelId: string, log: Log, clientId?: string): Promise<boolean> {
+  try {
+    await session.sideChannel.switchModel(modelId, clientId);
+    return true;
+  } catch (error) {
+    // The bus has told it; the session is kept on its old model.
+    log.info({ err: error, sessionId: session.sessionId, modelId }, 'the agent rejected the model');
+    return false;
+  }
+}
+
+async function applyMode(session: Session, mode: ApprovalMode, clientId?: string): Promise<void> {
+  try {
+    await session.sideChannel.switchMode({ mode, isPersisted: false }, clientId);
+  } catch (error) {
+    throw channelFailure(error, MODE_METHOD);
+  }
+}

@@ -1,0 +1,77 @@
+// The prompt that the agent works on: what becomes of it meanwhile, and how its end reads for clients. Says nothing itself.
+import { AgentCallError } from '../agent/agent.ts';
+import { reasonOf } from '../agent/failures.ts';
+import type { Clock, Timer } from '../contract/clock.ts';
+import type { PromptEntry } from '../domain/prompt-queue.ts';
+import { asRecord, type JsonRecord } from '../domain/records.ts';
+import type { TurnError } from './turn-events.ts';
+
+export interface Completion {
+  readonly stopReason: string;
+  /** Further fields of the terminal event. */
+  readonly extras: JsonRecord;
+}
+
+export class RunningTurn {
+  readonly entry: PromptEntry;
+  readonly #clock: Clock;
+  readonly #startedAtMs: number;
+  readonly #deadline: Timer | undefined;
+  #cancelledAtMs: number | undefined;
+  #isRemoved = false;
+
+  /** Starts the prompt's deadline, if it has one. */
+  constructor(entry: PromptEntry, clock: Clock, onDeadline: () => void) {
+    this.entry = entry;
+    this.#clock = clock;
+    this.#startedAtMs = clock.monotonicMs();
+    this.#deadline = entry.deadlineMs === undefined ? undefined : clock.after(entry.deadlineMs, onDeadline);
+  }
+
+  /** A client has taken the prompt out. */
+  get isRemoved(): boolean {
+    return this.#isRemoved;
+  }
+
+  markRemoved(): void {
+    this.#isRemoved = true;
+  }
+
+  /** @returns false when it was marked before. */
+  markCancelled(): boolean {
+    if (this.#cancelledAtMs !== undefined) return false;
+    this.#cancelledAtMs = this.#clock.nowMs();
+    return true;
+  }
+
+  /** The turn is settled: its deadline means nothing any more. */
+  settled(): void {
+    this.#deadline?.cancel();
+  }
+
+  /** What the agent's answer to the prompt says of its end. */
+  completion(answer: JsonRecord): Completion {
+    // Clients pass over an end without a reason, and would wait for it for ever.
+    const said = answer.stopReason;
+    const stopReason = typeof said === 'string' && said !== '' ? said : 'end_turn';
+    const branchPoint = asRecord(answer._meta)['qwen.branchPoint'];
+    const cancelledAt = this.#cancelledAtMs;
+    const elapsedMs = Math.round(this.#clock.monotonicMs() - this.#startedAtMs);
+    return {
+      stopReason: this.#isRemoved ? 'cancelled' : stopReason,
+      extras: {
+        ...(branchPoint === undefined ? {} : { branchPoint }),
+        ...(cancelledAt === undefined ? {} : { promptCancelled: { cancelledAt, elapsedMs } }),
+      },
+    };
+  }
+}
+
+/** Why the agent did not answer the prompt. */
+export function turnErrorOf(error: unknown): TurnError {
+  const message = reasonOf(error);
+  if (!(error instanceof AgentCallError)) return { message };
+  const { errorKind } = asRecord(error.data);
+  const kind = typeof errorKind === 'string' ? { errorKind } : {};
+  return { message, code: String(error.code), ...kind };
+}

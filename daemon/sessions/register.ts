@@ -1,0 +1,105 @@
+// Which sessions there are: the live ones by id, and the places of those that are being made. A place counts from the first
+// moment, so that racing requests see each other. Knows nothing of how a session comes or goes.
+import type { AgentChannel } from '../agent/agent.ts';
+import { fail } from '../contract/errors.ts';
+import type { Limits } from '../contract/limits.ts';
+import { sessionKey } from '../contract/wire.ts';
+import { checkCap } from '../domain/session-caps.ts';
+import type { Session } from '../session/session.ts';
+
+export class SessionRegister {
+  readonly #limits: Pick<Limits, 'maxSessions' | 'maxTotalSessions'>;
+  /** By the id's lookup form: agents spell theirs as they like. */
+  readonly #live = new Map<string, Session>();
+  /** Ids of the sessions that are being made, or what stands for an id that the agent has yet to choose. */
+  readonly #places = new Set<string>();
+
+  constructor(limits: Pick<Limits, 'maxSessions' | 'maxTotalSessions'>) {
+    this.#limits = limits;
+  }
+
+  all(): readonly Session[] {
+    return [...this.#live.values()];
+  }
+
+  /** The live ones on one agent child. */
+  on(channel: AgentChannel): readonly Session[] {
+    return this.all().filter((session) => session.channel === channel);
+  }
+
+  get liveCount(): number {
+    return this.#live.size;
+  }
+
+  get isMakingOne(): boolean {
+    return this.#places.size > 0;
+  }
+
+  /** No session is live or being made. */
+  get isEmpty(): boolean {
+    return this.#live.size + this.#places.size === 0;
+  }
+
+  /** Whether the one session that is being made would be the first on the channel. */
+  isFirstOn(channel: AgentChannel): boolean {
+    return this.#places.size === 1 && this.on(channel).length === 0;
+  }
+
+  /** In the form of its key an id is found at once: every update of an agent asks. */
+  find(id: string): Session | undefined {
+    return this.#live.get(id) ?? this.#live.get(sessionKey(id));
+  }
+
+  /** @throws ApiError 404. */
+  get(id: string): Session {
+    const session = this.find(id);
+    if (session === undefined)
+      throw fail('session_not_found', 'No such session', { sessionId: sessionKey(id) });
+    return session;
+  }
+
+  isBeingMade(id: string): boolean {
+    return this.#places.has(sessionKey(id));
+  }
+
+  /** @throws ApiError 409 when a client's chosen id is taken. */
+  checkFree(chosenId: string): void {
+    const live = this.#live.get(chosenId);
+    if (live === undefined && !this.#places.has(chosenId)) return;
+    throw fail('session_id_conflict', 'The session id is in use', {
+      sessionId: chosenId,
+      conflict: live === undefined ? 'starting' : 'live',
+      ...(live === undefined ? {} : { liveWorkspaceCwd: live.workspaceCwd }),
+    });
+  }
+
+  /** To be given back by `freePlace`, whether a session came of it or not. @throws ApiError 503 at the caps. */
+  takePlace(place: string): void {
+    const used = this.#live.size + this.#places.size;
+    checkCap(used, this.#limits.maxSessions, 'workspace');
+    checkCap(used, this.#limits.maxTotalSessions, 'total');
+    this.#places.add(place);
+  }
+
+  freePlace(place: string): void {
+    this.#places.delete(place);
+  }
+
+  /** @throws ApiError 409 for an id that is live already. */
+  checkNotLive(sessionId: string): void {
+    if (!this.#live.has(sessionKey(sessionId))) return;
+    throw fail('session_id_conflict', 'The agent issued the same session id twice', {
+      sessionId,
+      conflict: 'live',
+    });
+  }
+
+  /** Its id has passed `checkNotLive` in this tick. */
+  add(session: Session): void {
+    this.#live.set(sessionKey(session.sessionId), session);
+  }
+
+  remove({ sessionId }: Session): void {
+    this.#live.delete(sessionKey(sessionId));
+  }
+}

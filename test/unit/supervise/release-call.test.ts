@@ -1,0 +1,56 @@
+import { expect, test } from '@jest/globals';
+import { LettingGo } from '../../../coordinator/supervise/daemon/release.ts';
+import { ApiError, fail } from '../../../daemon/contract/errors.ts';
+import { silentLog } from '../../support/fleet-fixture.ts';
+import { ManualClock, settled } from '../../support/manual-clock.ts';
+
+const endpoint = { workspaceId: 'ws', incarnation: 'ws-1', socketPath: '/s', secret: 'x' };
+
+/** A daemon that gives these answers, one a question; an error is thrown. */
+function fixture(...answers: (boolean | Error)[]) {
+  const clock = new ManualClock();
+  const asked: boolean[] = [];
+  const lettingGo = new LettingGo(
+    {
+      clock,
+      log: silentLog,
+      endStreams: () => undefined,
+      release: (_endpoint, { onlyIfQuiet }) => {
+        asked.push(onlyIfQuiet);
+        const answer = answers.shift() ?? false;
+        return answer instanceof Error ? Promise.reject(answer) : Promise.resolve(answer);
+      },
+    },
+    endpoint,
+  );
+  const heard: string[] = [];
+  const again = (what: string) => () => {
+    heard.push(what);
+    ask();
+  };
+  const ask = () =>
+    lettingGo.ifQuiet({ done: () => heard.push('done'), busy: again('busy'), again: again('again') });
+  return { clock, asked, ask, heard, lettingGo };
+}
+
+test.each([
+  ['is busy', false, 'busy', 'held'],
+  ['does not answer in time', fail('workspace_runtime_unavailable', 'timed out'), 'again', 'unsure'],
+  ['breaks off', new Error('socket hang up'), 'again', 'unsure'],
+])('a daemon that %s is asked again, and goes only when it says so', async (_how, answer, call, state) => {
+  const fix = fixture(answer, true);
+  fix.ask();
+  await settled();
+  expect([fix.heard, fix.lettingGo.state]).toEqual([[], state]);
+  fix.clock.advance(100);
+  await settled();
+  expect(fix.heard).toEqual([call, 'done']);
+  expect(fix.asked).toEqual([true, true]);
+});
+
+test('a daemon of another version that does not know the question is let go', async () => {
+  const fix = fixture(new ApiError(404, undefined, 'Not found', {}));
+  fix.ask();
+  await settled();
+  expect(fix.heard).toEqual(['done']);
+});
