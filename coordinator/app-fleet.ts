@@ -13,8 +13,8 @@ import { createProcessLauncher } from './launch/process.ts';
 import type { Store } from './store/store.ts';
 import type { DaemonLayout, SupervisorDeps } from './supervise/daemon/deps.ts';
 import { feedFollower } from './supervise/feed/follower.ts';
-import { createFlightRecorder, type FlightRecorder } from './supervise/records/event-journal.ts';
-import { createRecorder, type Recorder } from './supervise/records/session-recorder.ts';
+import { createEventJournal, type EventJournal } from './supervise/records/event-journal.ts';
+import { createSessionRecorder, type SessionRecorder } from './supervise/records/session-recorder.ts';
 import { SessionAdmission } from './supervise/sessions/admission.ts';
 import { Restorer } from './supervise/sessions/restorer.ts';
 import { recoverLostDaemons } from './supervise/supervisor/lost-daemons.ts';
@@ -23,7 +23,7 @@ import { Maintenance } from './supervise/workspaces/maintenance.ts';
 import { WorkspaceRegistry } from './supervise/workspaces/registry.ts';
 import { releaseOn, restoreOn } from './upstream/control-calls.ts';
 import { createDaemonClient } from './upstream/daemon-client.ts';
-import type { UpstreamAgents } from './upstream/daemon-connections.ts';
+import type { DaemonConnections } from './upstream/daemon-connections.ts';
 
 /** A load snapshot is the largest answer that is read whole: compacted replay and journal, 12 MiB at their bounds. */
 export const MAX_ANSWER_BYTES = 24 * 1024 * 1024;
@@ -42,15 +42,15 @@ export interface FleetOptions {
   readonly daemonCommand: readonly string[];
   /** Environment for daemons, stripped of our secrets. */
   readonly daemonEnv: Readonly<Record<string, string>>;
-  readonly agents: UpstreamAgents;
+  readonly agents: DaemonConnections;
   /** Ends the workspace's event streams plainly. */
   readonly endStreams: (workspaceId: string) => void;
 }
 
 export interface FleetParts {
   readonly registry: WorkspaceRegistry;
-  readonly recorder: Recorder;
-  readonly flight: FlightRecorder;
+  readonly recorder: SessionRecorder;
+  readonly journal: EventJournal;
   readonly admission: SessionAdmission;
   readonly supervisor: Supervisor;
   readonly restorer: Restorer;
@@ -65,15 +65,15 @@ export function assembleFleet(options: FleetOptions): FleetParts {
   const clock = systemClock;
   const launcher = makeLauncher(options);
   const buryLost = recoverLostDaemons({ store, launcher, clock, log });
-  const recorder = createRecorder({ store, clock, log, settings: config.supervise });
-  const flight = createFlightRecorder({ store, clock, log });
+  const recorder = createSessionRecorder({ store, clock, log, settings: config.supervise });
+  const journal = createEventJournal({ store, clock, log });
   const { workspaces, roots } = config;
   const registry = new WorkspaceRegistry({ workspaces, roots, store, clock, log });
   const client = createDaemonClient(options.agents, MAX_ANSWER_BYTES);
   const supervisor = makeSupervisor(options, {
     launcher,
     recorder,
-    flight,
+    journal,
     onRestorable: (workspaceId) => restorer.restoreAll(workspaceId),
     release: (endpoint, request) =>
       releaseOn(client, endpoint, request, AbortSignal.timeout(RELEASE_TIMEOUT_MS)),
@@ -84,14 +84,14 @@ export function assembleFleet(options: FleetOptions): FleetParts {
     hasDefault: (id) => store.sessions.live(id).some(({ isDefault }) => isDefault),
     makeRoom: (forWorkspaceId, limit) => supervisor.makeSessionRoom(forWorkspaceId, limit),
     report: () => supervisor.roomReport(),
-    refused: (workspaceId, error) => flight.refused(workspaceId, error),
+    refused: (workspaceId, error) => journal.refused(workspaceId, error),
     retryAfterMs: config.supervise.stopGraceMs,
   });
   const workspaceById = (id: string) => registry.byId(id);
   const restorer = new Restorer({
     store,
     recorder,
-    flight,
+    journal,
     fleet: () => supervisor,
     workspaceById,
     restoreOn: (endpoint, request, signal) => restoreOn(client, endpoint, request, signal),
@@ -103,13 +103,13 @@ export function assembleFleet(options: FleetOptions): FleetParts {
   });
   const maintenance = new Maintenance({
     store,
-    flight,
+    journal,
     log,
     fleet: supervisor,
     restoreAll: (workspaceId) => restorer.restoreAll(workspaceId),
     workspaceById,
   });
-  return { registry, recorder, flight, admission, supervisor, restorer, maintenance, buryLost };
+  return { registry, recorder, journal, admission, supervisor, restorer, maintenance, buryLost };
 }
 
 /** Share of an adoption's deadline in which a daemon has to say who it is; in the rest it is looked at from outside. */
@@ -134,8 +134,8 @@ function makeSupervisor(
   options: FleetOptions,
   parts: {
     readonly launcher: Launcher;
-    readonly recorder: Recorder;
-    readonly flight: FlightRecorder;
+    readonly recorder: SessionRecorder;
+    readonly journal: EventJournal;
     readonly onRestorable: (workspaceId: string) => void;
     readonly release: SupervisorDeps['release'];
   },

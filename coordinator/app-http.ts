@@ -10,10 +10,10 @@ import { addOperations } from './http/admin/operations.ts';
 import { createAdminRouter } from './http/admin/router.ts';
 import { type AdminServer, createAdminServer } from './http/admin/server.ts';
 import { addWhy } from './http/admin/why.ts';
-import type { Places } from './http/destination.ts';
+import type { DestinationDeps } from './http/destination.ts';
 import type { Forwarder } from './http/forward.ts';
 import type { GuardPolicy } from './http/guard.ts';
-import type { Visits } from './http/request-context.ts';
+import type { RequestContexts } from './http/request-context.ts';
 import { createRoutes } from './http/routes.ts';
 import { createListener, type Listener } from './http/server.ts';
 import type { SessionDeps } from './http/sessions.ts';
@@ -21,7 +21,7 @@ import { type CgroupProbe, cgroupWords } from './launch/cgroup-probe.ts';
 import type { Store } from './store/store.ts';
 import { recordAnswer } from './supervise/records/answer-recorder.ts';
 import { createDaemonClient } from './upstream/daemon-client.ts';
-import type { UpstreamAgents } from './upstream/daemon-connections.ts';
+import type { DaemonConnections } from './upstream/daemon-connections.ts';
 
 const UNDO_TIMEOUT_MS = 5000;
 /** Rows that a listing from the store looks at; the oldest beyond it are found by load alone. */
@@ -34,7 +34,7 @@ export interface HttpOptions {
   readonly store: Store;
   readonly cgroups: CgroupProbe;
   readonly apiDocument: ApiDocument;
-  readonly agents: UpstreamAgents;
+  readonly agents: DaemonConnections;
   readonly forwarder: Forwarder;
   /** The bound port; asked for each request, since it is known only once the server listens. */
   readonly port: () => number;
@@ -58,7 +58,7 @@ export function assembleHttp(
 
 function adminRouter(options: HttpOptions, fleet: FleetParts): Router {
   const { version, config, store, cgroups, requestStop } = options;
-  const { registry: book, supervisor, flight, maintenance } = fleet;
+  const { registry: book, supervisor, journal, maintenance } = fleet;
   const clock = systemClock;
   const router = createAdminRouter({
     version,
@@ -69,7 +69,7 @@ function adminRouter(options: HttpOptions, fleet: FleetParts): Router {
     clock,
     beatStaleMs: config.limits.feedBeatMs * config.supervise.beatTimeoutFactor,
   });
-  addWhy(router, { book, fleet: supervisor, store, flight, clock });
+  addWhy(router, { book, fleet: supervisor, store, journal, clock });
   addOperations(router, { book, maintenance, requestStop });
   return router;
 }
@@ -77,11 +77,11 @@ function adminRouter(options: HttpOptions, fleet: FleetParts): Router {
 function makeListener(options: HttpOptions, fleet: FleetParts, admin: Router): Listener {
   const { config, log, version, store, apiDocument, forwarder } = options;
   const { limits } = config;
-  const visits: Visits = new WeakMap();
+  const contexts: RequestContexts = new WeakMap();
   const places = placesOf(fleet);
   const policy = () => guardPolicy(options);
   const routes = createRoutes({
-    visits,
+    contexts,
     policy,
     sessions: sessionDeps(options, fleet, places),
     rows: {
@@ -110,37 +110,48 @@ function makeListener(options: HttpOptions, fleet: FleetParts, admin: Router): L
     forwarder,
     routes,
     admin,
-    visits,
+    contexts,
     limits,
     clock: systemClock,
     log,
   });
 }
 
-function placesOf({ registry, recorder, supervisor, restorer, maintenance, flight }: FleetParts): Places {
+function placesOf({
+  registry,
+  recorder,
+  supervisor,
+  restorer,
+  maintenance,
+  journal,
+}: FleetParts): DestinationDeps {
   return {
     book: registry,
     index: recorder,
     fleet: supervisor,
-    resting: {
-      bring: (sessionId, signal) => restorer.bring(sessionId, signal),
+    dormantSessions: {
+      wake: (sessionId, signal) => restorer.wake(sessionId, signal),
       await: (sessionId, signal) => restorer.await(sessionId, signal),
       close: (sessionId) => restorer.close(sessionId),
     },
     holdOf: (workspaceId, routeClass) => maintenance.holdOf(workspaceId, routeClass),
-    refused: (workspaceId, error) => flight.refused(workspaceId, error),
+    refused: (workspaceId, error) => journal.refused(workspaceId, error),
   };
 }
 
-function sessionDeps({ log, store, agents }: HttpOptions, fleet: FleetParts, places: Places): SessionDeps {
-  const { recorder, supervisor, flight } = fleet;
+function sessionDeps(
+  { log, store, agents }: HttpOptions,
+  fleet: FleetParts,
+  places: DestinationDeps,
+): SessionDeps {
+  const { recorder, supervisor, journal } = fleet;
   return {
     places,
     fleet: supervisor,
     daemon: createDaemonClient(agents, MAX_ANSWER_BYTES),
     recorder: {
       recordAnswer: (shown) =>
-        flight.counting(shown.workspaceId, () => recordAnswer({ store, recorder }, shown)),
+        journal.counting(shown.workspaceId, () => recordAnswer({ store, recorder }, shown)),
     },
     clock: systemClock,
     log,

@@ -17,7 +17,7 @@ import { acquireStateLock, type StateLock } from './store/lock.ts';
 import { openStore } from './store/open.ts';
 import type { Store } from './store/store.ts';
 import { createDaemonClient } from './upstream/daemon-client.ts';
-import { UpstreamAgents } from './upstream/daemon-connections.ts';
+import { DaemonConnections } from './upstream/daemon-connections.ts';
 
 /** Name of the database in the state directory. */
 export const DATABASE_FILE = 'coordinator.db';
@@ -68,7 +68,7 @@ interface Parts {
   readonly store: Store;
   readonly fleet: FleetParts;
   readonly apiDocument: ApiDocument;
-  readonly agents: UpstreamAgents;
+  readonly agents: DaemonConnections;
   readonly listener: Listener;
   readonly admin: AdminServer;
   readonly port: BoundPort;
@@ -206,7 +206,7 @@ function assemble(
 ): Pick<Parts, 'fleet' | 'apiDocument' | 'agents' | 'listener' | 'admin' | 'port'> {
   const { config, log, version, daemonCommand, daemonEnv, requestStop } = options;
   const apiDocument = new ApiDocument(options.openapiPath);
-  const agents = new UpstreamAgents(UPSTREAM_IDLE_MS);
+  const agents = new DaemonConnections(UPSTREAM_IDLE_MS);
   const cgroups: CgroupProbe = config.usesCgroups
     ? probeCgroups()
     : { isUsable: false, why: '--without-cgroups is set' };

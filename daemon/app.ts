@@ -4,7 +4,7 @@ import type { AgentHost } from './agent/agent.ts';
 import { createAgentHost } from './agent/host.ts';
 import { type AgentProfile, resolveAgent } from './agent/profiles.ts';
 import { AgentSessions } from './catalog/agent-sessions.ts';
-import { Catalogue } from './catalog/catalog.ts';
+import { Catalog } from './catalog/catalog.ts';
 import { Transcripts } from './catalog/transcripts.ts';
 import { Checkouts } from './checkouts/checkouts.ts';
 import type { DaemonConfig } from './config.ts';
@@ -15,10 +15,10 @@ import type { FeedBody } from './contract/feed.ts';
 import type { Log } from './contract/log.ts';
 import { readProcStat } from './contract/proc.ts';
 import { OrphanWatch } from './feed/orphan-watch.ts';
-import { Feed } from './feed/publisher.ts';
-import { FeedFacts } from './feed/reports.ts';
+import { FeedPublisher } from './feed/publisher.ts';
+import { FeedReports } from './feed/reports.ts';
 import { createHistoryStore } from './history/store.ts';
-import { Pasts } from './history/transcript-ownership.ts';
+import { TranscriptOwnership } from './history/transcript-ownership.ts';
 import { guardPolicy } from './http/guard.ts';
 import { Listener } from './http/listen.ts';
 import { RateGate } from './http/rate-gate.ts';
@@ -30,7 +30,7 @@ import { preload } from './process/preload.ts';
 import { lockWorkspace, type WorkspaceLock } from './process/workspace-lock.ts';
 import { Restores } from './restore/restores.ts';
 import type { PermissionSettings } from './session/permissions.ts';
-import { SessionSink } from './sessions/agent-event-router.ts';
+import { AgentEventRouter } from './sessions/agent-event-router.ts';
 import { Sessions } from './sessions/sessions.ts';
 
 export interface DaemonFiles {
@@ -59,12 +59,12 @@ export class Daemon {
   readonly #log: Log;
   readonly #clock: Clock = systemClock;
   readonly #sessions: Sessions;
-  readonly #sink: SessionSink;
-  readonly #pasts: Pasts;
+  readonly #sink: AgentEventRouter;
+  readonly #ownership: TranscriptOwnership;
   readonly #restores: Restores;
   readonly #agent: AgentHost;
-  readonly #feed: Feed;
-  readonly #feedFacts: FeedFacts;
+  readonly #feed: FeedPublisher;
+  readonly #feedFacts: FeedReports;
   readonly #orphanWatch: OrphanWatch;
   readonly #apiDocument: ApiDocument;
   readonly #listener: Listener;
@@ -84,7 +84,7 @@ export class Daemon {
     const { limits, workspace } = config;
     const clock = this.#clock;
     const permissionSettings = this.#permissionSettings();
-    this.#feed = new Feed({
+    this.#feed = new FeedPublisher({
       clock,
       log,
       limits,
@@ -94,7 +94,7 @@ export class Daemon {
     });
     const dir = join(config.stateDir, 'sessions');
     const history = createHistoryStore({ dir, clock, log, maxBytesPerSession: limits.recordingMaxBytes });
-    this.#pasts = new Pasts(history, limits, log);
+    this.#ownership = new TranscriptOwnership(history, limits, log);
     this.#sessions = new Sessions({
       workspace,
       clock,
@@ -102,7 +102,7 @@ export class Daemon {
       limits,
       permissionSettings,
       agent: () => this.#agent,
-      pasts: this.#pasts,
+      ownership: this.#ownership,
       checkouts: new Checkouts({ workspace, env: config.agentEnv, live: () => this.#sessions.all(), log }),
       tell: (body) => this.#tell(body),
       noteSeen: (sessionId, clientId, atMs) => {
@@ -111,7 +111,7 @@ export class Daemon {
       },
       onRegistered: (session) => this.#sink.adopt(session),
     });
-    this.#sink = new SessionSink(this.#sessions, clock, log);
+    this.#sink = new AgentEventRouter(this.#sessions, clock, log);
     this.#restores = new Restores({
       sessions: this.#sessions,
       history,
@@ -131,7 +131,7 @@ export class Daemon {
       sink: this.#sink,
       sessionsOn: (channel) => this.#sessions.all().filter((session) => session.channel === channel).length,
     });
-    this.#feedFacts = new FeedFacts({
+    this.#feedFacts = new FeedReports({
       incarnation: config.coordinated?.incarnation ?? '',
       version: files.version,
       sessions: this.#sessions,
@@ -233,7 +233,7 @@ export class Daemon {
       clock: this.#clock,
       log: this.#log,
       sessions: this.#sessions,
-      pasts: this.#pasts,
+      ownership: this.#ownership,
       restores: this.#restores,
       ...this.#pastServices(),
       permissionSettings,
@@ -254,10 +254,10 @@ export class Daemon {
     };
   }
 
-  #pastServices(): Pick<RouteContext, 'transcripts' | 'catalogue'> {
+  #pastServices(): Pick<RouteContext, 'transcripts' | 'catalog'> {
     const { workspace, limits } = this.#config;
-    const [sessions, pasts, clock] = [this.#sessions, this.#pasts, this.#clock];
-    const { history } = pasts;
+    const [sessions, ownership, clock] = [this.#sessions, this.#ownership, this.#clock];
+    const { history } = ownership;
     const agentSessions = new AgentSessions({
       workspace,
       agent: () => this.#agent,
@@ -267,10 +267,10 @@ export class Daemon {
       limits,
       log: this.#log,
     });
-    const transcripts = new Transcripts({ workspace, sessions, pasts, agentSessions, limits });
+    const transcripts = new Transcripts({ workspace, sessions, ownership, agentSessions, limits });
     return {
       transcripts,
-      catalogue: new Catalogue({
+      catalog: new Catalog({
         sessions,
         history,
         agentSessions,

@@ -3,25 +3,25 @@
 import { ApiError, fail, failPlain } from '../../daemon/contract/errors.ts';
 import { ROUTE_CLASSES, type RouteClass } from '../domain/route-classes.ts';
 import type { Route } from '../domain/routing.ts';
-import type { Endpoint, Fleet, SessionIndex, SessionPlace, WorkspaceKey } from '../supervise/fleet.ts';
+import type { Endpoint, Fleet, SessionIndex, SessionLocation, WorkspaceKey } from '../supervise/fleet.ts';
 import * as refusals from '../supervise/refusals.ts';
 import { bySelector, mismatch, primaryOf, type WorkspaceBook } from './workspace-book.ts';
 
 /** Sessions that no daemon has, as this side may ask for them. Implemented by supervise/restorer.ts. */
-export interface Resting {
+export interface DormantSessions {
   /** Brings a session back now. @throws ApiError; the signal's reason. */
-  bring(sessionId: string, signal: AbortSignal): Promise<void>;
+  wake(sessionId: string, signal: AbortSignal): Promise<void>;
   /** Waits a while for one that is coming back. @throws ApiError 503; the signal's reason. */
   await(sessionId: string, signal: AbortSignal): Promise<void>;
   /** Closes one for a client. @returns false while its restore is under way: nothing is done then. @throws ApiError 507. */
   close(sessionId: string): boolean;
 }
 
-export interface Places {
+export interface DestinationDeps {
   readonly book: WorkspaceBook;
   readonly index: SessionIndex;
   readonly fleet: Pick<Fleet, 'ensureReady' | 'attend' | 'endpointOf' | 'reachOf' | 'storeRefusalOf'>;
-  readonly resting: Resting;
+  readonly dormantSessions: DormantSessions;
   /** Why the workspace takes no new work; undefined when it does. */
   readonly holdOf: (workspaceId: string, routeClass: RouteClass) => string | undefined;
   /** Counts a refusal for `why`. */
@@ -42,7 +42,7 @@ const DONE: Destination = { kind: 'done' };
  * The workspace of a route. Starts nothing.
  * @throws ApiError 400 `workspace_mismatch`, 404 `session_not_found`, 404 without code for a permission question.
  */
-export function workspaceOf(places: Places, route: Route): WorkspaceKey {
+export function workspaceOf(places: DestinationDeps, route: Route): WorkspaceKey {
   const { book } = places;
   const { select } = route;
   const fence = fenceOf(places, route);
@@ -71,7 +71,7 @@ export function workspaceOf(places: Places, route: Route): WorkspaceKey {
 }
 
 /** The workspace of a `/w/:ws` prefix, whatever else the route selects. */
-export function fenceOf(places: Places, route: Route): WorkspaceKey | undefined {
+export function fenceOf(places: DestinationDeps, route: Route): WorkspaceKey | undefined {
   return route.within === undefined ? undefined : bySelector(places.book, route.within, false);
 }
 
@@ -80,7 +80,7 @@ export function fenceOf(places: Places, route: Route): WorkspaceKey | undefined 
  * @throws ApiError as `workspaceOf`, as `Fleet.ensureReady`, the class's refusal, 503 `workspace_draining`.
  */
 export function destinationOf(
-  places: Places,
+  places: DestinationDeps,
   route: Route,
   signal: AbortSignal,
 ): Promise<Destination> | Destination {
@@ -105,13 +105,13 @@ function isReading(route: Route): boolean {
 }
 
 /** @throws ApiError 503 `workspace_draining`. */
-export function refuseHeld(places: Places, workspace: WorkspaceKey, routeClass: RouteClass): void {
+export function refuseHeld(places: DestinationDeps, workspace: WorkspaceKey, routeClass: RouteClass): void {
   const reason = places.holdOf(workspace.id, routeClass);
   if (reason !== undefined) throw draining(places, workspace, reason);
 }
 
 /** A turn must not begin that would have to be taken back. @throws ApiError 507 `storage_unavailable`. */
-function refuseUnstorable(places: Places, workspace: WorkspaceKey): void {
+function refuseUnstorable(places: DestinationDeps, workspace: WorkspaceKey): void {
   const refusal = places.fleet.storeRefusalOf(workspace.id);
   if (!(refusal instanceof ApiError) || !refusals.isStorage(refusal)) return;
   places.refused(workspace.id, refusal);
@@ -119,14 +119,14 @@ function refuseUnstorable(places: Places, workspace: WorkspaceKey): void {
 }
 
 /** The refusal, counted. */
-function draining(places: Places, workspace: WorkspaceKey, reason: string): ApiError {
+function draining(places: DestinationDeps, workspace: WorkspaceKey, reason: string): ApiError {
   const refusal = refusals.draining(workspace, reason);
   places.refused(workspace.id, refusal);
   return refusal;
 }
 
 function ofSession(
-  places: Places,
+  places: DestinationDeps,
   route: Route,
   sessionId: string,
   workspace: WorkspaceKey,
@@ -156,7 +156,7 @@ function ofSession(
  * back: its 404 would tell the client that the session is over.
  */
 async function stillThere(
-  places: Places,
+  places: DestinationDeps,
   route: Route,
   sessionId: string,
   workspace: WorkspaceKey,
@@ -173,10 +173,10 @@ async function stillThere(
 }
 
 async function ofResting(
-  places: Places,
+  places: DestinationDeps,
   route: Route,
   sessionId: string,
-  state: Exclude<SessionPlace['state'], 'live'>,
+  state: Exclude<SessionLocation['state'], 'live'>,
   workspace: WorkspaceKey,
   signal: AbortSignal,
 ): Promise<Destination> {
@@ -194,23 +194,27 @@ async function ofResting(
       places.fleet.ensureReady(workspace, signal),
     );
   }
-  if (whenStopped === 'wake') await places.resting.bring(sessionId, signal);
-  else if (state === 'restoring') await places.resting.await(sessionId, signal);
+  if (whenStopped === 'wake') await places.dormantSessions.wake(sessionId, signal);
+  else if (state === 'restoring') await places.dormantSessions.await(sessionId, signal);
   else if (whenStopped === 'store') return OWN;
   else throw dormant(sessionId);
   return stillThere(places, route, sessionId, workspace, signal, places.fleet.ensureReady(workspace, signal));
 }
 
 /** False when its restore was under way and has brought it back: then its daemon closes it. */
-async function closedAtRest(places: Places, sessionId: string, signal: AbortSignal): Promise<boolean> {
-  const { resting } = places;
-  if (resting.close(sessionId)) return true;
+async function closedAtRest(
+  places: DestinationDeps,
+  sessionId: string,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const { dormantSessions } = places;
+  if (dormantSessions.close(sessionId)) return true;
   try {
-    await resting.await(sessionId, signal);
+    await dormantSessions.await(sessionId, signal);
   } catch (error) {
     signal.throwIfAborted();
     // The restore failed, and the session rests again; or it takes longer than this request may.
-    if (!resting.close(sessionId)) throw error;
+    if (!dormantSessions.close(sessionId)) throw error;
     return true;
   }
   return false;
@@ -221,7 +225,7 @@ async function toDaemon(endpoint: Promise<Endpoint>): Promise<Destination> {
 }
 
 async function notRunning(
-  places: Places,
+  places: DestinationDeps,
   route: Route,
   workspace: WorkspaceKey,
   signal: AbortSignal,

@@ -4,14 +4,14 @@
 import type { ClientRequest, IncomingMessage, ServerResponse } from 'node:http';
 import httpProxy from 'http-proxy';
 import type { Clock } from '../../daemon/contract/clock.ts';
+import { FEED_SEQ_HEADER } from '../../daemon/contract/control.ts';
 import { sendError } from '../../daemon/contract/envelope.ts';
 import { fail } from '../../daemon/contract/errors.ts';
-import { FEED_SEQ_HEADER } from '../../daemon/contract/feed.ts';
 import type { Log } from '../../daemon/contract/log.ts';
 import type { Relay } from '../domain/routing.ts';
 import type { Endpoint } from '../supervise/fleet.ts';
 import type { DaemonClient } from '../upstream/daemon-client.ts';
-import type { UpstreamAgents } from '../upstream/daemon-connections.ts';
+import type { DaemonConnections } from '../upstream/daemon-connections.ts';
 import { type Caller, upstreamHeaders } from './headers.ts';
 import { readAdmission, takeBackPrompt } from './prompt-rollback.ts';
 import { drainBody, refuseBody } from './refuse-body.ts';
@@ -46,7 +46,7 @@ export interface Forwarder {
 }
 
 export interface ForwardDeps {
-  readonly agents: UpstreamAgents;
+  readonly agents: DaemonConnections;
   readonly client: DaemonClient;
   readonly clock: Clock;
   readonly log: Log;

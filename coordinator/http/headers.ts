@@ -6,7 +6,7 @@ import {
   PEER_HEADER,
   REQUEST_ID_HEADER,
   TOKEN_NAME_HEADER,
-} from '../../daemon/contract/feed.ts';
+} from '../../daemon/contract/control.ts';
 import type { Peer } from '../../daemon/contract/wire.ts';
 
 const HOP_BY_HOP = new Set([

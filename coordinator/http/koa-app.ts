@@ -11,7 +11,7 @@ import { ClientGone } from './request-context.ts';
 export type RequestHandler = (req: IncomingMessage, res: ServerResponse) => Promise<void>;
 
 /** @param spareBytes what may still be read of a body that was refused, before the connection is cut. */
-export function createOwnApp(routers: readonly Router[], spareBytes: number, log: Log): RequestHandler {
+export function createKoaApp(routers: readonly Router[], spareBytes: number, log: Log): RequestHandler {
   const app = new Koa();
   app.silent = true;
   app.on('error', (error) => log.debug({ err: error }, 'answer not delivered'));

@@ -3,14 +3,14 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Route } from '../domain/routing.ts';
 import type { Caller } from './headers.ts';
 
-export interface Visit extends Caller {
+export interface RequestContext extends Caller {
   readonly route: Route;
   /** Aborted when the client goes before its answer was written in full. */
   readonly signal: AbortSignal;
 }
 
 /** Visits of the requests that koa handles, which knows only the raw request. */
-export type Visits = WeakMap<IncomingMessage, Visit>;
+export type RequestContexts = WeakMap<IncomingMessage, RequestContext>;
 
 /** Why work for a request was given up. Nobody reads an answer any more. */
 export class ClientGone extends Error {

@@ -15,7 +15,7 @@ import { workspaceOf } from './destination.ts';
 import type { GuardPolicy } from './guard.ts';
 import { requireTrusted } from './guard.ts';
 import { downstreamHeaders } from './headers.ts';
-import type { Visit, Visits } from './request-context.ts';
+import type { RequestContext, RequestContexts } from './request-context.ts';
 import { batchSessions, readCatalogs } from './session-batches.ts';
 import { createSession, loadSession, type SessionDeps } from './sessions.ts';
 import {
@@ -39,7 +39,7 @@ export interface SessionRows {
 }
 
 export interface RouteDeps {
-  readonly visits: Visits;
+  readonly contexts: RequestContexts;
   readonly policy: () => GuardPolicy;
   readonly sessions: SessionDeps;
   readonly rows: SessionRows;
@@ -78,11 +78,11 @@ export function createRoutes(deps: RouteDeps): Router {
     ctx.status = 201;
   });
   router.delete('/workspaces/:workspace', async (ctx) => {
-    const visit = visitOf(deps, ctx.req);
-    requireTrusted(deps.policy(), visit.peer);
+    const context = visitOf(deps, ctx.req);
+    requireTrusted(deps.policy(), context.peer);
     const body = await readJsonBody(ctx.req, deps.maxBodyBytes);
     const removal = { book, fleet: deps.fleet, countLive: (id: string) => deps.rows.countLive(id) };
-    ctx.body = await removeWorkspace(removal, workspaceOf(deps.sessions.places, visit.route), body);
+    ctx.body = await removeWorkspace(removal, workspaceOf(deps.sessions.places, context.route), body);
   });
   router.get(['/workspace/:workspace/sessions', '/workspaces/:workspace/sessions'], (ctx) => {
     const workspace = workspaceOf(deps.sessions.places, visitOf(deps, ctx.req).route);
@@ -109,12 +109,12 @@ export function createRoutes(deps: RouteDeps): Router {
 async function postSession(deps: RouteDeps, ctx: Context, sessionId?: string): Promise<void> {
   const body = await readJsonBody(ctx.req, deps.maxBodyBytes);
   const headers = clientHeadersOf(ctx);
-  const visit = visitOf(deps, ctx.req);
+  const context = visitOf(deps, ctx.req);
   relayAnswer(
     ctx,
     sessionId === undefined
-      ? await createSession(deps.sessions, visit, body, headers)
-      : await loadSession(deps.sessions, visit, sessionId, body, headers),
+      ? await createSession(deps.sessions, context, body, headers)
+      : await loadSession(deps.sessions, context, sessionId, body, headers),
   );
 }
 
@@ -148,18 +148,18 @@ function storedListing(deps: RouteDeps, workspace: WorkspaceKey, query: URLSearc
 
 /** A session that no daemon has, from its row. */
 function restingStatus(deps: RouteDeps, ctx: Context): object {
-  const visit = visitOf(deps, ctx.req);
-  const workspace = workspaceOf(deps.sessions.places, visit.route);
+  const context = visitOf(deps, ctx.req);
+  const workspace = workspaceOf(deps.sessions.places, context.route);
   const row = deps.rows.get(sessionKey(ctx.params.id ?? ''));
   if (row === undefined) throw fail('session_not_found', 'No such session', { sessionId: ctx.params.id });
   const clients = deps.rows.clients(row.sessionId).length;
   return { ...sessionView(row, workspace.path, clients), dormant: row.state === 'dormant' };
 }
 
-function visitOf(deps: RouteDeps, req: IncomingMessage): Visit {
-  const visit = deps.visits.get(req);
-  if (visit === undefined) throw new Error('a request reached the router without a visit');
-  return visit;
+function visitOf(deps: RouteDeps, req: IncomingMessage): RequestContext {
+  const context = deps.contexts.get(req);
+  if (context === undefined) throw new Error('a request reached the router without a visit');
+  return context;
 }
 
 function queryOf(ctx: Context): URLSearchParams {

@@ -3,19 +3,19 @@ import { randomUUID } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type Router from '@koa/router';
 import type { Clock } from '../../daemon/contract/clock.ts';
+import { REQUEST_ID_HEADER } from '../../daemon/contract/control.ts';
 import { sendError } from '../../daemon/contract/envelope.ts';
 import { fail } from '../../daemon/contract/errors.ts';
-import { REQUEST_ID_HEADER } from '../../daemon/contract/feed.ts';
 import type { Limits } from '../../daemon/contract/limits.ts';
 import { type Log, truncated } from '../../daemon/contract/log.ts';
 import { acceptedRequestId, WORKSPACE_HEADER } from '../../daemon/contract/wire.ts';
 import { type Route, type Routing, routeOf } from '../domain/routing.ts';
 import { closeServer } from './close-server.ts';
-import { destinationOf, type Places } from './destination.ts';
+import { type DestinationDeps, destinationOf } from './destination.ts';
 import type { Forwarder } from './forward.ts';
 import { admit, type GuardPolicy, peerOf, requireTrusted } from './guard.ts';
-import { createOwnApp, type RequestHandler, sendUnknownRoute } from './koa-app.ts';
-import { ClientGone, signalOf, type Visit, type Visits } from './request-context.ts';
+import { createKoaApp, type RequestHandler, sendUnknownRoute } from './koa-app.ts';
+import { ClientGone, type RequestContext, type RequestContexts, signalOf } from './request-context.ts';
 
 /** There is one token, and whoever was admitted has shown it. */
 const DEFAULT_TOKEN_NAME = 'default';
@@ -23,12 +23,12 @@ const DEFAULT_TOKEN_NAME = 'default';
 export interface ListenerDeps {
   /** Asked for each request: the port is known only once the server listens. */
   readonly policy: () => GuardPolicy;
-  readonly places: Places;
+  readonly places: DestinationDeps;
   readonly forwarder: Forwarder;
   readonly routes: Router;
   readonly admin: Router;
   /** Shared with `routes`. */
-  readonly visits: Visits;
+  readonly contexts: RequestContexts;
   readonly limits: Limits;
   readonly clock: Clock;
   readonly log: Log;
@@ -42,7 +42,7 @@ export interface Listener {
 }
 
 export function createListener(deps: ListenerDeps): Listener {
-  const own = createOwnApp([deps.admin, deps.routes], deps.limits.maxBodyBytes, deps.log);
+  const own = createKoaApp([deps.admin, deps.routes], deps.limits.maxBodyBytes, deps.log);
   const listen = (req: IncomingMessage, res: ServerResponse) => {
     accept(deps, own, req, res).catch((error: unknown) => {
       deps.log.error({ err: error }, 'request handling failed');
@@ -89,15 +89,15 @@ async function accept(
       sendUnknownRoute(res, req.method ?? 'GET', pathOf(req));
       return;
     }
-    const visit: Visit = {
+    const context: RequestContext = {
       requestId,
       peer: peerOf(policy, req),
       ...(policy.token === undefined ? {} : { tokenName: DEFAULT_TOKEN_NAME }),
       route,
       signal: signalOf(res),
     };
-    if (route.class === 'admin') requireTrusted(policy, visit.peer);
-    await dispatch(deps, own, visit, req, res);
+    if (route.class === 'admin') requireTrusted(policy, context.peer);
+    await dispatch(deps, own, context, req, res);
   } catch (error) {
     if (error instanceof ClientGone) return;
     sendError(res, error, deps.log, { requestId });
@@ -107,29 +107,29 @@ async function accept(
 async function dispatch(
   deps: ListenerDeps,
   own: RequestHandler,
-  visit: Visit,
+  context: RequestContext,
   req: IncomingMessage,
   res: ServerResponse,
 ): Promise<void> {
-  const destination = await destinationOf(deps.places, visit.route, visit.signal);
+  const destination = await destinationOf(deps.places, context.route, context.signal);
   if (destination.kind === 'done') {
     req.resume();
     res.writeHead(204).end();
     return;
   }
   if (destination.kind === 'own') {
-    deps.visits.set(req, visit);
+    deps.contexts.set(req, context);
     if (req.headers.expect !== undefined) res.writeContinue();
     // Less a /w prefix, so that one router serves both forms.
-    req.url = visit.route.path;
+    req.url = context.route.path;
     await own(req, res);
     return;
   }
   deps.forwarder.forward(req, res, {
-    ...visit,
+    ...context,
     endpoint: destination.endpoint,
-    path: visit.route.path,
-    relay: visit.route.relay,
+    path: context.route.path,
+    relay: context.route.relay,
     bodyCapBytes: deps.limits.maxBodyBytes,
   });
 }

@@ -7,9 +7,9 @@ import type { SessionPage } from '../../daemon/contract/session-page.ts';
 import { sessionKey } from '../../daemon/contract/wire.ts';
 import type { Endpoint, WorkspaceKey } from '../supervise/fleet.ts';
 import type { DaemonAnswer } from '../upstream/daemon-client.ts';
-import { fenceOf, type Places, workspaceOf } from './destination.ts';
+import { type DestinationDeps, fenceOf, workspaceOf } from './destination.ts';
 import { trustHeaders } from './headers.ts';
-import type { Visit } from './request-context.ts';
+import type { RequestContext } from './request-context.ts';
 import type { SessionDeps } from './sessions.ts';
 import { bySelector } from './workspace-book.ts';
 
@@ -26,18 +26,18 @@ const MAX_SESSIONS = 100;
  */
 export async function batchSessions(
   deps: BatchDeps,
-  visit: Visit,
+  context: RequestContext,
   body: JsonObject,
   clientHeaders: OutgoingHttpHeaders,
 ): Promise<DaemonAnswer | { readonly merged: object }> {
-  const own = workspaceOf(deps.places, visit.route);
-  const groups = groupsOf(deps.places, visit, own, body.sessionIds);
+  const own = workspaceOf(deps.places, context.route);
+  const groups = groupsOf(deps.places, context, own, body.sessionIds);
   const [only] = groups;
   if (groups.length <= 1) {
-    const endpoint = await deps.fleet.ensureReady(only?.workspace ?? own, visit.signal);
-    return post(deps, visit, endpoint, body, clientHeaders);
+    const endpoint = await deps.fleet.ensureReady(only?.workspace ?? own, context.signal);
+    return post(deps, context, endpoint, body, clientHeaders);
   }
-  const answers = await Promise.all(groups.map((group) => answerOf(deps, visit, body, group)));
+  const answers = await Promise.all(groups.map((group) => answerOf(deps, context, body, group)));
   return { merged: mergedOf(answers) };
 }
 
@@ -47,13 +47,13 @@ interface Group {
 }
 
 function groupsOf(
-  { book, index }: Places,
-  visit: Visit,
+  { book, index }: DestinationDeps,
+  context: RequestContext,
   own: WorkspaceKey,
   sessionIds: unknown,
 ): readonly Group[] {
   const isList = Array.isArray(sessionIds) && sessionIds.length <= MAX_SESSIONS;
-  if (!isList || visit.route.within !== undefined) return [];
+  if (!isList || context.route.within !== undefined) return [];
   const groups = new Map<string, { workspace: WorkspaceKey; sessionIds: string[] }>();
   for (const id of sessionIds as readonly unknown[]) {
     if (typeof id !== 'string') return [];
@@ -69,13 +69,13 @@ function groupsOf(
 /** A daemon that cannot be asked, or refuses, leaves its sessions as they are. */
 async function answerOf(
   deps: BatchDeps,
-  visit: Visit,
+  context: RequestContext,
   body: JsonObject,
   { workspace, sessionIds }: Group,
 ): Promise<JsonObject> {
   try {
-    const endpoint = await deps.fleet.ensureReady(workspace, visit.signal);
-    const answer = await post(deps, visit, endpoint, { ...body, sessionIds }, {});
+    const endpoint = await deps.fleet.ensureReady(workspace, context.signal);
+    const answer = await post(deps, context, endpoint, { ...body, sessionIds }, {});
     const told = parsed(answer);
     return answer.status === 200 ? told : { errors: errorsOf(sessionIds, String(told.error), told.code) };
   } catch (error) {
@@ -103,12 +103,12 @@ function mergedOf(answers: readonly JsonObject[]): object {
  */
 export async function readCatalogs(
   deps: BatchDeps,
-  visit: Visit,
+  context: RequestContext,
   body: JsonObject,
   fromStore: (workspace: WorkspaceKey, query: URLSearchParams) => SessionPage,
 ): Promise<object> {
   const { book, fleet } = deps.places;
-  const fence = fenceOf(deps.places, visit.route);
+  const fence = fenceOf(deps.places, context.route);
   const all = (fence === undefined ? book.list() : [fence]).map(({ path }) => path);
   const { members, hasGroups, queryOf } = parseCatalogRequest(body, all);
   const groups = hasGroups ? { groups: { groups: [], colorOptions: [] } } : {};
@@ -122,7 +122,7 @@ export async function readCatalogs(
         return { workspace: selector, workspaceId: workspace.id, cwd: workspace.path, ...page, ...groups };
       }
       const asked = [{ workspace: workspace.path, ...(cursor === undefined ? {} : { cursor }) }];
-      const answer = parsed(await post(deps, visit, endpoint, { ...body, workspaces: asked }, {}));
+      const answer = parsed(await post(deps, context, endpoint, { ...body, workspaces: asked }, {}));
       const [found] = Array.isArray(answer.workspaces) ? (answer.workspaces as readonly object[]) : [];
       return { ...found, workspace: selector };
     } catch (error) {
@@ -134,21 +134,21 @@ export async function readCatalogs(
 
 function post(
   { daemon }: BatchDeps,
-  visit: Visit,
+  context: RequestContext,
   endpoint: Endpoint,
   body: JsonObject,
   clientHeaders: OutgoingHttpHeaders,
 ): Promise<DaemonAnswer> {
   return daemon.call(endpoint, {
     method: 'POST',
-    path: visit.route.path,
+    path: context.route.path,
     headers: {
       ...clientHeaders,
-      ...trustHeaders(endpoint.secret, visit),
+      ...trustHeaders(endpoint.secret, context),
       'content-type': 'application/json',
     },
     body: Buffer.from(JSON.stringify(body)),
-    signal: visit.signal,
+    signal: context.signal,
   });
 }
 

@@ -3,17 +3,18 @@
 import type { OutgoingHttpHeaders } from 'node:http';
 import { canonicalCwd } from '../../daemon/contract/canonical-path.ts';
 import type { Clock } from '../../daemon/contract/clock.ts';
+import { FEED_SEQ_HEADER } from '../../daemon/contract/control.ts';
 import { ApiError, fail } from '../../daemon/contract/errors.ts';
-import { FEED_SEQ_HEADER, type FeedSession } from '../../daemon/contract/feed.ts';
+import type { FeedSession } from '../../daemon/contract/feed.ts';
 import type { JsonObject } from '../../daemon/contract/json-body.ts';
 import type { Log } from '../../daemon/contract/log.ts';
 import { CLIENT_ID_HEADER } from '../../daemon/contract/wire.ts';
 import type { Endpoint, Fleet, WorkspaceKey } from '../supervise/fleet.ts';
 import type { SessionAdmission } from '../supervise/sessions/admission.ts';
 import type { DaemonAnswer, DaemonClient } from '../upstream/daemon-client.ts';
-import { fenceOf, type Places, refuseHeld, workspaceOf } from './destination.ts';
+import { type DestinationDeps, fenceOf, refuseHeld, workspaceOf } from './destination.ts';
 import { trustHeaders } from './headers.ts';
-import { ClientGone, type Visit } from './request-context.ts';
+import { ClientGone, type RequestContext } from './request-context.ts';
 import { mismatch, primaryOf } from './workspace-book.ts';
 
 /** A path of the load class that makes a session where there was none; one trailing slash is allowed. */
@@ -34,7 +35,7 @@ export interface AnswerRecorder {
 }
 
 export interface SessionDeps {
-  readonly places: Places;
+  readonly places: DestinationDeps;
   readonly fleet: Pick<Fleet, 'ensureReady' | 'stored'>;
   readonly daemon: DaemonClient;
   readonly admission: Pick<SessionAdmission, 'enter'>;
@@ -61,20 +62,20 @@ interface Made {
  */
 export async function createSession(
   deps: SessionDeps,
-  visit: Visit,
+  context: RequestContext,
   body: JsonObject,
   clientHeaders: OutgoingHttpHeaders,
 ): Promise<DaemonAnswer> {
-  const workspace = chosenWorkspace(deps.places, visit, body);
-  refuseHeld(deps.places, workspace, visit.route.class);
+  const workspace = chosenWorkspace(deps.places, context, body);
+  refuseHeld(deps.places, workspace, context.route.class);
   const isSingle = body.sessionId === undefined && (body.sessionScope ?? 'single') === 'single';
-  if (isSingle) await wakeSlot(deps, workspace, visit);
-  const leave = await deps.admission.enter(workspace.id, { isSingle }, visit.signal);
+  if (isSingle) await wakeSlot(deps, workspace, context);
+  const leave = await deps.admission.enter(workspace.id, { isSingle }, context.signal);
   try {
     return await callAndKeep(
       workspace,
       deps,
-      visit,
+      context,
       '/session',
       { ...body, cwd: workspace.path },
       clientHeaders,
@@ -91,31 +92,37 @@ export async function createSession(
  */
 export async function loadSession(
   deps: SessionDeps,
-  visit: Visit,
+  context: RequestContext,
   sessionId: string,
   body: JsonObject,
   clientHeaders: OutgoingHttpHeaders,
 ): Promise<DaemonAnswer> {
   const { places } = deps;
-  const workspace = workspaceToLoadIn(places, visit, sessionId, body);
-  refuseHeld(places, workspace, visit.route.class);
+  const workspace = workspaceToLoadIn(places, context, sessionId, body);
+  refuseHeld(places, workspace, context.route.class);
   const place = places.index.find(sessionId);
-  if (place !== undefined && place.state !== 'live') await places.resting.bring(sessionId, visit.signal);
-  const isNew = place === undefined || BRANCH.test(visit.route.path);
+  if (place !== undefined && place.state !== 'live')
+    await places.dormantSessions.wake(sessionId, context.signal);
+  const isNew = place === undefined || BRANCH.test(context.route.path);
   const leave = isNew
-    ? await deps.admission.enter(workspace.id, { isSingle: false }, visit.signal)
+    ? await deps.admission.enter(workspace.id, { isSingle: false }, context.signal)
     : () => undefined;
   try {
     const named = body.cwd === undefined ? body : { ...body, cwd: workspace.path };
-    return await callAndKeep(workspace, deps, visit, visit.route.path, named, clientHeaders);
+    return await callAndKeep(workspace, deps, context, context.route.path, named, clientHeaders);
   } finally {
     leave();
   }
 }
 
-function workspaceToLoadIn(places: Places, visit: Visit, sessionId: string, body: JsonObject): WorkspaceKey {
+function workspaceToLoadIn(
+  places: DestinationDeps,
+  context: RequestContext,
+  sessionId: string,
+  body: JsonObject,
+): WorkspaceKey {
   const place = places.index.find(sessionId);
-  const named = body.cwd === undefined ? undefined : chosenWorkspace(places, visit, body);
+  const named = body.cwd === undefined ? undefined : chosenWorkspace(places, context, body);
   if (named !== undefined) {
     const live = place?.state === 'live' ? places.book.byId(place.workspaceId) : undefined;
     if (live !== undefined && live.id !== named.id)
@@ -130,17 +137,17 @@ function workspaceToLoadIn(places: Places, visit: Visit, sessionId: string, body
   }
   const ownerId = places.index.ownerOf(sessionId);
   const owner = ownerId === undefined ? undefined : places.book.byId(ownerId);
-  return owner ?? fenceOf(places, visit.route) ?? primaryOf(places.book);
+  return owner ?? fenceOf(places, context.route) ?? primaryOf(places.book);
 }
 
 /** The slot's session may sleep: it is woken and attached to. One that cannot be woken leaves the slot to a fresh one. */
-async function wakeSlot(deps: SessionDeps, workspace: WorkspaceKey, visit: Visit): Promise<void> {
+async function wakeSlot(deps: SessionDeps, workspace: WorkspaceKey, context: RequestContext): Promise<void> {
   const sleeper = deps.slotSleeper(workspace.id);
   if (sleeper === undefined) return;
   try {
-    await deps.places.resting.bring(sleeper, visit.signal);
+    await deps.places.dormantSessions.wake(sleeper, context.signal);
   } catch (error) {
-    visit.signal.throwIfAborted();
+    context.signal.throwIfAborted();
     deps.log.warn({ err: error, sessionId: sleeper }, 'the session of the single slot cannot be woken');
   }
 }
@@ -148,36 +155,36 @@ async function wakeSlot(deps: SessionDeps, workspace: WorkspaceKey, visit: Visit
 async function callAndKeep(
   workspace: WorkspaceKey,
   deps: SessionDeps,
-  visit: Visit,
+  context: RequestContext,
   path: string,
   body: JsonObject,
   clientHeaders: OutgoingHttpHeaders,
 ): Promise<DaemonAnswer> {
-  const endpoint = await deps.fleet.ensureReady(workspace, visit.signal);
+  const endpoint = await deps.fleet.ensureReady(workspace, context.signal);
   const answer = await deps.daemon.call(endpoint, {
     method: 'POST',
     path,
     headers: {
       ...clientHeaders,
-      ...trustHeaders(endpoint.secret, visit),
+      ...trustHeaders(endpoint.secret, context),
       'content-type': 'application/json',
     },
     body: Buffer.from(JSON.stringify(body)),
-    signal: visit.signal,
+    signal: context.signal,
   });
   if (answer.status < 200 || answer.status > 299) return withFleetMismatch(deps.places, answer, body);
   const shown = parsedObject(answer.body);
   const made = madeBy(shown);
   if (made === undefined) return answer;
-  await keep(deps, visit, endpoint, answer, shown, made);
+  await keep(deps, context, endpoint, answer, shown, made);
   return answer;
 }
 
-function chosenWorkspace(places: Places, visit: Visit, body: JsonObject): WorkspaceKey {
+function chosenWorkspace(places: DestinationDeps, context: RequestContext, body: JsonObject): WorkspaceKey {
   const { book } = places;
   const cwd = canonicalCwd(body.cwd);
-  if (cwd === undefined) return workspaceOf(places, visit.route);
-  const forced = visit.route.within === undefined ? undefined : workspaceOf(places, visit.route);
+  if (cwd === undefined) return workspaceOf(places, context.route);
+  const forced = context.route.within === undefined ? undefined : workspaceOf(places, context.route);
   const found = forced === undefined ? book.open(cwd) : forced.path === cwd ? forced : undefined;
   if (found === undefined) throw mismatch(book, String(body.cwd));
   return found;
@@ -186,7 +193,7 @@ function chosenWorkspace(places: Places, visit: Visit, body: JsonObject): Worksp
 /** Holds until the session is stored; on failure undoes it. */
 async function keep(
   deps: SessionDeps,
-  visit: Visit,
+  context: RequestContext,
   endpoint: Endpoint,
   answer: DaemonAnswer,
   shown: JsonObject,
@@ -197,20 +204,20 @@ async function keep(
     const isStored = Number.isSafeInteger(seq) && (await deps.fleet.stored(endpoint.incarnation, seq));
     if (!isStored) deps.recorder.recordAnswer(shownSession(deps.clock, endpoint, shown, made));
   } catch (error) {
-    await undo(deps, visit, endpoint, made, made.isAttached ? 'detach' : 'close');
+    await undo(deps, context, endpoint, made, made.isAttached ? 'detach' : 'close');
     if (error instanceof ApiError) throw error;
-    deps.log.error({ err: error, requestId: visit.requestId }, 'a session could not be stored');
+    deps.log.error({ err: error, requestId: context.requestId }, 'a session could not be stored');
     throw fail('storage_unavailable', 'The session could not be stored, so it was closed again.');
   }
-  if (!visit.signal.aborted) return;
+  if (!context.signal.aborted) return;
   // The daemon believes its answer delivered. Another client may have attached by now: detaching leaves it the session.
-  await undo(deps, visit, endpoint, made, made.clientId === undefined ? 'close' : 'detach');
+  await undo(deps, context, endpoint, made, made.clientId === undefined ? 'close' : 'detach');
   throw new ClientGone();
 }
 
 async function undo(
   deps: SessionDeps,
-  visit: Visit,
+  context: RequestContext,
   endpoint: Endpoint,
   made: Made,
   how: 'close' | 'detach',
@@ -225,7 +232,7 @@ async function undo(
       method: how === 'close' ? 'DELETE' : 'POST',
       path: how === 'close' ? path : `${path}/detach`,
       headers: {
-        ...trustHeaders(endpoint.secret, visit),
+        ...trustHeaders(endpoint.secret, context),
         ...(made.clientId !== undefined && { [CLIENT_ID_HEADER]: made.clientId }),
       },
       signal: controller.signal,
@@ -268,7 +275,7 @@ function shownSession(clock: Clock, endpoint: Endpoint, shown: JsonObject, made:
 }
 
 /** A daemon knows only itself: its mismatch is reworded for the fleet. Every other refusal passes as it is. */
-function withFleetMismatch(places: Places, answer: DaemonAnswer, body: JsonObject): DaemonAnswer {
+function withFleetMismatch(places: DestinationDeps, answer: DaemonAnswer, body: JsonObject): DaemonAnswer {
   if (answer.status !== 400 || parsedObject(answer.body).code !== 'workspace_mismatch') return answer;
   throw mismatch(places.book, typeof body.cwd === 'string' ? body.cwd : '');
 }

@@ -2,7 +2,7 @@
 // socket. Never signals anything.
 import { readFileSync } from 'node:fs';
 import { request } from 'node:http';
-import { type DaemonIdentity, IDENTITY_PATH } from '../../daemon/contract/feed.ts';
+import { type DaemonIdentity, IDENTITY_PATH } from '../../daemon/contract/control.ts';
 import { isAlive, readProcStat } from '../../daemon/contract/proc.ts';
 import type { DaemonMark } from './launcher.ts';
 

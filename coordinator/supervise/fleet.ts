@@ -92,14 +92,14 @@ export interface Fleet {
 }
 
 /** Where a session that is not closed is, and how. */
-export interface SessionPlace {
+export interface SessionLocation {
   readonly workspaceId: string;
   readonly state: Exclude<SessionState, 'closed'>;
 }
 
 /** Session ids and their places, kept in step with the store by the recorder. */
 export interface SessionIndex {
-  find(sessionId: string): SessionPlace | undefined;
+  find(sessionId: string): SessionLocation | undefined;
   /** The workspace that the session belongs to, also when it is closed. */
   ownerOf(sessionId: string): string | undefined;
 }

@@ -1,7 +1,7 @@
 // Waiting for work that goes on without the one who waits.
 
 /** `work`'s outcome, or a rejection with the signal's reason as soon as it aborts. The work itself is not ended. */
-export function abandonable<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+export function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {
     const onAbort = () => reject(signal.reason);
     if (signal.aborted) onAbort();

@@ -1,12 +1,13 @@
 // What the coordinator asks of a daemon over its control routes, and the daemon's refusal turned into ours.
-import { ApiError, ERRORS, type ErrorCode } from '../../daemon/contract/errors.ts';
+
 import {
   RELEASE_PATH,
   RESTORE_PATH,
   type ReleaseRequest,
   type RestoreAnswer,
   type RestoreRequest,
-} from '../../daemon/contract/feed.ts';
+} from '../../daemon/contract/control.ts';
+import { ApiError, ERRORS, type ErrorCode } from '../../daemon/contract/errors.ts';
 import { type JsonObject, parseJsonObject } from '../../daemon/contract/json-body.ts';
 import { trustHeaders } from '../http/headers.ts';
 import type { Endpoint } from '../supervise/fleet.ts';

@@ -2,7 +2,7 @@
 import { request as httpRequest, type IncomingMessage, type OutgoingHttpHeaders } from 'node:http';
 import { fail, messageOf } from '../../daemon/contract/errors.ts';
 import type { Endpoint } from '../supervise/fleet.ts';
-import type { UpstreamAgents } from './daemon-connections.ts';
+import type { DaemonConnections } from './daemon-connections.ts';
 
 export interface DaemonCall {
   readonly method: string;
@@ -27,7 +27,7 @@ export interface DaemonClient {
 }
 
 /** @param maxAnswerBytes bound of one answer; a session's load snapshot is the largest (about 12 MiB). */
-export function createDaemonClient(agents: UpstreamAgents, maxAnswerBytes: number): DaemonClient {
+export function createDaemonClient(agents: DaemonConnections, maxAnswerBytes: number): DaemonClient {
   return {
     async call(endpoint, call) {
       call.signal.throwIfAborted();
@@ -44,7 +44,7 @@ export function createDaemonClient(agents: UpstreamAgents, maxAnswerBytes: numbe
 }
 
 function exchange(
-  agents: UpstreamAgents,
+  agents: DaemonConnections,
   endpoint: Endpoint,
   call: DaemonCall,
   maxAnswerBytes: number,

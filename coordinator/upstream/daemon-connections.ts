@@ -6,7 +6,7 @@ export interface DaemonAddress {
   readonly socketPath: string;
 }
 
-export class UpstreamAgents {
+export class DaemonConnections {
   readonly #byWorkspace = new Map<string, { readonly socketPath: string; readonly agent: Agent }>();
   readonly #idleMs: number;
 

@@ -4,7 +4,7 @@ import type { Clock, Timer } from '../contract/clock.ts';
 import type { Limits } from '../contract/limits.ts';
 import type { AgentHost } from './agent.ts';
 
-export interface AgentRetirementOptions {
+export interface IdleRetirementOptions {
   readonly agent: () => AgentHost;
   readonly clock: Clock;
   readonly limits: Pick<Limits, 'channelIdleTimeoutMs' | 'channelReuseMs'>;
@@ -12,11 +12,11 @@ export interface AgentRetirementOptions {
   readonly isUnused: () => boolean;
 }
 
-export class AgentRetirement {
-  readonly #o: AgentRetirementOptions;
+export class IdleRetirement {
+  readonly #o: IdleRetirementOptions;
   #timer: Timer | undefined;
 
-  constructor(options: AgentRetirementOptions) {
+  constructor(options: IdleRetirementOptions) {
     this.#o = options;
   }
 

@@ -10,7 +10,7 @@ interface Ended {
   readonly channel: AgentChannel;
 }
 
-export class Releases {
+export class SessionCloser {
   readonly #timeoutMs: number;
   readonly #log: Log;
   readonly #underWay = new Map<string, Promise<void>>();

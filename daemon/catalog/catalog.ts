@@ -22,7 +22,7 @@ const MAX_SEARCHED = 200;
 /** How long one search goes on reading. */
 const MAX_SEARCH_MS = 5000;
 
-export interface CatalogueOptions {
+export interface CatalogOptions {
   readonly sessions: Sessions;
   readonly history: History;
   /** Those that the agent keeps itself. */
@@ -47,13 +47,13 @@ export interface SearchAnswer {
   readonly truncated?: true;
 }
 
-export class Catalogue {
-  readonly #o: CatalogueOptions;
+export class Catalog {
+  readonly #o: CatalogOptions;
   readonly #generation = randomUUID();
   #revision = 0;
   #fingerprint = '';
 
-  constructor(options: CatalogueOptions) {
+  constructor(options: CatalogOptions) {
     this.#o = options;
   }
 
@@ -185,7 +185,7 @@ export class Catalogue {
     if (stored === undefined) return live === undefined ? 'notFound' : 'removed';
     // One in which nothing was said is in no transcript of the agent.
     if (stored.isKeptByAgent === true && stored.isBlank !== true) {
-      await sessions.releases.over(id);
+      await sessions.sessionCloser.over(id);
       await agentSessions.remove(stored.sessionId);
     }
     // Somebody may have brought it back meanwhile.

@@ -54,7 +54,7 @@ export interface AxisOptions<Value> {
   readonly lateSwitchWindowMs: number;
 }
 
-export class SideChannelAxis<Value> {
+export class SyncedSetting<Value> {
   readonly #o: AxisOptions<Value>;
   #cached: Value | undefined;
   #generation = 0;

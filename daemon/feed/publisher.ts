@@ -13,7 +13,7 @@ const SEEN_FLUSH_MS = 200;
 
 type Snapshot = Omit<Extract<FeedBody, { type: 'snapshot' }>, 'type' | 'ended' | 'beat'>;
 
-export interface FeedOptions {
+export interface FeedPublisherOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly limits: Limits;
@@ -24,8 +24,8 @@ export interface FeedOptions {
   readonly onFollowed: () => void;
 }
 
-export class Feed {
-  readonly #o: FeedOptions;
+export class FeedPublisher {
+  readonly #o: FeedPublisherOptions;
   readonly #readers = new Set<ServerResponse>();
   readonly #timers: Timer[] = [];
   #seq = 0;
@@ -33,7 +33,7 @@ export class Feed {
   #seen = new Map<string, { sessionId: string; clientId: string | null; atMs: number }>();
   #readerlessSinceMs: number;
 
-  constructor(options: FeedOptions) {
+  constructor(options: FeedPublisherOptions) {
     this.#o = options;
     this.#readerlessSinceMs = options.clock.monotonicMs();
   }

@@ -6,9 +6,9 @@ import { CONTRACT_VERSION } from '../contract/handshake.ts';
 import { rssBytesOfGroup } from '../contract/proc.ts';
 import type { Session } from '../session/session.ts';
 import type { Sessions } from '../sessions/sessions.ts';
-import type { FeedOptions } from './publisher.ts';
+import type { FeedPublisherOptions } from './publisher.ts';
 
-export interface FeedFactsOptions {
+export interface FeedReportsOptions {
   /** Empty where no coordinator started the daemon. */
   readonly incarnation: string;
   readonly version: string;
@@ -19,14 +19,14 @@ export interface FeedFactsOptions {
   readonly lastActivityAtMs: () => number | null;
 }
 
-export class FeedFacts {
-  readonly #o: FeedFactsOptions;
+export class FeedReports {
+  readonly #o: FeedReportsOptions;
 
-  constructor(options: FeedFactsOptions) {
+  constructor(options: FeedReportsOptions) {
     this.#o = options;
   }
 
-  snapshot(): ReturnType<FeedOptions['snapshot']> {
+  snapshot(): ReturnType<FeedPublisherOptions['snapshot']> {
     const { incarnation, version, sessions, agent } = this.#o;
     const all = sessions.all();
     return {

@@ -6,7 +6,7 @@ import { type Dropped, Replay, type ReplayBounds } from '../domain/replay.ts';
 import type { Observer, PublishedEvent } from '../events/bus.ts';
 import type { Recording, StoredChange, StoredTranscript } from './history.ts';
 
-export class SessionPast implements Observer {
+export class SessionHistory implements Observer {
   readonly replay: Replay;
   readonly #recording: Recording | undefined;
   #floor = 0;

@@ -5,12 +5,12 @@ import type { Limits } from '../contract/limits.ts';
 import type { Log } from '../contract/log.ts';
 import { TRANSCRIPT_METHOD } from './agent-history.ts';
 import type { History, StoredSession } from './history.ts';
-import { SessionPast } from './session-history.ts';
+import { SessionHistory } from './session-history.ts';
 
 /** A create waits for this answer, once a child: an agent that is silent about a method is taken not to have it. */
 const PROBE_TIMEOUT_MS = 1000;
 
-export class Pasts {
+export class TranscriptOwnership {
   readonly history: History;
   readonly #limits: Limits;
   readonly #log: Log;
@@ -36,7 +36,7 @@ export class Pasts {
    * The past of a session that has none: a transcript under its id belongs to another one and is removed. Not to be called
    * for the id of a live session, which would lose its own.
    */
-  fresh(session: Omit<StoredSession, 'updatedAtMs' | 'isArchived'>, isKeptByAgent: boolean): SessionPast {
+  fresh(session: Omit<StoredSession, 'updatedAtMs' | 'isArchived'>, isKeptByAgent: boolean): SessionHistory {
     if (this.history.remove(session.sessionId))
       this.#log.warn(
         { sessionId: session.sessionId },
@@ -46,14 +46,14 @@ export class Pasts {
   }
 
   /** Goes on in the session's transcript, or begins it. */
-  recorded(session: Omit<StoredSession, 'updatedAtMs' | 'isArchived'>): SessionPast {
-    return new SessionPast(this.#limits, (onDegraded) => this.history.begin(session, onDegraded));
+  recorded(session: Omit<StoredSession, 'updatedAtMs' | 'isArchived'>): SessionHistory {
+    return new SessionHistory(this.#limits, (onDegraded) => this.history.begin(session, onDegraded));
   }
 
   /** States that there is such a session. Where that cannot be written, it is not listed once it is closed, no more. */
-  keptByAgent(session: Omit<StoredSession, 'updatedAtMs' | 'isArchived'>): SessionPast {
+  keptByAgent(session: Omit<StoredSession, 'updatedAtMs' | 'isArchived'>): SessionHistory {
     const begin = () => this.history.begin({ ...session, isKeptByAgent: true }, () => undefined);
-    return new SessionPast(this.#limits, begin);
+    return new SessionHistory(this.#limits, begin);
   }
 
   async #probe(channel: AgentChannel, sessionId: string): Promise<boolean> {

@@ -11,8 +11,8 @@ import {
   isLoopbackAddress,
   isPreflight,
 } from '../contract/access.ts';
+import { PEER_HEADER, TOKEN_NAME_HEADER } from '../contract/control.ts';
 import { ApiError } from '../contract/errors.ts';
-import { PEER_HEADER, TOKEN_NAME_HEADER } from '../contract/feed.ts';
 import type { Peer } from '../contract/wire.ts';
 import { headerOf } from './call.ts';
 

@@ -1,13 +1,14 @@
 // The route table of the daemon, whole.
-import type { Catalogue } from '../catalog/catalog.ts';
+import type { Catalog } from '../catalog/catalog.ts';
 import type { Transcripts } from '../catalog/transcripts.ts';
 import { API_DOCUMENT_PATH, type ApiDocument } from '../contract/api-document.ts';
 import type { Clock } from '../contract/clock.ts';
-import { FEED_PATH, IDENTITY_PATH, RELEASE_PATH, RESTORE_PATH } from '../contract/feed.ts';
+import { IDENTITY_PATH, RELEASE_PATH, RESTORE_PATH } from '../contract/control.ts';
+import { FEED_PATH } from '../contract/feed.ts';
 import type { Limits } from '../contract/limits.ts';
 import type { Log } from '../contract/log.ts';
-import type { Feed } from '../feed/publisher.ts';
-import type { Pasts } from '../history/transcript-ownership.ts';
+import type { FeedPublisher } from '../feed/publisher.ts';
+import type { TranscriptOwnership } from '../history/transcript-ownership.ts';
 import type { Restores } from '../restore/restores.ts';
 import type { PermissionSettings } from '../session/permissions.ts';
 import type { Sessions } from '../sessions/sessions.ts';
@@ -66,14 +67,14 @@ export interface RouteContext {
   readonly clock: Clock;
   readonly log: Log;
   readonly sessions: Sessions;
-  readonly pasts: Pasts;
+  readonly ownership: TranscriptOwnership;
   readonly restores: Restores;
   readonly transcripts: Transcripts;
-  readonly catalogue: Catalogue;
+  readonly catalog: Catalog;
   readonly permissionSettings: PermissionSettings;
   /** Capability tags that depend on the configuration. */
   readonly features: readonly string[];
-  readonly feed: Feed;
+  readonly feed: FeedPublisher;
   readonly apiDocument: ApiDocument;
   readonly streams: Streams;
   /** Undefined: nothing is limited. */
@@ -101,7 +102,7 @@ export function clientRoutes(context: RouteContext): readonly Route[] {
     { method: 'post', path: '/session/:id/resume', handler: resumeSession(context) },
     { method: 'post', path: '/session/:id/branch', handler: branchSession(context) },
     ...historyRoutes(context),
-    ...catalogueRoutes(context),
+    ...catalogRoutes(context),
     { method: 'get', path: '/session/:id/status', handler: status(context) },
     { method: 'get', path: '/session/:id/events', handler: events(context) },
     { method: 'post', path: '/session/:id/prompt', handler: submitPrompt(context) },
@@ -139,7 +140,7 @@ function historyRoutes(context: RouteContext): readonly Route[] {
 }
 
 /** The sessions of the workspace as a collection. */
-function catalogueRoutes(context: RouteContext): readonly Route[] {
+function catalogRoutes(context: RouteContext): readonly Route[] {
   const reads = [
     ['sessions', list(context)],
     ['sessions/search', search(context)],

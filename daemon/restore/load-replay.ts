@@ -40,7 +40,7 @@ export function takeBulk(answer: Params): Bulk {
 }
 
 /** What an agent streams of a session while it loads it. */
-export class ToldPast {
+export class LoadReplay {
   dropped = 0;
   #updates: Params[] = [];
 

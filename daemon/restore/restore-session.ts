@@ -13,10 +13,10 @@ import { asRecord, isRecord } from '../domain/records.ts';
 import type { PromptTerminal } from '../domain/replay.ts';
 import { updateOf } from '../domain/transcript.ts';
 import type { StoredSession, StoredTranscript } from '../history/history.ts';
-import type { SessionPast } from '../history/session-history.ts';
+import type { SessionHistory } from '../history/session-history.ts';
 import type { Session } from '../session/session.ts';
 import { type SpawnContext, sessionOf, startedChannel } from '../sessions/create.ts';
-import { type Bulk, type ReplayDamage, ToldPast, takeBulk } from './load-replay.ts';
+import { type Bulk, LoadReplay, type ReplayDamage, takeBulk } from './load-replay.ts';
 import { endsIn, settleLost } from './lost-prompts.ts';
 
 export type RestoreAction = 'load' | 'resume';
@@ -64,7 +64,7 @@ export async function restoreOnAgent(
   asked: RestoreIntent,
   context: RestoreContext,
 ): Promise<RestoredSession> {
-  const { history } = context.pasts;
+  const { history } = context.ownership;
   const stored = history.find(asked.sessionId);
   // From here on by the agent's own spelling: it may look up nothing else.
   const sessionId = stored?.sessionId ?? asked.spelling ?? asked.sessionId;
@@ -72,7 +72,7 @@ export async function restoreOnAgent(
   const channel = await startedChannel(context);
   const method = methodFor(intent, channel, stored);
   const cwd = placeOf(sessionId, stored, context);
-  const told = new ToldPast();
+  const told = new LoadReplay();
   const stop = context.collect(sessionId, (params) => told.add(params));
   let answer: Params;
   try {
@@ -84,13 +84,13 @@ export async function restoreOnAgent(
   const transcript = stored === undefined ? undefined : await history.read(sessionId);
   const ends = endsIn(transcript?.records ?? []);
   const hasOwn = isOurs(stored) && transcript !== undefined;
-  const isKeptByAgent = !hasOwn && (await context.pasts.isKeptByAgent(channel, sessionId));
+  const isKeptByAgent = !hasOwn && (await context.ownership.isKeptByAgent(channel, sessionId));
   // From here to the registration in one tick: a past that was opened always comes to a session that closes it.
   checkAlive(channel, method);
   context.checkAdmission(sessionId);
   const { past, damage } = pastOf(intent, { stored, transcript, ends, told, bulk, isKeptByAgent }, context);
   const session = bringUp(intent, channel, stored, past, context);
-  session.sideChannel.seed(bulk.state);
+  session.settings.seed(bulk.state);
   context.register(session);
   // The transcript of a daemon that was killed ends inside a turn.
   const open = past.replay.openPromptId;
@@ -161,7 +161,7 @@ async function callAgent(
     if (context.isOtherwiseEmpty(channel) && isLate) void context.agent.retire(channel);
     if (error instanceof AgentCallError && isUnknownSession(error)) {
       // The agent has no such session any more. Our own recording of it can still be read; else nothing is left to be listed.
-      if (!isOurs(stored)) context.pasts.history.remove(sessionId);
+      if (!isOurs(stored)) context.ownership.history.remove(sessionId);
       throw notFound(sessionId);
     }
     throw channelFailure(error, method);
@@ -197,7 +197,7 @@ interface Sources {
   readonly stored: StoredSession | undefined;
   readonly transcript: StoredTranscript | undefined;
   readonly ends: readonly PromptTerminal[];
-  readonly told: ToldPast;
+  readonly told: LoadReplay;
   readonly bulk: Bulk;
   readonly isKeptByAgent: boolean;
 }
@@ -207,19 +207,19 @@ function pastOf(
   intent: RestoreIntent,
   { stored, transcript, ends, told, bulk, isKeptByAgent }: Sources,
   context: RestoreContext,
-): { readonly past: SessionPast; readonly damage: ReplayDamage } {
-  const { pasts, workspace, clock } = context;
+): { readonly past: SessionHistory; readonly damage: ReplayDamage } {
+  const { ownership, workspace, clock } = context;
   const { sessionId, source, known } = intent;
   const nowMs = clock.nowMs();
   if (isOurs(stored) && transcript !== undefined) {
-    const past = pasts.recorded(stored);
+    const past = ownership.recorded(stored);
     past.seedFrom(transcript);
     return { past, damage: transcript.isPartial ? { partial: true } : {} };
   }
   const updates = [...told.updates(), ...bulk.updates.map((update) => ({ sessionId, update }))];
   const createdAtMs = known?.createdAtMs ?? toldAtMs(updates[0] ?? {}) ?? nowMs;
   const session = { sessionId, workspaceCwd: workspace, createdAtMs, ...source };
-  const past = isKeptByAgent ? pasts.keptByAgent(session) : pasts.recorded(session);
+  const past = isKeptByAgent ? ownership.keptByAgent(session) : ownership.recorded(session);
   for (const update of updates) past.seedUpdate(update, toldAtMs(update) ?? nowMs);
   past.replay.finishTurn();
   past.replay.remember(ends);
@@ -238,7 +238,7 @@ function bringUp(
   intent: RestoreIntent,
   channel: AgentChannel,
   stored: StoredSession | undefined,
-  past: SessionPast,
+  past: SessionHistory,
   context: RestoreContext,
 ): Session {
   const { sessionId, known } = intent;

@@ -4,8 +4,9 @@ import type { Params } from '../agent/agent.ts';
 import { closeSession } from '../agent/extensions.ts';
 import { checkAlive } from '../agent/failures.ts';
 import type { Clock } from '../contract/clock.ts';
+import type { RestoreAnswer, RestoreRequest } from '../contract/control.ts';
 import { fail } from '../contract/errors.ts';
-import type { FeedBody, RestoreAnswer, RestoreRequest } from '../contract/feed.ts';
+import type { FeedBody } from '../contract/feed.ts';
 import type { Log } from '../contract/log.ts';
 import { sessionKey } from '../contract/wire.ts';
 import type { History } from '../history/history.ts';
@@ -72,7 +73,7 @@ export class Restores {
       const attached = live.hasEnded ? undefined : await this.#attach(live, intent, offeredId, hasLeft);
       if (attached !== undefined) return attached;
       // It has ended meanwhile, and may be brought back again.
-      sessions.doors.checkNotClosed();
+      sessions.intake.checkNotClosed();
     }
   }
 
@@ -104,8 +105,8 @@ export class Restores {
   ): Promise<Restored | undefined> {
     checkAlive(session.channel, 'the restore');
     const obtained = { session, isAttached: true, isModelApplied: undefined };
-    const wishes = { approvalMode, modelId: undefined };
-    const created = await this.#o.sessions.join(obtained, wishes, offeredId, hasLeft);
+    const requested = { approvalMode, modelId: undefined };
+    const created = await this.#o.sessions.join(obtained, requested, offeredId, hasLeft);
     return created && { ...created, state: {}, damage: {} };
   }
 
@@ -116,8 +117,8 @@ export class Restores {
   ): Promise<Restored> {
     const { session, state, damage } = await this.#begin(intent, false);
     const obtained = { session, isAttached: false, isModelApplied: undefined };
-    const wishes = { approvalMode: intent.approvalMode, modelId: undefined };
-    const created = await this.#o.sessions.join(obtained, wishes, offeredId, hasLeft);
+    const requested = { approvalMode: intent.approvalMode, modelId: undefined };
+    const created = await this.#o.sessions.join(obtained, requested, offeredId, hasLeft);
     if (created === undefined)
       throw fail('acp_channel_unavailable', 'The session ended before its restore was answered');
     return { ...created, state, damage };

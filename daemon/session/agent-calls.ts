@@ -45,7 +45,7 @@ export async function readCommands(session: Session, limits: CallLimits): Promis
   const method = 'qwen/status/session/supported_commands';
   const answer = await ask(session, method, {}, limits.initializeTimeoutMs);
   if (isRecord(answer)) return answer;
-  const announced = session.sideChannel.availableCommands;
+  const announced = session.settings.availableCommands;
   return {
     ...head(session),
     availableCommands: announced ?? [],
@@ -64,7 +64,7 @@ export async function readSessionContext(session: Session, limits: CallLimits): 
   } catch (error) {
     throw channelFailure(error, 'qwen/status/session/context');
   }
-  return { ...head(session), state: session.sideChannel.knownState() };
+  return { ...head(session), state: session.settings.knownState() };
 }
 
 /**
@@ -95,7 +95,7 @@ export async function setConfigOption(
   const answer = await ask(session, 'session/set_config_option', params, limits.initializeTimeoutMs);
   if (answer === undefined) throw notOffered('set_config_option');
   const { configOptions, _meta } = asRecord(answer);
-  if (Array.isArray(configOptions)) session.sideChannel.configOptionsChanged(configOptions);
+  if (Array.isArray(configOptions)) session.settings.configOptionsChanged(configOptions);
   return {
     configOptions: configOptions ?? [],
     persisted: asRecord(_meta)['qwenCode/reasoningSelectionPersisted'] === true,

@@ -12,7 +12,7 @@ import type { ApprovalMode } from '../contract/wire.ts';
 import type { EventTags } from '../domain/frame.ts';
 import { asRecord, type JsonRecord } from '../domain/records.ts';
 import { approvalMode, isSameMode, type ModeValue, modeOfState, saidMode } from '../domain/setting-values.ts';
-import { AxisService, type AxisSession, UnusableAnswer } from './setting-sync.ts';
+import { SettingSync, type SettingSyncSession, UnusableAnswer } from './setting-sync.ts';
 
 /** Channels whose agent follows a mode frame by a notification that says more: the frame alone is none. */
 const tellsModes = new WeakSet<AgentChannel>();
@@ -32,16 +32,16 @@ export interface ModeAnswer {
 }
 
 export class SessionMode {
-  readonly #session: AxisSession;
-  readonly #service: AxisService<ModeValue>;
+  readonly #session: SettingSyncSession;
+  readonly #service: SettingSync<ModeValue>;
   /** The mode that older clients, who know only `current_mode_update` frames, were told last. */
   #toldInFrame: ApprovalMode | undefined;
   /** Generation for which the bridge has published the legacy frame itself. */
   #frameOfBridge: number | undefined;
 
-  constructor(session: AxisSession) {
+  constructor(session: SettingSyncSession) {
     this.#session = session;
-    this.#service = new AxisService({
+    this.#service = new SettingSync({
       name: 'mode',
       session,
       isSame: isSameMode,

@@ -12,13 +12,13 @@ import {
 } from '../domain/metadata.ts';
 import { asRecord, type JsonRecord } from '../domain/records.ts';
 import type { Bus } from '../events/bus.ts';
-import type { SessionPast } from '../history/session-history.ts';
+import type { SessionHistory } from '../history/session-history.ts';
 
 export interface SessionMetadataOptions {
   readonly sessionId: string;
   readonly channel: AgentChannel;
   readonly bus: Bus;
-  readonly past: SessionPast;
+  readonly past: SessionHistory;
   readonly log: Log;
   readonly limits: Pick<Limits, 'initializeTimeoutMs'>;
 }

@@ -4,15 +4,15 @@ import { reasonOf } from '../agent/failures.ts';
 import type { EventTags } from '../domain/frame.ts';
 import type { JsonRecord } from '../domain/records.ts';
 import { isSameModel, modelOfState, saidModel } from '../domain/setting-values.ts';
-import { AxisService, type AxisSession } from './setting-sync.ts';
+import { SettingSync, type SettingSyncSession } from './setting-sync.ts';
 
 export class SessionModel {
-  readonly #session: AxisSession;
-  readonly #service: AxisService<string>;
+  readonly #session: SettingSyncSession;
+  readonly #service: SettingSync<string>;
 
-  constructor(session: AxisSession) {
+  constructor(session: SettingSyncSession) {
     this.#session = session;
-    this.#service = new AxisService({
+    this.#service = new SettingSync({
       name: 'model',
       session,
       isSame: isSameModel,

@@ -7,10 +7,10 @@ import type { ApprovalMode } from '../contract/wire.ts';
 import type { CreateRequest } from '../domain/create-request.ts';
 import type { Session } from './session.ts';
 
-export type Wishes = Pick<CreateRequest, 'approvalMode' | 'modelId'>;
+export type RequestedSettings = Pick<CreateRequest, 'approvalMode' | 'modelId'>;
 
 /** A session was made and has ended again, as its maker does not get it the way it was wished for. */
-export class WishRefused extends Error {
+export class RequestedSettingRefused extends Error {
   /** What the maker is told. */
   readonly refusal: unknown;
 
@@ -26,9 +26,9 @@ export class WishRefused extends Error {
  * @returns whether the model was taken; undefined when none was asked for.
  * @throws ApiError: why the mode was refused. Then the model was not asked for.
  */
-export async function applyWishes(
+export async function applyRequestedSettings(
   session: Session,
-  { approvalMode, modelId }: Wishes,
+  { approvalMode, modelId }: RequestedSettings,
   log: Log,
   clientId?: string,
 ): Promise<boolean | undefined> {
@@ -38,7 +38,7 @@ export async function applyWishes(
 
 async function applyModel(session: Session, modelId: string, log: Log, clientId?: string): Promise<boolean> {
   try {
-    await session.sideChannel.switchModel(modelId, clientId);
+    await session.settings.switchModel(modelId, clientId);
     return true;
   } catch (error) {
     // The bus has told it; the session is kept on its old model.
@@ -49,7 +49,7 @@ async function applyModel(session: Session, modelId: string, log: Log, clientId?
 
 async function applyMode(session: Session, mode: ApprovalMode, clientId?: string): Promise<void> {
   try {
-    await session.sideChannel.switchMode({ mode, isPersisted: false }, clientId);
+    await session.settings.switchMode({ mode, isPersisted: false }, clientId);
   } catch (error) {
     throw channelFailure(error, MODE_METHOD);
   }

@@ -9,10 +9,10 @@ import type { SessionCheckout } from '../domain/checkout-request.ts';
 import { ClientRegistry } from '../domain/clients.ts';
 import { translate } from '../domain/translate.ts';
 import { Bus } from '../events/bus.ts';
-import { SessionPast } from '../history/session-history.ts';
+import { SessionHistory } from '../history/session-history.ts';
 import { SessionMetadata } from './metadata.ts';
 import { type PermissionSettings, Permissions } from './permissions.ts';
-import { SideChannel } from './settings.ts';
+import { SessionSettings } from './settings.ts';
 import { type Abort, Turns } from './turns.ts';
 
 export interface SessionOptions {
@@ -27,7 +27,7 @@ export interface SessionOptions {
   readonly limits: Limits;
   readonly permissionSettings: PermissionSettings;
   /** Undefined: no past, and none is kept. */
-  readonly past?: SessionPast | undefined;
+  readonly past?: SessionHistory | undefined;
   /** What is known of a session that lived before. */
   readonly before?: SessionBefore | undefined;
   readonly onPrompt: (prompt: FeedPrompt) => void;
@@ -61,11 +61,11 @@ export class Session {
   readonly clients = new ClientRegistry();
   readonly turns: Turns;
   readonly permissions: Permissions;
-  readonly sideChannel: SideChannel;
+  readonly settings: SessionSettings;
   readonly createdAtMs: number;
   readonly source: SessionOptions['source'];
   readonly checkout: SessionCheckout;
-  readonly past: SessionPast;
+  readonly past: SessionHistory;
   readonly metadata: SessionMetadata;
   readonly #o: SessionOptions;
   #state: State = 'open';
@@ -82,7 +82,7 @@ export class Session {
     this.channel = channel;
     this.source = options.source;
     this.checkout = options.checkout ?? {};
-    const { before, past = new SessionPast(limits, undefined) } = options;
+    const { before, past = new SessionHistory(limits, undefined) } = options;
     this.createdAtMs = before?.createdAtMs ?? clock.nowMs();
     this.clients.adopt(before?.clients ?? []);
     this.#lastSeenAtMs = clock.nowMs();
@@ -118,7 +118,7 @@ export class Session {
       onPrompt: (prompt) => {
         this.#lastActivityAtMs = prompt.atMs;
         options.onPrompt(prompt);
-        if (prompt.state === 'completed' || prompt.state === 'failed') this.sideChannel.turnEnded();
+        if (prompt.state === 'completed' || prompt.state === 'failed') this.settings.turnEnded();
       },
       onIdle: () => options.onMaybeIdle(this),
     });
@@ -131,7 +131,7 @@ export class Session {
       settings: options.permissionSettings,
       runningPrompt: () => this.turns.running,
     });
-    this.sideChannel = new SideChannel({
+    this.settings = new SessionSettings({
       sessionId,
       workspaceCwd: options.workspaceCwd,
       bus: this.bus,
@@ -199,12 +199,12 @@ export class Session {
   /** A `session/update` of the agent: goes out verbatim, as part of the running turn if there is one. */
   agentUpdate(params: Params, json?: string): void {
     const tags = this.#turnTags();
-    this.sideChannel.updateSeen(params, () => this.bus.publish('session_update', params, tags, json));
+    this.settings.updateSeen(params, () => this.bus.publish('session_update', params, tags, json));
   }
 
   /** Any other notification of the agent about this session. @returns false when it means nothing here. */
   agentNotification(method: string, params: Params): boolean {
-    if (this.sideChannel.notified(method, params)) return true;
+    if (this.settings.notified(method, params)) return true;
     if (method === 'qwen/notify/session/pr-binding') return this.metadata.boundByAgent(params);
     const events = translate(method, params);
     for (const { type, data } of events ?? []) {

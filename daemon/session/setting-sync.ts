@@ -9,13 +9,13 @@ import type { Log } from '../contract/log.ts';
 import type { EventTags } from '../domain/frame.ts';
 import { asRecord, type JsonRecord } from '../domain/records.ts';
 import type { Said } from '../domain/setting-values.ts';
-import { type Decision, type Outcome, SideChannelAxis } from '../domain/synced-setting.ts';
+import { type Decision, type Outcome, SyncedSetting } from '../domain/synced-setting.ts';
 import type { Bus } from '../events/bus.ts';
 
 const LATE_SWITCH_WINDOW_MS = 30_000;
 
 /** The session that an axis belongs to. */
-export interface AxisSession {
+export interface SettingSyncSession {
   readonly sessionId: string;
   readonly workspaceCwd: string;
   readonly bus: Bus;
@@ -29,9 +29,9 @@ export interface AxisSession {
   readonly onModelChosen: (modelId: string, clientId: string | undefined) => void;
 }
 
-export interface AxisServiceOptions<Value> {
+export interface SettingSyncOptions<Value> {
   readonly name: 'model' | 'mode';
-  readonly session: AxisSession;
+  readonly session: SettingSyncSession;
   /** Whether what is said now tells nothing that was not known. */
   readonly isSame: (known: Value, said: Value) => boolean;
   /** Where a state of the agent says the value. */
@@ -63,16 +63,16 @@ export class UnusableAnswer extends Error {
   }
 }
 
-export class AxisService<Value> {
-  readonly axis: SideChannelAxis<Value>;
-  readonly #o: AxisServiceOptions<Value>;
+export class SettingSync<Value> {
+  readonly axis: SyncedSetting<Value>;
+  readonly #o: SettingSyncOptions<Value>;
   #last: Promise<unknown> = Promise.resolve();
   /** A read is under way; `again` when another change has settled since it began. */
   #reading: { again: boolean } | undefined;
 
-  constructor(options: AxisServiceOptions<Value>) {
+  constructor(options: SettingSyncOptions<Value>) {
     this.#o = options;
-    this.axis = new SideChannelAxis({ isSame: options.isSame, lateSwitchWindowMs: LATE_SWITCH_WINDOW_MS });
+    this.axis = new SyncedSetting({ isSame: options.isSame, lateSwitchWindowMs: LATE_SWITCH_WINDOW_MS });
   }
 
   /** Takes what the agent says of itself when the session begins. @returns undefined where it says nothing usable. */

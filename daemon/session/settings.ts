@@ -5,9 +5,9 @@ import type { ApprovalMode } from '../contract/wire.ts';
 import { asRecord, isRecord, type JsonRecord } from '../domain/records.ts';
 import { type ModeAnswer, type ModeRequest, SessionMode } from './approval-mode.ts';
 import { SessionModel } from './model.ts';
-import type { AxisSession } from './setting-sync.ts';
+import type { SettingSyncSession } from './setting-sync.ts';
 
-export class SideChannel {
+export class SessionSettings {
   readonly #model: SessionModel;
   readonly #mode: SessionMode;
   /** What the agent told of itself when the session began: lists that model and mode do not keep. */
@@ -16,7 +16,7 @@ export class SideChannel {
   /** The running turn has shown the output of a command. */
   #isCommandSeen = false;
 
-  constructor(session: AxisSession) {
+  constructor(session: SettingSyncSession) {
     this.#model = new SessionModel(session);
     this.#mode = new SessionMode(session);
   }

@@ -34,7 +34,7 @@ interface EarlyEvent {
   readonly json?: string | undefined;
 }
 
-export class SessionSink implements AgentSink {
+export class AgentEventRouter implements AgentSink {
   readonly #sessions: Sessions;
   readonly #clock: Clock;
   readonly #log: Log;

@@ -11,10 +11,10 @@ import type { SessionCheckout } from '../domain/checkout-request.ts';
 import type { CreateRequest } from '../domain/create-request.ts';
 import { asRecord } from '../domain/records.ts';
 import { isWorthKeeping } from '../history/history.ts';
-import type { SessionPast } from '../history/session-history.ts';
-import type { Pasts } from '../history/transcript-ownership.ts';
+import type { SessionHistory } from '../history/session-history.ts';
+import type { TranscriptOwnership } from '../history/transcript-ownership.ts';
 import type { PermissionSettings } from '../session/permissions.ts';
-import { applyWishes, WishRefused } from '../session/requested-settings.ts';
+import { applyRequestedSettings, RequestedSettingRefused } from '../session/requested-settings.ts';
 import { Session, type SessionBefore } from '../session/session.ts';
 
 export interface SpawnContext {
@@ -24,7 +24,7 @@ export interface SpawnContext {
   readonly limits: Limits;
   readonly permissionSettings: PermissionSettings;
   readonly agent: AgentHost;
-  readonly pasts: Pasts;
+  readonly ownership: TranscriptOwnership;
   readonly checkouts: Pick<Checkouts, 'around'>;
   readonly tell: (body: FeedBody) => number;
   /** Whether the child has no session and no other spawn: then a failed `session/new` ends it. */
@@ -66,26 +66,26 @@ async function spawnIn(
   made: MadeCheckout | undefined,
   context: SpawnContext,
 ): Promise<SpawnedSession> {
-  const { workspace, clock, pasts, log } = context;
+  const { workspace, clock, ownership, log } = context;
   const opened = await newSession(request, made?.cwd ?? workspace, channel, context);
   const { sessionId } = opened;
   const { source } = request;
   const checkout = made?.checkout ?? {};
   const createdAtMs = clock.nowMs();
-  const isKeptByAgent = await pasts.isKeptByAgent(channel, sessionId);
+  const isKeptByAgent = await ownership.isKeptByAgent(channel, sessionId);
   // From here to the registration in one tick: a past that was opened always comes to a session that closes it.
   checkAlive(channel, 'session/new');
   context.checkAdmission(sessionId);
   const stored = { sessionId, workspaceCwd: workspace, createdAtMs, ...source, ...checkout };
-  const past = pasts.fresh(stored, isKeptByAgent);
+  const past = ownership.fresh(stored, isKeptByAgent);
   const session = sessionOf({ sessionId, channel, source, checkout, past, before: undefined }, context);
-  session.sideChannel.seed(opened.answer);
+  session.settings.seed(opened.answer);
   context.register(session);
   try {
-    return { session, isModelApplied: await applyWishes(session, request, log) };
+    return { session, isModelApplied: await applyRequestedSettings(session, request, log) };
   } catch (error) {
     context.discard(session);
-    throw new WishRefused(error);
+    throw new RequestedSettingRefused(error);
   }
 }
 
@@ -94,9 +94,13 @@ async function spawnIn(
  * that was refused for its mode can be repeated.
  * @throws ApiError 409
  */
-function checkNotStored(chosenId: string | undefined, channel: AgentChannel, { pasts }: SpawnContext): void {
+function checkNotStored(
+  chosenId: string | undefined,
+  channel: AgentChannel,
+  { ownership }: SpawnContext,
+): void {
   if (chosenId === undefined || !channel.process.canLoad) return;
-  const stored = pasts.history.find(chosenId);
+  const stored = ownership.history.find(chosenId);
   if (stored === undefined || !isWorthKeeping(stored)) return;
   throw fail('session_id_conflict', 'The id belongs to a session that can be loaded', {
     sessionId: chosenId,
@@ -109,7 +113,7 @@ export interface SessionParts {
   readonly channel: AgentChannel;
   readonly source: CreateRequest['source'];
   readonly checkout: SessionCheckout;
-  readonly past: SessionPast;
+  readonly past: SessionHistory;
   readonly before: SessionBefore | undefined;
 }
 

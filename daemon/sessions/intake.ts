@@ -1,7 +1,7 @@
 // Whether the daemon takes new work. It may hold it back for a while; once closed it stays closed: the process is about to end.
 import { type ApiError, fail } from '../contract/errors.ts';
 
-export class Doors {
+export class Intake {
   #state: 'open' | 'held' | 'closed' = 'open';
 
   /** The daemon is about to end, whatever comes. */

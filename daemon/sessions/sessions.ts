@@ -1,8 +1,8 @@
 // The life of sessions: who attaches, what is spawned, when a session ends, and what is told of it.
 import { randomUUID } from 'node:crypto';
 import type { AgentChannel, AgentExit, AgentHost } from '../agent/agent.ts';
-import { AgentRetirement } from '../agent/idle-retirement.ts';
-import { Releases } from '../agent/session-closer.ts';
+import { IdleRetirement } from '../agent/idle-retirement.ts';
+import { SessionCloser } from '../agent/session-closer.ts';
 import type { Checkouts } from '../checkouts/checkouts.ts';
 import type { Clock } from '../contract/clock.ts';
 import { fail } from '../contract/errors.ts';
@@ -12,13 +12,17 @@ import type { Log } from '../contract/log.ts';
 import type { CreateRequest } from '../domain/create-request.ts';
 import type { MetadataPatch } from '../domain/metadata.ts';
 import { shelvedAs } from '../history/history.ts';
-import type { Pasts } from '../history/transcript-ownership.ts';
+import type { TranscriptOwnership } from '../history/transcript-ownership.ts';
 import type { PermissionSettings } from '../session/permissions.ts';
-import { applyWishes, type Wishes, WishRefused } from '../session/requested-settings.ts';
+import {
+  applyRequestedSettings,
+  RequestedSettingRefused,
+  type RequestedSettings,
+} from '../session/requested-settings.ts';
 import type { Session } from '../session/session.ts';
 import { AutoClose } from './auto-close.ts';
 import { type Obtained, type SpawnContext, type SpawnedSession, spawnOnAgent } from './create.ts';
-import { Doors } from './intake.ts';
+import { Intake } from './intake.ts';
 import { SessionRegister } from './register.ts';
 import { SingleSlot } from './single-slot.ts';
 
@@ -30,7 +34,7 @@ export interface SessionsOptions {
   readonly limits: Limits;
   readonly permissionSettings: PermissionSettings;
   readonly agent: () => AgentHost;
-  readonly pasts: Pasts;
+  readonly ownership: TranscriptOwnership;
   readonly checkouts: Pick<Checkouts, 'around'>;
   /** Tells the coordinator; returns the record's seq. */
   readonly tell: (body: FeedBody) => number;
@@ -48,21 +52,21 @@ export interface Created {
   readonly feedSeq: number;
 }
 
-const NO_WISHES: Wishes = { approvalMode: undefined, modelId: undefined };
+const NO_WISHES: RequestedSettings = { approvalMode: undefined, modelId: undefined };
 
 export class Sessions {
-  readonly doors = new Doors();
-  readonly releases: Releases;
+  readonly intake = new Intake();
+  readonly sessionCloser: SessionCloser;
   readonly autoClose: AutoClose;
   readonly #o: SessionsOptions;
   readonly #register: SessionRegister;
   readonly #slot = new SingleSlot((id) => this.find(id));
-  readonly #retirement: AgentRetirement;
+  readonly #retirement: IdleRetirement;
 
   constructor(options: SessionsOptions) {
     const { limits, log, agent, clock } = options;
     this.#o = options;
-    this.releases = new Releases(limits.initializeTimeoutMs, log);
+    this.sessionCloser = new SessionCloser(limits.initializeTimeoutMs, log);
     this.#register = new SessionRegister(limits);
     this.autoClose = new AutoClose({
       sessions: () => this.all(),
@@ -71,7 +75,7 @@ export class Sessions {
       close: (session, reason) => this.#close(session, reason),
     });
     const isUnused = () => this.#register.isEmpty;
-    this.#retirement = new AgentRetirement({ agent, clock, limits, isUnused });
+    this.#retirement = new IdleRetirement({ agent, clock, limits, isUnused });
   }
 
   all(): readonly Session[] {
@@ -125,13 +129,13 @@ export class Sessions {
     for (;;) {
       const obtained = await this.#obtain(request);
       // One that was made for this request has taken its wishes before anybody came by it.
-      const wishes = obtained.isAttached ? request : NO_WISHES;
-      const created = await this.join(obtained, wishes, offeredId, hasLeft);
+      const requested = obtained.isAttached ? request : NO_WISHES;
+      const created = await this.join(obtained, requested, offeredId, hasLeft);
       if (created !== undefined) return created;
       if (!obtained.isAttached)
         throw fail('acp_channel_unavailable', 'The session ended before its creation was answered');
       // A shared session may have ended again before this request was attached: then it starts over.
-      this.doors.checkNotClosed();
+      this.intake.checkNotClosed();
     }
   }
 
@@ -145,7 +149,7 @@ export class Sessions {
    */
   async join(
     obtained: Obtained,
-    wishes: Wishes,
+    requested: RequestedSettings,
     offeredId: string | undefined,
     hasLeft: () => boolean,
   ): Promise<Created | undefined> {
@@ -155,7 +159,7 @@ export class Sessions {
     const clientId = session.clients.register(offeredId, `client_${randomUUID()}`, this.#o.clock.nowMs());
     const feedSeq = this.tellSession(session);
     try {
-      if (!hasLeft()) await applyWishes(session, wishes, this.#o.log, clientId);
+      if (!hasLeft()) await applyRequestedSettings(session, requested, this.#o.log, clientId);
     } catch (error) {
       // What a closed session answers is no answer to the wish.
       if (session.hasEnded && !session.channel.isDying) return undefined;
@@ -169,7 +173,7 @@ export class Sessions {
 
   /** @throws ApiError 503 once the daemon is stopping. */
   checkOpen(): void {
-    this.doors.check();
+    this.intake.check();
   }
 
   /** Whether a session is being made under the id. */
@@ -191,7 +195,7 @@ export class Sessions {
     this.#register.takePlace(place);
     this.#retirement.cancel();
     try {
-      await this.releases.over(place);
+      await this.sessionCloser.over(place);
       return await run({
         ...this.#o,
         agent: this.#o.agent(),
@@ -262,7 +266,7 @@ export class Sessions {
 
   /** Ends every session because the daemon ends. */
   stop(): void {
-    this.doors.close();
+    this.intake.close();
     this.#retirement.cancel();
     for (const session of this.all()) {
       this.#forget(session, 'daemon_shutdown');
@@ -275,7 +279,7 @@ export class Sessions {
       if (request.scope === 'single') return await this.#slot.obtain(() => this.#spawn(request));
       return { ...(await this.#spawn(request)), isAttached: false };
     } catch (error) {
-      throw error instanceof WishRefused ? error.refusal : error;
+      throw error instanceof RequestedSettingRefused ? error.refusal : error;
     }
   }
 
@@ -285,7 +289,7 @@ export class Sessions {
   }
 
   #checkAdmission(sessionId: string): void {
-    this.doors.checkNotClosed();
+    this.intake.checkNotClosed();
     this.#register.checkNotLive(sessionId);
   }
 
@@ -299,9 +303,9 @@ export class Sessions {
     const wasRunning = session.turns.running !== undefined;
     this.#forget(session, reason);
     session.close(reason, extras);
-    const shelved = shelvedAs(session.sessionId, this.#o.pasts.history.find(session.sessionId));
+    const shelved = shelvedAs(session.sessionId, this.#o.ownership.history.find(session.sessionId));
     this.#o.tell({ type: 'shelved', shelved });
-    this.releases.begin(session, wasRunning);
+    this.sessionCloser.begin(session, wasRunning);
   }
 
   #forget(session: Session, reason: string): void {
@@ -314,7 +318,7 @@ export class Sessions {
 
   /** On the way down the child ends with the daemon. */
   #retireIfEmpty(): void {
-    if (this.#register.isEmpty && !this.doors.areClosed) this.#retirement.begin();
+    if (this.#register.isEmpty && !this.intake.areClosed) this.#retirement.begin();
   }
 
   /** Tells the coordinator. @returns the record's seq. */

@@ -1,7 +1,7 @@
 // The single slot of the workspace: the session that every `single` request shares, and the one spawn or restore that is
 // on its way into it.
 
-import { WishRefused } from '../session/requested-settings.ts';
+import { RequestedSettingRefused } from '../session/requested-settings.ts';
 import type { Session } from '../session/session.ts';
 import type { Obtained, SpawnedSession } from './create.ts';
 
@@ -78,7 +78,7 @@ export class SingleSlot {
 
 /** What one caller asked for besides is no reason to refuse the others. */
 function noneIfUnwished(error: unknown): undefined {
-  if (!(error instanceof WishRefused)) throw error;
+  if (!(error instanceof RequestedSettingRefused)) throw error;
 }
 
 function attachedTo(session: Session): Obtained {

@@ -1,6 +1,6 @@
 // A daemon is killed in the moment in which it acknowledges prompts: each 202 that a client has read is settled in the end.
 import { afterEach, expect, test } from '@jest/globals';
-import { isBack, startResting, streamAll } from '../support/dormant-sessions.ts';
+import { isBack, startDormant, streamAll } from '../support/dormant-sessions.ts';
 import { eventually } from '../support/eventually.ts';
 import { endFleets } from '../support/fleet-process.ts';
 import { signalPid } from '../support/scratch.ts';
@@ -13,7 +13,7 @@ const ROUNDS = 5;
 const SESSIONS = 8;
 
 test('a prompt that was answered 202 right before the kill is settled, and told at most once', async () => {
-  const server = await startResting([], ['--restart-max-backoff-ms', '100']);
+  const server = await startDormant([], ['--restart-max-backoff-ms', '100']);
   const sessions = await Promise.all(Array.from({ length: SESSIONS }, () => newSession(server.baseUrl)));
   let lastKillAtMs = 0;
   const acknowledged: { readonly sessionId: string; readonly promptId: string }[] = [];

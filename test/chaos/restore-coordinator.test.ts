@@ -7,7 +7,7 @@ import {
   isBack,
   killDaemon,
   sessionRow,
-  startResting,
+  startDormant,
   streamAll,
 } from '../support/dormant-sessions.ts';
 import { eventually } from '../support/eventually.ts';
@@ -20,11 +20,11 @@ import { call, newSession, sendPrompt } from '../support/wire-client.ts';
 afterEach(endFleets);
 
 const next = (server: Server, flags: readonly string[] = []) =>
-  startResting([], flags, { scratch: server.scratch });
+  startDormant([], flags, { scratch: server.scratch });
 
 describe('a coordinator and its daemon, killed together', () => {
   test('lose no session: the next coordinator brings them back and reports their prompts', async () => {
-    const server = await startResting();
+    const server = await startDormant();
     const { sessionId, clientId } = await newSession(server.baseUrl);
     const lost = await sendPrompt(server.baseUrl, sessionId, 'hang', clientId);
     await eventually('the prompt in the database', () =>
@@ -43,7 +43,7 @@ describe('a coordinator and its daemon, killed together', () => {
   });
 
   test('while sessions are on their way back lose none of them', async () => {
-    const server = await startResting(['--slow-load', '400']);
+    const server = await startDormant(['--slow-load', '400']);
     const sessions = await Promise.all(Array.from({ length: 8 }, () => newSession(server.baseUrl)));
     await killDaemon(server);
     await becomes(server, sessions[0]?.sessionId ?? '', 'restoring');
@@ -60,7 +60,7 @@ describe('a coordinator and its daemon, killed together', () => {
 
 describe('an orderly stop', () => {
   test('puts sessions to sleep; after the next start a prompt wakes them', async () => {
-    const server = await startResting();
+    const server = await startDormant();
     const { sessionId, clientId } = await newSession(server.baseUrl);
     await server.stop();
     expect(server.scratch.processes()).toEqual([]);
@@ -80,7 +80,7 @@ describe('a daemon that is frozen when the coordinator is killed', () => {
   const LOOK = ['--adopt-timeout-ms', '500', '--reconcile-period-ms', '100', '--liveness-period-ms', '100'];
 
   test('is known by its arguments and environment, and replaced when it goes on being silent', async () => {
-    const server = await startResting();
+    const server = await startDormant();
     const { sessionId, clientId } = await newSession(server.baseUrl);
     const lost = await sendPrompt(server.baseUrl, sessionId, 'hang', clientId);
     await eventually('the prompt in the database', () =>
@@ -106,7 +106,7 @@ describe('a daemon that is frozen when the coordinator is killed', () => {
   });
 
   test('serves on when it wakes before its beats are missed', async () => {
-    const server = await startResting();
+    const server = await startDormant();
     const { sessionId, clientId } = await newSession(server.baseUrl);
     const { pid, incarnation } = await server.diagnosis(0);
     signalPid(pid, 'SIGSTOP');

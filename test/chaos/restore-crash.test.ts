@@ -9,7 +9,7 @@ import {
   isBack,
   killDaemon,
   sessionRow,
-  startResting,
+  startDormant,
   streamAll,
 } from '../support/dormant-sessions.ts';
 import { eventually, within } from '../support/eventually.ts';
@@ -79,7 +79,7 @@ async function asked(server: Server, sessionId: string, text: string, clientId?:
 
 describe('a daemon that is killed', () => {
   test('twice under a stock client at event 500: it sees every later event once', async () => {
-    const server = await startResting();
+    const server = await startDormant();
     const client = new DaemonClient({ baseUrl: server.baseUrl });
     const session = await DaemonSessionClient.createOrAttach(client, { sessionScope: 'thread' });
     const reader = new StockReader(client, session);
@@ -113,7 +113,7 @@ describe('a daemon that is killed', () => {
   });
 
   test('keeps client ids: heartbeats, prompts and votes of before go on', async () => {
-    const server = await startResting();
+    const server = await startDormant();
     const { sessionId, clientId } = await newSession(server.baseUrl);
     await killDaemon(server);
     await isBack(server, sessionId, clientId);
@@ -132,7 +132,7 @@ describe('a daemon that is killed', () => {
   });
 
   test('gives the shared session back its slot: a create attaches to it', async () => {
-    const server = await startResting();
+    const server = await startDormant();
     const first = await createSession(server.baseUrl);
     await newSession(server.baseUrl);
     await killDaemon(server);
@@ -147,7 +147,7 @@ describe('a daemon that is killed', () => {
     const scratch = new Scratch(1);
     const memory = join(scratch.dir, 'memory');
     mkdirSync(memory);
-    const server = await startResting(['--memory', memory], [], { scratch });
+    const server = await startDormant(['--memory', memory], [], { scratch });
     const { sessionId, clientId } = await newSession(server.baseUrl);
     const running = await sendPrompt(server.baseUrl, sessionId, 'N:100000:50:5', clientId);
     const queued = await sendPrompt(server.baseUrl, sessionId, 'never asked', clientId);
@@ -173,7 +173,7 @@ describe('a daemon that is killed', () => {
   });
 
   test('whose agent cannot load closes its sessions, and says so on their streams', async () => {
-    const server = await startResting([], [], { agent: stubAgent() });
+    const server = await startDormant([], [], { agent: stubAgent() });
     const { sessionId } = await newSession(server.baseUrl);
     const prompt = await sendPrompt(server.baseUrl, sessionId, 'hang');
     const stream = await streamFrom(server.baseUrl, sessionId, prompt);

@@ -1,6 +1,6 @@
 // Idle daemons end and their sessions sleep: a gesture wakes them, looking on does not.
 import { afterEach, describe, expect, test } from '@jest/globals';
-import { becomes, heartbeat, sessionRow, startResting, streamAll } from '../support/dormant-sessions.ts';
+import { becomes, heartbeat, sessionRow, startDormant, streamAll } from '../support/dormant-sessions.ts';
 import { eventually } from '../support/eventually.ts';
 import { endFleets, type Server, stubAgent } from '../support/fleet-process.ts';
 import { streamFrom } from '../support/sse-stream.ts';
@@ -27,7 +27,7 @@ async function asleep(server: Server) {
 
 describe('an idle daemon', () => {
   test('is stopped, and a prompt wakes its session for the client that it had', async () => {
-    const server = await startResting([], IDLE);
+    const server = await startDormant([], IDLE);
     const { sessionId, clientId } = await asleep(server);
     const prompt = await sendPrompt(server.baseUrl, sessionId, 'good morning', clientId);
     const stream = await streamFrom(server.baseUrl, sessionId, prompt);
@@ -39,7 +39,7 @@ describe('an idle daemon', () => {
   });
 
   test('twenty gestures at once wake one daemon', async () => {
-    const server = await startResting([], IDLE);
+    const server = await startDormant([], IDLE);
     const { sessionId, clientId } = await asleep(server);
     const answers = await Promise.all(
       Array.from({ length: 20 }, () =>
@@ -54,7 +54,7 @@ describe('an idle daemon', () => {
   });
 
   test('is not woken by those who only look on', async () => {
-    const server = await startResting([], IDLE);
+    const server = await startDormant([], IDLE);
     const { sessionId, clientId } = await asleep(server);
     const sleeps = { code: 'session_not_found', dormant: true };
     expect(await heartbeat(server, sessionId, clientId)).toMatchObject({ status: 404, json: sleeps });
@@ -68,7 +68,7 @@ describe('an idle daemon', () => {
   });
 
   test('leaves listing and status to the store', async () => {
-    const server = await startResting([], IDLE);
+    const server = await startDormant([], IDLE);
     const { sessionId } = await asleep(server);
     const list = await call(
       server.baseUrl,
@@ -84,7 +84,7 @@ describe('an idle daemon', () => {
   });
 
   test('lets a sleeping session be closed without waking', async () => {
-    const server = await startResting([], IDLE);
+    const server = await startDormant([], IDLE);
     const { sessionId } = await asleep(server);
     expect((await call(server.baseUrl, 'DELETE', `/session/${sessionId}`)).status).toBe(204);
     expect(sessionRow(server, sessionId)).toMatchObject({ state: 'closed' });
@@ -95,7 +95,7 @@ describe('an idle daemon', () => {
   });
 
   test('is none while a turn runs, a question is open or somebody looks on', async () => {
-    const server = await startResting([], IDLE);
+    const server = await startDormant([], IDLE);
     const { sessionId } = await newSession(server.baseUrl);
     const stream = await streamAll(server, sessionId);
     const prompt = await sendPrompt(server.baseUrl, sessionId, 'sleep:900 ; permission');
@@ -111,7 +111,7 @@ describe('an idle daemon', () => {
   });
 
   test('is kept while it has sessions that its agent could not bring back', async () => {
-    const server = await startResting([], IDLE, { agent: stubAgent() });
+    const server = await startDormant([], IDLE, { agent: stubAgent() });
     const { sessionId } = await newSession(server.baseUrl);
     await new Promise((resolve) => setTimeout(resolve, 1200));
     expect(await server.diagnosis(0)).toMatchObject({ state: 'ready', sessions: 1 });
@@ -122,14 +122,14 @@ describe('an idle daemon', () => {
 
 describe('a slow create', () => {
   test('keeps its daemon, however short the idle timeout', async () => {
-    const server = await startResting(['--slow-new', '1200'], IDLE);
+    const server = await startDormant(['--slow-new', '1200'], IDLE);
     expect((await newSession(server.baseUrl)).attached).toBe(false);
     expect((await server.diagnosis(0)).starts).toBe(1);
   });
 
   test('is not evicted for another workspace', async () => {
     const flags = ['--max-daemons', '1', '--feed-beat-ms', '100'];
-    const server = await startResting(['--slow-new', '1500'], flags, { workspaces: 2 });
+    const server = await startDormant(['--slow-new', '1500'], flags, { workspaces: 2 });
     const first = newSession(server.baseUrl, server.workspaces[0]);
     await eventually('the first daemon', async () => (await server.diagnosis(0)).state === 'ready');
     const refused = await call(server.baseUrl, 'POST', '/session', { json: { cwd: server.workspaces[1] } });
@@ -140,7 +140,7 @@ describe('a slow create', () => {
 
 describe('with room for one daemon', () => {
   test('two workspaces are served one after the other, by eviction of the one that is idle', async () => {
-    const server = await startResting([], ['--max-daemons', '1'], { workspaces: 2 });
+    const server = await startDormant([], ['--max-daemons', '1'], { workspaces: 2 });
     const [first, second] = await server.workspaces.reduce<
       Promise<{ sessionId: string; clientId: string }[]>
     >(async (made, path) => [...(await made), await newSession(server.baseUrl, path)], Promise.resolve([]));
@@ -159,7 +159,7 @@ describe('with room for one daemon', () => {
   });
 
   test('a workspace in a turn is not evicted: the other is told the limit and when to come again', async () => {
-    const server = await startResting([], ['--max-daemons', '1'], { workspaces: 2 });
+    const server = await startDormant([], ['--max-daemons', '1'], { workspaces: 2 });
     const { sessionId } = await newSession(server.baseUrl);
     await sendPrompt(server.baseUrl, sessionId, 'hang');
     await eventually('the turn', async () => {

@@ -1,6 +1,6 @@
 // An operator drains a workspace or replaces its daemon while a turn runs: the turn ends, the session goes on.
 import { afterEach, describe, expect, test } from '@jest/globals';
-import { becomes, heartbeat, isBack, startResting } from '../support/dormant-sessions.ts';
+import { becomes, heartbeat, isBack, startDormant } from '../support/dormant-sessions.ts';
 import { eventually } from '../support/eventually.ts';
 import { endFleets, type Server } from '../support/fleet-process.ts';
 import { type SseStream, streamFrom } from '../support/sse-stream.ts';
@@ -39,7 +39,7 @@ const answerOfPrompt = async (server: Server, sessionId: string) => {
 
 describe('drain', () => {
   test('lets the running turn and its question end, refuses new work until undrain, and then goes on', async () => {
-    const server = await startResting([], LONG_DRAIN);
+    const server = await startDormant([], LONG_DRAIN);
     const turn = await inTurn(server, 'first ; permission ; last');
     const { requestId } = (await turn.stream.event('permission_request')).data as { requestId: string };
     const drained = operate(server, `${workspacePath(server)}/drain`, { reason: 'maintenance' });
@@ -67,11 +67,11 @@ describe('drain', () => {
   });
 
   test('is a stored hold: it outlives the coordinator', async () => {
-    const server = await startResting();
+    const server = await startDormant();
     const { sessionId } = await newSession(server.baseUrl);
     expect((await operate(server, `${workspacePath(server)}/drain`)).status).toBe(200);
     await server.kill();
-    const after = await startResting([], [], { scratch: server.scratch });
+    const after = await startDormant([], [], { scratch: server.scratch });
     expect(await answerOfPrompt(after, sessionId)).toMatchObject({ status: 503, code: 'workspace_draining' });
     const why = await call(after.baseUrl, 'GET', `/admin${workspacePath(after)}/why`);
     expect(why.text).toContain('workspace_draining');
@@ -82,14 +82,14 @@ describe('drain', () => {
 
 describe('a rolling restart', () => {
   test('lets the turn end, has the old daemon gone before the new one comes, and brings the sessions back', async () => {
-    const server = await startResting([], LONG_DRAIN);
+    const server = await startDormant([], LONG_DRAIN);
     const turn = await inTurn(server, 'N:5:50 ; sleep:2500 ; last');
-    const resting = await newSession(server.baseUrl);
+    const dormantSessions = await newSession(server.baseUrl);
     const before = await server.diagnosis(0);
     const restarted = operate(server, '/restart');
     await eventually(
       'the refusal',
-      async () => (await answerOfPrompt(server, resting.sessionId)).status === 503,
+      async () => (await answerOfPrompt(server, dormantSessions.sessionId)).status === 503,
     );
     const parked = newSession(server.baseUrl);
     expect((await turn.stream.settled(turn.prompt.promptId)).data).toMatchObject({ stopReason: 'end_turn' });
@@ -97,7 +97,7 @@ describe('a rolling restart', () => {
     expect(turn.stream.types).not.toContain('stream_error');
     expect((await restarted).json.restarted).toEqual([expect.objectContaining({ ok: true })]);
     expect((await parked).attached).toBe(false);
-    for (const { sessionId, clientId } of [turn, resting]) await isBack(server, sessionId, clientId);
+    for (const { sessionId, clientId } of [turn, dormantSessions]) await isBack(server, sessionId, clientId);
     const after = await server.diagnosis(0);
     expect(after).toMatchObject({ state: 'ready', starts: 2, sessions: 3 });
     expect(after.pid).not.toBe(before.pid);
@@ -106,11 +106,11 @@ describe('a rolling restart', () => {
 });
 
 test('a version that does not start is taken back: the sessions go on with the daemon of before', async () => {
-  const server = await startResting();
+  const server = await startDormant();
   const { sessionId, clientId } = await newSession(server.baseUrl);
   await server.kill();
   const broken = ['--daemon-command', `${process.execPath} ${server.stateDir}/no-such-version.js`];
-  const after = await startResting([], broken, { scratch: server.scratch });
+  const after = await startDormant([], broken, { scratch: server.scratch });
   expect((await heartbeat(after, sessionId, clientId)).status).toBe(200);
   const before = await after.diagnosis(0);
   const answer = await operate(after, `${workspacePath(after)}/restart`);

@@ -4,7 +4,7 @@ import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { afterEach, describe, expect, test } from '@jest/globals';
 import type { PromptTerminal } from '../../daemon/domain/replay.ts';
-import { isBack, killDaemon, startResting, streamAll } from '../support/dormant-sessions.ts';
+import { isBack, killDaemon, startDormant, streamAll } from '../support/dormant-sessions.ts';
 import { eventually } from '../support/eventually.ts';
 import { endFleets, type Server } from '../support/fleet-process.ts';
 import { Scratch, signalPid } from '../support/scratch.ts';
@@ -30,7 +30,7 @@ function startKept(keeper: (typeof KEEPERS)[number], switches: readonly string[]
   const memory = join(scratch.dir, 'memory');
   mkdirSync(memory, { recursive: true });
   const kept = keeper === 'the daemon' ? [] : ['--memory', memory, '--transcripts'];
-  return startResting([...kept, ...switches], ['--restore-concurrency', '1'], { scratch });
+  return startDormant([...kept, ...switches], ['--restore-concurrency', '1'], { scratch });
 }
 
 /** The ends that the daemon has written down of the session. */
@@ -145,14 +145,14 @@ describe.each(KEEPERS)(
 );
 
 test('a coordinator that dies while a session comes back has its prompt reported once', async () => {
-  const server = await startResting(['--slow-load', String(LOAD_MS)]);
+  const server = await startDormant(['--slow-load', String(LOAD_MS)]);
   const session = await withRunning(server, 'hang');
   const { pid } = await server.diagnosis(0);
   await killDaemon(server);
   const second = await nextLoading(server, pid);
   await server.kill();
   // It takes the daemon over and asks for the session again, while the agent still loads it.
-  const after = await startResting(['--slow-load', String(LOAD_MS)], [], { scratch: server.scratch });
+  const after = await startDormant(['--slow-load', String(LOAD_MS)], [], { scratch: server.scratch });
   expect(await toldOf(after, session)).toEqual({
     onBus: ['daemon_restarted'],
     inPast: ['interrupted'],

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { Connection } from '../../coordinator/store/driver.ts';
 import { workspaceIdOf } from '../../daemon/contract/canonical-path.ts';
-import { sessionRow, startResting } from '../support/dormant-sessions.ts';
+import { sessionRow, startDormant } from '../support/dormant-sessions.ts';
 import { eventually } from '../support/eventually.ts';
 import { endFleets, type Server } from '../support/fleet-process.ts';
 import { rowsOf } from '../support/state-database.ts';
@@ -43,7 +43,7 @@ describe('a database that refuses writes', () => {
     ['a prompt', 'prompt', { prompt: [{ type: 'text', text: 'good morning' }] }],
     ['a load', 'load', {}],
   ])('answers %s to a sleeping session with 507; afterwards it wakes', async (_what, action, json) => {
-    const server = await startResting();
+    const server = await startDormant();
     const { sessionId, clientId } = await asleep(server);
     const ask = () =>
       call(server.baseUrl, 'POST', `/session/${sessionId}/${action}`, {

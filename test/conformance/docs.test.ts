@@ -37,7 +37,7 @@ function tableRows(text: string): string[][] {
       line
         .slice(1, line.lastIndexOf('|'))
         .split('|')
-        .map((cell) => cell.trim()),
+        .map((controller) => controller.trim()),
     );
 }
 
@@ -119,12 +119,14 @@ describe('every page', () => {
 });
 
 describe('README.md', () => {
-  const rows = tableRows(section(read('README.md'), 'Commands')).filter(([cell]) => cell?.startsWith('`--'));
+  const rows = tableRows(section(read('README.md'), 'Commands')).filter(([controller]) =>
+    controller?.startsWith('`--'),
+  );
 
   test('its table has only flags of start, each with its own variable and default', () => {
     expect(rows.length).toBeGreaterThan(10);
-    for (const [cell = '', variable, meaning = ''] of rows) {
-      const flag = /^`--([a-z-]+)/.exec(cell)?.[1] ?? '';
+    for (const [controller = '', variable, meaning = ''] of rows) {
+      const flag = /^`--([a-z-]+)/.exec(controller)?.[1] ?? '';
       expect([...coordinatorFlags]).toContain(flag);
       expect(variable).toBe(`\`${flagVariable(flag)}\``);
       const fallback = fallbackOf(flag);
@@ -172,7 +174,9 @@ describe('dependencies.md', () => {
     Record<string, string>
   >;
   const names = (heading: string) =>
-    tableRows(section(read('docs/dependencies.md'), heading)).map(([cell]) => cell?.replaceAll('`', ''));
+    tableRows(section(read('docs/dependencies.md'), heading)).map(([controller]) =>
+      controller?.replaceAll('`', ''),
+    );
 
   test.each([
     ['At run time', dependencies],

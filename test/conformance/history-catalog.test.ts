@@ -99,41 +99,45 @@ describe.each(TARGETS)('the sessions of %s', (_name, target) => {
   test('can be archived, brought back and deleted', async () => {
     const { baseUrl, workspace } = await target.start();
     const at = `/workspaces/${workspaceIdOf(workspace)}`;
-    const [resting, unknown] = [await closed(baseUrl, 'at rest'), randomUUID()];
+    const [dormantSessions, unknown] = [await closed(baseUrl, 'at rest'), randomUUID()];
     const { sessionId: idle } = await newSession(baseUrl);
     const { sessionId: busy } = await newSession(baseUrl);
     await sendPrompt(baseUrl, busy, 'hang');
-    const batch = { sessionIds: [resting, unknown, idle, busy, resting] };
+    const batch = { sessionIds: [dormantSessions, unknown, idle, busy, dormantSessions] };
     const { json: archived } = await ask(baseUrl, 'POST', `${at}/sessions/archive`, batch);
     expect(archived).toMatchObject({
-      archived: [resting, idle],
+      archived: [dormantSessions, idle],
       alreadyArchived: [],
       resolvedConflicts: [],
       notFound: [unknown],
       errors: [{ sessionId: busy, code: 'session_busy' }],
     });
-    const { json: again } = await ask(baseUrl, 'POST', '/sessions/archive', { sessionIds: [resting] });
-    expect(again).toMatchObject({ archived: [], alreadyArchived: [resting] });
+    const { json: again } = await ask(baseUrl, 'POST', '/sessions/archive', {
+      sessionIds: [dormantSessions],
+    });
+    expect(again).toMatchObject({ archived: [], alreadyArchived: [dormantSessions] });
     expect(idsOf(await listed(baseUrl, `${at}/sessions?size=9`))).toEqual([busy]);
     const shelf = await listed(baseUrl, `${at}/sessions?archiveState=archived`);
     expect(shelf.map(({ isArchived }) => isArchived)).toEqual([true, true]);
-    expect((await ask(baseUrl, 'GET', `/session/${resting}/transcript`)).json.code).toBe('session_archived');
-    expect((await call(baseUrl, 'POST', `/session/${resting}/load`, { json: {} })).status).toBe(409);
+    expect((await ask(baseUrl, 'GET', `/session/${dormantSessions}/transcript`)).json.code).toBe(
+      'session_archived',
+    );
+    expect((await call(baseUrl, 'POST', `/session/${dormantSessions}/load`, { json: {} })).status).toBe(409);
     const { json: back } = await ask(baseUrl, 'POST', '/sessions/unarchive', {
-      sessionIds: [resting, busy, unknown],
+      sessionIds: [dormantSessions, busy, unknown],
     });
     expect(back).toMatchObject({
-      unarchived: [resting],
+      unarchived: [dormantSessions],
       alreadyActive: [busy],
       notFound: [unknown],
       errors: [],
     });
-    expect((await ask(baseUrl, 'GET', `/session/${resting}/transcript`)).status).toBe(200);
+    expect((await ask(baseUrl, 'GET', `/session/${dormantSessions}/transcript`)).status).toBe(200);
     const { json: gone } = await ask(baseUrl, 'POST', '/sessions/delete', {
-      sessionIds: [resting, busy, unknown],
+      sessionIds: [dormantSessions, busy, unknown],
     });
-    expect(gone).toEqual({ removed: [resting, busy], notFound: [unknown], errors: [] });
-    expect((await ask(baseUrl, 'GET', `/session/${resting}/transcript`)).status).toBe(404);
+    expect(gone).toEqual({ removed: [dormantSessions, busy], notFound: [unknown], errors: [] });
+    expect((await ask(baseUrl, 'GET', `/session/${dormantSessions}/transcript`)).status).toBe(404);
     expect((await call(baseUrl, 'GET', `/session/${busy}/status`)).status).toBe(404);
   });
 
@@ -226,9 +230,9 @@ describe.each(TARGETS)('the sessions of %s', (_name, target) => {
 
   test('at rest are renamed by nobody but a client of the workspace', async () => {
     const { baseUrl, workspace } = await target.start();
-    const resting = await closed(baseUrl, 'one');
+    const dormantSessions = await closed(baseUrl, 'one');
     const { clientId } = await newSession(baseUrl);
-    const path = `/workspaces/${workspaceIdOf(workspace)}/session/${resting}/metadata`;
+    const path = `/workspaces/${workspaceIdOf(workspace)}/session/${dormantSessions}/metadata`;
     const rename = (displayName: string, by: string) => ask(baseUrl, 'PATCH', path, { displayName }, by);
     const forged = await rename('forged', 'client_of_nobody');
     expect([forged.status, forged.json]).toEqual([
@@ -264,20 +268,20 @@ test.each([
   'live sessions without a transcript, of an agent %s, come with the first page, beyond its size',
   async (_name, switches) => {
     const recorded = await startDaemon();
-    const resting = [await closed(recorded.baseUrl, 'one'), await closed(recorded.baseUrl, 'two')];
+    const dormantSessions = [await closed(recorded.baseUrl, 'one'), await closed(recorded.baseUrl, 'two')];
     await recorded.stop();
     const agent = stubAgent('--load', '--memory', recorded.scratch.dir, ...switches);
     const { baseUrl, workspace } = await startDaemon({ scratch: recorded.scratch, agent });
     const live = [await newSession(baseUrl), await newSession(baseUrl)].map(({ sessionId }) => sessionId);
     const path = `/workspaces/${workspaceIdOf(workspace)}/sessions?size=1`;
     const first = (await ask(baseUrl, 'GET', path)).json as unknown as Listing;
-    expect(idsOf(first.sessions)).toEqual([resting[1], live[1], live[0]]);
+    expect(idsOf(first.sessions)).toEqual([dormantSessions[1], live[1], live[0]]);
     const second = (await ask(baseUrl, 'GET', `${path}&cursor=${first.nextCursor}`))
       .json as unknown as Listing;
-    expect([idsOf(second.sessions), second.nextCursor]).toEqual([[resting[0]], undefined]);
+    expect([idsOf(second.sessions), second.nextCursor]).toEqual([[dormantSessions[0]], undefined]);
     for (const sessionId of live)
       expect((await call(baseUrl, 'DELETE', `/session/${sessionId}`)).status).toBe(204);
-    expect(idsOf(await listed(baseUrl, path))).toEqual([resting[1], resting[0]]);
+    expect(idsOf(await listed(baseUrl, path))).toEqual([dormantSessions[1], dormantSessions[0]]);
   },
 );
 

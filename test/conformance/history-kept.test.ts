@@ -126,20 +126,24 @@ describe.each(TARGETS)('sessions that the agent of %s keeps', (_name, target) =>
   test('can be archived, brought back and deleted', async () => {
     const kept = new Kept(target);
     await kept.start();
-    const resting = await kept.closed('at rest');
+    const dormantSessions = await kept.closed('at rest');
     const idle = await kept.said('idle');
-    const archived = await kept.ask('POST', `${kept.at}/sessions/archive`, { sessionIds: [resting, idle] });
-    expect(archived.json).toMatchObject({ archived: [resting, idle], notFound: [], errors: [] });
+    const archived = await kept.ask('POST', `${kept.at}/sessions/archive`, {
+      sessionIds: [dormantSessions, idle],
+    });
+    expect(archived.json).toMatchObject({ archived: [dormantSessions, idle], notFound: [], errors: [] });
     await kept.start();
     expect(await kept.listed()).toEqual([]);
     expect(await kept.listed('&archiveState=archived')).toHaveLength(2);
-    expect((await kept.ask('POST', `/session/${resting}/load`, {})).json.code).toBe('session_archived');
-    const back = await kept.ask('POST', '/sessions/unarchive', { sessionIds: [resting] });
-    expect(back.json).toMatchObject({ unarchived: [resting], errors: [] });
-    expect((await kept.ask('POST', `/session/${resting}/load`, {})).status).toBe(200);
-    const gone = await kept.ask('POST', '/sessions/delete', { sessionIds: [resting, idle] });
-    expect(gone.json).toEqual({ removed: [resting, idle], notFound: [], errors: [] });
-    expect([kept.remembers(resting), kept.remembers(idle)]).toEqual([false, false]);
+    expect((await kept.ask('POST', `/session/${dormantSessions}/load`, {})).json.code).toBe(
+      'session_archived',
+    );
+    const back = await kept.ask('POST', '/sessions/unarchive', { sessionIds: [dormantSessions] });
+    expect(back.json).toMatchObject({ unarchived: [dormantSessions], errors: [] });
+    expect((await kept.ask('POST', `/session/${dormantSessions}/load`, {})).status).toBe(200);
+    const gone = await kept.ask('POST', '/sessions/delete', { sessionIds: [dormantSessions, idle] });
+    expect(gone.json).toEqual({ removed: [dormantSessions, idle], notFound: [], errors: [] });
+    expect([kept.remembers(dormantSessions), kept.remembers(idle)]).toEqual([false, false]);
     expect(await kept.listed()).toEqual([]);
   });
 });

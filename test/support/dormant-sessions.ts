@@ -8,7 +8,7 @@ import { type Answer, call, clientHeader } from './wire-client.ts';
 const QUICK = ['--restart-intensity', '1000', '--restart-first-backoff-ms', '50', '--feed-beat-ms', '200'];
 
 /** A coordinator with one workspace and quick restarts. */
-export function startResting(
+export function startDormant(
   switches: readonly string[] = [],
   flags: readonly string[] = [],
   options: CoordinatorOptions = {},

@@ -1,10 +1,10 @@
 // A supervisor over fakes, and feeds that a test drives by hand.
 
 import type { SupervisorDeps } from '../../coordinator/supervise/daemon/deps.ts';
-import type { Feed, FeedSink } from '../../coordinator/supervise/feed/follower.ts';
+import type { FeedSink, FollowedFeed } from '../../coordinator/supervise/feed/follower.ts';
 import type { Endpoint, WorkspaceKey } from '../../coordinator/supervise/fleet.ts';
-import { createFlightRecorder } from '../../coordinator/supervise/records/event-journal.ts';
-import { createRecorder } from '../../coordinator/supervise/records/session-recorder.ts';
+import { createEventJournal } from '../../coordinator/supervise/records/event-journal.ts';
+import { createSessionRecorder } from '../../coordinator/supervise/records/session-recorder.ts';
 import { DEFAULT_SUPERVISE_SETTINGS, type SuperviseSettings } from '../../coordinator/supervise/settings.ts';
 import { createSupervisor } from '../../coordinator/supervise/supervisor/supervisor.ts';
 import type { FeedBeat, FeedBody, FeedSession } from '../../daemon/contract/feed.ts';
@@ -63,7 +63,7 @@ export function snapshotOf(incarnation: string, parts: Partial<Snapshot> = {}): 
   };
 }
 
-export class FakeFeed implements Feed {
+export class FakeFeed implements FollowedFeed {
   isUp = false;
   readonly refusal = undefined;
   isClosed = false;
@@ -115,7 +115,7 @@ export function fleetFixture(
   const launcher = new FakeLauncher();
   const feeds: FakeFeed[] = [];
   const all = { ...DEFAULT_SUPERVISE_SETTINGS, ...settings };
-  const recorder = createRecorder({ store, clock, log: silentLog, settings: all });
+  const recorder = createSessionRecorder({ store, clock, log: silentLog, settings: all });
   for (const { id, path } of [WORKSPACE, OTHER_WORKSPACE])
     store.workspaces.upsert({ id, path, displayName: null, origin: 'static', createdAtMs: 0 });
   const supervisor = createSupervisor({
@@ -125,7 +125,7 @@ export function fleetFixture(
     log: silentLog,
     settings: all,
     recorder,
-    flight: createFlightRecorder({ store, clock, log: silentLog }),
+    journal: createEventJournal({ store, clock, log: silentLog }),
     followFeed: (target, sink) => {
       const feed = new FakeFeed(target, sink);
       feeds.push(feed);

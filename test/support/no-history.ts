@@ -1,7 +1,7 @@
 // A history that keeps nothing, for services that need one and tests that do not.
 import { DEFAULT_LIMITS } from '../../daemon/contract/limits.ts';
 import type { History, Recording } from '../../daemon/history/history.ts';
-import { Pasts } from '../../daemon/history/transcript-ownership.ts';
+import { TranscriptOwnership } from '../../daemon/history/transcript-ownership.ts';
 import { SILENT } from './session-parts.ts';
 
 const RECORDING: Recording = {
@@ -27,6 +27,6 @@ const NO_HISTORY: History = {
 };
 
 /** Pasts that nobody keeps. */
-export function noPasts(): Pasts {
-  return new Pasts(NO_HISTORY, DEFAULT_LIMITS, SILENT);
+export function noPasts(): TranscriptOwnership {
+  return new TranscriptOwnership(NO_HISTORY, DEFAULT_LIMITS, SILENT);
 }

@@ -4,16 +4,17 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Params } from '../../daemon/agent/agent.ts';
-import type { FeedBody, RestoreRequest } from '../../daemon/contract/feed.ts';
+import type { RestoreRequest } from '../../daemon/contract/control.ts';
+import type { FeedBody } from '../../daemon/contract/feed.ts';
 import { DEFAULT_LIMITS, type Limits } from '../../daemon/contract/limits.ts';
 import type { ApprovalMode } from '../../daemon/contract/wire.ts';
 import { parseCreateRequest } from '../../daemon/domain/create-request.ts';
 import { TRANSCRIPT_METHOD } from '../../daemon/history/agent-history.ts';
 import { createHistoryStore } from '../../daemon/history/store.ts';
-import { Pasts } from '../../daemon/history/transcript-ownership.ts';
+import { TranscriptOwnership } from '../../daemon/history/transcript-ownership.ts';
 import type { RestoreAction } from '../../daemon/restore/restore-session.ts';
 import { Restores } from '../../daemon/restore/restores.ts';
-import { SessionSink } from '../../daemon/sessions/agent-event-router.ts';
+import { AgentEventRouter } from '../../daemon/sessions/agent-event-router.ts';
 import { Sessions } from '../../daemon/sessions/sessions.ts';
 import { type FakeChannel, FakeHost } from './fake-channel.ts';
 import { ManualClock, settled } from './manual-clock.ts';
@@ -33,8 +34,8 @@ export class RestoreWorld {
   readonly told: FeedBody[] = [];
   readonly sessions: Sessions;
   readonly restores: Restores;
-  readonly pasts: Pasts;
-  readonly sink: SessionSink;
+  readonly ownership: TranscriptOwnership;
+  readonly sink: AgentEventRouter;
   #channel: FakeChannel | undefined;
   canLoad = true;
   isLoadAnswered = true;
@@ -54,7 +55,7 @@ export class RestoreWorld {
       log: SILENT,
       maxBytesPerSession: 1_000_000,
     });
-    this.pasts = new Pasts(history, all, SILENT);
+    this.ownership = new TranscriptOwnership(history, all, SILENT);
     const tell = (body: FeedBody) => {
       this.onTold(body);
       return this.told.push(body);
@@ -67,12 +68,12 @@ export class RestoreWorld {
       limits: all,
       permissionSettings: { policy: 'first-responder', consensusQuorum: undefined, requestIdPrefix: '' },
       agent: () => this.host,
-      pasts: this.pasts,
+      ownership: this.ownership,
       tell,
       noteSeen: () => undefined,
       onRegistered: (session) => this.sink.adopt(session),
     });
-    this.sink = new SessionSink(this.sessions, this.clock, SILENT);
+    this.sink = new AgentEventRouter(this.sessions, this.clock, SILENT);
     this.restores = new Restores({
       sessions: this.sessions,
       history,
@@ -117,7 +118,7 @@ export class RestoreWorld {
   /** What the daemon of before has left of the session `old`: a transcript with these events, not closed. */
   leftBehind(events: readonly LeftEvent[]): void {
     const session = { sessionId: 'old', workspaceCwd: '/ws', createdAtMs: 5 };
-    const recording = this.pasts.history.begin(session, () => undefined);
+    const recording = this.ownership.history.begin(session, () => undefined);
     for (const [index, event] of events.entries()) {
       const tail = JSON.stringify({ v: 1, ...event, _meta: { serverTimestamp: 77 } }).slice(1);
       recording.note({ id: index + 1, type: event.type, data: event.data, tail });

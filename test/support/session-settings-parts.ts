@@ -3,7 +3,7 @@ import type { Params } from '../../daemon/agent/agent.ts';
 import { createLog } from '../../daemon/contract/log.ts';
 import type { EventEnvelope } from '../../daemon/contract/wire.ts';
 import { Bus } from '../../daemon/events/bus.ts';
-import { SideChannel } from '../../daemon/session/settings.ts';
+import { SessionSettings } from '../../daemon/session/settings.ts';
 import { FakeChannel } from './fake-channel.ts';
 import { ManualClock } from './manual-clock.ts';
 import { eventsOf, SILENT } from './session-parts.ts';
@@ -22,7 +22,7 @@ export class SideChannelParts {
   readonly channel = new FakeChannel(this.clock);
   readonly logged: Record<string, unknown>[] = [];
   readonly bus: Bus;
-  readonly side: SideChannel;
+  readonly side: SessionSettings;
 
   constructor(options: { readonly hasContext?: boolean; readonly seed?: Params } = {}) {
     if (options.hasContext !== false) this.channel.answers.delete(CONTEXT);
@@ -34,7 +34,7 @@ export class SideChannelParts {
       onHead: () => undefined,
       pauseAgent: () => () => undefined,
     });
-    this.side = new SideChannel({
+    this.side = new SessionSettings({
       sessionId: 's-1',
       workspaceCwd: '/ws',
       bus: this.bus,

@@ -5,7 +5,7 @@ import type Router from '@koa/router';
 import type { Clock } from '../../../daemon/contract/clock.ts';
 import type { Log } from '../../../daemon/contract/log.ts';
 import { closeServer } from '../close-server.ts';
-import { createOwnApp } from '../koa-app.ts';
+import { createKoaApp } from '../koa-app.ts';
 
 export interface AdminServer {
   /** The composition root listens with it, on a path in a 0700 directory. */
@@ -18,7 +18,7 @@ export interface AdminServer {
 const SPARE_BYTES = 64 * 1024;
 
 export function createAdminServer(router: Router, clock: Clock, log: Log): AdminServer {
-  const handle = createOwnApp([router], SPARE_BYTES, log);
+  const handle = createKoaApp([router], SPARE_BYTES, log);
   const server = createServer((req, res) => {
     handle(req, res).catch((error: unknown) => {
       log.error({ err: error }, 'admin request failed');

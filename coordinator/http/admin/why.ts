@@ -4,7 +4,7 @@ import type { Clock } from '../../../daemon/contract/clock.ts';
 import { fail } from '../../../daemon/contract/errors.ts';
 import type { Store } from '../../store/store.ts';
 import type { Fleet, WorkspaceKey } from '../../supervise/fleet.ts';
-import type { FlightRecorder } from '../../supervise/records/event-journal.ts';
+import type { EventJournal } from '../../supervise/records/event-journal.ts';
 import { storyOf } from '../../supervise/records/story.ts';
 import { bySelector, type WorkspaceBook } from '../workspace-book.ts';
 
@@ -15,7 +15,7 @@ export interface WhyDeps {
     readonly events: Pick<Store['events'], 'story'>;
     readonly workspaces: Pick<Store['workspaces'], 'settings'>;
   };
-  readonly flight: Pick<FlightRecorder, 'flush'>;
+  readonly journal: Pick<EventJournal, 'flush'>;
   readonly clock: Clock;
 }
 
@@ -30,9 +30,9 @@ export function addWhy(router: Router, deps: WhyDeps): void {
   });
 }
 
-function why({ fleet, store, flight, clock }: WhyDeps, workspace: WorkspaceKey, limit: number): object {
+function why({ fleet, store, journal, clock }: WhyDeps, workspace: WorkspaceKey, limit: number): object {
   // Whoever asks why wants the refusals of this minute too.
-  flight.flush(true);
+  journal.flush(true);
   const view = fleet.view(workspace.id);
   const events = store.events.story(workspace.id, limit);
   const state = view?.state ?? 'stopped';

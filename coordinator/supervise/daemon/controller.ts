@@ -14,16 +14,16 @@ import { Incarnation, type KnownBefore } from './incarnation.ts';
 import { type Effects, Machine } from './machine.ts';
 import { spawnDaemon } from './spawn.ts';
 
-export interface CellDeps extends SupervisorDeps, StartConditions {
+export interface ControllerDeps extends SupervisorDeps, StartConditions {
   /** Endpoints of ready daemons by workspace id. The cell owns its workspace's entry. */
   readonly routes: Map<string, Endpoint>;
 }
 
 type SpawnFailed = Extract<Event, { type: 'spawn_failed' }>;
 
-export class Cell {
+export class DaemonController {
   readonly workspace: WorkspaceKey;
-  readonly #deps: CellDeps;
+  readonly #deps: ControllerDeps;
   readonly #machine: Machine;
   readonly #deaths: Deaths;
   readonly #demand: Demand;
@@ -36,7 +36,7 @@ export class Cell {
   /** What daemons are started with; undefined: the configured command. */
   #command: readonly string[] | undefined;
 
-  constructor(workspace: WorkspaceKey, deps: CellDeps) {
+  constructor(workspace: WorkspaceKey, deps: ControllerDeps) {
     const log = deps.log.child({ workspace: workspace.path });
     this.workspace = workspace;
     this.#deps = { ...deps, log };

@@ -1,13 +1,13 @@
 // What supervision is made of: the composition root provides it, tests provide fakes.
 import type { Clock } from '../../../daemon/contract/clock.ts';
-import type { DaemonIdentity, ReleaseRequest } from '../../../daemon/contract/feed.ts';
+import type { DaemonIdentity, ReleaseRequest } from '../../../daemon/contract/control.ts';
 import type { Log } from '../../../daemon/contract/log.ts';
 import type { Launcher, LaunchSpec } from '../../launch/launcher.ts';
 import type { Store } from '../../store/store.ts';
 import type { FollowFeed } from '../feed/follower.ts';
 import type { Endpoint, WorkspaceKey } from '../fleet.ts';
-import type { FlightRecorder } from '../records/event-journal.ts';
-import type { Recorder } from '../records/session-recorder.ts';
+import type { EventJournal } from '../records/event-journal.ts';
+import type { SessionRecorder } from '../records/session-recorder.ts';
 import type { SuperviseSettings } from '../settings.ts';
 
 /** What the composition root decides of each daemon. */
@@ -28,8 +28,8 @@ export interface SupervisorDeps {
   readonly clock: Clock;
   readonly log: Log;
   readonly settings: SuperviseSettings;
-  readonly recorder: Recorder;
-  readonly flight: FlightRecorder;
+  readonly recorder: SessionRecorder;
+  readonly journal: EventJournal;
   readonly followFeed: FollowFeed;
   readonly askIdentity: AskIdentity;
   /** Boot id of this machine, as identities carry it. */

@@ -3,14 +3,14 @@
 import type { Event } from '../../domain/daemon-state.ts';
 import { readHostOomKills } from '../../launch/host-oom.ts';
 import type { DaemonExit, DaemonProcess, Launch } from '../../launch/launcher.ts';
-import type { Feed } from '../feed/follower.ts';
+import type { FollowedFeed } from '../feed/follower.ts';
 import type { Endpoint, WorkspaceKey } from '../fleet.ts';
 import type { Watched } from './daemon-end.ts';
 import type { SupervisorDeps } from './deps.ts';
 import { causeOf, type EndCause } from './end-cause.ts';
 import { DaemonFacts } from './facts.ts';
 import type { Machine } from './machine.ts';
-import { LettingGo } from './release.ts';
+import { ReleaseCall } from './release.ts';
 
 /** A dead daemon's feed ends at once; only a connection that somebody holds open would take longer. */
 const LAST_WORDS_WITHIN_MS = 500;
@@ -37,13 +37,13 @@ export class Incarnation {
   readonly beatMs: number;
   readonly facts: DaemonFacts;
   readonly #deps: IncarnationDeps;
-  readonly #lettingGo: LettingGo;
+  readonly #lettingGo: ReleaseCall;
   readonly #misfit: string | undefined;
   /** What the host's oom killer had done when it began. */
   readonly #hostOomKillsBefore = readHostOomKills();
   #version: string | null;
   #wasReady: boolean;
-  #feed: Feed | undefined;
+  #feed: FollowedFeed | undefined;
   #cause: EndCause | undefined;
   /** Monotonic time at which a drain ends whatever still runs. */
   #drainUntilMs = Number.POSITIVE_INFINITY;
@@ -61,7 +61,7 @@ export class Incarnation {
     this.beatMs = bridge.limits.feedBeatMs;
     this.facts = new DaemonFacts(deps.clock.monotonicMs());
     this.#deps = deps;
-    this.#lettingGo = new LettingGo(deps, this.endpoint);
+    this.#lettingGo = new ReleaseCall(deps, this.endpoint);
     this.#misfit = known.misfit;
     this.#version = known.version;
     this.#wasReady = known.wasReady;
@@ -77,7 +77,7 @@ export class Incarnation {
   }
 
   /** Undefined until it is followed. */
-  get feed(): Feed | undefined {
+  get feed(): FollowedFeed | undefined {
     return this.#feed;
   }
 

@@ -10,7 +10,7 @@ const ASK_AGAIN_MS = 100;
 /** `unsure`: it did not answer, and may have let go all the same: its doors would be closed for good. */
 type LettingGoState = 'held' | 'asking' | 'unsure' | 'released';
 
-export class LettingGo {
+export class ReleaseCall {
   readonly #deps: Pick<SupervisorDeps, 'release' | 'endStreams' | 'clock' | 'log'>;
   readonly #endpoint: Endpoint;
   #state: LettingGoState = 'held';

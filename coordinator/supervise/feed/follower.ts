@@ -8,7 +8,7 @@ import type { Log } from '../../../daemon/contract/log.ts';
 import type { Endpoint } from '../fleet.ts';
 import type { SuperviseSettings } from '../settings.ts';
 import { LineSplitter } from './line-splitter.ts';
-import { StoredMarks } from './stored-watermark.ts';
+import { StoredWatermark } from './stored-watermark.ts';
 
 export interface FeedSink {
   /**
@@ -20,7 +20,7 @@ export interface FeedSink {
   up(): void;
 }
 
-export interface Feed {
+export interface FollowedFeed {
   /** A snapshot has been stored and the connection holds. */
   readonly isUp: boolean;
   /** Why the store took nothing of it when it was last tried; undefined once it has, or when nothing was tried. */
@@ -38,7 +38,7 @@ export interface Feed {
   close(): void;
 }
 
-export type FollowFeed = (target: Endpoint, sink: FeedSink) => Feed;
+export type FollowFeed = (target: Endpoint, sink: FeedSink) => FollowedFeed;
 
 export interface FeedDeps {
   readonly clock: Clock;
@@ -54,11 +54,11 @@ export function feedFollower(deps: FeedDeps): FollowFeed {
 /** Wait before the n-th attempt in a row grows up to this many times the first. */
 const MAX_BACKOFF_FACTOR = 16;
 
-class SocketFeed implements Feed {
+class SocketFeed implements FollowedFeed {
   readonly #deps: FeedDeps;
   readonly #target: Endpoint;
   readonly #sink: FeedSink;
-  readonly #marks: StoredMarks;
+  readonly #marks: StoredWatermark;
   readonly #log: Log;
   /** The one connection whose bytes count; whatever an older one still delivers is ignored. */
   #connection: ClientRequest | undefined;
@@ -72,7 +72,7 @@ class SocketFeed implements Feed {
     this.#deps = deps;
     this.#target = target;
     this.#sink = sink;
-    this.#marks = new StoredMarks(deps.clock, deps.settings.feedStoredWaitMs);
+    this.#marks = new StoredWatermark(deps.clock, deps.settings.feedStoredWaitMs);
     this.#log = deps.log.child({ incarnation: target.incarnation });
     this.#connect();
   }

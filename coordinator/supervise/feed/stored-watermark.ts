@@ -9,7 +9,7 @@ interface Held {
   readonly deadline: Timer;
 }
 
-export class StoredMarks {
+export class StoredWatermark {
   readonly #clock: Clock;
   readonly #waitMs: number;
   readonly #held = new Set<Held>();

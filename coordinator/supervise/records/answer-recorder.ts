@@ -2,7 +2,7 @@
 // corrects whatever the answer could not show.
 import type { FeedClient, FeedSession } from '../../../daemon/contract/feed.ts';
 import type { Store } from '../../store/store.ts';
-import type { Recorder, Source } from './session-recorder.ts';
+import type { SessionRecorder, Source } from './session-recorder.ts';
 
 export interface Answered extends Source {
   /** An attach: the row exists, and the answer's client comes on top of those it has. */
@@ -12,7 +12,7 @@ export interface Answered extends Source {
 
 /** @throws ApiError 507 when the store refuses. */
 export function recordAnswer(
-  deps: { readonly store: Pick<Store, 'sessions'>; readonly recorder: Recorder },
+  deps: { readonly store: Pick<Store, 'sessions'>; readonly recorder: SessionRecorder },
   { isAttached, session, ...source }: Answered,
 ): void {
   const row = isAttached ? deps.store.sessions.get(session.sessionId) : undefined;

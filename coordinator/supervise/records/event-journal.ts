@@ -5,7 +5,7 @@ import { ApiError } from '../../../daemon/contract/errors.ts';
 import { type Log, truncated } from '../../../daemon/contract/log.ts';
 import type { NewEvent, Store } from '../../store/store.ts';
 
-export interface FlightRecorder {
+export interface EventJournal {
   /** Adds an event row. Never throws. */
   note(event: NewEvent): void;
   /** Counts a refusal that a client got for this workspace; anything but a 503, 504 or 507 is none. Never throws. */
@@ -16,7 +16,7 @@ export interface FlightRecorder {
   flush(all?: boolean): void;
 }
 
-export interface FlightRecorderDeps {
+export interface EventJournalDeps {
   readonly store: Pick<Store, 'events'>;
   readonly clock: Clock;
   readonly log: Log;
@@ -37,15 +37,15 @@ interface Window {
   last: ApiError;
 }
 
-export function createFlightRecorder(deps: FlightRecorderDeps): FlightRecorder {
-  return new EventFlightRecorder(deps);
+export function createEventJournal(deps: EventJournalDeps): EventJournal {
+  return new StoredEventJournal(deps);
 }
 
-class EventFlightRecorder implements FlightRecorder {
-  readonly #deps: FlightRecorderDeps;
+class StoredEventJournal implements EventJournal {
+  readonly #deps: EventJournalDeps;
   readonly #windows = new Map<string, Window>();
 
-  constructor(deps: FlightRecorderDeps) {
+  constructor(deps: EventJournalDeps) {
     this.#deps = deps;
   }
 

@@ -14,7 +14,7 @@ import type { Log } from '../../../daemon/contract/log.ts';
 import { sessionKey } from '../../../daemon/contract/wire.ts';
 import { nextState, type SessionState } from '../../domain/session.ts';
 import type { SeenEntry, Store } from '../../store/store.ts';
-import type { SessionIndex, SessionPlace } from '../fleet.ts';
+import type { SessionIndex, SessionLocation } from '../fleet.ts';
 import type { SuperviseSettings } from '../settings.ts';
 
 type Body<T extends FeedBody['type']> = Extract<FeedBody, { type: T }>;
@@ -25,7 +25,7 @@ export interface Source {
   readonly incarnation: string;
 }
 
-export interface Recorder extends SessionIndex {
+export interface SessionRecorder extends SessionIndex {
   /** @throws the store's ApiError 507 when the record could not be stored; the index is then unchanged. */
   apply(source: Source, record: FeedRecord): void;
   /**
@@ -44,7 +44,7 @@ export interface Recorder extends SessionIndex {
   flushSeen(): Promise<void>;
 }
 
-export interface RecorderDeps {
+export interface SessionRecorderDeps {
   readonly store: Store;
   readonly clock: Clock;
   readonly log: Log;
@@ -52,23 +52,23 @@ export interface RecorderDeps {
 }
 
 /** Reads the live sessions of the store for its index. */
-export function createRecorder(deps: RecorderDeps): Recorder {
+export function createSessionRecorder(deps: SessionRecorderDeps): SessionRecorder {
   return new StoreRecorder(deps);
 }
 
-class StoreRecorder implements Recorder {
+class StoreRecorder implements SessionRecorder {
   readonly #store: Store;
   readonly #nowMs: () => number;
   readonly #log: Log;
   readonly #batchRows: number;
   /** Sessions that are not closed. */
-  readonly #places = new Map<string, SessionPlace>();
+  readonly #places = new Map<string, SessionLocation>();
   /** Whether the agent of an incarnation can load sessions; what was told last. */
   readonly #canLoad = new Map<string, boolean>();
   #seen = new Map<string, SeenEntry>();
   #flush: Promise<void> | undefined;
 
-  constructor({ store, clock, log, settings }: RecorderDeps) {
+  constructor({ store, clock, log, settings }: SessionRecorderDeps) {
     this.#store = store;
     this.#nowMs = () => clock.nowMs();
     this.#log = log;
@@ -77,7 +77,7 @@ class StoreRecorder implements Recorder {
       this.#place(sessionId, workspaceId, state);
   }
 
-  find(sessionId: string): SessionPlace | undefined {
+  find(sessionId: string): SessionLocation | undefined {
     return this.#places.get(sessionKey(sessionId));
   }
 
@@ -123,7 +123,7 @@ class StoreRecorder implements Recorder {
     this.#place(session.sessionId, source.workspaceId, state);
   }
 
-  moved(workspaceId: string, sessions: Parameters<Recorder['moved']>[1]): void {
+  moved(workspaceId: string, sessions: Parameters<SessionRecorder['moved']>[1]): void {
     for (const { sessionId, state } of sessions) this.#place(sessionId, workspaceId, state);
   }
 

@@ -1,7 +1,7 @@
 // The cap on live sessions over all workspaces. Each daemon holds its own cap; this one only the coordinator can see.
 import { type ApiError, fail } from '../../../daemon/contract/errors.ts';
 import type { RoomReport } from '../supervisor/eviction.ts';
-import { abandonable } from '../until-aborted.ts';
+import { untilAborted } from '../until-aborted.ts';
 
 export interface SessionAdmissionOptions {
   /** 0 = unlimited. */
@@ -49,7 +49,7 @@ export class SessionAdmission {
       const room = used < before ? this.#makeRoom(workspaceId, limit) : undefined;
       if (room === undefined) throw this.#refusal(workspaceId, limit);
       before = used;
-      await abandonable(room, signal);
+      await untilAborted(room, signal);
     }
     this.#underWay += 1;
     let isHeld = true;

@@ -1,21 +1,21 @@
 // Brings sessions back that have no daemon: by themselves after a crash or a replacement, or because a client asks for one.
 import type { Clock, Timer } from '../../../daemon/contract/clock.ts';
+import { ID_FLOOR_GAP, type RestoreAnswer, type RestoreRequest } from '../../../daemon/contract/control.ts';
 import { ApiError, fail, messageOf } from '../../../daemon/contract/errors.ts';
-import { ID_FLOOR_GAP, type RestoreAnswer, type RestoreRequest } from '../../../daemon/contract/feed.ts';
 import type { Log } from '../../../daemon/contract/log.ts';
 import { nextState } from '../../domain/session.ts';
 import type { SessionRow, Store } from '../../store/store.ts';
 import type { Endpoint, Fleet, WorkspaceKey } from '../fleet.ts';
-import type { FlightRecorder } from '../records/event-journal.ts';
-import type { Recorder } from '../records/session-recorder.ts';
+import type { EventJournal } from '../records/event-journal.ts';
+import type { SessionRecorder } from '../records/session-recorder.ts';
 import type { SuperviseSettings } from '../settings.ts';
-import { abandonable } from '../until-aborted.ts';
+import { untilAborted } from '../until-aborted.ts';
 import { type RestoreJob, RestoreQueue } from './restore-queue.ts';
 
 export interface RestorerDeps {
   readonly store: Store;
-  readonly recorder: Recorder;
-  readonly flight: Pick<FlightRecorder, 'note'>;
+  readonly recorder: SessionRecorder;
+  readonly journal: Pick<EventJournal, 'note'>;
   readonly fleet: () => Pick<Fleet, 'ensureReady' | 'stored'>;
   readonly workspaceById: (workspaceId: string) => WorkspaceKey | undefined;
   /** Asks a daemon. @throws the daemon's refusal as ApiError, 503 where it cannot be reached. */
@@ -76,13 +76,13 @@ export class Restorer {
    * Brings one session back before all others, for a client that wants it now. Resolves when it is live.
    * @throws ApiError of the restore; the signal's reason when the client leaves (the restore goes on).
    */
-  async bring(sessionId: string, signal: AbortSignal): Promise<void> {
+  async wake(sessionId: string, signal: AbortSignal): Promise<void> {
     const place = this.#deps.recorder.find(sessionId);
     if (place === undefined || place.state === 'live') return;
     const job = this.#queue.join(sessionId, place.workspaceId);
     this.#queue.toFront(job);
     this.#pump(place.workspaceId, job);
-    await abandonable(job.done, signal);
+    await untilAborted(job.done, signal);
   }
 
   /**
@@ -98,7 +98,7 @@ export class Restorer {
       timer = clock.after(settings.restoreWaitMs, () => reject(stillRestoring(sessionId)));
     });
     try {
-      await abandonable(Promise.race([job.done, tooLate]), signal);
+      await untilAborted(Promise.race([job.done, tooLate]), signal);
     } finally {
       timer?.cancel();
     }
@@ -256,7 +256,7 @@ export class Restorer {
 
   #event(kind: string, row: SessionRow, detail: Readonly<Record<string, unknown>>): void {
     const { workspaceId, incarnation, sessionId } = row;
-    this.#deps.flight.note({ kind, workspaceId, incarnation, sessionId, detail });
+    this.#deps.journal.note({ kind, workspaceId, incarnation, sessionId, detail });
   }
 }
 

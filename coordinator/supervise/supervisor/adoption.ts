@@ -1,12 +1,12 @@
 // Reconciles the rows of daemons that the database believes in with the processes that there are: at start and on a timer.
 // A process that is not proven ours is left alone; until it is gone its workspace is held, so that nothing is started twice.
 
+import type { DaemonIdentity } from '../../../daemon/contract/control.ts';
 import { messageOf } from '../../../daemon/contract/errors.ts';
-import type { DaemonIdentity } from '../../../daemon/contract/feed.ts';
 import { CONTRACT_VERSION } from '../../../daemon/contract/handshake.ts';
 import type { DaemonExit, DaemonMark, DaemonProcess, Adoption as Found } from '../../launch/launcher.ts';
 import type { DaemonRow } from '../../store/store.ts';
-import type { Cell } from '../daemon/controller.ts';
+import type { DaemonController } from '../daemon/controller.ts';
 import { recordDeath } from '../daemon/daemon-end.ts';
 import type { SupervisorDeps } from '../daemon/deps.ts';
 import type { WorkspaceKey } from '../fleet.ts';
@@ -19,7 +19,7 @@ export interface Held {
 }
 
 /** What a daemon that is gone has left. */
-type Remains = Pick<DaemonExit, 'strays' | 'oomKills' | 'peakBytes'>;
+type Leftovers = Pick<DaemonExit, 'strays' | 'oomKills' | 'peakBytes'>;
 
 /** Every start begins with it; it is worth no record. */
 const LOOKED_FOR = 'it is still being located';
@@ -28,7 +28,7 @@ const LOOKED_FOR = 'it is still being located';
 const QUESTION_SHARE = 0.3;
 
 export interface AdoptionDeps extends SupervisorDeps {
-  readonly cellOf: (workspace: WorkspaceKey) => Cell;
+  readonly controllerOf: (workspace: WorkspaceKey) => DaemonController;
   /** Whether a cell runs this incarnation already. */
   readonly isOwned: (incarnation: string) => boolean;
 }
@@ -124,7 +124,7 @@ export class Adoption {
     return { ...known, pid: identity.pid, startTime: identity.startTime };
   }
 
-  #withoutProcess(row: DaemonRow, workspace: WorkspaceKey | undefined, remains: Remains): void {
+  #withoutProcess(row: DaemonRow, workspace: WorkspaceKey | undefined, remains: Leftovers): void {
     if (this.#isStartOver(row)) this.#end(row, workspace, 'no process was ever made for it', remains);
     else if (workspace !== undefined)
       this.#hold({ workspace, row, why: 'its start was interrupted and may still succeed' });
@@ -174,7 +174,7 @@ export class Adoption {
       this.#deps.store.daemons.setPid(row.incarnation, process.mark.pid, process.mark.startTime);
     if (row.state === 'starting') this.#deps.store.daemons.setReady(row.incarnation, version ?? 'unknown');
     const misfit = misfitOf(identity);
-    const isAdopted = this.#deps.cellOf(workspace).adopt(process, {
+    const isAdopted = this.#deps.controllerOf(workspace).adopt(process, {
       version,
       wasReady: true,
       isEnding: identity?.ending ?? false,
@@ -198,7 +198,7 @@ export class Adoption {
     });
   }
 
-  #end(row: DaemonRow, workspace: WorkspaceKey | undefined, reason: string, remains: Remains): void {
+  #end(row: DaemonRow, workspace: WorkspaceKey | undefined, reason: string, remains: Leftovers): void {
     const { strays, oomKills, peakBytes } = remains;
     const lastLines = this.#deps.launcher.logs(row.logPath, 20);
     const exit = { code: null, signal: null, lastLines, strays, oomKills, peakBytes };
@@ -239,7 +239,7 @@ export class Adoption {
     { workspaceId, incarnation }: DaemonRow,
     detail: Readonly<Record<string, unknown>>,
   ): void {
-    this.#deps.flight.note({ kind, workspaceId, incarnation, detail });
+    this.#deps.journal.note({ kind, workspaceId, incarnation, detail });
   }
 }
 

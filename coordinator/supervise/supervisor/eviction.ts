@@ -1,6 +1,6 @@
 // Making room when a limit is reached: of the daemons that are provably idle, the one that was used least recently goes.
 import { workOf } from '../../domain/idle-policy.ts';
-import type { Cell } from '../daemon/controller.ts';
+import type { DaemonController } from '../daemon/controller.ts';
 
 /** What an admission refusal tells of the daemons that take the places. */
 export interface RoomReport {
@@ -9,7 +9,7 @@ export interface RoomReport {
 }
 
 export interface EvictionDeps {
-  readonly cells: () => Iterable<Cell>;
+  readonly controllers: () => Iterable<DaemonController>;
   readonly isPinned: (workspaceId: string) => boolean;
   readonly nowMs: () => number;
   readonly onEvicted: (workspaceId: string, why: string) => void;
@@ -28,37 +28,37 @@ export function makeRoom(
   deps: EvictionDeps,
   { kind, forWorkspaceId, why }: RoomWish,
 ): Promise<void> | undefined {
-  const idle = [...deps.cells()]
+  const idle = [...deps.controllers()]
     .filter(({ workspace }) => workspace.id !== forWorkspaceId)
-    .map((cell) => ({ cell, facts: factsOf(deps, cell) }))
+    .map((controller) => ({ controller, facts: factsOf(deps, controller) }))
     .filter(({ facts }) => facts !== undefined && workOf(facts) === undefined && facts.subscribers === 0)
     .filter(({ facts }) => kind === 'daemon' || (facts?.sessions ?? 0) > 0)
     .sort((a, b) => (b.facts?.sinceGestureMs ?? 0) - (a.facts?.sinceGestureMs ?? 0));
-  const victim = idle[0]?.cell;
+  const victim = idle[0]?.controller;
   if (victim === undefined) return undefined;
   return evict(deps, victim, why);
 }
 
-async function evict(deps: EvictionDeps, victim: Cell, why: string): Promise<void> {
+async function evict(deps: EvictionDeps, victim: DaemonController, why: string): Promise<void> {
   if (await victim.stopIdle(why)) deps.onEvicted(victim.workspace.id, why);
 }
 
 /** Who takes the places, and why each cannot go. */
 export function roomReport(deps: EvictionDeps): RoomReport {
-  const kept = [...deps.cells()].flatMap((cell) => {
-    const facts = factsOf(deps, cell);
+  const kept = [...deps.controllers()].flatMap((controller) => {
+    const facts = factsOf(deps, controller);
     const reason = facts === undefined ? 'it is starting, stopping or not reporting' : workOf(facts);
     const watched = facts !== undefined && facts.subscribers > 0 ? 'clients are watching' : undefined;
     const why = reason ?? watched;
-    return cell.current === undefined || why === undefined
+    return controller.current === undefined || why === undefined
       ? []
-      : [{ workspaceId: cell.workspace.id, reason: why }];
+      : [{ workspaceId: controller.workspace.id, reason: why }];
   });
   return { evictable: [], kept };
 }
 
-function factsOf(deps: EvictionDeps, cell: Cell) {
+function factsOf(deps: EvictionDeps, controller: DaemonController) {
   // Without its feed nobody knows what it does.
-  if (!cell.isReady || cell.current?.feed?.isUp !== true) return undefined;
-  return cell.current.facts.idleFacts(deps.nowMs(), deps.isPinned(cell.workspace.id));
+  if (!controller.isReady || controller.current?.feed?.isUp !== true) return undefined;
+  return controller.current.facts.idleFacts(deps.nowMs(), deps.isPinned(controller.workspace.id));
 }

@@ -1,12 +1,12 @@
 // Watches that daemons go on beating: a silent one is asked directly before anything is decided.
 import { livenessOf } from '../../domain/liveness.ts';
-import type { Cell } from '../daemon/controller.ts';
+import type { DaemonController } from '../daemon/controller.ts';
 import type { SupervisorDeps } from '../daemon/deps.ts';
 
 /** Checks one cell's daemon, if its feed is being followed; may take as long as a probe. */
-export async function checkHealth(deps: SupervisorDeps, cell: Cell): Promise<void> {
+export async function checkHealth(deps: SupervisorDeps, controller: DaemonController): Promise<void> {
   const { clock, settings, askIdentity } = deps;
-  const current = cell.current;
+  const current = controller.current;
   if (current?.feed === undefined) return;
   const { id, endpoint, beatMs, facts, feed } = current;
   const judge = (probe: 'not_asked' | 'answered' | 'unanswered') => {
@@ -18,5 +18,5 @@ export async function checkHealth(deps: SupervisorDeps, cell: Cell): Promise<voi
   // Judged afresh: a beat may have come during the probe, when it was this process that had been slow.
   const liveness = judge(identity?.incarnation === id ? 'answered' : 'unanswered');
   if (liveness === 'overdue') feed.reconnect('no beat, though the daemon answers');
-  if (liveness === 'frozen') cell.beatsLost(id, 'no beat, and no answer to a probe');
+  if (liveness === 'frozen') controller.beatsLost(id, 'no beat, and no answer to a probe');
 }

@@ -1,12 +1,12 @@
 // The fleet: one cell per workspace, adoption in front of them, and the periodic work. Owns everything that it starts.
 import { fail } from '../../../daemon/contract/errors.ts';
 import { admitDaemon } from '../../domain/admission.ts';
-import { Cell } from '../daemon/controller.ts';
+import { DaemonController } from '../daemon/controller.ts';
 import type { SupervisorDeps } from '../daemon/deps.ts';
 import { StartGate } from '../daemon/start-gate.ts';
 import type { DaemonView, Endpoint, Fleet, FleetStop, WorkspaceKey } from '../fleet.ts';
 import { held as heldRefusal, shuttingDown } from '../refusals.ts';
-import { abandonable } from '../until-aborted.ts';
+import { untilAborted } from '../until-aborted.ts';
 import { Adoption } from './adoption.ts';
 import { type EvictionDeps, makeRoom, type RoomReport, roomReport } from './eviction.ts';
 import type { Ticker } from './ticker.ts';
@@ -31,12 +31,12 @@ export interface Supervisor extends Fleet {
 }
 
 export function createSupervisor(deps: SupervisorDeps): Supervisor {
-  return new CellSupervisor(deps);
+  return new FleetSupervisor(deps);
 }
 
-class CellSupervisor implements Supervisor {
+class FleetSupervisor implements Supervisor {
   readonly #deps: SupervisorDeps;
-  readonly #cells = new Map<string, Cell>();
+  readonly #controllers = new Map<string, DaemonController>();
   /** Endpoints of the ready daemons; the cells keep it. */
   readonly #routes = new Map<string, Endpoint>();
   readonly #adoption: Adoption;
@@ -51,11 +51,11 @@ class CellSupervisor implements Supervisor {
     this.#deps = deps;
     this.#startGate = new StartGate(deps.settings.maxConcurrentStarts);
     this.#eviction = {
-      cells: () => this.#cells.values(),
+      controllers: () => this.#controllers.values(),
       isPinned: (id) => deps.store.workspaces.settings(id).isPinned,
       nowMs: () => deps.clock.monotonicMs(),
       onEvicted: (workspaceId, why) =>
-        deps.flight.note({
+        deps.journal.note({
           kind: 'daemon_evicted',
           workspaceId,
           detail: { why, next: { state: 'stopped' } },
@@ -63,7 +63,7 @@ class CellSupervisor implements Supervisor {
     };
     this.#adoption = new Adoption({
       ...deps,
-      cellOf: (workspace) => this.#cellOf(workspace),
+      controllerOf: (workspace) => this.#controllerOf(workspace),
       isOwned: (incarnation) => this.#byIncarnation(incarnation) !== undefined,
     });
   }
@@ -71,14 +71,18 @@ class CellSupervisor implements Supervisor {
   async ensureReady(workspace: WorkspaceKey, signal: AbortSignal): Promise<Endpoint> {
     const endpoint = this.#routes.get(workspace.id);
     if (endpoint !== undefined && !this.#isClosing) {
-      this.#cells.get(workspace.id)?.noteDemand();
+      this.#controllers.get(workspace.id)?.noteDemand();
       return endpoint;
     }
-    return this.#told(workspace, () => this.#ask(workspace, signal, (cell) => cell.demand(signal)));
+    return this.#told(workspace, () =>
+      this.#ask(workspace, signal, (controller) => controller.demand(signal)),
+    );
   }
 
   attend(workspace: WorkspaceKey, signal: AbortSignal): Promise<Endpoint> {
-    return this.#told(workspace, () => this.#ask(workspace, signal, (cell) => cell.attend(signal)));
+    return this.#told(workspace, () =>
+      this.#ask(workspace, signal, (controller) => controller.attend(signal)),
+    );
   }
 
   /** What is refused here is counted for `why`. */
@@ -86,7 +90,7 @@ class CellSupervisor implements Supervisor {
     try {
       return await ask();
     } catch (error) {
-      if (!this.#isClosing) this.#deps.flight.refused(workspace.id, error);
+      if (!this.#isClosing) this.#deps.journal.refused(workspace.id, error);
       throw error;
     }
   }
@@ -95,16 +99,16 @@ class CellSupervisor implements Supervisor {
   async #ask(
     workspace: WorkspaceKey,
     signal: AbortSignal,
-    ask: (cell: Cell) => Promise<Endpoint>,
+    ask: (controller: DaemonController) => Promise<Endpoint>,
   ): Promise<Endpoint> {
     if (this.#isClosing) throw shuttingDown();
     const look = this.#adoption.firstLookAt(workspace.id);
     if (look !== undefined) {
-      await abandonable(look, signal);
+      await untilAborted(look, signal);
       if (this.#isClosing) throw shuttingDown();
     }
     this.#checkHeld(workspace.id);
-    return ask(this.#cellOf(workspace));
+    return ask(this.#controllerOf(workspace));
   }
 
   endpointOf(workspaceId: string): Endpoint | undefined {
@@ -112,19 +116,19 @@ class CellSupervisor implements Supervisor {
   }
 
   reachOf(workspaceId: string): Endpoint | undefined {
-    return this.#routes.get(workspaceId) ?? this.#cells.get(workspaceId)?.reach;
+    return this.#routes.get(workspaceId) ?? this.#controllers.get(workspaceId)?.reach;
   }
 
   storeRefusalOf(workspaceId: string): unknown {
-    return this.#cells.get(workspaceId)?.current?.feed?.refusal;
+    return this.#controllers.get(workspaceId)?.current?.feed?.refusal;
   }
 
   async stored(incarnation: string, seq: number): Promise<boolean> {
-    const cell = this.#byIncarnation(incarnation);
-    const feed = cell?.current?.feed;
-    return cell === undefined || feed === undefined
+    const controller = this.#byIncarnation(incarnation);
+    const feed = controller?.current?.feed;
+    return controller === undefined || feed === undefined
       ? false
-      : this.#told(cell.workspace, () => feed.stored(seq));
+      : this.#told(controller.workspace, () => feed.stored(seq));
   }
 
   /** @throws ApiError 503 while the workspace's process is not proven ours: it is not signalled. */
@@ -133,7 +137,7 @@ class CellSupervisor implements Supervisor {
     if (look !== undefined) await look;
     this.#checkHeld(workspaceId);
     const { drainTimeoutMs } = this.#deps.settings;
-    await this.#cells.get(workspaceId)?.stop({ ...end, drainMs: drainMs ?? drainTimeoutMs });
+    await this.#controllers.get(workspaceId)?.stop({ ...end, drainMs: drainMs ?? drainTimeoutMs });
   }
 
   makeSessionRoom(forWorkspaceId: string, limit: number): Promise<void> | undefined {
@@ -146,16 +150,16 @@ class CellSupervisor implements Supervisor {
   }
 
   otherCommandOf(workspaceId: string): readonly string[] | undefined {
-    const current = this.#cells.get(workspaceId)?.current;
+    const current = this.#controllers.get(workspaceId)?.current;
     return current && this.#deps.launcher.otherCommandOf(current.process.mark);
   }
 
   async startWith(workspaceId: string, command: readonly string[] | undefined): Promise<void> {
-    await this.#cells.get(workspaceId)?.startWith(command);
+    await this.#controllers.get(workspaceId)?.startWith(command);
   }
 
   view(workspaceId: string): DaemonView | undefined {
-    const view = this.#cells.get(workspaceId)?.view();
+    const view = this.#controllers.get(workspaceId)?.view();
     const held = this.#adoption.heldIn(workspaceId);
     if (held === undefined || view?.pid != null) return view;
     const { workspace, row, why } = held;
@@ -177,7 +181,10 @@ class CellSupervisor implements Supervisor {
   }
 
   views(): readonly DaemonView[] {
-    const ids = new Set([...this.#cells.keys(), ...this.#adoption.held.map(({ workspace }) => workspace.id)]);
+    const ids = new Set([
+      ...this.#controllers.keys(),
+      ...this.#adoption.held.map(({ workspace }) => workspace.id),
+    ]);
     return [...ids].map((id) => this.view(id)).filter((view) => view !== undefined);
   }
 
@@ -186,7 +193,7 @@ class CellSupervisor implements Supervisor {
     await this.#adopting;
     if (!this.#isClosing)
       this.#ticker ??= startUpkeep(this.#deps, {
-        cells: () => this.#cells.values(),
+        controllers: () => this.#controllers.values(),
         reconcile: () => this.#adoption.reconcile(),
       });
   }
@@ -200,33 +207,36 @@ class CellSupervisor implements Supervisor {
     const isQuiet = this.#ticker?.stop();
     await this.#adoptionOver();
     const stop = { reason: 'the coordinator stops its daemons', kind: 'stopped', drainMs } as const;
-    const stopCells = () => Promise.all([...this.#cells.values()].map((cell) => cell.stop(stop)));
-    await Promise.all([stopCells(), isQuiet]);
+    const stopControllers = () =>
+      Promise.all([...this.#controllers.values()].map((controller) => controller.stop(stop)));
+    await Promise.all([stopControllers(), isQuiet]);
     // The last reconciliation may have adopted one behind the first look.
-    await stopCells();
+    await stopControllers();
     deadline.cancel();
     await this.detach();
   }
 
   killAllNow(): void {
-    for (const cell of this.#cells.values()) cell.killNow();
+    for (const controller of this.#controllers.values()) controller.killNow();
   }
 
   async detach(): Promise<void> {
     this.#isClosing = true;
     await this.#adoptionOver();
     await this.#ticker?.stop();
-    for (const cell of this.#cells.values()) cell.detach();
-    this.#deps.flight.flush(true);
+    for (const controller of this.#controllers.values()) controller.detach();
+    this.#deps.journal.flush(true);
     await this.#deps.recorder.flushSeen();
   }
 
   forget(workspaceId: string): void {
     this.#checkHeld(workspaceId);
-    const cell = this.#cells.get(workspaceId);
-    if (cell?.isBusy)
-      throw fail('workspace_busy', `The daemon of ${cell.workspace.path} has not ended`, { workspaceId });
-    this.#cells.delete(workspaceId);
+    const controller = this.#controllers.get(workspaceId);
+    if (controller?.isBusy)
+      throw fail('workspace_busy', `The daemon of ${controller.workspace.path} has not ended`, {
+        workspaceId,
+      });
+    this.#controllers.delete(workspaceId);
   }
 
   async #adoptionOver(): Promise<void> {
@@ -237,10 +247,10 @@ class CellSupervisor implements Supervisor {
     }
   }
 
-  #cellOf(workspace: WorkspaceKey): Cell {
-    const known = this.#cells.get(workspace.id);
+  #controllerOf(workspace: WorkspaceKey): DaemonController {
+    const known = this.#controllers.get(workspace.id);
     if (known !== undefined) return known;
-    const cell = new Cell(workspace, {
+    const controller = new DaemonController(workspace, {
       ...this.#deps,
       routes: this.#routes,
       startGate: this.#startGate,
@@ -256,14 +266,14 @@ class CellSupervisor implements Supervisor {
         }),
       operatorSettings: () => this.#deps.store.workspaces.settings(workspace.id),
     });
-    this.#cells.set(workspace.id, cell);
-    return cell;
+    this.#controllers.set(workspace.id, controller);
+    return controller;
   }
 
   #admit() {
     const { maxDaemons, stopGraceMs } = this.#deps.settings;
     const held = this.#adoption.held.map(({ row }) => ({ state: 'failed' as const, pid: row.pid }));
-    const occupied = [...this.#cells.values()].map((cell) => cell.occupancy);
+    const occupied = [...this.#controllers.values()].map((controller) => controller.occupancy);
     const refusal = admitDaemon(maxDaemons, [...occupied, ...held], stopGraceMs);
     return refusal && { ...refusal, context: { ...refusal.context, ...this.roomReport() } };
   }
@@ -274,8 +284,8 @@ class CellSupervisor implements Supervisor {
       throw heldRefusal(held.workspace, held.row.pid, held.why, this.#deps.settings.reconcilePeriodMs);
   }
 
-  #byIncarnation(incarnation: string): Cell | undefined {
+  #byIncarnation(incarnation: string): DaemonController | undefined {
     // The incarnation begins with the workspace's id, but that is the store's affair.
-    return [...this.#cells.values()].find((cell) => cell.current?.id === incarnation);
+    return [...this.#controllers.values()].find((controller) => controller.current?.id === incarnation);
   }
 }

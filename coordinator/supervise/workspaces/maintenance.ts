@@ -4,11 +4,11 @@ import type { Log } from '../../../daemon/contract/log.ts';
 import type { RouteClass } from '../../domain/route-classes.ts';
 import type { Store, WorkspaceSettings } from '../../store/store.ts';
 import type { DaemonView, Fleet, WorkspaceKey } from '../fleet.ts';
-import type { FlightRecorder } from '../records/event-journal.ts';
+import type { EventJournal } from '../records/event-journal.ts';
 
 export interface MaintenanceDeps {
   readonly store: Store;
-  readonly flight: Pick<FlightRecorder, 'note'>;
+  readonly journal: Pick<EventJournal, 'note'>;
   readonly log: Log;
   readonly fleet: Pick<Fleet, 'stop' | 'ensureReady' | 'views' | 'otherCommandOf' | 'startWith'>;
   readonly restoreAll: (workspaceId: string) => void;
@@ -141,7 +141,7 @@ export class Maintenance {
     try {
       await this.#deps.fleet.startWith(workspace.id, previous);
       const incarnation = await this.#ready(workspace);
-      this.#deps.flight.note({
+      this.#deps.journal.note({
         kind: 'daemon_rolled_back',
         workspaceId: workspace.id,
         incarnation,

@@ -102,11 +102,11 @@ export function sideQuestion({ sessions, limits }: RouteContext): Handler {
 export function continueTurn({ sessions, limits }: RouteContext): Handler {
   return async (call) => {
     const { session, clientId } = callerOf(call, sessions);
-    sessions.doors.check();
+    sessions.intake.check();
     const decision = await askService(session, 'continue', {}, limits.initializeTimeoutMs);
     if (decision.accepted !== true) return ok({ ...decision, accepted: false });
     // The agent goes on already: doors that are held meanwhile are no reason to say otherwise.
-    sessions.doors.checkNotClosed();
+    sessions.intake.checkNotClosed();
     // Somebody else's prompt may have come meanwhile: it goes on with the conversation in its own way.
     if (session.hasEnded || !session.turns.isIdle) return ok({ ...decision, accepted: false });
     return ok({ ...decision, ...session.turns.continueLast(clientId) });

@@ -31,51 +31,51 @@ export function byPath(context: RouteContext, handler: Handler): Handler {
   };
 }
 
-export function list({ catalogue }: RouteContext): Handler {
-  return async (call) => ok(listPage(await catalogue.freshItems(), call.query));
+export function list({ catalog }: RouteContext): Handler {
+  return async (call) => ok(listPage(await catalog.freshItems(), call.query));
 }
 
-export function search({ catalogue }: RouteContext): Handler {
-  return async (call) => ok(await catalogue.search(parseSearchQuery(call.query), call.hasLeft));
+export function search({ catalog }: RouteContext): Handler {
+  return async (call) => ok(await catalog.search(parseSearchQuery(call.query), call.hasLeft));
 }
 
-export function sessionInfo({ catalogue }: RouteContext): Handler {
-  return () => ok(catalogue.info());
+export function sessionInfo({ catalog }: RouteContext): Handler {
+  return () => ok(catalog.info());
 }
 
-export function liveState({ catalogue }: RouteContext): Handler {
-  return () => ({ status: 200, body: catalogue.liveState(), headers: { 'Cache-Control': 'no-store' } });
+export function liveState({ catalog }: RouteContext): Handler {
+  return () => ({ status: 200, body: catalog.liveState(), headers: { 'Cache-Control': 'no-store' } });
 }
 
 // A batch takes any well-formed client id: that of a client whose last session has just closed is known nowhere any more.
 
-export function archive({ catalogue }: RouteContext): Handler {
+export function archive({ catalog }: RouteContext): Handler {
   return async (call) => {
     const clientId = clientIdOf(call);
-    return ok(await catalogue.archive(parseSessionIds(call.body), clientId));
+    return ok(await catalog.archive(parseSessionIds(call.body), clientId));
   };
 }
 
-export function unarchive({ catalogue }: RouteContext): Handler {
+export function unarchive({ catalog }: RouteContext): Handler {
   return async (call) => {
     clientIdOf(call);
-    return ok(await catalogue.unarchive(parseSessionIds(call.body)));
+    return ok(await catalog.unarchive(parseSessionIds(call.body)));
   };
 }
 
-export function removeSessions({ catalogue }: RouteContext): Handler {
+export function removeSessions({ catalog }: RouteContext): Handler {
   return async (call) => {
     const clientId = clientIdOf(call);
-    return ok(await catalogue.remove(parseSessionIds(call.body), clientId));
+    return ok(await catalog.remove(parseSessionIds(call.body), clientId));
   };
 }
 
 /** `POST /sessions/catalog`: the listings of several workspaces in one answer. A member that fails says so in its place. */
 export function catalogs(context: RouteContext): Handler {
-  const { workspace: cwd, catalogue } = context;
+  const { workspace: cwd, catalog } = context;
   return async ({ body }) => {
     const { members, hasGroups, queryOf } = parseCatalogRequest(body, [cwd]);
-    const items = await catalogue.freshItems();
+    const items = await catalog.freshItems();
     const groups = hasGroups ? { groups: { groups: [], colorOptions: [] } } : {};
     const workspaces = members.map((member) => {
       const { workspace } = member;
@@ -92,7 +92,7 @@ export function catalogs(context: RouteContext): Handler {
 }
 
 /** `PATCH /workspaces/:workspace/session/:id/metadata`: of a session that is live, or only on disk. */
-export function patchAnyMetadata({ sessions, catalogue }: RouteContext): Handler {
+export function patchAnyMetadata({ sessions, catalog }: RouteContext): Handler {
   return (call) => {
     const clientId = clientIdOf(call);
     const id = call.params.id ?? '';
@@ -106,7 +106,7 @@ export function patchAnyMetadata({ sessions, catalogue }: RouteContext): Handler
     if (clientId !== undefined && !sessions.knowsClient(clientId))
       throw fail('invalid_client_id', 'Client id is not registered in this workspace', { clientId });
     const sessionId = sessionKey(id);
-    const atRest = catalogue.patchStored(sessionId, patch);
+    const atRest = catalog.patchStored(sessionId, patch);
     if (atRest === undefined) throw fail('session_not_found', 'No such session', { sessionId });
     return ok(atRest);
   };

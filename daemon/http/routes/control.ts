@@ -1,7 +1,8 @@
 // The routes between a daemon and its coordinator. They exist only on the incarnation's socket, behind its secret.
 
+import type { DaemonIdentity, ReleaseAnswer, RestoreRequest } from '../../contract/control.ts';
 import { fail } from '../../contract/errors.ts';
-import type { DaemonIdentity, FeedClient, ReleaseAnswer, RestoreRequest } from '../../contract/feed.ts';
+import type { FeedClient } from '../../contract/feed.ts';
 import { CONTRACT_VERSION } from '../../contract/handshake.ts';
 import { isRecord } from '../../domain/records.ts';
 import { type Handler, ok } from '../call.ts';
@@ -15,7 +16,7 @@ export function identity({ self, sessions, version }: RouteContext): Handler {
       pid: self.pid,
       startTime: self.startTime,
       version,
-      ending: sessions.doors.areClosed,
+      ending: sessions.intake.areClosed,
     };
     return ok(body);
   };
@@ -41,7 +42,7 @@ export function release({ sessions, streams, clock }: RouteContext): Handler {
   return async ({ body }) => {
     const answer = (isReleased: boolean): ReleaseAnswer => ({ released: isReleased });
     if (body.onlyIfQuiet === true && !sessions.isQuiet) return ok(answer(false));
-    sessions.doors.close();
+    sessions.intake.close();
     await streams.release(clock, RELEASE_WITHIN_MS);
     return ok(answer(true));
   };

@@ -67,7 +67,7 @@ function replayOf({ req }: Call, { bus }: Session) {
 function snapshotOf(session: Session): Record<string, unknown> {
   return {
     sessionId: session.sessionId,
-    ...session.sideChannel.snapshot(),
+    ...session.settings.snapshot(),
     recordingDegraded: session.past.isDegraded,
   };
 }

@@ -1,6 +1,7 @@
 // Sessions with a past: load with what a client renders, resume without, and branch off another one.
+
+import { FEED_SEQ_HEADER } from '../../contract/control.ts';
 import { fail, failPlain } from '../../contract/errors.ts';
-import { FEED_SEQ_HEADER } from '../../contract/feed.ts';
 import type { JsonObject } from '../../contract/json-body.ts';
 import { sessionKey } from '../../contract/wire.ts';
 import { parseReplayQuery, parseRestoreWishes } from '../../domain/restore-request.ts';
@@ -81,10 +82,10 @@ function parseBranch({ name, atRecordId }: JsonObject): Readonly<Record<string, 
 async function restore(action: RestoreAction, call: Call, context: RouteContext): Promise<Restored> {
   const clientId = clientIdOf(call);
   checkWorkspace(call.body.cwd, context);
-  const wishes = parseRestoreWishes(call.body);
+  const requested = parseRestoreWishes(call.body);
   const sessionId = sessionKey(call.params.id ?? '');
   return context.restores.forClient(
-    { sessionId, action, ...wishes, known: undefined },
+    { sessionId, action, ...requested, known: undefined },
     clientId,
     call.hasLeft,
   );

@@ -1,6 +1,6 @@
 // Sessions as a client handles them: create, look, heartbeat, detach, close.
 import { canonicalCwd } from '../../contract/canonical-path.ts';
-import { FEED_SEQ_HEADER } from '../../contract/feed.ts';
+import { FEED_SEQ_HEADER } from '../../contract/control.ts';
 import { parseCreateRequest, workspaceMismatch } from '../../domain/create-request.ts';
 import { summaryOf } from '../../session/summary.ts';
 import type { Created } from '../../sessions/sessions.ts';

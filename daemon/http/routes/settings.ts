@@ -31,7 +31,7 @@ export function switchModel({ sessions }: RouteContext): Handler {
     const session = sessions.get(call.params.id ?? '');
     session.checkClient(clientId);
     try {
-      return ok(await session.sideChannel.switchModel(modelId, clientId));
+      return ok(await session.settings.switchModel(modelId, clientId));
     } catch (error) {
       throw channelFailure(error, 'session/set_model');
     }
@@ -46,11 +46,11 @@ export function changeApprovalMode({ sessions }: RouteContext): Handler {
     const session = sessions.get(call.params.id ?? '');
     session.checkClient(clientId);
     try {
-      const answer = await session.sideChannel.switchMode(request, clientId);
+      const answer = await session.settings.switchMode(request, clientId);
       if (answer.persisted && request.planMode === undefined)
         // Not waited for: each is told when it has followed, and one whose agent is slow must not hold up the answer.
         for (const other of sessions.all())
-          if (other !== session) void other.sideChannel.followDefault(answer.mode, clientId);
+          if (other !== session) void other.settings.followDefault(answer.mode, clientId);
       return ok(answer);
     } catch (error) {
       throw channelFailure(error, 'qwen/control/session/approval_mode');

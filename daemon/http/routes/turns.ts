@@ -1,6 +1,6 @@
 // Prompts, their queue, cancel, and permission votes.
 
-import { FEED_SEQ_HEADER } from '../../contract/feed.ts';
+import { FEED_SEQ_HEADER } from '../../contract/control.ts';
 import { type PromptEntry, promptText } from '../../domain/prompt-queue.ts';
 import { unknownRequest } from '../../session/permissions.ts';
 import { clientIdOf, type Handler, NO_CONTENT, ok } from '../call.ts';
@@ -11,7 +11,7 @@ export function submitPrompt({ sessions, feed }: RouteContext): Handler {
     const clientId = clientIdOf(call);
     const session = sessions.get(call.params.id ?? '');
     session.checkClient(clientId);
-    sessions.doors.check();
+    sessions.intake.check();
     const admission = session.turns.submit(call.body, clientId);
     // The prompt's own record is told by now, so this one or an earlier.
     return { status: 202, body: admission, headers: { [FEED_SEQ_HEADER]: String(feed.seq) } };

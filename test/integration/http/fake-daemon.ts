@@ -13,7 +13,7 @@ import { join } from 'node:path';
 import { createForwarder, type ForwardDeps, type Forwarder } from '../../../coordinator/http/forward.ts';
 import type { Endpoint } from '../../../coordinator/supervise/fleet.ts';
 import { createDaemonClient } from '../../../coordinator/upstream/daemon-client.ts';
-import { UpstreamAgents } from '../../../coordinator/upstream/daemon-connections.ts';
+import { DaemonConnections } from '../../../coordinator/upstream/daemon-connections.ts';
 import { systemClock } from '../../../daemon/contract/clock.ts';
 import { createLog } from '../../../daemon/contract/log.ts';
 
@@ -99,7 +99,7 @@ export async function front(
   choice: Choice = {},
   overrides: Partial<ForwardDeps> = {},
 ): Promise<Front> {
-  const agents = new UpstreamAgents(5000);
+  const agents = new DaemonConnections(5000);
   closers.add(() => agents.close());
   const forwarder = createForwarder({
     agents,

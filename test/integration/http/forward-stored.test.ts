@@ -1,6 +1,6 @@
 // A prompt's 202 on its way through the coordinator: it waits for its record in the store.
 import { afterEach, expect, test } from '@jest/globals';
-import { FEED_SEQ_HEADER } from '../../../daemon/contract/feed.ts';
+import { FEED_SEQ_HEADER } from '../../../daemon/contract/control.ts';
 import { Closers, fakeDaemon, front, send } from './fake-daemon.ts';
 
 const closers = new Closers();

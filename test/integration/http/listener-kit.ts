@@ -5,20 +5,20 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { addOperations } from '../../../coordinator/http/admin/operations.ts';
 import { createAdminRouter } from '../../../coordinator/http/admin/router.ts';
-import type { Places } from '../../../coordinator/http/destination.ts';
+import type { DestinationDeps } from '../../../coordinator/http/destination.ts';
 import { createForwarder } from '../../../coordinator/http/forward.ts';
 import type { GuardPolicy } from '../../../coordinator/http/guard.ts';
-import type { Visits } from '../../../coordinator/http/request-context.ts';
+import type { RequestContexts } from '../../../coordinator/http/request-context.ts';
 import { createRoutes } from '../../../coordinator/http/routes.ts';
 import { createListener, type Listener } from '../../../coordinator/http/server.ts';
 import type { ShownSession } from '../../../coordinator/http/sessions.ts';
 import type { WorkspaceBook, WorkspaceEntry } from '../../../coordinator/http/workspace-book.ts';
 import type { SessionRow } from '../../../coordinator/store/store.ts';
 import type { DaemonView, Endpoint, WorkspaceKey } from '../../../coordinator/supervise/fleet.ts';
-import { createFlightRecorder } from '../../../coordinator/supervise/records/event-journal.ts';
+import { createEventJournal } from '../../../coordinator/supervise/records/event-journal.ts';
 import { Maintenance } from '../../../coordinator/supervise/workspaces/maintenance.ts';
 import { createDaemonClient } from '../../../coordinator/upstream/daemon-client.ts';
-import { UpstreamAgents } from '../../../coordinator/upstream/daemon-connections.ts';
+import { DaemonConnections } from '../../../coordinator/upstream/daemon-connections.ts';
 import { workspaceIdOf } from '../../../daemon/contract/canonical-path.ts';
 import { systemClock } from '../../../daemon/contract/clock.ts';
 import { fail } from '../../../daemon/contract/errors.ts';
@@ -56,7 +56,7 @@ export interface Stage {
   /** Sessions whose restore is under way: not closed at rest. */
   readonly onTheWay: Set<string>;
   awaited: (sessionId: string) => Promise<void>;
-  holdOf: Places['holdOf'];
+  holdOf: DestinationDeps['holdOf'];
   storeRefusal: unknown;
   slotSleeper: (workspaceId: string) => string | undefined;
   record: (shown: ShownSession) => void;
@@ -128,7 +128,7 @@ export async function stage(
   });
   const ready = new Map([[a.id, endpointOf(a.id)]]);
   const limits = limitsFrom(choices.limits ?? {});
-  const agents = new UpstreamAgents(5000);
+  const agents = new DaemonConnections(5000);
   closers.add(() => agents.close());
   const book = fakeBook([a, b]);
   const mutable: Pick<Stage, (typeof MUTABLE)[number]> = {
@@ -185,7 +185,7 @@ export async function stage(
     clients: () => [],
   };
   const ownerOf = (id: string) => index.get(id);
-  const places: Places = {
+  const places: DestinationDeps = {
     book,
     index: {
       ownerOf,
@@ -197,8 +197,8 @@ export async function stage(
       },
     },
     fleet,
-    resting: {
-      bring: (id) => {
+    dormantSessions: {
+      wake: (id) => {
         made.brought.push(id);
         made.restingAs.delete(id);
         return Promise.resolve();
@@ -209,7 +209,7 @@ export async function stage(
     holdOf: (id, routeClass) => made.holdOf(id, routeClass),
     refused: () => undefined,
   };
-  const visits: Visits = new WeakMap();
+  const contexts: RequestContexts = new WeakMap();
   let port = 0;
   const policy = (): GuardPolicy => ({
     listener: choices.at === undefined ? 'tcp' : 'unix',
@@ -223,7 +223,7 @@ export async function stage(
   });
   const clock = systemClock;
   const routes = createRoutes({
-    visits,
+    contexts,
     policy,
     fleet,
     rows,
@@ -283,7 +283,7 @@ export async function stage(
     book,
     maintenance: new Maintenance({
       store: fakeStore,
-      flight: createFlightRecorder({ store: fakeStore, clock, log }),
+      journal: createEventJournal({ store: fakeStore, clock, log }),
       log,
       fleet,
       restoreAll: () => undefined,
@@ -300,7 +300,7 @@ export async function stage(
     stored: async () => true,
     streamEnd: () => ({ retryAfterMs: 1000, isResumable: false }),
   });
-  const listener = createListener({ policy, places, forwarder, routes, admin, visits, limits, clock, log });
+  const listener = createListener({ policy, places, forwarder, routes, admin, contexts, limits, clock, log });
   closers.add(() => listener.close(100));
   port = await listening(listener.server, choices.at ?? 0);
   const made: Stage = Object.assign(mutable, {

@@ -2,8 +2,8 @@ import type { RequestListener, ServerResponse } from 'node:http';
 import { request } from 'node:http';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from '@jest/globals';
+import { FEED_SEQ_HEADER } from '../../../daemon/contract/control.ts';
 import { fail } from '../../../daemon/contract/errors.ts';
-import { FEED_SEQ_HEADER } from '../../../daemon/contract/feed.ts';
 import { Closers, eventually, SECRET, send, sendRaw } from './fake-daemon.ts';
 import { type Stage, stage } from './listener-kit.ts';
 

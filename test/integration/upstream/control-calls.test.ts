@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals';
 import { restoreOn } from '../../../coordinator/upstream/control-calls.ts';
-import type { RestoreRequest } from '../../../daemon/contract/feed.ts';
+import type { RestoreRequest } from '../../../daemon/contract/control.ts';
 
 const ENDPOINT = { workspaceId: 'w', incarnation: 'w-1', socketPath: '/s', secret: 'x' };
 const REQUEST: RestoreRequest = {

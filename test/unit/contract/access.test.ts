@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import { type AccessPolicy, checkOrigin, isHealthExempt } from '../../../daemon/contract/access.ts';
-import { REQUEST_ID_HEADER } from '../../../daemon/contract/feed.ts';
+import { REQUEST_ID_HEADER } from '../../../daemon/contract/control.ts';
 import {
   CLIENT_ID_HEADER,
   EPOCH_HEADER,

@@ -45,5 +45,5 @@ test('an id that the agent issues twice at once costs the live session nothing o
   await expect(create()).rejects.toMatchObject({ code: 'session_id_conflict' });
   world.sink.update('old', chunk('said'));
   await settled();
-  expect((await world.pasts.history.read('old'))?.records).toHaveLength(2);
+  expect((await world.ownership.history.read('old'))?.records).toHaveLength(2);
 });

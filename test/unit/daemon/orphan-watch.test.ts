@@ -4,7 +4,7 @@ import type { FeedBeat } from '../../../daemon/contract/feed.ts';
 import { DEFAULT_LIMITS } from '../../../daemon/contract/limits.ts';
 import { parseCreateRequest } from '../../../daemon/domain/create-request.ts';
 import { OrphanWatch } from '../../../daemon/feed/orphan-watch.ts';
-import { Feed } from '../../../daemon/feed/publisher.ts';
+import { FeedPublisher } from '../../../daemon/feed/publisher.ts';
 import type { Session } from '../../../daemon/session/session.ts';
 import { FakeResponse } from '../../support/fake-response.ts';
 import { settled } from '../../support/manual-clock.ts';
@@ -18,7 +18,7 @@ const GONE = 'no coordinator has read the feed for too long';
 
 /** A daemon with one session and no reader of its feed. */
 class Alone extends RestoreWorld {
-  readonly feed: Feed;
+  readonly feed: FeedPublisher;
   readonly ends: string[] = [];
   readonly #watch: OrphanWatch;
 
@@ -26,7 +26,7 @@ class Alone extends RestoreWorld {
     super();
     const { clock, sessions } = this;
     const limits = { ...DEFAULT_LIMITS, orphanLimitMs, orphanDrainMs: DRAIN };
-    this.feed = new Feed({
+    this.feed = new FeedPublisher({
       clock,
       log: SILENT,
       limits,
@@ -170,7 +170,7 @@ describe('a coordinator that reads the feed', () => {
 
   test('reopens nothing that was closed for good', () => {
     daemon.clock.advance(ORPHAN_LIMIT);
-    daemon.sessions.doors.close();
+    daemon.sessions.intake.close();
     daemon.clock.advance(LOOK);
     daemon.follow();
     expect(daemon.newWork).toBe('daemon_draining');

@@ -230,7 +230,7 @@ describe('what cannot be brought back', () => {
       code: 'session_not_found',
       sessionId: 'old',
     });
-    expect((await world.pasts.history.read('old'))?.records).toHaveLength(1);
+    expect((await world.ownership.history.read('old'))?.records).toHaveLength(1);
     world.channel.answers.set('session/load', () => ({}));
     expect(await world.load()).toMatchObject({ isAttached: false });
   });
@@ -244,9 +244,9 @@ describe('what cannot be brought back', () => {
 
   test('is 409 while it is archived', async () => {
     await world.lived('old');
-    world.pasts.history.setArchived('old', true);
+    world.ownership.history.setArchived('old', true);
     expect(await refusal(world.load())).toEqual({ status: 409, code: 'session_archived', sessionId: 'old' });
-    world.pasts.history.setArchived('old', false);
+    world.ownership.history.setArchived('old', false);
     expect(await world.load()).toMatchObject({ isAttached: false });
   });
 
@@ -434,7 +434,7 @@ describe('the past', () => {
     expect(session.past.replay.answer(QUERY, 0).compactedReplay.map(({ data }) => data)).toEqual([
       chunk('ab'),
     ]);
-    expect((await world.pasts.history.read('old'))?.records).toHaveLength(2);
+    expect((await world.ownership.history.read('old'))?.records).toHaveLength(2);
   });
 
   test('has the times that the agent gives, and the session that of its beginning', async () => {
@@ -466,7 +466,7 @@ describe('the past', () => {
   });
 
   test('of a killed daemon ends with the prompt that it lost', async () => {
-    const recording = world.pasts.history.begin(
+    const recording = world.ownership.history.begin(
       { sessionId: 'old', workspaceCwd: '/ws', createdAtMs: 5 },
       () => undefined,
     );

@@ -6,7 +6,7 @@ import { ApiError } from '../../../daemon/contract/errors.ts';
 import type { FeedBody } from '../../../daemon/contract/feed.ts';
 import { DEFAULT_LIMITS, type Limits } from '../../../daemon/contract/limits.ts';
 import { parseCreateRequest } from '../../../daemon/domain/create-request.ts';
-import { SessionSink } from '../../../daemon/sessions/agent-event-router.ts';
+import { AgentEventRouter } from '../../../daemon/sessions/agent-event-router.ts';
 import { type Created, Sessions } from '../../../daemon/sessions/sessions.ts';
 import { CRASH, type FakeChannel, FakeHost } from '../../support/fake-channel.ts';
 import { ManualClock, settled } from '../../support/manual-clock.ts';
@@ -23,7 +23,7 @@ class Workspace {
   readonly host = new FakeHost(this.clock);
   readonly told: FeedBody[] = [];
   readonly sessions: Sessions;
-  readonly sink: SessionSink;
+  readonly sink: AgentEventRouter;
   #made = 0;
 
   constructor(limits: Partial<Limits> = {}) {
@@ -39,12 +39,12 @@ class Workspace {
       limits: { ...DEFAULT_LIMITS, ...limits },
       permissionSettings: { policy: 'first-responder', consensusQuorum: undefined, requestIdPrefix: '' },
       agent: () => this.host,
-      pasts: noPasts(),
+      ownership: noPasts(),
       tell: (body) => this.told.push(body),
       noteSeen: () => undefined,
       onRegistered: (session) => this.sink.adopt(session),
     });
-    this.sink = new SessionSink(this.sessions, this.clock, SILENT);
+    this.sink = new AgentEventRouter(this.sessions, this.clock, SILENT);
   }
 
   create(body: Params = {}, offered?: string, hasLeft: () => boolean = () => false): Promise<Created> {
@@ -375,13 +375,13 @@ describe('a model that is asked for', () => {
 
 describe('a creator that left', () => {
   const left = () => true;
-  const wishes = { approvalMode: 'plan', modelServiceId: 'm2' };
+  const requested = { approvalMode: 'plan', modelServiceId: 'm2' };
 
   test('changes nothing of the session that it would have attached to', async () => {
     const workspace = new Workspace();
     const { session } = await workspace.create();
     const asked = workspace.channel.calls.length;
-    await workspace.create(wishes, undefined, left);
+    await workspace.create(requested, undefined, left);
     expect([workspace.channel.calls.length, eventsOf(session.bus)]).toEqual([asked, []]);
   });
 
@@ -390,7 +390,7 @@ describe('a creator that left', () => {
     const { session, clientId } = await workspace.create();
     workspace.channel.answers.delete('session/set_mode');
     let hasLeft = false;
-    const attached = workspace.create(wishes, clientId, () => hasLeft);
+    const attached = workspace.create(requested, clientId, () => hasLeft);
     await settled();
     expect(workspace.believed).toEqual({ [session.sessionId]: [clientId] });
     hasLeft = true;
@@ -741,7 +741,7 @@ describe('what the agent says', () => {
     const notify = (currentModelId: string) =>
       workspace.sink.notification('qwen/notify/session/model-update', { sessionId, currentModelId });
     workspace.channel.answers.delete('session/set_model');
-    const switched = session.sideChannel.switchModel('m2', 'c-1');
+    const switched = session.settings.switchModel('m2', 'c-1');
     await settled();
     notify('m2');
     workspace.channel.next('session/set_model').answer({});

@@ -35,13 +35,13 @@ class Kit {
           return answer(params);
         });
     };
-    const pasts = noPasts();
+    const ownership = noPasts();
     const shared = {
       workspace: '/ws',
       clock: this.clock,
       limits: DEFAULT_LIMITS,
       agent: () => this.host,
-      pasts,
+      ownership,
     };
     this.sessions = new Sessions({
       checkouts: NO_CHECKOUTS,
@@ -53,7 +53,7 @@ class Kit {
       onRegistered: () => undefined,
     });
     const { sessions } = this;
-    const agentSessions = new AgentSessions({ ...shared, sessions, history: pasts.history, log: SILENT });
+    const agentSessions = new AgentSessions({ ...shared, sessions, history: ownership.history, log: SILENT });
     this.transcripts = new Transcripts({ ...shared, sessions, agentSessions });
   }
 }

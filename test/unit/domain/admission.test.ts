@@ -9,8 +9,12 @@ test('zero means no limit', () => {
 });
 
 test('workspaces without a process take no place', () => {
-  const resting: Occupancy[] = [stopped, { state: 'backoff', pid: null }, { state: 'failed', pid: null }];
-  expect(admitDaemon(2, [ready, ...resting], 5000)).toBeUndefined();
+  const dormantSessions: Occupancy[] = [
+    stopped,
+    { state: 'backoff', pid: null },
+    { state: 'failed', pid: null },
+  ];
+  expect(admitDaemon(2, [ready, ...dormantSessions], 5000)).toBeUndefined();
 });
 
 test('the refusal names limit, use, request and when to retry', () => {

@@ -1,6 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import type { Adoption } from '../../../coordinator/launch/launcher.ts';
-import type { DaemonIdentity, FeedPrompt } from '../../../daemon/contract/feed.ts';
+import type { DaemonIdentity } from '../../../daemon/contract/control.ts';
+import type { FeedPrompt } from '../../../daemon/contract/feed.ts';
 import { FakeProcess, GONE } from '../../support/fake-launcher.ts';
 import { FakeStore } from '../../support/fake-store.ts';
 import {

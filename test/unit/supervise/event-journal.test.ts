@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import { createFlightRecorder } from '../../../coordinator/supervise/records/event-journal.ts';
+import { createEventJournal } from '../../../coordinator/supervise/records/event-journal.ts';
 import { lastExitOf } from '../../../coordinator/supervise/records/last-exit.ts';
 import { recoverLostDaemons } from '../../../coordinator/supervise/supervisor/lost-daemons.ts';
 import { fail } from '../../../daemon/contract/errors.ts';
@@ -11,56 +11,56 @@ import { ManualClock } from '../../support/manual-clock.ts';
 function recorder() {
   const store = new FakeStore();
   const clock = new ManualClock();
-  const flight = createFlightRecorder({ store, clock, log: silentLog });
+  const journal = createEventJournal({ store, clock, log: silentLog });
   const refusals = () =>
     store.events
       .story(WORKSPACE.id, 100)
       .filter(({ kind }) => kind === 'request_refused')
       .reverse();
-  return { store, clock, flight, refusals };
+  return { store, clock, journal, refusals };
 }
 
 const unavailable = fail('workspace_runtime_unavailable', 'it is starting');
 
 test('a storm of refusals becomes two rows a minute and kind', () => {
-  const { clock, flight, refusals } = recorder();
-  for (let n = 0; n < 500; n++) flight.refused(WORKSPACE.id, unavailable);
-  flight.refused(WORKSPACE.id, fail('init_timeout', 'late'));
+  const { clock, journal, refusals } = recorder();
+  for (let n = 0; n < 500; n++) journal.refused(WORKSPACE.id, unavailable);
+  journal.refused(WORKSPACE.id, fail('init_timeout', 'late'));
   expect(refusals().map(({ detail }) => [detail.code, detail.count])).toEqual([
     ['workspace_runtime_unavailable', 1],
     ['init_timeout', 1],
   ]);
   clock.advance(59_000);
-  flight.flush();
+  journal.flush();
   expect(refusals()).toHaveLength(2);
   clock.advance(1000);
-  flight.flush();
-  flight.flush();
+  journal.flush();
+  journal.flush();
   expect(refusals().map(({ detail }) => detail.count)).toEqual([1, 1, 499]);
 });
 
 test('a refusal after its minute begins a new count and writes the old one', () => {
-  const { clock, flight, refusals } = recorder();
-  for (const _n of [1, 2, 3]) flight.refused(WORKSPACE.id, unavailable);
+  const { clock, journal, refusals } = recorder();
+  for (const _n of [1, 2, 3]) journal.refused(WORKSPACE.id, unavailable);
   clock.advance(61_000);
-  flight.refused(WORKSPACE.id, unavailable);
+  journal.refused(WORKSPACE.id, unavailable);
   expect(refusals().map(({ detail }) => detail.count)).toEqual([1, 2, 1]);
 });
 
 test('what is no refusal of ours is not counted', () => {
-  const { flight, refusals } = recorder();
+  const { journal, refusals } = recorder();
   for (const error of [new Error('x'), fail('session_not_found', 'x'), fail('rate_limit_exceeded', 'x')])
-    flight.refused(WORKSPACE.id, error);
-  flight.flush(true);
+    journal.refused(WORKSPACE.id, error);
+  journal.flush(true);
   expect(refusals()).toEqual([]);
 });
 
 test('a store that refuses stands in nobody’s way', () => {
-  const { store, flight } = recorder();
+  const { store, journal } = recorder();
   store.refused.add('events.append');
-  flight.refused(WORKSPACE.id, unavailable);
-  flight.note({ kind: 'x' });
-  flight.flush(true);
+  journal.refused(WORKSPACE.id, unavailable);
+  journal.note({ kind: 'x' });
+  journal.flush(true);
 });
 
 test('one death is one row, with how it died, its last beats and what follows', async () => {

@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from '@jest/globals';
-import { type Feed, feedFollower } from '../../../coordinator/supervise/feed/follower.ts';
+import { type FollowedFeed, feedFollower } from '../../../coordinator/supervise/feed/follower.ts';
 import { systemClock } from '../../../daemon/contract/clock.ts';
 import { fail } from '../../../daemon/contract/errors.ts';
 import type { FeedBody, FeedRecord } from '../../../daemon/contract/feed.ts';
@@ -60,15 +60,18 @@ function follow(target: Parameters<ReturnType<typeof feedFollower>>[0], sqliteCo
   const records: FeedRecord[] = [];
   const refusedSeqs = new Set<number>();
   let ups = 0;
-  const feed: Feed = feedFollower({ clock: systemClock, log: silentLog, settings: SETTINGS })(target, {
-    record: (record) => {
-      if (refusedSeqs.has(record.seq)) throw fail('storage_unavailable', 'no', { sqliteCode });
-      records.push(record);
+  const feed: FollowedFeed = feedFollower({ clock: systemClock, log: silentLog, settings: SETTINGS })(
+    target,
+    {
+      record: (record) => {
+        if (refusedSeqs.has(record.seq)) throw fail('storage_unavailable', 'no', { sqliteCode });
+        records.push(record);
+      },
+      up: () => {
+        ups += 1;
+      },
     },
-    up: () => {
-      ups += 1;
-    },
-  });
+  );
   closers.push(() => feed.close());
   return { feed, records, refusedSeqs, ups: () => ups };
 }

@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import type { DaemonView, FleetStop } from '../../../coordinator/supervise/fleet.ts';
-import { createFlightRecorder } from '../../../coordinator/supervise/records/event-journal.ts';
+import { createEventJournal } from '../../../coordinator/supervise/records/event-journal.ts';
 import { Maintenance } from '../../../coordinator/supervise/workspaces/maintenance.ts';
 import { FakeStore } from '../../support/fake-store.ts';
 import { OTHER_WORKSPACE, silentLog, WORKSPACE } from '../../support/fleet-fixture.ts';
@@ -20,7 +20,7 @@ function fixture() {
   const make = () =>
     new Maintenance({
       store,
-      flight: createFlightRecorder({ store, clock: new ManualClock(), log: silentLog }),
+      journal: createEventJournal({ store, clock: new ManualClock(), log: silentLog }),
       log: silentLog,
       fleet: {
         stop: (id, stop) => {

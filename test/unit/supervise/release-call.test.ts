@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import { LettingGo } from '../../../coordinator/supervise/daemon/release.ts';
+import { ReleaseCall } from '../../../coordinator/supervise/daemon/release.ts';
 import { ApiError, fail } from '../../../daemon/contract/errors.ts';
 import { silentLog } from '../../support/fleet-fixture.ts';
 import { ManualClock, settled } from '../../support/manual-clock.ts';
@@ -10,7 +10,7 @@ const endpoint = { workspaceId: 'ws', incarnation: 'ws-1', socketPath: '/s', sec
 function fixture(...answers: (boolean | Error)[]) {
   const clock = new ManualClock();
   const asked: boolean[] = [];
-  const lettingGo = new LettingGo(
+  const lettingGo = new ReleaseCall(
     {
       clock,
       log: silentLog,

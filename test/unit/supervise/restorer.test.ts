@@ -1,9 +1,9 @@
 import { describe, expect, test } from '@jest/globals';
-import { createFlightRecorder } from '../../../coordinator/supervise/records/event-journal.ts';
-import { createRecorder } from '../../../coordinator/supervise/records/session-recorder.ts';
+import { createEventJournal } from '../../../coordinator/supervise/records/event-journal.ts';
+import { createSessionRecorder } from '../../../coordinator/supervise/records/session-recorder.ts';
 import { Restorer } from '../../../coordinator/supervise/sessions/restorer.ts';
+import { ID_FLOOR_GAP, type RestoreRequest } from '../../../daemon/contract/control.ts';
 import { fail } from '../../../daemon/contract/errors.ts';
-import { ID_FLOOR_GAP, type RestoreRequest } from '../../../daemon/contract/feed.ts';
 import { FakeStore } from '../../support/fake-store.ts';
 import { OTHER_WORKSPACE, sessionOf, silentLog, stays, WORKSPACE } from '../../support/fleet-fixture.ts';
 import { ManualClock, pass, settled } from '../../support/manual-clock.ts';
@@ -21,14 +21,14 @@ function fixture(restoreConcurrency = 2) {
   const [before, now] = [1, 2].map((n) => `${WORKSPACE.id}-${n}`) as [string, string];
   for (const incarnation of [before, now]) store.addDaemon({ incarnation, workspaceId: WORKSPACE.id });
   const endpoint = { workspaceId: WORKSPACE.id, incarnation: now, socketPath: '/s', secret: 'x' };
-  const recorder = createRecorder({ store, clock, log: silentLog, settings: { seenBatchRows: 10 } });
+  const recorder = createSessionRecorder({ store, clock, log: silentLog, settings: { seenBatchRows: 10 } });
   const calls: Call[] = [];
   let admit = (_workspaceId: string): Promise<() => void> => Promise.resolve(() => undefined);
   let ensureReady = () => Promise.resolve(endpoint);
   const restorer = new Restorer({
     store,
     recorder,
-    flight: createFlightRecorder({ store, clock, log: silentLog }),
+    journal: createEventJournal({ store, clock, log: silentLog }),
     clock,
     log: silentLog,
     random: () => 0.5,
@@ -139,7 +139,7 @@ describe('sessions of a daemon that died', () => {
     fix.restorer.restoreAll(WORKSPACE.id);
     await settled();
     expect(stateOf(fix, 'a')).toBe('dormant');
-    await expect(fix.restorer.bring('a', stays)).rejects.toMatchObject({ status: 503 });
+    await expect(fix.restorer.wake('a', stays)).rejects.toMatchObject({ status: 503 });
     expect(stateOf(fix, 'a')).toBe('dormant');
   });
 
@@ -180,7 +180,7 @@ describe('a restore whose end the store cannot take', () => {
     for (const id of ['a', 'b']) fix.lose(id, 'dormant');
     fix.store.refused.add('sessions.rest');
     fix.store.refused.add('events.append');
-    const [first, second] = ['a', 'b'].map((id) => fix.restorer.bring(id, stays));
+    const [first, second] = ['a', 'b'].map((id) => fix.restorer.wake(id, stays));
     await settled();
     fix.calls[0]?.refuse(fail('session_not_found', 'never heard of it', {}));
     await expect(first).rejects.toMatchObject({ code: 'session_not_found' });
@@ -189,7 +189,7 @@ describe('a restore whose end the store cannot take', () => {
     await second;
     expect(['a', 'b'].map((id) => stateOf(fix, id))).toEqual(['dormant', 'live']);
     fix.store.refused.clear();
-    const again = fix.restorer.bring('a', stays);
+    const again = fix.restorer.wake('a', stays);
     await settled();
     fix.calls[2]?.answer();
     await again;
@@ -203,7 +203,7 @@ describe('a session that has slept', () => {
     const capitals = 'E621E1F8-C36C-495A-93FC-0C247A3E6E5F';
     fix.lose(capitals, 'dormant');
     fix.store.prompts.record({ promptId: 'p', sessionId: capitals, state: 'running', atMs: 1 });
-    const brought = fix.restorer.bring(capitals.toLowerCase(), stays);
+    const brought = fix.restorer.wake(capitals.toLowerCase(), stays);
     await settled();
     expect(fix.calls[0]?.request).toMatchObject({ sessionId: capitals, lostPrompts: ['p'] });
     fix.calls[0]?.answer();
@@ -226,7 +226,7 @@ describe('a session that has slept', () => {
     await settled();
     expect(places).toBe(0);
     fix.lose('asleep', 'dormant');
-    const brought = fix.restorer.bring('asleep', stays);
+    const brought = fix.restorer.wake('asleep', stays);
     await settled();
     expect(places).toBe(1);
     fix.calls[1]?.answer();
@@ -238,7 +238,7 @@ describe('a session that has slept', () => {
     const fix = fixture();
     fix.admitWith(() => Promise.reject(fail('session_limit_exceeded', 'full', { scope: 'total' })));
     fix.lose('a', 'dormant');
-    await expect(fix.restorer.bring('a', stays)).rejects.toMatchObject({ code: 'session_limit_exceeded' });
+    await expect(fix.restorer.wake('a', stays)).rejects.toMatchObject({ code: 'session_limit_exceeded' });
     expect(fix.calls).toEqual([]);
     expect(stateOf(fix, 'a')).toBe('dormant');
   });
@@ -260,7 +260,7 @@ describe('a client that closes a session at rest', () => {
   test('is told that it is on its way back', async () => {
     const fix = fixture();
     fix.lose('a', 'dormant');
-    const brought = fix.restorer.bring('a', stays);
+    const brought = fix.restorer.wake('a', stays);
     expect(fix.restorer.close('a')).toBe(false);
     await settled();
     fix.calls[0]?.answer();
@@ -301,7 +301,7 @@ describe('a client that wants a session', () => {
     const fix = fixture();
     fix.lose('a', 'restoring');
     fix.restorer.restoreAll(WORKSPACE.id);
-    const joined = [fix.restorer.bring('a', stays), fix.restorer.bring('A', stays)];
+    const joined = [fix.restorer.wake('a', stays), fix.restorer.wake('A', stays)];
     await settled();
     expect(fix.calls).toHaveLength(1);
     fix.calls[0]?.answer();
@@ -313,7 +313,7 @@ describe('a client that wants a session', () => {
     const fix = fixture(1);
     for (const id of ['a', 'b', 'c']) fix.lose(id, 'restoring');
     fix.restorer.restoreAll(WORKSPACE.id);
-    void fix.restorer.bring('c', stays);
+    void fix.restorer.wake('c', stays);
     await settled();
     expect(fix.calls.map(({ request }) => request.sessionId)).toEqual(['a', 'c']);
   });
@@ -322,7 +322,7 @@ describe('a client that wants a session', () => {
     const fix = fixture();
     fix.lose('a', 'dormant');
     const leaving = new AbortController();
-    const brought = fix.restorer.bring('a', leaving.signal);
+    const brought = fix.restorer.wake('a', leaving.signal);
     await settled();
     leaving.abort(new Error('client gone'));
     await expect(brought).rejects.toThrow('client gone');
@@ -333,7 +333,7 @@ describe('a client that wants a session', () => {
 
   test('of a live or unknown session waits for nothing', async () => {
     const fix = fixture();
-    await fix.restorer.bring('nobody', stays);
+    await fix.restorer.wake('nobody', stays);
     expect(fix.calls).toEqual([]);
   });
 });
@@ -368,7 +368,7 @@ test('a stop ends the waits and leaves the sessions to the next coordinator', as
   const fix = fixture();
   fix.lose('a', 'restoring');
   fix.restorer.restoreAll(WORKSPACE.id);
-  const brought = expect(fix.restorer.bring('a', stays)).rejects.toMatchObject({ code: 'daemon_draining' });
+  const brought = expect(fix.restorer.wake('a', stays)).rejects.toMatchObject({ code: 'daemon_draining' });
   await settled();
   fix.restorer.stop();
   await brought;

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { createRecorder } from '../../../coordinator/supervise/records/session-recorder.ts';
+import { createSessionRecorder } from '../../../coordinator/supervise/records/session-recorder.ts';
 import type { FeedBody, FeedRecord } from '../../../daemon/contract/feed.ts';
 import { FakeStore } from '../../support/fake-store.ts';
 import { sessionOf, silentLog, snapshotOf } from '../../support/fleet-fixture.ts';
@@ -10,7 +10,7 @@ const source = { workspaceId: 'ws', incarnation: 'ws-1' };
 function fixture(seenBatchRows = 500) {
   const store = new FakeStore();
   store.addDaemon({ ...source });
-  const recorder = createRecorder({
+  const recorder = createSessionRecorder({
     store,
     clock: new ManualClock(),
     log: silentLog,
@@ -75,7 +75,7 @@ describe('a session', () => {
   test('of an earlier coordinator is in the index from the start', () => {
     const { store } = fixture();
     store.sessions.record('ws', 'ws-1', sessionOf('old'));
-    const recorder = createRecorder({
+    const recorder = createSessionRecorder({
       store,
       clock: new ManualClock(),
       log: silentLog,
