@@ -22,8 +22,9 @@ import { TranscriptOwnership } from './history/transcript-ownership.ts';
 import { guardPolicy } from './http/guard.ts';
 import { Listener } from './http/listen.ts';
 import { RateGate } from './http/rate-gate.ts';
+import type { RouteContext } from './http/route-context.ts';
 import { conditionalFeatures } from './http/routes/meta.ts';
-import { clientRoutes, controlRoutes, type RouteContext } from './http/routes.ts';
+import { clientRoutes, controlRoutes } from './http/routes.ts';
 import { createDaemonServer } from './http/server.ts';
 import { Streams } from './http/streams.ts';
 import { preload } from './process/preload.ts';
@@ -233,7 +234,6 @@ export class Daemon {
       clock: this.#clock,
       log: this.#log,
       sessions: this.#sessions,
-      ownership: this.#ownership,
       restores: this.#restores,
       ...this.#pastServices(),
       permissionSettings,

@@ -3,8 +3,9 @@
 import { ApiError, fail, failPlain } from '../../daemon/contract/errors.ts';
 import { ROUTE_CLASSES, type RouteClass } from '../domain/route-classes.ts';
 import type { Route } from '../domain/routing.ts';
-import type { Endpoint, Fleet, SessionIndex, SessionLocation, WorkspaceKey } from '../supervise/fleet.ts';
+import type { Fleet, SessionIndex, SessionLocation, WorkspaceKey } from '../supervise/fleet.ts';
 import * as refusals from '../supervise/refusals.ts';
+import type { Endpoint } from '../upstream/endpoint.ts';
 import { bySelector, mismatch, primaryOf, type WorkspaceBook } from './workspace-book.ts';
 
 /** Sessions that no daemon has, as this side may ask for them. Implemented by supervise/restorer.ts. */

@@ -9,10 +9,11 @@ import { sendError } from '../../daemon/contract/envelope.ts';
 import { fail } from '../../daemon/contract/errors.ts';
 import type { Log } from '../../daemon/contract/log.ts';
 import type { Relay } from '../domain/routing.ts';
-import type { Endpoint } from '../supervise/fleet.ts';
 import type { DaemonClient } from '../upstream/daemon-client.ts';
 import type { DaemonConnections } from '../upstream/daemon-connections.ts';
-import { type Caller, upstreamHeaders } from './headers.ts';
+import type { Endpoint } from '../upstream/endpoint.ts';
+import type { Caller } from '../upstream/trust-headers.ts';
+import { upstreamHeaders } from './headers.ts';
 import { readAdmission, takeBackPrompt } from './prompt-rollback.ts';
 import { drainBody, refuseBody } from './refuse-body.ts';
 import {

@@ -1,13 +1,7 @@
 // Which headers cross from client to daemon and back. Every header that conveys trust is dropped and set again.
 import type { IncomingMessage, OutgoingHttpHeaders } from 'node:http';
-import {
-  FEED_SEQ_HEADER,
-  INTERNAL_HEADER_PREFIX,
-  PEER_HEADER,
-  REQUEST_ID_HEADER,
-  TOKEN_NAME_HEADER,
-} from '../../daemon/contract/control.ts';
-import type { Peer } from '../../daemon/contract/wire.ts';
+import { FEED_SEQ_HEADER, INTERNAL_HEADER_PREFIX, REQUEST_ID_HEADER } from '../../daemon/contract/control.ts';
+import { type Caller, trustHeaders } from '../upstream/trust-headers.ts';
 
 const HOP_BY_HOP = new Set([
   'connection',
@@ -23,24 +17,6 @@ const HOP_BY_HOP = new Set([
 
 /** A client's word on who it is or where it came from: the coordinator has judged it, the daemon must not see it. */
 const CLIENT_TRUST = new Set(['authorization', 'expect', 'forwarded', 'host', 'origin', REQUEST_ID_HEADER]);
-
-export interface Caller {
-  readonly peer: Peer;
-  readonly requestId: string;
-  /** Name of the token that the client showed, where tokens have names. */
-  readonly tokenName?: string;
-}
-
-/** Headers by which a daemon knows its coordinator and the true client. */
-export function trustHeaders(secret: string, caller: Caller): Record<string, string> {
-  return {
-    host: 'qwen-daemon',
-    authorization: `Bearer ${secret}`,
-    [PEER_HEADER]: caller.peer,
-    [REQUEST_ID_HEADER]: caller.requestId,
-    ...(caller.tokenName === undefined ? {} : { [TOKEN_NAME_HEADER]: caller.tokenName }),
-  };
-}
 
 /**
  * The client's end-to-end headers with the trust headers on top. Body framing (Content-Length, Transfer-Encoding) is left

@@ -2,9 +2,9 @@
 import type { IncomingMessage } from 'node:http';
 import { parseJsonObject } from '../../daemon/contract/json-body.ts';
 import type { Log } from '../../daemon/contract/log.ts';
-import type { Endpoint } from '../supervise/fleet.ts';
 import type { DaemonClient } from '../upstream/daemon-client.ts';
-import { type Caller, trustHeaders } from './headers.ts';
+import type { Endpoint } from '../upstream/endpoint.ts';
+import { type Caller, trustHeaders } from '../upstream/trust-headers.ts';
 
 /** As the daemon takes a prompt: `<prefix>/session/<id>/prompt`, with or without a query. */
 const PROMPT_PATH = /^([^?]*\/session\/[^/?]+)\/[^/?]+\/?(?:\?|$)/;

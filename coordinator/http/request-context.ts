@@ -1,7 +1,7 @@
 // One request's facts, settled before any handler runs: who asks, for what, and whether the client is still there.
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Route } from '../domain/routing.ts';
-import type { Caller } from './headers.ts';
+import type { Caller } from '../upstream/trust-headers.ts';
 
 export interface RequestContext extends Caller {
   readonly route: Route;

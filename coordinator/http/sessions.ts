@@ -9,11 +9,12 @@ import type { FeedSession } from '../../daemon/contract/feed.ts';
 import type { JsonObject } from '../../daemon/contract/json-body.ts';
 import type { Log } from '../../daemon/contract/log.ts';
 import { CLIENT_ID_HEADER } from '../../daemon/contract/wire.ts';
-import type { Endpoint, Fleet, WorkspaceKey } from '../supervise/fleet.ts';
+import type { Fleet, WorkspaceKey } from '../supervise/fleet.ts';
 import type { SessionAdmission } from '../supervise/sessions/admission.ts';
 import type { DaemonAnswer, DaemonClient } from '../upstream/daemon-client.ts';
+import type { Endpoint } from '../upstream/endpoint.ts';
+import { trustHeaders } from '../upstream/trust-headers.ts';
 import { type DestinationDeps, fenceOf, refuseHeld, workspaceOf } from './destination.ts';
-import { trustHeaders } from './headers.ts';
 import { ClientGone, type RequestContext } from './request-context.ts';
 import { mismatch, primaryOf } from './workspace-book.ts';
 

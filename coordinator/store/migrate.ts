@@ -7,13 +7,7 @@ import { sessionStates } from './migrations/0002-session-states.ts';
 import { upkeep } from './migrations/0003-upkeep.ts';
 import { shelves } from './migrations/0004-shelves.ts';
 import { drainLimits } from './migrations/0005-drain-limits.ts';
-
-export interface Migration {
-  /** Counts up by one from 1. */
-  readonly version: number;
-  readonly name: string;
-  readonly sql: string;
-}
+import type { Migration } from './migrations/migration.ts';
 
 /** In order. TypeScript and not .sql files, so that the bundle carries them. */
 export const MIGRATIONS: readonly Migration[] = [initial, sessionStates, upkeep, shelves, drainLimits];

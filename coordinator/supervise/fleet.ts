@@ -3,15 +3,7 @@
 import type { FeedAgent, FeedBeat } from '../../daemon/contract/feed.ts';
 import type { State } from '../domain/daemon-state.ts';
 import type { DaemonEndKind, SessionState } from '../domain/session.ts';
-import type { RoomReport } from './supervisor/eviction.ts';
-
-/** Where a ready daemon answers. */
-export interface Endpoint {
-  readonly workspaceId: string;
-  readonly incarnation: string;
-  readonly socketPath: string;
-  readonly secret: string;
-}
+import type { Endpoint } from '../upstream/endpoint.ts';
 
 export interface WorkspaceKey {
   readonly id: string;
@@ -40,6 +32,12 @@ export interface DaemonView {
     readonly reason: string;
     readonly lastLines: readonly string[];
   } | null;
+}
+
+/** What an admission refusal tells of the daemons that take the places. */
+export interface RoomReport {
+  readonly evictable: readonly string[];
+  readonly kept: readonly { readonly workspaceId: string; readonly reason: string }[];
 }
 
 export interface FleetStop {

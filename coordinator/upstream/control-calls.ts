@@ -9,9 +9,9 @@ import {
 } from '../../daemon/contract/control.ts';
 import { ApiError, ERRORS, type ErrorCode } from '../../daemon/contract/errors.ts';
 import { type JsonObject, parseJsonObject } from '../../daemon/contract/json-body.ts';
-import { trustHeaders } from '../http/headers.ts';
-import type { Endpoint } from '../supervise/fleet.ts';
 import type { DaemonClient } from './daemon-client.ts';
+import type { Endpoint } from './endpoint.ts';
+import { trustHeaders } from './trust-headers.ts';
 
 /** Brings a session back. @throws ApiError: the daemon's refusal with its status and code, or 503 when it cannot be reached. */
 export async function restoreOn(

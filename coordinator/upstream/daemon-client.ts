@@ -1,8 +1,8 @@
 // The coordinator's own calls to a daemon: one request, the whole answer in memory.
 import { request as httpRequest, type IncomingMessage, type OutgoingHttpHeaders } from 'node:http';
 import { fail, messageOf } from '../../daemon/contract/errors.ts';
-import type { Endpoint } from '../supervise/fleet.ts';
 import type { DaemonConnections } from './daemon-connections.ts';
+import type { Endpoint } from './endpoint.ts';
 
 export interface DaemonCall {
   readonly method: string;

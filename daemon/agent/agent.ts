@@ -125,3 +125,11 @@ export interface AgentHost {
   killNow(): void;
   diagnose(): AgentDiagnosis;
 }
+
+/** The agent answered a change with something that no client may see. */
+export class UnusableAnswer extends Error {
+  constructor(message: string) {
+    super(message);
+    this.name = 'UnusableAnswer';
+  }
+}

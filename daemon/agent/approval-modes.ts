@@ -4,8 +4,8 @@ import { fail } from '../contract/errors.ts';
 import type { ApprovalMode } from '../contract/wire.ts';
 import { asRecord } from '../domain/records.ts';
 import { approvalMode, type ModeValue, saidMode } from '../domain/setting-values.ts';
-import { UnusableAnswer } from '../session/setting-sync.ts';
 import type { AgentChannel } from './agent.ts';
+import { UnusableAnswer } from './agent.ts';
 import { callIfKnown } from './extensions.ts';
 
 export const MODE_METHOD = 'qwen/control/session/approval_mode';

@@ -2,8 +2,14 @@
 
 import { type ApiError, fail, failAgent, failPlain, messageOf } from '../contract/errors.ts';
 import { asRecord } from '../domain/records.ts';
-import { UnusableAnswer } from '../session/setting-sync.ts';
-import { AgentCallError, type AgentChannel, AgentGone, AgentMissing, AgentTimeout } from './agent.ts';
+import {
+  AgentCallError,
+  type AgentChannel,
+  AgentGone,
+  AgentMissing,
+  AgentTimeout,
+  UnusableAnswer,
+} from './agent.ts';
 
 /**
  * To be called before a session is registered on a channel that was awaited meanwhile: the end of a child reaches only the

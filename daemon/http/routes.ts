@@ -1,18 +1,8 @@
 // The route table of the daemon, whole.
-import type { Catalog } from '../catalog/catalog.ts';
-import type { Transcripts } from '../catalog/transcripts.ts';
-import { API_DOCUMENT_PATH, type ApiDocument } from '../contract/api-document.ts';
-import type { Clock } from '../contract/clock.ts';
+import { API_DOCUMENT_PATH } from '../contract/api-document.ts';
 import { IDENTITY_PATH, RELEASE_PATH, RESTORE_PATH } from '../contract/control.ts';
 import { FEED_PATH } from '../contract/feed.ts';
-import type { Limits } from '../contract/limits.ts';
-import type { Log } from '../contract/log.ts';
-import type { FeedPublisher } from '../feed/publisher.ts';
-import type { TranscriptOwnership } from '../history/transcript-ownership.ts';
-import type { Restores } from '../restore/restores.ts';
-import type { PermissionSettings } from '../session/permissions.ts';
-import type { Sessions } from '../sessions/sessions.ts';
-import type { RateGate } from './rate-gate.ts';
+import type { RouteContext } from './route-context.ts';
 import {
   configOption,
   contextUsage,
@@ -56,41 +46,6 @@ import {
   voteInSession,
 } from './routes/turns.ts';
 import type { Route } from './server.ts';
-import type { Streams } from './streams.ts';
-
-/** What the handlers work with. */
-export interface RouteContext {
-  /** Canonical path. */
-  readonly workspace: string;
-  readonly version: string;
-  readonly limits: Limits;
-  readonly clock: Clock;
-  readonly log: Log;
-  readonly sessions: Sessions;
-  readonly ownership: TranscriptOwnership;
-  readonly restores: Restores;
-  readonly transcripts: Transcripts;
-  readonly catalog: Catalog;
-  readonly permissionSettings: PermissionSettings;
-  /** Capability tags that depend on the configuration. */
-  readonly features: readonly string[];
-  readonly feed: FeedPublisher;
-  readonly apiDocument: ApiDocument;
-  readonly streams: Streams;
-  /** Undefined: nothing is limited. */
-  readonly rateGate: RateGate | undefined;
-  readonly activity: {
-    /** Epoch ms of the newest activity of any session, ended ones included; null before the first. */
-    readonly lastAtMs: () => number | null;
-    readonly isAgentAlive: () => boolean;
-  };
-  readonly self: {
-    /** Empty for a stand-alone daemon. */
-    readonly incarnation: string;
-    readonly pid: number;
-    readonly startTime: number;
-  };
-}
 
 export function clientRoutes(context: RouteContext): readonly Route[] {
   return [

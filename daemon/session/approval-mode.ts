@@ -1,6 +1,7 @@
 // The approval mode of one session, as clients and the agent change it: the only publisher of `approval_mode_changed`, and
 // of the frames that tell older clients of it.
-import type { AgentChannel, Params } from '../agent/agent.ts';
+import { type AgentChannel, type Params, UnusableAnswer } from '../agent/agent.ts';
+
 import {
   askForMode,
   MODE_METHOD,
@@ -12,7 +13,7 @@ import type { ApprovalMode } from '../contract/wire.ts';
 import type { EventTags } from '../domain/frame.ts';
 import { asRecord, type JsonRecord } from '../domain/records.ts';
 import { approvalMode, isSameMode, type ModeValue, modeOfState, saidMode } from '../domain/setting-values.ts';
-import { SettingSync, type SettingSyncSession, UnusableAnswer } from './setting-sync.ts';
+import { SettingSync, type SettingSyncSession } from './setting-sync.ts';
 
 /** Channels whose agent follows a mode frame by a notification that says more: the frame alone is none. */
 const tellsModes = new WeakSet<AgentChannel>();

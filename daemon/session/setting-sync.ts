@@ -55,14 +55,6 @@ export interface Change<Value, Answer> {
   readonly failed?: (error: unknown) => void;
 }
 
-/** The agent answered a change with something that no client may see. */
-export class UnusableAnswer extends Error {
-  constructor(message: string) {
-    super(message);
-    this.name = 'UnusableAnswer';
-  }
-}
-
 export class SettingSync<Value> {
   readonly axis: SyncedSetting<Value>;
   readonly #o: SettingSyncOptions<Value>;

@@ -13,37 +13,70 @@ interface Room {
   readonly below: readonly string[];
 }
 
-const COORDINATOR_BASE = ['domain', 'contract'];
-const COORDINATOR_SERVICES = ['supervise', 'launch', 'store', ...COORDINATOR_BASE];
-const DAEMON_BASE = ['domain', 'contract'];
-const DAEMON_SERVICES = ['history', 'bus', 'agent', ...DAEMON_BASE];
+/** A layer's rooms: each may import every room of the layers below it, and none of its own layer but itself. */
+type Layer = Readonly<Record<string, RegExp>>;
 
-/** Coordinator and daemon, each from the roof to the ground. */
+/** From the roof to the ground. */
+const COORDINATOR: readonly Layer[] = [
+  { main: /^main\.ts$/ },
+  { cli: /^cli\// },
+  { app: /^app(?:-\w+)?\.ts$/ },
+  { http: /^http\//, config: /^(?:config|flags|flag-source)\.ts$/ },
+  { 'supervise/sessions': /^supervise\/sessions\// },
+  { 'supervise/supervisor': /^supervise\/supervisor\// },
+  { 'supervise/daemon': /^supervise\/daemon\// },
+  { 'supervise/feed': /^supervise\/feed\//, 'supervise/workspaces': /^supervise\/workspaces\// },
+  { 'supervise/records': /^supervise\/records\// },
+  // The words between the rooms: one file each, directly in supervise/.
+  { supervise: /^supervise\/[^/]+\.ts$/ },
+  { launch: /^launch\//, store: /^store\// },
+  { upstream: /^upstream\// },
+  { domain: /^domain\// },
+];
+
+const DAEMON: readonly Layer[] = [
+  { main: /^main\.ts$/ },
+  { app: /^app\.ts$/ },
+  { http: /^http\//, process: /^process\// },
+  { config: /^(?:config|usage)\.ts$/ },
+  { feed: /^feed\//, catalog: /^catalog\//, restore: /^restore\// },
+  { sessions: /^sessions\// },
+  { checkouts: /^checkouts\// },
+  { session: /^session\// },
+  { history: /^history\// },
+  { events: /^events\//, agent: /^agent\// },
+  { domain: /^domain\// },
+  { contract: /^contract\// },
+];
+
+/** Arrows that the layers alone would allow and that must not be: what the rooms are kept apart for. */
+const FORBIDDEN: Readonly<Record<'coordinator' | 'daemon', Readonly<Record<string, readonly string[]>>>> = {
+  coordinator: { http: ['launch'], config: ['http', 'upstream'] },
+  daemon: {
+    process: ['feed', 'catalog', 'restore', 'sessions', 'checkouts', 'session', 'history', 'events'],
+  },
+};
+
+function roomsOf(
+  top: 'coordinator' | 'daemon',
+  layers: readonly Layer[],
+  base: readonly string[],
+): readonly Room[] {
+  return layers.flatMap((layer, at) =>
+    Object.entries(layer).map(([name, files]) => {
+      const below = layers.slice(at + 1).flatMap((lower) => Object.keys(lower));
+      const forbidden = FORBIDDEN[top][name] ?? [];
+      return { name, files, below: [...below, ...base].filter((room) => !forbidden.includes(room)) };
+    }),
+  );
+}
+
 const ROOMS: Readonly<Record<'coordinator' | 'daemon', readonly Room[]>> = {
-  coordinator: [
-    { name: 'main', files: /^main\.ts$/, below: ['cli', 'app', 'config', ...COORDINATOR_SERVICES] },
-    { name: 'cli', files: /^cli\//, below: ['app', 'config', ...COORDINATOR_SERVICES] },
-    { name: 'app', files: /^app(?:-\w+)?\.ts$/, below: ['config', 'http', ...COORDINATOR_SERVICES] },
-    { name: 'config', files: /^(?:config|flags|flag-source)\.ts$/, below: COORDINATOR_SERVICES },
-    { name: 'http', files: /^http\//, below: ['supervise', 'store', ...COORDINATOR_BASE] },
-    { name: 'supervise', files: /^supervise\//, below: ['launch', 'store', ...COORDINATOR_BASE] },
-    { name: 'launch', files: /^launch\//, below: COORDINATOR_BASE },
-    { name: 'store', files: /^store\//, below: COORDINATOR_BASE },
-    { name: 'domain', files: /^domain\//, below: ['contract'] },
-  ],
+  coordinator: roomsOf('coordinator', COORDINATOR, ['contract']),
   daemon: [
-    { name: 'main', files: /^main\.ts$/, below: ['app', 'config', 'http', 'sessions', ...DAEMON_BASE] },
-    { name: 'app', files: /^app\.ts$/, below: ['config', 'http', 'sessions', ...DAEMON_SERVICES] },
-    { name: 'http', files: /^http\//, below: ['config', 'sessions', 'history', 'bus', ...DAEMON_BASE] },
-    { name: 'config', files: /^(?:config|usage)\.ts$/, below: DAEMON_BASE },
+    // An agent of its own, which the bridge knows by its command line only.
     { name: 'demo-agent', files: /^demo-agent\//, below: [] },
-    { name: 'agent', files: /^agent\//, below: ['contract'] },
-    { name: 'history', files: /^history\//, below: ['bus', 'agent', ...DAEMON_BASE] },
-    { name: 'bus', files: /^bus\.ts$/, below: DAEMON_BASE },
-    { name: 'domain', files: /^domain\//, below: ['contract'] },
-    { name: 'contract', files: /^contract\//, below: [] },
-    // The services around the sessions, each a file on the ground floor of daemon/.
-    { name: 'sessions', files: /^[^/]+\.ts$/, below: DAEMON_SERVICES },
+    ...roomsOf('daemon', DAEMON, []),
   ],
 };
 
@@ -52,7 +85,7 @@ const CONFINED: readonly (readonly [module: RegExp, files: RegExp, rule: string]
   [/^better-sqlite3$/, /^coordinator\/store\/driver\.ts$/, 'only driver.ts knows which SQLite driver runs'],
   [
     /^(?:node:)?child_process$/,
-    /^(?:coordinator\/launch\/|daemon\/agent\/|daemon\/git\.ts)/,
+    /^(?:coordinator\/launch\/|daemon\/agent\/|daemon\/checkouts\/git\.ts)/,
     'processes are made in launch, agent and git.ts only',
   ],
   [/^http-proxy(?:-3)?$/, /^coordinator\/http\/forward\.ts$/, 'only forward.ts knows the proxy library'],
@@ -107,9 +140,36 @@ const topOf = (path: string) => path.slice(0, path.indexOf('/')) as 'coordinator
 function roomOf(path: string): Room | undefined {
   const top = topOf(path);
   const inside = path.slice(top.length + 1);
-  if (top === 'daemon' && inside.startsWith('contract/'))
-    return ROOMS.daemon.find(({ name }) => name === 'contract');
   return ROOMS[top]?.find(({ files }) => files.test(inside));
+}
+
+/** The sets of files that import each other, directly or through others (Tarjan's strongly connected components). */
+function circles(graph: ReadonlyMap<string, readonly string[]>): string[][] {
+  const order = new Map<string, number>();
+  const lowest = new Map<string, number>();
+  const open: string[] = [];
+  const found: string[][] = [];
+  const visit = (file: string): number => {
+    const at = order.size;
+    order.set(file, at);
+    lowest.set(file, at);
+    open.push(file);
+    for (const target of graph.get(file) ?? []) {
+      const reached = order.has(target)
+        ? open.includes(target)
+          ? order.get(target)
+          : undefined
+        : visit(target);
+      lowest.set(file, Math.min(lowest.get(file) ?? at, reached ?? at));
+    }
+    if (lowest.get(file) === at) {
+      const circle = open.splice(open.indexOf(file));
+      if (circle.length > 1 || graph.get(file)?.includes(file)) found.push(circle.sort());
+    }
+    return lowest.get(file) ?? at;
+  };
+  for (const file of graph.keys()) if (!order.has(file)) visit(file);
+  return found;
 }
 
 const FILES = sources();
@@ -155,6 +215,28 @@ describe('the layers', () => {
         .map((target) => `${room?.name} may not import ${roomOf(target)?.name} (${target})`);
     });
     expect(judged).toEqual([]);
+  });
+
+  test('there is no circle of imports, those of types counted', () => {
+    expect(
+      circles(
+        new Map([
+          ['a', ['b']],
+          ['b', ['c', 'd']],
+          ['c', ['a']],
+          ['d', []],
+        ]),
+      ),
+    ).toEqual([['a', 'b', 'c']]);
+    const graph = new Map(
+      FILES.map((file) => [
+        file.path,
+        importsOf(file)
+          .filter(isRelative)
+          .map((found) => targetOf(file, found)),
+      ]),
+    );
+    expect(circles(graph)).toEqual([]);
   });
 
   test('the coordinator imports nothing of the daemon but its contract', () => {

@@ -2,11 +2,12 @@
 
 import type { SupervisorDeps } from '../../coordinator/supervise/daemon/deps.ts';
 import type { FeedSink, FollowedFeed } from '../../coordinator/supervise/feed/follower.ts';
-import type { Endpoint, WorkspaceKey } from '../../coordinator/supervise/fleet.ts';
+import type { WorkspaceKey } from '../../coordinator/supervise/fleet.ts';
 import { createEventJournal } from '../../coordinator/supervise/records/event-journal.ts';
 import { createSessionRecorder } from '../../coordinator/supervise/records/session-recorder.ts';
 import { DEFAULT_SUPERVISE_SETTINGS, type SuperviseSettings } from '../../coordinator/supervise/settings.ts';
 import { createSupervisor } from '../../coordinator/supervise/supervisor/supervisor.ts';
+import type { Endpoint } from '../../coordinator/upstream/endpoint.ts';
 import type { FeedBeat, FeedBody, FeedSession } from '../../daemon/contract/feed.ts';
 import { DEFAULT_LIMITS } from '../../daemon/contract/limits.ts';
 import { createLog } from '../../daemon/contract/log.ts';

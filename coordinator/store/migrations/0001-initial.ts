@@ -1,5 +1,5 @@
 // The first schema. A migration that has shipped is never edited: what changes gets a number of its own.
-import type { Migration } from '../migrate.ts';
+import type { Migration } from './migration.ts';
 
 /**
  * Every index serves a query that exists. Partial ones hold only what is alive, so history costs lookups nothing.

@@ -1,5 +1,5 @@
 // Sessions that rest without a daemon, what a restore needs, and what an operator says of a workspace.
-import type { Migration } from '../migrate.ts';
+import type { Migration } from './migration.ts';
 
 /** SQLite cannot change a CHECK: the table is rebuilt. Its rows keep their meaning. */
 export const sessionStates: Migration = {

@@ -1,5 +1,5 @@
 // What the retention and the flight recorder look for, in the order in which they look.
-import type { Migration } from '../migrate.ts';
+import type { Migration } from './migration.ts';
 
 export const upkeep: Migration = {
   version: 3,

@@ -1,5 +1,5 @@
 // Where a session at rest stands in its workspace's list, so that the list is right while its daemon does not run.
-import type { Migration } from '../migrate.ts';
+import type { Migration } from './migration.ts';
 
 export const shelves: Migration = {
   version: 4,

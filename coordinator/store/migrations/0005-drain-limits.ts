@@ -1,5 +1,5 @@
 // How long a drain lets turns go on, so that the next coordinator keeps to it.
-import type { Migration } from '../migrate.ts';
+import type { Migration } from './migration.ts';
 
 export const drainLimits: Migration = {
   version: 5,

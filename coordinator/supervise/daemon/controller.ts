@@ -3,7 +3,8 @@
 import type { Occupancy } from '../../domain/admission.ts';
 import { type Event, type State, step } from '../../domain/daemon-state.ts';
 import type { DaemonExit, DaemonProcess } from '../../launch/launcher.ts';
-import type { DaemonView, Endpoint, WorkspaceKey } from '../fleet.ts';
+import type { Endpoint } from '../../upstream/endpoint.ts';
+import type { DaemonView, WorkspaceKey } from '../fleet.ts';
 import * as refusals from '../refusals.ts';
 import { type Next, recordDeath } from './daemon-end.ts';
 import { Deaths } from './deaths.ts';

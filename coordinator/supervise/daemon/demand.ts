@@ -3,7 +3,8 @@
 import { type Event, step } from '../../domain/daemon-state.ts';
 import type { Refusal } from '../../domain/refusal.ts';
 import type { WorkspaceSettings } from '../../store/store.ts';
-import type { Endpoint, WorkspaceKey } from '../fleet.ts';
+import type { Endpoint } from '../../upstream/endpoint.ts';
+import type { WorkspaceKey } from '../fleet.ts';
 import * as refusals from '../refusals.ts';
 import type { Deaths } from './deaths.ts';
 import type { SupervisorDeps } from './deps.ts';

@@ -4,8 +4,9 @@ import type { DaemonIdentity, ReleaseRequest } from '../../../daemon/contract/co
 import type { Log } from '../../../daemon/contract/log.ts';
 import type { Launcher, LaunchSpec } from '../../launch/launcher.ts';
 import type { Store } from '../../store/store.ts';
+import type { Endpoint } from '../../upstream/endpoint.ts';
 import type { FollowFeed } from '../feed/follower.ts';
-import type { Endpoint, WorkspaceKey } from '../fleet.ts';
+import type { WorkspaceKey } from '../fleet.ts';
 import type { EventJournal } from '../records/event-journal.ts';
 import type { SessionRecorder } from '../records/session-recorder.ts';
 import type { SuperviseSettings } from '../settings.ts';

@@ -3,8 +3,9 @@
 import type { Event } from '../../domain/daemon-state.ts';
 import { readHostOomKills } from '../../launch/host-oom.ts';
 import type { DaemonExit, DaemonProcess, Launch } from '../../launch/launcher.ts';
+import type { Endpoint } from '../../upstream/endpoint.ts';
 import type { FollowedFeed } from '../feed/follower.ts';
-import type { Endpoint, WorkspaceKey } from '../fleet.ts';
+import type { WorkspaceKey } from '../fleet.ts';
 import type { Watched } from './daemon-end.ts';
 import type { SupervisorDeps } from './deps.ts';
 import { causeOf, type EndCause } from './end-cause.ts';

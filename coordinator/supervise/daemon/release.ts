@@ -1,7 +1,7 @@
 // The last call to a daemon that is shut down cleanly: no new work, and every client's stream ends after its last event. Only
 // then may its process be ended, or a turn's end could be cut off on the way to its client.
 import { ApiError } from '../../../daemon/contract/errors.ts';
-import type { Endpoint } from '../fleet.ts';
+import type { Endpoint } from '../../upstream/endpoint.ts';
 import type { SupervisorDeps } from './deps.ts';
 
 /** How soon a daemon that was busy after all is asked again; the feed usually tells sooner. */

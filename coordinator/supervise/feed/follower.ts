@@ -5,7 +5,7 @@ import type { Clock, Timer } from '../../../daemon/contract/clock.ts';
 import { messageOf } from '../../../daemon/contract/errors.ts';
 import { FEED_PATH, type FeedRecord, parseFeedRecord } from '../../../daemon/contract/feed.ts';
 import type { Log } from '../../../daemon/contract/log.ts';
-import type { Endpoint } from '../fleet.ts';
+import type { Endpoint } from '../../upstream/endpoint.ts';
 import type { SuperviseSettings } from '../settings.ts';
 import { LineSplitter } from './line-splitter.ts';
 import { StoredWatermark } from './stored-watermark.ts';

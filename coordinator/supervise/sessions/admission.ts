@@ -1,6 +1,6 @@
 // The cap on live sessions over all workspaces. Each daemon holds its own cap; this one only the coordinator can see.
 import { type ApiError, fail } from '../../../daemon/contract/errors.ts';
-import type { RoomReport } from '../supervisor/eviction.ts';
+import type { RoomReport } from '../fleet.ts';
 import { untilAborted } from '../until-aborted.ts';
 
 export interface SessionAdmissionOptions {

@@ -1,12 +1,7 @@
 // Making room when a limit is reached: of the daemons that are provably idle, the one that was used least recently goes.
 import { workOf } from '../../domain/idle-policy.ts';
 import type { DaemonController } from '../daemon/controller.ts';
-
-/** What an admission refusal tells of the daemons that take the places. */
-export interface RoomReport {
-  readonly evictable: readonly string[];
-  readonly kept: readonly { readonly workspaceId: string; readonly reason: string }[];
-}
+import type { RoomReport } from '../fleet.ts';
 
 export interface EvictionDeps {
   readonly controllers: () => Iterable<DaemonController>;

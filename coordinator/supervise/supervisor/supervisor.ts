@@ -1,14 +1,15 @@
 // The fleet: one cell per workspace, adoption in front of them, and the periodic work. Owns everything that it starts.
 import { fail } from '../../../daemon/contract/errors.ts';
 import { admitDaemon } from '../../domain/admission.ts';
+import type { Endpoint } from '../../upstream/endpoint.ts';
 import { DaemonController } from '../daemon/controller.ts';
 import type { SupervisorDeps } from '../daemon/deps.ts';
 import { StartGate } from '../daemon/start-gate.ts';
-import type { DaemonView, Endpoint, Fleet, FleetStop, WorkspaceKey } from '../fleet.ts';
+import type { DaemonView, Fleet, FleetStop, RoomReport, WorkspaceKey } from '../fleet.ts';
 import { held as heldRefusal, shuttingDown } from '../refusals.ts';
 import { untilAborted } from '../until-aborted.ts';
 import { Adoption } from './adoption.ts';
-import { type EvictionDeps, makeRoom, type RoomReport, roomReport } from './eviction.ts';
+import { type EvictionDeps, makeRoom, roomReport } from './eviction.ts';
 import type { Ticker } from './ticker.ts';
 import { startUpkeep } from './upkeep.ts';
 

@@ -11,7 +11,7 @@ import {
 } from '../../session/agent-calls.ts';
 import type { Session } from '../../session/session.ts';
 import { type Call, clientIdOf, type Handler, ok } from '../call.ts';
-import type { RouteContext } from '../routes.ts';
+import type { RouteContext } from '../route-context.ts';
 
 /** Longest side question, in UTF-16 units: the qwen agent takes no more. */
 const MAX_QUESTION_CHARS = 4096;

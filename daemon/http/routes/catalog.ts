@@ -10,7 +10,7 @@ import { parseMetadataPatch } from '../../domain/metadata.ts';
 import { parseSessionIds } from '../../domain/session-batch.ts';
 import { parseSearchQuery } from '../../domain/session-search.ts';
 import { clientIdOf, type Handler, ok } from '../call.ts';
-import type { RouteContext } from '../routes.ts';
+import type { RouteContext } from '../route-context.ts';
 
 /** @throws ApiError 400 when the selector is neither the id nor the path of our workspace. */
 export function checkSelector({ workspace }: RouteContext, selector: string): void {

@@ -6,7 +6,7 @@ import type { FeedClient } from '../../contract/feed.ts';
 import { CONTRACT_VERSION } from '../../contract/handshake.ts';
 import { isRecord } from '../../domain/records.ts';
 import { type Handler, ok } from '../call.ts';
-import type { RouteContext } from '../routes.ts';
+import type { RouteContext } from '../route-context.ts';
 
 export function identity({ self, sessions, version }: RouteContext): Handler {
   return () => {

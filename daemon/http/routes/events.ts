@@ -6,7 +6,7 @@ import { parseCursor, planReplay } from '../../domain/cursor.ts';
 import type { Session } from '../../session/session.ts';
 import { type Call, type Handler, headerOf } from '../call.ts';
 import { EventStream } from '../event-stream.ts';
-import type { RouteContext } from '../routes.ts';
+import type { RouteContext } from '../route-context.ts';
 
 const MIN_QUEUED = 16;
 const MAX_QUEUED = 2048;

@@ -4,7 +4,7 @@ import { exportOf, parseExportFormat } from '../../domain/export.ts';
 import { parseTranscriptQuery } from '../../domain/transcript-page-query.ts';
 import { parseTurnIndexQuery } from '../../domain/turn-index.ts';
 import { type Call, type Handler, ok } from '../call.ts';
-import type { RouteContext } from '../routes.ts';
+import type { RouteContext } from '../route-context.ts';
 import { checkSelector } from './catalog.ts';
 
 /** `GET /session/:id/transcript`. */

@@ -4,7 +4,7 @@ import { workspaceIdOf } from '../../contract/canonical-path.ts';
 import { CORE_FEATURES, MAX_REGISTERED_WORKSPACES, PROTOCOL_VERSIONS } from '../../contract/capabilities.ts';
 import type { Handler } from '../call.ts';
 import { ok } from '../call.ts';
-import type { RouteContext } from '../routes.ts';
+import type { RouteContext } from '../route-context.ts';
 
 export function health({ sessions, clock, activity, rateGate }: RouteContext): Handler {
   return ({ query }) => {

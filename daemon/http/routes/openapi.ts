@@ -1,6 +1,6 @@
 // The API description of this build.
 import type { Handler } from '../call.ts';
-import type { RouteContext } from '../routes.ts';
+import type { RouteContext } from '../route-context.ts';
 
 export function openapi({ apiDocument }: RouteContext): Handler {
   return async () => ({

@@ -9,7 +9,7 @@ import type { RestoreAction } from '../../restore/restore-session.ts';
 import type { Restored } from '../../restore/restores.ts';
 import { askService } from '../../session/agent-calls.ts';
 import { type Call, clientIdOf, type Handler } from '../call.ts';
-import type { RouteContext } from '../routes.ts';
+import type { RouteContext } from '../route-context.ts';
 import { checkWorkspace, createdBody } from './sessions.ts';
 
 /** Longest name of a branch, in UTF-16 units. */

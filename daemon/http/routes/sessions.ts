@@ -5,7 +5,7 @@ import { parseCreateRequest, workspaceMismatch } from '../../domain/create-reque
 import { summaryOf } from '../../session/summary.ts';
 import type { Created } from '../../sessions/sessions.ts';
 import { clientIdOf, type Handler, NO_CONTENT, ok } from '../call.ts';
-import type { RouteContext } from '../routes.ts';
+import type { RouteContext } from '../route-context.ts';
 
 /** @throws ApiError 400 when a body's `cwd` is not the bound workspace. */
 export function checkWorkspace(value: unknown, { workspace, log }: RouteContext): void {

@@ -8,7 +8,7 @@ import { parseMetadataPatch } from '../../domain/metadata.ts';
 import { approvalMode } from '../../domain/setting-values.ts';
 import type { ModeRequest } from '../../session/approval-mode.ts';
 import { clientIdOf, type Handler, ok } from '../call.ts';
-import type { RouteContext } from '../routes.ts';
+import type { RouteContext } from '../route-context.ts';
 
 export function patchMetadata({ sessions }: RouteContext): Handler {
   return (call) => {

@@ -4,7 +4,7 @@ import { FEED_SEQ_HEADER } from '../../contract/control.ts';
 import { type PromptEntry, promptText } from '../../domain/prompt-queue.ts';
 import { unknownRequest } from '../../session/permissions.ts';
 import { clientIdOf, type Handler, NO_CONTENT, ok } from '../call.ts';
-import type { RouteContext } from '../routes.ts';
+import type { RouteContext } from '../route-context.ts';
 
 export function submitPrompt({ sessions, feed }: RouteContext): Handler {
   return (call) => {

@@ -11,9 +11,9 @@ import { type AddressInfo, connect, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createForwarder, type ForwardDeps, type Forwarder } from '../../../coordinator/http/forward.ts';
-import type { Endpoint } from '../../../coordinator/supervise/fleet.ts';
 import { createDaemonClient } from '../../../coordinator/upstream/daemon-client.ts';
 import { DaemonConnections } from '../../../coordinator/upstream/daemon-connections.ts';
+import type { Endpoint } from '../../../coordinator/upstream/endpoint.ts';
 import { systemClock } from '../../../daemon/contract/clock.ts';
 import { createLog } from '../../../daemon/contract/log.ts';
 

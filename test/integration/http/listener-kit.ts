@@ -14,11 +14,12 @@ import { createListener, type Listener } from '../../../coordinator/http/server.
 import type { ShownSession } from '../../../coordinator/http/sessions.ts';
 import type { WorkspaceBook, WorkspaceEntry } from '../../../coordinator/http/workspace-book.ts';
 import type { SessionRow } from '../../../coordinator/store/store.ts';
-import type { DaemonView, Endpoint, WorkspaceKey } from '../../../coordinator/supervise/fleet.ts';
+import type { DaemonView, WorkspaceKey } from '../../../coordinator/supervise/fleet.ts';
 import { createEventJournal } from '../../../coordinator/supervise/records/event-journal.ts';
 import { Maintenance } from '../../../coordinator/supervise/workspaces/maintenance.ts';
 import { createDaemonClient } from '../../../coordinator/upstream/daemon-client.ts';
 import { DaemonConnections } from '../../../coordinator/upstream/daemon-connections.ts';
+import type { Endpoint } from '../../../coordinator/upstream/endpoint.ts';
 import { workspaceIdOf } from '../../../daemon/contract/canonical-path.ts';
 import { systemClock } from '../../../daemon/contract/clock.ts';
 import { fail } from '../../../daemon/contract/errors.ts';

@@ -2,8 +2,8 @@
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { parseCreateRequest } from '../../../daemon/domain/create-request.ts';
 import type { Call } from '../../../daemon/http/call.ts';
+import type { RouteContext } from '../../../daemon/http/route-context.ts';
 import { health } from '../../../daemon/http/routes/meta.ts';
-import type { RouteContext } from '../../../daemon/http/routes.ts';
 import { settled } from '../../support/manual-clock.ts';
 import { RestoreWorld } from '../../support/restore-world.ts';
 

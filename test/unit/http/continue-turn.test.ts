@@ -2,8 +2,8 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { DEFAULT_LIMITS } from '../../../daemon/contract/limits.ts';
 import type { Call } from '../../../daemon/http/call.ts';
+import type { RouteContext } from '../../../daemon/http/route-context.ts';
 import { continueTurn } from '../../../daemon/http/routes/agent-calls.ts';
-import type { RouteContext } from '../../../daemon/http/routes.ts';
 import { settled } from '../../support/manual-clock.ts';
 import { RestoreWorld } from '../../support/restore-world.ts';
 

@@ -1,7 +1,7 @@
 // Whatever happens in whatever order: one process at a time, every waiter answered once, no stranger signalled.
 import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import type { Endpoint } from '../../../coordinator/supervise/fleet.ts';
+import type { Endpoint } from '../../../coordinator/upstream/endpoint.ts';
 import { fleetFixture, WORKSPACE } from '../../support/fleet-fixture.ts';
 import { pass, settled } from '../../support/manual-clock.ts';
 

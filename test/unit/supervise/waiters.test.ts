@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals';
 import { Waiters } from '../../../coordinator/supervise/daemon/waiters.ts';
-import type { Endpoint } from '../../../coordinator/supervise/fleet.ts';
+import type { Endpoint } from '../../../coordinator/upstream/endpoint.ts';
 import { stays, WORKSPACE } from '../../support/fleet-fixture.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 

@@ -1,0 +1,21 @@
+// The headers by which a daemon believes who asks: its coordinator, on behalf of which client.
+import { PEER_HEADER, REQUEST_ID_HEADER, TOKEN_NAME_HEADER } from '../../daemon/contract/control.ts';
+import type { Peer } from '../../daemon/contract/wire.ts';
+
+export interface Caller {
+  readonly peer: Peer;
+  readonly requestId: string;
+  /** Name of the token that the client showed, where tokens have names. */
+  readonly tokenName?: string;
+}
+
+/** Headers by which a daemon knows its coordinator and the true client. */
+export function trustHeaders(secret: string, caller: Caller): Record<string, string> {
+  return {
+    host: 'qwen-daemon',
+    authorization: `Bearer ${secret}`,
+    [PEER_HEADER]: caller.peer,
+    [REQUEST_ID_HEADER]: caller.requestId,
+    ...(caller.tokenName === undefined ? {} : { [TOKEN_NAME_HEADER]: caller.tokenName }),
+  };
+}
