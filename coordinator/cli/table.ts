@@ -6,7 +6,7 @@ export function table(headings: readonly string[], rows: readonly (readonly stri
   const widths = headings.map((_, column) => Math.max(...all.map((row) => (row[column] ?? '').length)));
   const line = (row: readonly string[]) =>
     row
-      .map((controller, column) => controller.padEnd(widths[column] ?? 0))
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
       .join('  ')
       .trimEnd();
   return `${all.map(line).join('\n')}\n`;

@@ -1,6 +1,6 @@
 // Keeps the documentation true: paths, flags, variables, exit codes and dependencies are compared with the code.
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from '@jest/globals';
 import { EXIT } from '../../coordinator/cli/exit-codes.ts';
@@ -37,7 +37,7 @@ function tableRows(text: string): string[][] {
       line
         .slice(1, line.lastIndexOf('|'))
         .split('|')
-        .map((controller) => controller.trim()),
+        .map((cell) => cell.trim()),
     );
 }
 
@@ -72,9 +72,9 @@ describe('architecture.md', () => {
   });
 
   test.each(['coordinator', 'daemon'])('every room of %s is in the tree', (side) => {
-    const rooms = readdirSync(join(ROOT, side), { withFileTypes: true })
+    const rooms = readdirSync(join(ROOT, side), { recursive: true, withFileTypes: true })
       .filter((entry) => entry.isDirectory())
-      .map((entry) => `${side}/${entry.name}/`);
+      .map((entry) => `${relative(ROOT, join(entry.parentPath, entry.name))}/`);
     expect(rooms.filter((room) => !tree.includes(room))).toEqual([]);
   });
 
@@ -119,14 +119,12 @@ describe('every page', () => {
 });
 
 describe('README.md', () => {
-  const rows = tableRows(section(read('README.md'), 'Commands')).filter(([controller]) =>
-    controller?.startsWith('`--'),
-  );
+  const rows = tableRows(section(read('README.md'), 'Commands')).filter(([cell]) => cell?.startsWith('`--'));
 
   test('its table has only flags of start, each with its own variable and default', () => {
     expect(rows.length).toBeGreaterThan(10);
-    for (const [controller = '', variable, meaning = ''] of rows) {
-      const flag = /^`--([a-z-]+)/.exec(controller)?.[1] ?? '';
+    for (const [cell = '', variable, meaning = ''] of rows) {
+      const flag = /^`--([a-z-]+)/.exec(cell)?.[1] ?? '';
       expect([...coordinatorFlags]).toContain(flag);
       expect(variable).toBe(`\`${flagVariable(flag)}\``);
       const fallback = fallbackOf(flag);
@@ -174,9 +172,7 @@ describe('dependencies.md', () => {
     Record<string, string>
   >;
   const names = (heading: string) =>
-    tableRows(section(read('docs/dependencies.md'), heading)).map(([controller]) =>
-      controller?.replaceAll('`', ''),
-    );
+    tableRows(section(read('docs/dependencies.md'), heading)).map(([cell]) => cell?.replaceAll('`', ''));
 
   test.each([
     ['At run time', dependencies],
