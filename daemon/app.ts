@@ -20,7 +20,7 @@ import { FeedReports } from './feed/reports.ts';
 import { createHistoryStore } from './history/store.ts';
 import { TranscriptOwnership } from './history/transcript-ownership.ts';
 import { guardPolicy } from './http/guard.ts';
-import { Listener } from './http/listen.ts';
+import { DaemonListener } from './http/listen.ts';
 import { RateGate } from './http/rate-gate.ts';
 import type { RouteContext } from './http/route-context.ts';
 import { conditionalFeatures } from './http/routes/meta.ts';
@@ -68,7 +68,7 @@ export class Daemon {
   readonly #feedFacts: FeedReports;
   readonly #orphanWatch: OrphanWatch;
   readonly #apiDocument: ApiDocument;
-  readonly #listener: Listener;
+  readonly #listener: DaemonListener;
   readonly #streams = new Streams();
   readonly #timers: Timer[] = [];
   readonly startTime = readProcStat(process.pid)?.startTime ?? 0;
@@ -214,13 +214,13 @@ export class Daemon {
     return { policy, consensusQuorum, requestIdPrefix };
   }
 
-  #makeListener(permissionSettings: PermissionSettings): Listener {
+  #makeListener(permissionSettings: PermissionSettings): DaemonListener {
     const { listen, limits, coordinated, isRateLimited } = this.#config;
     const rateGate = isRateLimited ? new RateGate(limits, this.#clock) : undefined;
     const context = this.#routeContext(permissionSettings, rateGate);
     const routes = [...clientRoutes(context), ...(coordinated === undefined ? [] : controlRoutes(context))];
     const guard = guardPolicy(this.#config, () => this.port);
-    return new Listener(listen, () =>
+    return new DaemonListener(listen, () =>
       createDaemonServer({ routes, guard, limits, log: this.#log, rateGate }),
     );
   }

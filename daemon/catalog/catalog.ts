@@ -9,7 +9,7 @@ import { sessionKey } from '../contract/wire.ts';
 import type { MetadataPatch } from '../domain/metadata.ts';
 import type { BatchAnswer, BatchOutcome } from '../domain/session-batch.ts';
 import { type SearchQuery, snippetIn, snippetOf } from '../domain/session-search.ts';
-import type { TranscriptView } from '../domain/transcript-page.ts';
+import type { TranscriptView } from '../domain/transcript-view.ts';
 import { type History, isWorthKeeping, type StoredSession, shelvedAs } from '../history/history.ts';
 import type { Session } from '../session/session.ts';
 import { summaryOf } from '../session/summary.ts';

@@ -9,14 +9,14 @@ import {
   RequestError,
   type SessionUpdate,
 } from '@agentclientprotocol/sdk';
-import { type DemoSession, MODELS, MODES, newSession, settingsOf } from './session.ts';
-import type { Transcripts } from './transcripts.ts';
+import { type DemoConversation, MODELS, MODES, newConversation, settingsOf } from './session.ts';
+import type { DemoTranscripts } from './transcripts.ts';
 import { runTurn } from './turn.ts';
 
 export interface DemoOptions {
   /** Pause between the words of a slow answer. */
   readonly delayMs: number;
-  readonly transcripts: Transcripts;
+  readonly transcripts: DemoTranscripts;
 }
 
 /** Key under which a client names the session that it creates. */
@@ -54,7 +54,7 @@ export function demoAgent(options: DemoOptions): AgentApp {
 
 class Conversations {
   readonly #options: DemoOptions;
-  readonly #sessions = new Map<string, DemoSession>();
+  readonly #sessions = new Map<string, DemoConversation>();
 
   constructor(options: DemoOptions) {
     this.#options = options;
@@ -131,13 +131,13 @@ class Conversations {
   }
 
   /** A session that is live keeps its settings and its turn. */
-  #open(id: string, cwd: string): DemoSession {
-    const session = this.#sessions.get(id) ?? newSession(id, cwd);
+  #open(id: string, cwd: string): DemoConversation {
+    const session = this.#sessions.get(id) ?? newConversation(id, cwd);
     this.#sessions.set(id, session);
     return session;
   }
 
-  #get(sessionId: string): DemoSession {
+  #get(sessionId: string): DemoConversation {
     const session = this.#sessions.get(sessionId);
     if (session === undefined) throw RequestError.sessionNotFound(sessionId);
     return session;

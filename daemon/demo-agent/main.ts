@@ -4,7 +4,7 @@ import { Readable, Writable } from 'node:stream';
 import { parseArgs } from 'node:util';
 import { ndJsonStream } from '@agentclientprotocol/sdk';
 import { demoAgent } from './app.ts';
-import { Transcripts } from './transcripts.ts';
+import { DemoTranscripts } from './transcripts.ts';
 
 const USAGE = `usage: demo-agent [--delay-ms N] [--state-dir DIR]
 
@@ -35,7 +35,7 @@ async function main(): Promise<number> {
     process.stderr.write(`${(error as Error).message}\n${USAGE}`);
     return 2;
   }
-  const app = demoAgent({ delayMs: settings.delayMs, transcripts: new Transcripts(settings.stateDir) });
+  const app = demoAgent({ delayMs: settings.delayMs, transcripts: new DemoTranscripts(settings.stateDir) });
   const input = Readable.toWeb(process.stdin) as ReadableStream<Uint8Array>;
   await app.connect(ndJsonStream(Writable.toWeb(process.stdout), input)).closed;
   return 0;

@@ -11,7 +11,7 @@ export const MODES = [
   { id: 'yolo', name: 'YOLO', description: 'Does everything without asking' },
 ] as const;
 
-export interface DemoSession {
+export interface DemoConversation {
   readonly id: string;
   readonly cwd: string;
   modelId: string;
@@ -22,7 +22,7 @@ export interface DemoSession {
   turn: AbortController | undefined;
 }
 
-export function newSession(id: string, cwd: string): DemoSession {
+export function newConversation(id: string, cwd: string): DemoConversation {
   return {
     id,
     cwd,
@@ -34,7 +34,7 @@ export function newSession(id: string, cwd: string): DemoSession {
 }
 
 /** The settings as `session/new`, load and resume answer them. */
-export function settingsOf(session: DemoSession) {
+export function settingsOf(session: DemoConversation) {
   return {
     models: { availableModels: [...MODELS], currentModelId: session.modelId },
     modes: { availableModes: [...MODES], currentModeId: session.modeId },

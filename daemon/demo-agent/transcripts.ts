@@ -3,7 +3,7 @@ import { appendFileSync, existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { SessionUpdate } from '@agentclientprotocol/sdk';
 
-export class Transcripts {
+export class DemoTranscripts {
   readonly #dir: string | undefined;
   readonly #inMemory = new Map<string, SessionUpdate[]>();
 

@@ -1,7 +1,7 @@
 // What a transcript says, as the entries of an exported document: one for each text, tool call, plan and failure.
 import { asRecord, isRecord, type JsonRecord } from './records.ts';
 import { updateOf } from './transcript.ts';
-import type { TranscriptRecord } from './transcript-page.ts';
+import type { TranscriptRecord } from './transcript-view.ts';
 
 /** One thing that was said or done. */
 export interface ExportEntry {

@@ -1,5 +1,5 @@
 // The permission questions of one session: the open ones, and the newest resolved ones for late votes.
-import type { Ballot, Outcome } from './permission-policy.ts';
+import type { Ballot, PermissionOutcome } from './permission-policy.ts';
 
 /** Resolved ids that are remembered; a vote on an older one is an unknown request (the protocol's bound). */
 const REMEMBERED = 512;
@@ -24,7 +24,7 @@ export interface Question {
 
 export class PermissionBook {
   readonly #open = new Map<string, Question & { readonly ballot: { votes: Map<string, string> } }>();
-  readonly #resolved = new Map<string, Outcome>();
+  readonly #resolved = new Map<string, PermissionOutcome>();
 
   get openCount(): number {
     return this.#open.size;
@@ -39,7 +39,7 @@ export class PermissionBook {
   }
 
   /** The outcome of a question that is already resolved and still remembered. */
-  resolvedOutcome(requestId: string): Outcome | undefined {
+  resolvedOutcome(requestId: string): PermissionOutcome | undefined {
     return this.#resolved.get(requestId);
   }
 
@@ -53,7 +53,7 @@ export class PermissionBook {
   }
 
   /** Moves a question to the remembered ones. @returns it, or undefined when it is not open: it resolves only once. */
-  resolve(requestId: string, outcome: Outcome): Question | undefined {
+  resolve(requestId: string, outcome: PermissionOutcome): Question | undefined {
     const question = this.#open.get(requestId);
     if (question === undefined) return undefined;
     this.#open.delete(requestId);

@@ -1,7 +1,7 @@
 // Who may decide an agent's permission question, policy by policy. Pure: a vote and the request's state in, a verdict out.
 import type { Peer, PermissionPolicy } from '../contract/wire.ts';
 
-export type Outcome =
+export type PermissionOutcome =
   | { readonly outcome: 'selected'; readonly optionId: string }
   | { readonly outcome: 'cancelled' };
 
@@ -20,7 +20,7 @@ export interface Ballot {
   readonly votes: ReadonlyMap<string, string>;
 }
 
-export type Verdict =
+export type VoteVerdict =
   | { readonly kind: 'decide' }
   /** Counted, the question stays open. */
   | { readonly kind: 'record'; readonly standing: Standing }
@@ -35,7 +35,7 @@ export interface Standing {
   readonly optionTallies: Readonly<Record<string, number>>;
 }
 
-const DECIDE: Verdict = { kind: 'decide' };
+const DECIDE: VoteVerdict = { kind: 'decide' };
 
 /** Judges a vote for an offered option. `quorumOverride` counts only under `consensus`. */
 export function judgeVote(
@@ -43,7 +43,7 @@ export function judgeVote(
   ballot: Ballot,
   vote: Vote,
   quorumOverride: number | undefined,
-): Verdict {
+): VoteVerdict {
   switch (policy) {
     case 'first-responder':
       return DECIDE;
@@ -64,7 +64,7 @@ export function quorumOf(voters: number, override: number | undefined): number {
   return override === undefined ? Math.floor(size / 2) + 1 : Math.min(override, size);
 }
 
-function judgeConsensus(ballot: Ballot, vote: Vote, quorum: number): Verdict {
+function judgeConsensus(ballot: Ballot, vote: Vote, quorum: number): VoteVerdict {
   if (vote.clientId === undefined || !ballot.voters.has(vote.clientId))
     return { kind: 'refuse', reason: 'designated_mismatch' };
   if (ballot.votes.has(vote.clientId)) return { kind: 'repeat' };

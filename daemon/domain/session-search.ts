@@ -2,7 +2,7 @@
 import { fail } from '../contract/errors.ts';
 import { textOf } from './export-entries.ts';
 import { updateOf } from './transcript.ts';
-import type { TranscriptView } from './transcript-page.ts';
+import type { TranscriptView } from './transcript-view.ts';
 
 const MAX_QUERY_CHARS = 200;
 const DEFAULT_RESULTS = 20;

@@ -27,7 +27,7 @@ export interface Decision<Value> {
 }
 
 /** How a change that the bridge asked for ended. */
-export type Outcome<Value> =
+export type ChangeOutcome<Value> =
   | { readonly kind: 'done'; readonly value: Value }
   /** Refused in so many words: it did not land. */
   | { readonly kind: 'refused' }
@@ -47,7 +47,7 @@ interface InFlight<Value> {
   isTruthInDoubt: boolean;
 }
 
-export interface AxisOptions<Value> {
+export interface SyncedSettingOptions<Value> {
   /** Whether what is said now tells nothing that was not known. */
   readonly isSame: (known: Value, said: Value) => boolean;
   /** How long after a change that timed out a promotion is suspected to be that change, in ms. */
@@ -55,7 +55,7 @@ export interface AxisOptions<Value> {
 }
 
 export class SyncedSetting<Value> {
-  readonly #o: AxisOptions<Value>;
+  readonly #o: SyncedSettingOptions<Value>;
   #cached: Value | undefined;
   #generation = 0;
   #inFlight: InFlight<Value> | undefined;
@@ -64,7 +64,7 @@ export class SyncedSetting<Value> {
   #isAfterTimeout = false;
   #convergedAfterTimeoutAtMs: number | undefined;
 
-  constructor(options: AxisOptions<Value>) {
+  constructor(options: SyncedSettingOptions<Value>) {
     this.#o = options;
   }
 
@@ -117,7 +117,7 @@ export class SyncedSetting<Value> {
    * The change under way has ended; its value, if any, has been published. @returns undefined when only a read can tell
    * where the agent is now.
    */
-  settles(outcome: Outcome<Value>): Decision<Value> | undefined {
+  settles(outcome: ChangeOutcome<Value>): Decision<Value> | undefined {
     const { suppressed, isTruthInDoubt } = this.#inFlight ?? { suppressed: undefined, isTruthInDoubt: false };
     this.#inFlight = undefined;
     this.#isAfterTimeout ||= outcome.kind === 'unsure' && outcome.isTimeout;
@@ -129,7 +129,7 @@ export class SyncedSetting<Value> {
   }
 
   /** A change that had timed out was answered after all. @returns as `settles`. */
-  answeredLate(outcome: Outcome<Value>): Decision<Value> | undefined {
+  answeredLate(outcome: ChangeOutcome<Value>): Decision<Value> | undefined {
     if (outcome.kind === 'refused') return { action: 'skipped', reason: 'change_refused' };
     if (outcome.kind === 'done') this.#heard(outcome.value);
     return this.mayRead() ? undefined : { action: 'skipped', reason: 'bridge_change_in_flight' };

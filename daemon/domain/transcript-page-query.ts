@@ -36,7 +36,7 @@ const START_KEYS = ['direction', 'beforeRecordId', 'atRecordId'] as const;
 
 /** @throws ApiError 400 `invalid_transcript_limit`, `invalid_transcript_cursor`, `invalid_turn_anchor`. */
 export function parseTranscriptQuery(query: URLSearchParams): TranscriptQuery {
-  const limit = parseLimit(query.get('limit'));
+  const limit = parsePageLimit(query.get('limit'));
   const cursor = opaque(query, 'cursor');
   if (cursor === undefined) return { limit, ...parseStart(query), ...parseSnapshot(query) };
   for (const other of [...START_KEYS, 'snapshot'])
@@ -51,7 +51,7 @@ export function parseSnapshot(query: URLSearchParams): { readonly snapshot?: str
 }
 
 /** @throws ApiError 400 `invalid_transcript_limit`. */
-export function parseLimit(text: string | null): number {
+export function parsePageLimit(text: string | null): number {
   if (text === null) return DEFAULT_LIMIT;
   const limit = /^\d{1,4}$/.test(text) ? Number(text) : 0;
   if (limit >= 1 && limit <= MAX_LIMIT) return limit;

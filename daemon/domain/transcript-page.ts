@@ -18,8 +18,6 @@ import {
   type TranscriptView,
 } from './transcript-view.ts';
 
-export { type TranscriptRecord, type TranscriptView, viewOf } from './transcript-view.ts';
-
 /** What one page may take as JSON. */
 export interface PageBounds {
   /** A page ends before the record that would exceed it; its first record may. */

@@ -6,7 +6,7 @@ import {
   decodeSnapshot,
   encodeSnapshot,
   invalidCursor,
-  parseLimit,
+  parsePageLimit,
   parseSnapshot,
 } from './transcript-page-query.ts';
 import {
@@ -28,7 +28,7 @@ export interface TurnIndexQuery {
 
 /** @throws ApiError 400 `invalid_transcript_limit`, `invalid_transcript_cursor`. */
 export function parseTurnIndexQuery(query: URLSearchParams): TurnIndexQuery {
-  const limit = parseLimit(query.get('limit'));
+  const limit = parsePageLimit(query.get('limit'));
   const start = query.get('start') ?? '0';
   if (!/^\d{1,9}$/.test(start)) throw invalidCursor('`start` must be a whole number from 0');
   return { limit, start: Number(start), ...parseSnapshot(query) };

@@ -16,11 +16,11 @@ import { ApiError } from '../contract/errors.ts';
 import type { Peer } from '../contract/wire.ts';
 import { headerOf } from './call.ts';
 
-export type GuardPolicy =
+export type DaemonGuardPolicy =
   | { readonly kind: 'standalone'; readonly access: () => AccessPolicy }
   | { readonly kind: 'coordinated'; readonly secret: string };
 
-export type Admission =
+export type GuardResult =
   | {
       readonly kind: 'admitted';
       readonly peer: Peer /** The client showed a token. */;
@@ -30,7 +30,7 @@ export type Admission =
   | { readonly kind: 'answered' };
 
 /** @param port asked with every request: the listener may not be open yet. */
-export function guardPolicy(config: DaemonConfig, port: () => number): GuardPolicy {
+export function guardPolicy(config: DaemonConfig, port: () => number): DaemonGuardPolicy {
   const { coordinated, listen, token, requireAuth, allowedOrigins } = config;
   if (coordinated !== undefined) return { kind: 'coordinated', secret: coordinated.secret };
   const boundHost = listen.kind === 'tcp' ? listen.host : '';
@@ -44,7 +44,11 @@ export function guardPolicy(config: DaemonConfig, port: () => number): GuardPoli
  * Checks a request before anything else reads it. Sets no status itself except for a preflight.
  * @throws ApiError 401, 403.
  */
-export function admit(policy: GuardPolicy, req: IncomingMessage, res: ServerResponse): Admission {
+export function checkCaller(
+  policy: DaemonGuardPolicy,
+  req: IncomingMessage,
+  res: ServerResponse,
+): GuardResult {
   if (policy.kind === 'coordinated') {
     checkBearer(policy.secret, req.headers.authorization);
     const peer = headerOf(req, PEER_HEADER) === 'remote' ? 'remote' : 'loopback';
@@ -53,7 +57,7 @@ export function admit(policy: GuardPolicy, req: IncomingMessage, res: ServerResp
   return admitStandalone(policy.access(), req, res);
 }
 
-function admitStandalone(access: AccessPolicy, req: IncomingMessage, res: ServerResponse): Admission {
+function admitStandalone(access: AccessPolicy, req: IncomingMessage, res: ServerResponse): GuardResult {
   const { corsHeaders, isOwn } = checkedOrigin(access, req, res);
   if (isOwn) delete req.headers.origin;
   for (const [name, value] of Object.entries(corsHeaders)) res.setHeader(name, value);

@@ -10,7 +10,7 @@ const MAX_SOCKET_PATH_BYTES = 100;
 /** The address is taken or unusable. The message names it and says what to do. */
 export class ListenError extends Error {}
 
-export class Listener {
+export class DaemonListener {
   readonly #makeServer: () => Server;
   readonly #listen: Listen;
   #servers: Server[] = [];

@@ -31,10 +31,10 @@ import {
 import { feed, identity, release, restoreForCoordinator } from './routes/control.ts';
 import { events } from './routes/events.ts';
 import { exportSession, transcript, turnIndex, within } from './routes/history.ts';
-import { capabilities, health } from './routes/meta.ts';
+import { daemonCapabilities, health } from './routes/meta.ts';
 import { openapi } from './routes/openapi.ts';
-import { branchSession, loadSession, resumeSession } from './routes/restore.ts';
-import { closeSession, createSession, detach, heartbeat, status } from './routes/sessions.ts';
+import { sessionBranch, sessionLoad, sessionResume } from './routes/restore.ts';
+import { detach, heartbeat, sessionClose, sessionCreation, sessionStatus } from './routes/sessions.ts';
 import { changeApprovalMode, patchMetadata, switchModel } from './routes/settings.ts';
 import {
   cancel,
@@ -45,20 +45,20 @@ import {
   vote,
   voteInSession,
 } from './routes/turns.ts';
-import type { Route } from './server.ts';
+import type { DaemonRoute } from './server.ts';
 
-export function clientRoutes(context: RouteContext): readonly Route[] {
+export function clientRoutes(context: RouteContext): readonly DaemonRoute[] {
   return [
     { method: 'get', path: '/health', handler: health(context) },
-    { method: 'get', path: '/capabilities', handler: capabilities(context) },
+    { method: 'get', path: '/capabilities', handler: daemonCapabilities(context) },
     { method: 'get', path: API_DOCUMENT_PATH, handler: openapi(context) },
-    { method: 'post', path: '/session', handler: createSession(context) },
-    { method: 'post', path: '/session/:id/load', handler: loadSession(context) },
-    { method: 'post', path: '/session/:id/resume', handler: resumeSession(context) },
-    { method: 'post', path: '/session/:id/branch', handler: branchSession(context) },
+    { method: 'post', path: '/session', handler: sessionCreation(context) },
+    { method: 'post', path: '/session/:id/load', handler: sessionLoad(context) },
+    { method: 'post', path: '/session/:id/resume', handler: sessionResume(context) },
+    { method: 'post', path: '/session/:id/branch', handler: sessionBranch(context) },
     ...historyRoutes(context),
     ...catalogRoutes(context),
-    { method: 'get', path: '/session/:id/status', handler: status(context) },
+    { method: 'get', path: '/session/:id/status', handler: sessionStatus(context) },
     { method: 'get', path: '/session/:id/events', handler: events(context) },
     { method: 'post', path: '/session/:id/prompt', handler: submitPrompt(context) },
     { method: 'post', path: '/session/:id/mid-turn-message', handler: midTurnMessage(context) },
@@ -73,12 +73,12 @@ export function clientRoutes(context: RouteContext): readonly Route[] {
     ...agentCallRoutes(context),
     { method: 'post', path: '/session/:id/heartbeat', handler: heartbeat(context) },
     { method: 'post', path: '/session/:id/detach', handler: detach(context) },
-    { method: 'delete', path: '/session/:id', handler: closeSession(context) },
+    { method: 'delete', path: '/session/:id', handler: sessionClose(context) },
   ];
 }
 
 /** The past of one session, by its id alone and within its workspace. */
-function historyRoutes(context: RouteContext): readonly Route[] {
+function historyRoutes(context: RouteContext): readonly DaemonRoute[] {
   const reads = [
     ['transcript', transcript(context)],
     ['turn-index', turnIndex(context)],
@@ -95,7 +95,7 @@ function historyRoutes(context: RouteContext): readonly Route[] {
 }
 
 /** The sessions of the workspace as a collection. */
-function catalogRoutes(context: RouteContext): readonly Route[] {
+function catalogRoutes(context: RouteContext): readonly DaemonRoute[] {
   const reads = [
     ['sessions', list(context)],
     ['sessions/search', search(context)],
@@ -128,7 +128,7 @@ function catalogRoutes(context: RouteContext): readonly Route[] {
 }
 
 /** What only the agent can answer. */
-function agentCallRoutes(context: RouteContext): readonly Route[] {
+function agentCallRoutes(context: RouteContext): readonly DaemonRoute[] {
   const reads = ['stats', 'tasks', 'agents', 'lsp', 'hooks', 'resources'] as const;
   return [
     { method: 'get', path: '/session/:id/context', handler: sessionContext(context) },
@@ -150,7 +150,7 @@ function agentCallRoutes(context: RouteContext): readonly Route[] {
 }
 
 /** Only for a daemon that belongs to a coordinator. */
-export function controlRoutes(context: RouteContext): readonly Route[] {
+export function controlRoutes(context: RouteContext): readonly DaemonRoute[] {
   return [
     { method: 'get', path: IDENTITY_PATH, handler: identity(context) },
     { method: 'get', path: FEED_PATH, handler: feed(context) },

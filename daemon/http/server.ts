@@ -12,7 +12,7 @@ import { type Log, truncated } from '../contract/log.ts';
 import { acceptedRequestId, type Peer } from '../contract/wire.ts';
 import { isDeeperThan } from '../domain/records.ts';
 import type { Answer, Handler } from './call.ts';
-import { admit, type GuardPolicy } from './guard.ts';
+import { checkCaller, type DaemonGuardPolicy } from './guard.ts';
 import type { RateGate } from './rate-gate.ts';
 
 /**
@@ -21,7 +21,7 @@ import type { RateGate } from './rate-gate.ts';
  */
 const MAX_BODY_DEPTH = 256;
 
-export interface Route {
+export interface DaemonRoute {
   readonly method: 'get' | 'post' | 'patch' | 'delete';
   readonly path: string;
   readonly handler: Handler;
@@ -30,8 +30,8 @@ export interface Route {
 }
 
 export interface ServerOptions {
-  readonly routes: readonly Route[];
-  readonly guard: GuardPolicy;
+  readonly routes: readonly DaemonRoute[];
+  readonly guard: DaemonGuardPolicy;
   readonly limits: Limits;
   readonly log: Log;
   /** Undefined: no rate limits. */
@@ -59,7 +59,7 @@ export function createDaemonServer(options: ServerOptions): Server {
       const requestId = acceptedRequestId(req.headers[REQUEST_ID_HEADER]) ?? randomUUID();
       res.setHeader('X-Request-Id', requestId);
       try {
-        const admission = admit(guard, req, res);
+        const admission = checkCaller(guard, req, res);
         if (admission.kind === 'answered') return;
         const { peer, hasToken } = admission;
         admitted.set(req, { peer, hasToken, requestId });
@@ -100,7 +100,7 @@ function createApp({ routes, limits, log }: ServerOptions): Koa {
   return app;
 }
 
-function createRouter(routes: readonly Route[]): Router {
+function createRouter(routes: readonly DaemonRoute[]): Router {
   const router = new Router();
   for (const { method, path, handler, isStrict } of routes)
     router[method](path, async (ctx) => {

@@ -14,7 +14,7 @@ import {
   type PermissionOption,
   type Question,
 } from '../domain/permission-book.ts';
-import { judgeVote, type Outcome } from '../domain/permission-policy.ts';
+import { judgeVote, type PermissionOutcome } from '../domain/permission-policy.ts';
 import type { PromptEntry } from '../domain/prompt-queue.ts';
 import { asRecord } from '../domain/records.ts';
 import type { Bus } from '../events/bus.ts';
@@ -179,7 +179,12 @@ export class Permissions {
   }
 
   /** The event goes out before the agent hears, so that no effect of the answer precedes it on the bus. */
-  #resolve(requestId: string, outcome: Outcome, voterClientId: string | undefined, answer: Params): void {
+  #resolve(
+    requestId: string,
+    outcome: PermissionOutcome,
+    voterClientId: string | undefined,
+    answer: Params,
+  ): void {
     const question = this.#book.resolve(requestId, outcome);
     if (question === undefined) return;
     const voter = voterClientId === undefined ? {} : { voterClientId };
@@ -221,7 +226,7 @@ function invalidOption(requestId: string, optionId: string) {
   return fail('invalid_option_id', 'The option was not offered', { requestId, optionId });
 }
 
-function parseOutcome(value: unknown): Outcome {
+function parseOutcome(value: unknown): PermissionOutcome {
   const raw = asRecord(value);
   if (raw.outcome === 'cancelled') return { outcome: 'cancelled' };
   if (raw.outcome === 'selected' && typeof raw.optionId === 'string' && raw.optionId !== '')

@@ -9,7 +9,7 @@ import type { Log } from '../contract/log.ts';
 import type { EventTags } from '../domain/frame.ts';
 import { asRecord, type JsonRecord } from '../domain/records.ts';
 import type { Said } from '../domain/setting-values.ts';
-import { type Decision, type Outcome, SyncedSetting } from '../domain/synced-setting.ts';
+import { type ChangeOutcome, type Decision, SyncedSetting } from '../domain/synced-setting.ts';
 import type { Bus } from '../events/bus.ts';
 
 const LATE_SWITCH_WINDOW_MS = 30_000;
@@ -238,7 +238,10 @@ function outcomeOf(
   return { kind: 'unsure', isTimeout: error instanceof AgentTimeout };
 }
 
-function valueOrUnsure<Value, Answer>(answer: Answer, valueIn: (answer: Answer) => Value): Outcome<Value> {
+function valueOrUnsure<Value, Answer>(
+  answer: Answer,
+  valueIn: (answer: Answer) => Value,
+): ChangeOutcome<Value> {
   try {
     return { kind: 'done', value: valueIn(answer) };
   } catch (error) {

@@ -34,7 +34,7 @@ export function health({ sessions, clock, activity, rateGate }: RouteContext): H
   };
 }
 
-export function capabilities(context: RouteContext): Handler {
+export function daemonCapabilities(context: RouteContext): Handler {
   const { workspace, limits, permissionSettings, features } = context;
   return () =>
     ok({

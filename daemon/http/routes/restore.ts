@@ -16,7 +16,7 @@ import { checkWorkspace, createdBody } from './sessions.ts';
 const MAX_NAME_CHARS = 200;
 
 /** `POST /session/:id/load`: the answer's arrays and `lastEventId` are of one instant, so nothing is missed or told twice. */
-export function loadSession(context: RouteContext): Handler {
+export function sessionLoad(context: RouteContext): Handler {
   return async (call) => {
     const query = parseReplayQuery(call.body);
     const restored = await restore('load', call, context);
@@ -29,12 +29,12 @@ export function loadSession(context: RouteContext): Handler {
   };
 }
 
-export function resumeSession(context: RouteContext): Handler {
+export function sessionResume(context: RouteContext): Handler {
   return async (call) => answer(await restore('resume', call, context), context, {});
 }
 
 /** `POST /session/:id/branch`: the agent forks the session on disk, and the fork is then loaded like any other. */
-export function branchSession(context: RouteContext): Handler {
+export function sessionBranch(context: RouteContext): Handler {
   return async (call) => {
     const clientId = clientIdOf(call);
     const params = parseBranch(call.body);

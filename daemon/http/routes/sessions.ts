@@ -16,7 +16,7 @@ export function checkWorkspace(value: unknown, { workspace, log }: RouteContext)
   throw mismatch;
 }
 
-export function createSession(context: RouteContext): Handler {
+export function sessionCreation(context: RouteContext): Handler {
   const { sessions, workspace } = context;
   return async (call) => {
     const clientId = clientIdOf(call);
@@ -57,7 +57,7 @@ export function createdBody(
   };
 }
 
-export function status({ sessions }: RouteContext): Handler {
+export function sessionStatus({ sessions }: RouteContext): Handler {
   return ({ params }) => ok(summaryOf(sessions.get(params.id ?? '')));
 }
 
@@ -82,7 +82,7 @@ export function detach({ sessions }: RouteContext): Handler {
   };
 }
 
-export function closeSession({ sessions }: RouteContext): Handler {
+export function sessionClose({ sessions }: RouteContext): Handler {
   return (call) => {
     const clientId = clientIdOf(call);
     const session = sessions.get(call.params.id ?? '');

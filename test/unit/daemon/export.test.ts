@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { EXPORT_FORMATS, exportOf, parseExportFormat } from '../../../daemon/domain/export.ts';
 import { entriesOf } from '../../../daemon/domain/export-entries.ts';
 import { escapeHtml } from '../../../daemon/domain/export-html.ts';
-import { type TranscriptRecord, viewOf } from '../../../daemon/domain/transcript-page.ts';
+import { type TranscriptRecord, viewOf } from '../../../daemon/domain/transcript-view.ts';
 
 function updates(...list: readonly Record<string, unknown>[]): readonly TranscriptRecord[] {
   return list.map((update, index) => ({

@@ -4,7 +4,7 @@ import { runBatch } from '../../../daemon/catalog/batch.ts';
 import { listPage } from '../../../daemon/contract/session-page.ts';
 import { parseSessionIds } from '../../../daemon/domain/session-batch.ts';
 import { parseSearchQuery, snippetIn, snippetOf } from '../../../daemon/domain/session-search.ts';
-import { type TranscriptRecord, viewOf } from '../../../daemon/domain/transcript-page.ts';
+import { type TranscriptRecord, viewOf } from '../../../daemon/domain/transcript-view.ts';
 
 const query = (text: string) => parseSearchQuery(new URLSearchParams(text));
 

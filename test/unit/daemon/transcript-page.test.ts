@@ -3,18 +3,13 @@ import fc from 'fast-check';
 import type { ApiError } from '../../../daemon/contract/errors.ts';
 import { asRecord } from '../../../daemon/domain/records.ts';
 import { updateOf } from '../../../daemon/domain/transcript.ts';
-import {
-  type PageBounds,
-  pageOf,
-  type TranscriptPage,
-  type TranscriptRecord,
-  viewOf,
-} from '../../../daemon/domain/transcript-page.ts';
+import { type PageBounds, pageOf, type TranscriptPage } from '../../../daemon/domain/transcript-page.ts';
 import {
   encodeCursor,
   encodeSnapshot,
   parseTranscriptQuery,
 } from '../../../daemon/domain/transcript-page-query.ts';
+import { type TranscriptRecord, viewOf } from '../../../daemon/domain/transcript-view.ts';
 
 type Kind = 'user' | 'agent' | 'tool' | 'end' | 'error';
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import type { ApiError } from '../../../daemon/contract/errors.ts';
-import { type TranscriptRecord, viewOf } from '../../../daemon/domain/transcript-page.ts';
+import { type TranscriptRecord, viewOf } from '../../../daemon/domain/transcript-view.ts';
 import { parseTurnIndexQuery, turnIndexOf } from '../../../daemon/domain/turn-index.ts';
 
 let nextId = 1;
