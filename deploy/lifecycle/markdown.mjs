@@ -1,0 +1,9 @@
+// Markdown in small pieces.
+
+export const table = (head, rows) =>
+  [
+    `| ${head.join(' | ')} |`,
+    `|${head.map(() => '---').join('|')}|`,
+    ...rows.map((row) => `| ${row.join(' | ')} |`),
+  ].join('\n');
+export const code = (text) => `\`${text}\``;
