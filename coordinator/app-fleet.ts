@@ -22,11 +22,8 @@ import { createSupervisor, type Supervisor } from './supervise/supervisor/superv
 import { Maintenance } from './supervise/workspaces/maintenance.ts';
 import { WorkspaceRegistry } from './supervise/workspaces/registry.ts';
 import { releaseOn, restoreOn } from './upstream/control-calls.ts';
-import { createDaemonClient } from './upstream/daemon-client.ts';
-import type { DaemonConnections } from './upstream/daemon-connections.ts';
+import type { DaemonClient } from './upstream/daemon-client.ts';
 
-/** A load snapshot is the largest answer that is read whole: compacted replay and journal, 12 MiB at their bounds. */
-export const MAX_ANSWER_BYTES = 24 * 1024 * 1024;
 const KEPT_LOGS = 2;
 /** The daemon itself waits 2 s for clients that do not read. */
 const RELEASE_TIMEOUT_MS = 4000;
@@ -42,7 +39,8 @@ export interface FleetOptions {
   readonly daemonCommand: readonly string[];
   /** Environment for daemons, stripped of our secrets. */
   readonly daemonEnv: Readonly<Record<string, string>>;
-  readonly agents: DaemonConnections;
+  /** Asks a daemon on the coordinator's own behalf. */
+  readonly client: DaemonClient;
   /** Ends the workspace's event streams plainly. */
   readonly endStreams: (workspaceId: string) => void;
 }
@@ -61,7 +59,7 @@ export interface FleetParts {
 
 /** Makes the parts and starts nothing. */
 export function assembleFleet(options: FleetOptions): FleetParts {
-  const { config, log, store } = options;
+  const { config, log, store, client } = options;
   const clock = systemClock;
   const launcher = makeLauncher(options);
   const buryLost = recoverLostDaemons({ store, launcher, clock, log });
@@ -69,7 +67,6 @@ export function assembleFleet(options: FleetOptions): FleetParts {
   const journal = createEventJournal({ store, clock, log });
   const { workspaces, roots } = config;
   const registry = new WorkspaceRegistry({ workspaces, roots, store, clock, log });
-  const client = createDaemonClient(options.agents, MAX_ANSWER_BYTES);
   const supervisor = makeSupervisor(options, {
     launcher,
     recorder,

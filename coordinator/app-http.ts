@@ -3,7 +3,7 @@ import type Router from '@koa/router';
 import type { ApiDocument } from '../daemon/contract/api-document.ts';
 import { systemClock } from '../daemon/contract/clock.ts';
 import type { Log } from '../daemon/contract/log.ts';
-import { type FleetParts, MAX_ANSWER_BYTES } from './app-fleet.ts';
+import type { FleetParts } from './app-fleet.ts';
 import type { Config } from './config.ts';
 import { addBackup } from './http/admin/backup.ts';
 import { addOperations } from './http/admin/operations.ts';
@@ -12,16 +12,15 @@ import { type AdminServer, createAdminServer } from './http/admin/server.ts';
 import { addWhy } from './http/admin/why.ts';
 import type { DestinationDeps } from './http/destination.ts';
 import type { Forwarder } from './http/forward.ts';
-import type { GuardPolicy } from './http/guard.ts';
+import type { ListenerPolicy } from './http/guard.ts';
 import type { RequestContexts } from './http/request-context.ts';
 import { createRoutes } from './http/routes.ts';
-import { createListener, type Listener } from './http/server.ts';
+import { type ClientListener, createClientListener } from './http/server.ts';
 import type { SessionDeps } from './http/sessions.ts';
 import { type CgroupProbe, cgroupWords } from './launch/cgroup-probe.ts';
 import type { Store } from './store/store.ts';
 import { recordAnswer } from './supervise/records/answer-recorder.ts';
-import { createDaemonClient } from './upstream/daemon-client.ts';
-import type { DaemonConnections } from './upstream/daemon-connections.ts';
+import type { DaemonClient } from './upstream/daemon-client.ts';
 
 const UNDO_TIMEOUT_MS = 5000;
 /** Rows that a listing from the store looks at; the oldest beyond it are found by load alone. */
@@ -34,7 +33,8 @@ export interface HttpOptions {
   readonly store: Store;
   readonly cgroups: CgroupProbe;
   readonly apiDocument: ApiDocument;
-  readonly agents: DaemonConnections;
+  /** Asks a daemon on the coordinator's own behalf. */
+  readonly client: DaemonClient;
   readonly forwarder: Forwarder;
   /** The bound port; asked for each request, since it is known only once the server listens. */
   readonly port: () => number;
@@ -45,7 +45,7 @@ export interface HttpOptions {
 export function assembleHttp(
   options: HttpOptions,
   fleet: FleetParts,
-): { readonly listener: Listener; readonly admin: AdminServer } {
+): { readonly listener: ClientListener; readonly admin: AdminServer } {
   const { store, log } = options;
   // The admin socket's own: whoever can open that is this user, whose files may be written.
   const ownRouter = adminRouter(options, fleet);
@@ -74,16 +74,16 @@ function adminRouter(options: HttpOptions, fleet: FleetParts): Router {
   return router;
 }
 
-function makeListener(options: HttpOptions, fleet: FleetParts, admin: Router): Listener {
+function makeListener(options: HttpOptions, fleet: FleetParts, admin: Router): ClientListener {
   const { config, log, version, store, apiDocument, forwarder } = options;
   const { limits } = config;
   const contexts: RequestContexts = new WeakMap();
-  const places = placesOf(fleet);
+  const destination = destinationDeps(fleet);
   const policy = () => guardPolicy(options);
   const routes = createRoutes({
     contexts,
     policy,
-    sessions: sessionDeps(options, fleet, places),
+    sessions: sessionDeps(options, fleet, destination),
     rows: {
       get: store.sessions.get,
       listed: (id) => store.sessions.newest(id, MAX_LISTED),
@@ -104,9 +104,9 @@ function makeListener(options: HttpOptions, fleet: FleetParts, admin: Router): L
     clock: systemClock,
     maxBodyBytes: limits.maxBodyBytes,
   });
-  return createListener({
+  return createClientListener({
     policy,
-    places,
+    places: destination,
     forwarder,
     routes,
     admin,
@@ -117,7 +117,7 @@ function makeListener(options: HttpOptions, fleet: FleetParts, admin: Router): L
   });
 }
 
-function placesOf({
+function destinationDeps({
   registry,
   recorder,
   supervisor,
@@ -134,21 +134,21 @@ function placesOf({
       await: (sessionId, signal) => restorer.await(sessionId, signal),
       close: (sessionId) => restorer.close(sessionId),
     },
-    holdOf: (workspaceId, routeClass) => maintenance.holdOf(workspaceId, routeClass),
+    drainReasonOf: (workspaceId, routeClass) => maintenance.drainReasonOf(workspaceId, routeClass),
     refused: (workspaceId, error) => journal.refused(workspaceId, error),
   };
 }
 
 function sessionDeps(
-  { log, store, agents }: HttpOptions,
+  { log, store, client }: HttpOptions,
   fleet: FleetParts,
-  places: DestinationDeps,
+  destination: DestinationDeps,
 ): SessionDeps {
   const { recorder, supervisor, journal } = fleet;
   return {
-    places,
+    destination,
     fleet: supervisor,
-    daemon: createDaemonClient(agents, MAX_ANSWER_BYTES),
+    daemon: client,
     recorder: {
       recordAnswer: (shown) =>
         journal.counting(shown.workspaceId, () => recordAnswer({ store, recorder }, shown)),
@@ -161,7 +161,7 @@ function sessionDeps(
   };
 }
 
-function guardPolicy({ config, port }: HttpOptions): GuardPolicy {
+function guardPolicy({ config, port }: HttpOptions): ListenerPolicy {
   const { listen, token, requireAuth, allowedOrigins, trustedProxies } = config;
   return {
     listener: listen.kind,

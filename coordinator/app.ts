@@ -4,13 +4,13 @@ import { join } from 'node:path';
 import { ApiDocument } from '../daemon/contract/api-document.ts';
 import { systemClock } from '../daemon/contract/clock.ts';
 import type { Log } from '../daemon/contract/log.ts';
-import { assembleFleet, type FleetParts, MAX_ANSWER_BYTES } from './app-fleet.ts';
+import { assembleFleet, type FleetParts } from './app-fleet.ts';
 import { assembleHttp } from './app-http.ts';
 import type { Config } from './config.ts';
 import type { AdminServer } from './http/admin/server.ts';
 import { createForwarder, MAX_FRAME_BYTES } from './http/forward.ts';
 import { listenOnPort, listenOnSocket } from './http/listen.ts';
-import type { Listener } from './http/server.ts';
+import type { ClientListener } from './http/server.ts';
 import { type CgroupProbe, probeCgroups } from './launch/cgroup-probe.ts';
 import { checkSocketPath, ensureRuntimeDir, ensureStateDir } from './launch/directories.ts';
 import { acquireStateLock, type StateLock } from './store/lock.ts';
@@ -25,6 +25,8 @@ export const DATABASE_FILE = 'coordinator.db';
 export const ADMIN_SOCKET = 'admin.sock';
 /** Well under a daemon's keep-alive timeout, so that no request goes out on a connection about to close. */
 const UPSTREAM_IDLE_MS = 30_000;
+/** A load snapshot is the largest answer that is read whole: compacted replay and journal, 12 MiB at their bounds. */
+const MAX_ANSWER_BYTES = 24 * 1024 * 1024;
 /** For the last bytes of streams that end when the daemons are left running. */
 const LEAVE_GRACE_MS = 500;
 /** Share of the stop's deadline that the daemons get; the rest is for streams, store and sockets. */
@@ -68,8 +70,8 @@ interface Parts {
   readonly store: Store;
   readonly fleet: FleetParts;
   readonly apiDocument: ApiDocument;
-  readonly agents: DaemonConnections;
-  readonly listener: Listener;
+  readonly connections: DaemonConnections;
+  readonly listener: ClientListener;
   readonly admin: AdminServer;
   readonly port: BoundPort;
 }
@@ -189,8 +191,8 @@ export class Coordinator {
   }
 
   async #closeRest(): Promise<void> {
-    const { agents, admin, fleet, store, lock } = this.#parts;
-    agents.close();
+    const { connections, admin, fleet, store, lock } = this.#parts;
+    connections.close();
     await admin.close(0);
     await fleet.recorder.flushSeen();
     store.close();
@@ -203,18 +205,19 @@ function assemble(
   options: CoordinatorOptions,
   { stateDir, runtimeDir }: { readonly stateDir: string; readonly runtimeDir: string },
   store: Store,
-): Pick<Parts, 'fleet' | 'apiDocument' | 'agents' | 'listener' | 'admin' | 'port'> {
+): Pick<Parts, 'fleet' | 'apiDocument' | 'connections' | 'listener' | 'admin' | 'port'> {
   const { config, log, version, daemonCommand, daemonEnv, requestStop } = options;
   const apiDocument = new ApiDocument(options.openapiPath);
-  const agents = new DaemonConnections(UPSTREAM_IDLE_MS);
+  const connections = new DaemonConnections(UPSTREAM_IDLE_MS);
+  const client = createDaemonClient(connections, MAX_ANSWER_BYTES);
   const cgroups: CgroupProbe = config.usesCgroups
     ? probeCgroups()
     : { isUsable: false, why: '--without-cgroups is set' };
   const port: BoundPort = { number: 0 };
-  const shared = { config, log, store, agents, cgroups };
+  const shared = { config, log, store, client, cgroups };
   const forwarder = createForwarder({
-    agents,
-    client: createDaemonClient(agents, MAX_ANSWER_BYTES),
+    connections,
+    client,
     clock: systemClock,
     log,
     maxFrameBytes: MAX_FRAME_BYTES,
@@ -236,5 +239,5 @@ function assemble(
     { ...shared, version, apiDocument, forwarder, port: () => port.number, requestStop },
     fleet,
   );
-  return { fleet, apiDocument, agents, ...servers, port };
+  return { fleet, apiDocument, connections, ...servers, port };
 }

@@ -25,12 +25,12 @@ import {
   superviseSettings,
 } from './supervise/settings.ts';
 
-export type Listen =
+export type ListenAddress =
   | { readonly kind: 'unix'; readonly path: string }
   | { readonly kind: 'tcp'; readonly host: string; readonly port: number };
 
 export interface Config {
-  readonly listen: Listen;
+  readonly listen: ListenAddress;
   readonly token: string | undefined;
   readonly requireAuth: boolean;
   readonly allowedOrigins: readonly string[];
@@ -133,7 +133,7 @@ export function runtimeBases(env: NodeJS.ProcessEnv): { xdgRuntimeDir: string | 
   return { xdgRuntimeDir: variableOf(env, 'XDG_RUNTIME_DIR'), tmpDir: tmpdir() };
 }
 
-function parseListen(source: FlagSource): Listen {
+function parseListen(source: FlagSource): ListenAddress {
   const socket = source.text('socket');
   if (socket !== undefined) {
     if (!isAbsolute(socket)) throw new ConfigError(`--socket must be an absolute path, got "${socket}"`);
@@ -155,7 +155,7 @@ function checkSocketLength(socket: string): void {
   }
 }
 
-function checkToken(listen: Listen, token: string | undefined, requireAuth: boolean): void {
+function checkToken(listen: ListenAddress, token: string | undefined, requireAuth: boolean): void {
   if (token !== undefined) return;
   const remedy = 'give --token, or set QWEN_COORDINATOR_TOKEN';
   if (requireAuth) throw new ConfigError(`--require-auth needs a token: ${remedy}`);

@@ -1,9 +1,7 @@
 // Asks the running coordinator over its admin socket.
 import { request } from 'node:http';
-import { type AdminPlace, type AdminTarget, findAdminPlace, unreachable } from './admin-place.ts';
+import { type AdminSocket, type AdminTarget, findAdminSocket, unreachable } from './admin-socket.ts';
 import { CommandError, EXIT } from './exit-codes.ts';
-
-export type { AdminTarget } from './admin-place.ts';
 
 const ANSWER_TIMEOUT_MS = 10_000;
 /** Of an answer that is not the admin plane's, as much as a person reads. */
@@ -29,7 +27,7 @@ export async function askCoordinator(
   path: string,
   question: Question = {},
 ): Promise<Record<string, unknown>> {
-  const { status, text } = await call(findAdminPlace(target), method, path, question);
+  const { status, text } = await call(findAdminSocket(target), method, path, question);
   if (status >= 300) throw refusal(status, text);
   return JSON.parse(text) as Record<string, unknown>;
 }
@@ -60,7 +58,7 @@ function bodyOf(text: string): Readonly<Record<string, unknown>> {
 }
 
 function call(
-  place: AdminPlace,
+  place: AdminSocket,
   method: Method,
   path: string,
   { body, timeoutMs = ANSWER_TIMEOUT_MS }: Question,
@@ -90,7 +88,7 @@ function call(
 
 function asCommandError(
   error: NodeJS.ErrnoException,
-  place: AdminPlace,
+  place: AdminSocket,
   timeoutMs: number | 'none',
 ): CommandError {
   if (error.code === 'ENOENT' || error.code === 'ECONNREFUSED') return unreachable(place);

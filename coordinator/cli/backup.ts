@@ -2,7 +2,8 @@
 // holds up nobody.
 import { resolve } from 'node:path';
 import { checkDatabaseFile } from '../store/integrity.ts';
-import { type AdminTarget, askCoordinator } from './admin-client.ts';
+import { askCoordinator } from './admin-client.ts';
+import type { AdminTarget } from './admin-socket.ts';
 import { CommandError, EXIT } from './exit-codes.ts';
 import type { Runtime } from './runtime.ts';
 

@@ -10,7 +10,7 @@ export type DemoEvent =
       readonly options: readonly { readonly optionId: string; readonly name: string }[];
     };
 
-export interface DemoSession {
+export interface DemoConversation {
   readonly sessionId: string;
   /** Sends a prompt and yields what happens until its turn has ended. */
   prompt(text: string): AsyncIterable<DemoEvent>;
@@ -24,7 +24,7 @@ interface Envelope {
 }
 
 /** Opens a session in the workspace. @throws Error when the coordinator refuses, in its own words. */
-export async function openSession(base: string, cwd: string, signal: AbortSignal): Promise<DemoSession> {
+export async function openSession(base: string, cwd: string, signal: AbortSignal): Promise<DemoConversation> {
   const call = async (method: string, path: string, body?: unknown) => {
     const response = await fetch(`${base}${path}`, {
       method,

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Coordinator } from '../app.ts';
 import { parseConfig } from '../config.ts';
-import { type DemoSession, openSession } from './demo-client.ts';
+import { type DemoConversation, openSession } from './demo-client.ts';
 import type { Runtime } from './runtime.ts';
 import { table } from './table.ts';
 
@@ -48,7 +48,7 @@ async function tour(
   signal: AbortSignal,
 ): Promise<void> {
   runtime.print(`One coordinator on ${base}, two workspaces, each with its own daemon and agent.\n`);
-  const sessions: DemoSession[] = [];
+  const sessions: DemoConversation[] = [];
   for (const [index, workspace] of workspaces.entries()) {
     const session = await openSession(base, workspace, signal);
     sessions.push(session);
@@ -59,7 +59,7 @@ async function tour(
 }
 
 async function converse(
-  session: DemoSession,
+  session: DemoConversation,
   workspace: string,
   text: string,
   runtime: Runtime,

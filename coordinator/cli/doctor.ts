@@ -2,7 +2,7 @@
 // with and without a running one. Changes nothing, but for `--reap`, which ends what is proven to be left over.
 import { systemClock } from '../../daemon/contract/clock.ts';
 import { reap, type Strays } from '../launch/strays.ts';
-import type { AdminTarget } from './admin-client.ts';
+import type { AdminTarget } from './admin-socket.ts';
 import {
   agentCheck,
   cgroupCheck,

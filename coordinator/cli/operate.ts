@@ -1,7 +1,8 @@
 // `drain`, `undrain`, `restart`, `workspace set`: what an operator does to a running fleet.
 import { resolve } from 'node:path';
 import { isWorkspaceId } from '../../daemon/contract/canonical-path.ts';
-import { type AdminTarget, askCoordinator } from './admin-client.ts';
+import { askCoordinator } from './admin-client.ts';
+import type { AdminTarget } from './admin-socket.ts';
 import { CommandError, EXIT } from './exit-codes.ts';
 import type { Runtime } from './runtime.ts';
 import { table } from './table.ts';

@@ -4,7 +4,7 @@ import { DEFAULT_AGENT } from '../../daemon/contract/command-line.ts';
 import { parseConfig, parseSweepConfig, stateDirOf } from '../config.ts';
 import { FlagSource, type FlagValues } from '../flag-source.ts';
 import { FLAGS } from '../flags.ts';
-import type { AdminTarget } from './admin-place.ts';
+import type { AdminTarget } from './admin-socket.ts';
 import { backup } from './backup.ts';
 import { demo } from './demo.ts';
 import { doctor } from './doctor.ts';
@@ -14,7 +14,7 @@ import { flagValues, numberOf, optionOf, withConfigFlags, withStateDir, withSwee
 import { refusalOf } from './refusal.ts';
 import type { Runtime } from './runtime.ts';
 import { start } from './start.ts';
-import { status } from './status.ts';
+import { showStatus } from './status.ts';
 import { stop } from './stop.ts';
 import { sweep } from './sweep.ts';
 import { why } from './why.ts';
@@ -89,7 +89,7 @@ function addRunning({ program, runtime, env, targetOf, ended }: Scene): void {
     .option('--json', 'print JSON')
     .action((_options, command: Command) => {
       const flags = flagValues(command);
-      return status(targetOf(flags), flags.json === true, runtime);
+      return showStatus(targetOf(flags), flags.json === true, runtime);
     });
   withStateDir(program.command('stop').description('end the running coordinator and its daemons'))
     .option('--timeout <MS>', 'how long to wait for the end', String(STOP_WAIT_MS))

@@ -1,11 +1,11 @@
 // `qwen-coordinator status`: whether one is running, and its workspaces. Also the container's health check.
 import { askCoordinator } from './admin-client.ts';
-import type { AdminTarget } from './admin-place.ts';
+import type { AdminTarget } from './admin-socket.ts';
 import type { Runtime } from './runtime.ts';
 import { table } from './table.ts';
 
 /** Prints the status. @throws CommandError as `askCoordinator`; its exit code is the command's answer. */
-export async function status(target: AdminTarget, isJson: boolean, runtime: Runtime): Promise<void> {
+export async function showStatus(target: AdminTarget, isJson: boolean, runtime: Runtime): Promise<void> {
   const answer = await askCoordinator(target, 'GET', '/admin/status');
   runtime.print(isJson ? `${JSON.stringify(answer, null, 2)}\n` : readable(answer));
 }

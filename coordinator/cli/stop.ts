@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { askCoordinator } from './admin-client.ts';
-import { type AdminTarget, findAdminPlace } from './admin-place.ts';
+import { type AdminTarget, findAdminSocket } from './admin-socket.ts';
 import { CommandError, EXIT } from './exit-codes.ts';
 import type { Runtime } from './runtime.ts';
 
@@ -14,7 +14,7 @@ export async function stop(
   { timeoutMs, leavesDaemons }: { readonly timeoutMs: number; readonly leavesDaemons: boolean },
   runtime: Runtime,
 ): Promise<void> {
-  const { socketPath } = findAdminPlace(target);
+  const { socketPath } = findAdminSocket(target);
   const { pid } = await askCoordinator(target, 'GET', '/admin/status');
   await askCoordinator(target, 'POST', '/admin/stop', { body: { leaveDaemons: leavesDaemons } });
   const deadline = performance.now() + timeoutMs;

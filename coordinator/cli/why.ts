@@ -1,7 +1,8 @@
 // `qwen-coordinator why`: what the state of a workspace's daemon is, why, and what led to it.
 import { resolve } from 'node:path';
 import { isWorkspaceId } from '../../daemon/contract/canonical-path.ts';
-import { type AdminTarget, askCoordinator } from './admin-client.ts';
+import { askCoordinator } from './admin-client.ts';
+import type { AdminTarget } from './admin-socket.ts';
 import type { Runtime } from './runtime.ts';
 
 export interface WhyOptions {

@@ -1,6 +1,6 @@
 // A daemon's life: states, events, and the one table that says what follows. Pure; effects are names that
 // supervise/cell.ts maps to one method each.
-import type { Verdict } from './restart-policy.ts';
+import type { RestartVerdict } from './restart-policy.ts';
 import type { DaemonEndKind } from './session.ts';
 
 export type State = 'stopped' | 'starting' | 'ready' | 'draining' | 'stopping' | 'backoff' | 'failed';
@@ -32,7 +32,7 @@ type WorkspaceEvent =
   | { readonly type: 'reset' }
   | { readonly type: 'backoff_over' }
   /** No process could be made. */
-  | { readonly type: 'spawn_failed'; readonly error: unknown; readonly verdict: Verdict };
+  | { readonly type: 'spawn_failed'; readonly error: unknown; readonly verdict: RestartVerdict };
 
 /** Events of one incarnation. */
 type IncarnationEvent = { readonly incarnation: string } & IncarnationFact;
@@ -53,7 +53,7 @@ type IncarnationFact =
   /** No turn is left, or the drain's time is over. */
   | { readonly type: 'drained' }
   | { readonly type: 'beats_lost'; readonly why: string }
-  | { readonly type: 'exited'; readonly verdict: Verdict };
+  | { readonly type: 'exited'; readonly verdict: RestartVerdict };
 
 export type Event = WorkspaceEvent | IncarnationEvent;
 export type EventType = Event['type'];
@@ -86,7 +86,7 @@ const row = (next: State, ...effects: readonly Effect[]): Row => ({ next, effect
 /** The row after a death: the restart policy's verdict picks the state. */
 const died =
   (...effects: readonly Effect[]) =>
-  ({ verdict }: { readonly verdict: Verdict }): Row => {
+  ({ verdict }: { readonly verdict: RestartVerdict }): Row => {
     switch (verdict.kind) {
       case 'clean':
         return row('stopped', ...effects, 'serve_parked');

@@ -7,7 +7,7 @@ export interface IdleFacts {
   readonly prompts: number;
   readonly openPermissions: number;
   /** Sessions for which the agent holds background work. */
-  readonly heldSessions: number;
+  readonly backgroundSessions: number;
   /** A session is on its way: somebody was sent to the daemon, and no feed record tells of it yet. */
   readonly isOpening: boolean;
   readonly subscribers: number;
@@ -39,7 +39,7 @@ export function workOf(facts: IdleFacts): string | undefined {
   if (facts.isPinned) return 'it is pinned';
   if (facts.prompts > 0) return `${facts.prompts} prompt(s) running or queued`;
   if (facts.openPermissions > 0) return `${facts.openPermissions} permission question(s) open`;
-  if (facts.heldSessions > 0) return `the agent holds work for ${facts.heldSessions} session(s)`;
+  if (facts.backgroundSessions > 0) return `the agent holds work for ${facts.backgroundSessions} session(s)`;
   if (facts.isOpening) return 'a session is being opened';
   if (facts.sessions > 0 && facts.canLoad !== true)
     return `its agent could not bring back ${facts.sessions} session(s)`;

@@ -14,7 +14,7 @@ export interface RestartPolicy {
   readonly coolOffMs: number;
 }
 
-export type Verdict =
+export type RestartVerdict =
   /** The end was wanted: the next demand starts afresh. */
   | { readonly kind: 'clean' }
   | { readonly kind: 'retry'; readonly afterMs: number }
@@ -30,7 +30,7 @@ export interface Death {
 }
 
 export interface Judgement {
-  readonly verdict: Verdict;
+  readonly verdict: RestartVerdict;
   /** Times of the deaths that still count, newest last; pass it to the next call. */
   readonly history: readonly number[];
 }

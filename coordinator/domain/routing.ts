@@ -13,7 +13,7 @@ export type Selection =
 /** How an answer is relayed: as it is, or as a session's event stream. */
 export type Relay = 'plain' | 'events';
 
-export interface Route {
+export interface RoutedRequest {
   readonly class: RouteClass;
   readonly select: Selection;
   /** Selector of a `/w/:ws` prefix: whatever is selected must be that workspace. */
@@ -24,7 +24,7 @@ export interface Route {
 }
 
 /** `malformed`: broken percent-encoding or no origin-form target. `unknown`: no route. */
-export type Routing = Route | 'malformed' | 'unknown';
+export type Routing = RoutedRequest | 'malformed' | 'unknown';
 
 /** A request's path, cut once: `raw` segments as they came, `text` percent-decoded once. */
 interface Cut {
@@ -100,7 +100,7 @@ const SELF_DESCRIPTIONS: ReadonlyMap<string, RouteClass> = new Map([
 ]);
 
 /** Routes about the fleet itself; none of them exists under a `/w/:ws` prefix. */
-function ownRoute(cut: Cut): Route | undefined {
+function ownRoute(cut: Cut): RoutedRequest | undefined {
   const [first] = cut.raw;
   if (first === 'admin') return routed(cut, 'admin', { by: 'primary' });
   const described =
@@ -178,6 +178,6 @@ function fallback(cut: Cut): Selection {
   return text === undefined ? { by: 'primary' } : { by: 'selector', text, isSingular: false };
 }
 
-function routed(cut: Cut, routeClass: RouteClass, select: Selection, relay: Relay = 'plain'): Route {
+function routed(cut: Cut, routeClass: RouteClass, select: Selection, relay: Relay = 'plain'): RoutedRequest {
   return { class: routeClass, select, within: cut.within, path: cut.path, relay };
 }

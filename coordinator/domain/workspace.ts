@@ -9,7 +9,7 @@ export interface RegisteredWorkspace {
   readonly path: string;
 }
 
-export type Placement<W extends RegisteredWorkspace> =
+export type WorkspaceMatch<W extends RegisteredWorkspace> =
   | { readonly kind: 'registered'; readonly workspace: W }
   /** Under a root: the first demand registers it. */
   | { readonly kind: 'first_demand'; readonly path: string }
@@ -33,15 +33,15 @@ export function primaryFirst<W extends RegisteredWorkspace>(
  * Where a request's canonical `cwd` belongs: a registered workspace exactly (a sub-directory is none), else a new one when
  * it lies within one of `roots`. `registered` is in the registry's order.
  */
-export function placeOf<W extends RegisteredWorkspace>(
+export function matchWorkspace<W extends RegisteredWorkspace>(
   cwd: string,
   registered: readonly W[],
   roots: readonly string[],
-): Placement<W> {
+): WorkspaceMatch<W> {
   const workspace = registered.find(({ path }) => path === cwd);
   if (workspace !== undefined) return { kind: 'registered', workspace };
   if (!roots.some((root) => isWithin(cwd, root)))
-    return { kind: 'refused', refusal: mismatch(cwd, registered) };
+    return { kind: 'refused', refusal: noSuchWorkspace(cwd, registered) };
   if (registered.length >= MAX_REGISTERED_WORKSPACES)
     return { kind: 'refused', refusal: limitReached(registered.length) };
   return { kind: 'first_demand', path: cwd };
@@ -70,7 +70,7 @@ export function registrationRefusal(
 }
 
 /** The refusal of a path that is no workspace here. `workspaceCount` appears only when there are several. */
-export function mismatch(requested: string, registered: readonly RegisteredWorkspace[]): Refusal {
+export function noSuchWorkspace(requested: string, registered: readonly RegisteredWorkspace[]): Refusal {
   const boundWorkspace = registered[0]?.path ?? null;
   const count = registered.length > 1 ? { workspaceCount: registered.length } : {};
   return {

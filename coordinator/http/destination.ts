@@ -2,11 +2,11 @@
 // What happens while a daemon is stopped or a session sleeps is the route class's rule; this file carries it out.
 import { ApiError, fail, failPlain } from '../../daemon/contract/errors.ts';
 import { ROUTE_CLASSES, type RouteClass } from '../domain/route-classes.ts';
-import type { Route } from '../domain/routing.ts';
+import type { RoutedRequest } from '../domain/routing.ts';
 import type { Fleet, SessionIndex, SessionLocation, WorkspaceKey } from '../supervise/fleet.ts';
 import * as refusals from '../supervise/refusals.ts';
 import type { Endpoint } from '../upstream/endpoint.ts';
-import { bySelector, mismatch, primaryOf, type WorkspaceBook } from './workspace-book.ts';
+import { bySelector, mismatchError, primaryOf, type WorkspaceBook } from './workspace-book.ts';
 
 /** Sessions that no daemon has, as this side may ask for them. Implemented by supervise/restorer.ts. */
 export interface DormantSessions {
@@ -24,7 +24,7 @@ export interface DestinationDeps {
   readonly fleet: Pick<Fleet, 'ensureReady' | 'attend' | 'endpointOf' | 'reachOf' | 'storeRefusalOf'>;
   readonly dormantSessions: DormantSessions;
   /** Why the workspace takes no new work; undefined when it does. */
-  readonly holdOf: (workspaceId: string, routeClass: RouteClass) => string | undefined;
+  readonly drainReasonOf: (workspaceId: string, routeClass: RouteClass) => string | undefined;
   /** Counts a refusal for `why`. */
   readonly refused: (workspaceId: string, error: ApiError) => void;
 }
@@ -43,7 +43,7 @@ const DONE: Destination = { kind: 'done' };
  * The workspace of a route. Starts nothing.
  * @throws ApiError 400 `workspace_mismatch`, 404 `session_not_found`, 404 without code for a permission question.
  */
-export function workspaceOf(places: DestinationDeps, route: Route): WorkspaceKey {
+export function workspaceOf(places: DestinationDeps, route: RoutedRequest): WorkspaceKey {
   const { book } = places;
   const { select } = route;
   const fence = fenceOf(places, route);
@@ -51,7 +51,7 @@ export function workspaceOf(places: DestinationDeps, route: Route): WorkspaceKey
   switch (select.by) {
     case 'selector': {
       const chosen = bySelector(book, select.text, select.isSingular);
-      if (isOutside(chosen)) throw mismatch(book, select.text);
+      if (isOutside(chosen)) throw mismatchError(book, select.text);
       return chosen;
     }
     case 'session': {
@@ -72,7 +72,7 @@ export function workspaceOf(places: DestinationDeps, route: Route): WorkspaceKey
 }
 
 /** The workspace of a `/w/:ws` prefix, whatever else the route selects. */
-export function fenceOf(places: DestinationDeps, route: Route): WorkspaceKey | undefined {
+export function fenceOf(places: DestinationDeps, route: RoutedRequest): WorkspaceKey | undefined {
   return route.within === undefined ? undefined : bySelector(places.book, route.within, false);
 }
 
@@ -82,13 +82,13 @@ export function fenceOf(places: DestinationDeps, route: Route): WorkspaceKey | u
  */
 export function destinationOf(
   places: DestinationDeps,
-  route: Route,
+  route: RoutedRequest,
   signal: AbortSignal,
 ): Promise<Destination> | Destination {
   const spec = ROUTE_CLASSES[route.class];
   if (spec.answeredBy === 'coordinator') return OWN;
   const workspace = workspaceOf(places, route);
-  if ('isWork' in spec) refuseHeld(places, workspace, route.class);
+  if ('isWork' in spec) refuseDrained(places, workspace, route.class);
   const endpoint = isReading(route)
     ? places.fleet.reachOf(workspace.id)
     : places.fleet.endpointOf(workspace.id);
@@ -101,13 +101,17 @@ export function destinationOf(
 }
 
 /** Routes that a daemon answers to its last moment. */
-function isReading(route: Route): boolean {
+function isReading(route: RoutedRequest): boolean {
   return route.select.by === 'request' || route.class === 'session_list';
 }
 
 /** @throws ApiError 503 `workspace_draining`. */
-export function refuseHeld(places: DestinationDeps, workspace: WorkspaceKey, routeClass: RouteClass): void {
-  const reason = places.holdOf(workspace.id, routeClass);
+export function refuseDrained(
+  places: DestinationDeps,
+  workspace: WorkspaceKey,
+  routeClass: RouteClass,
+): void {
+  const reason = places.drainReasonOf(workspace.id, routeClass);
   if (reason !== undefined) throw draining(places, workspace, reason);
 }
 
@@ -128,7 +132,7 @@ function draining(places: DestinationDeps, workspace: WorkspaceKey, reason: stri
 
 function ofSession(
   places: DestinationDeps,
-  route: Route,
+  route: RoutedRequest,
   sessionId: string,
   workspace: WorkspaceKey,
   signal: AbortSignal,
@@ -158,7 +162,7 @@ function ofSession(
  */
 async function stillThere(
   places: DestinationDeps,
-  route: Route,
+  route: RoutedRequest,
   sessionId: string,
   workspace: WorkspaceKey,
   signal: AbortSignal,
@@ -175,7 +179,7 @@ async function stillThere(
 
 async function ofResting(
   places: DestinationDeps,
-  route: Route,
+  route: RoutedRequest,
   sessionId: string,
   state: Exclude<SessionLocation['state'], 'live'>,
   workspace: WorkspaceKey,
@@ -227,7 +231,7 @@ async function toDaemon(endpoint: Promise<Endpoint>): Promise<Destination> {
 
 async function notRunning(
   places: DestinationDeps,
-  route: Route,
+  route: RoutedRequest,
   workspace: WorkspaceKey,
   signal: AbortSignal,
 ): Promise<Destination> {

@@ -47,7 +47,7 @@ export interface Forwarder {
 }
 
 export interface ForwardDeps {
-  readonly agents: DaemonConnections;
+  readonly connections: DaemonConnections;
   readonly client: DaemonClient;
   readonly clock: Clock;
   readonly log: Log;
@@ -113,7 +113,7 @@ export function createForwarder(deps: ForwardDeps): Forwarder {
       const options = {
         // Not a URL: the library normalises the path of one.
         target: { protocol: 'http:', host: 'qwen-daemon', port: 80, socketPath: spec.endpoint.socketPath },
-        agent: deps.agents.agentFor(spec.endpoint),
+        agent: deps.connections.agentFor(spec.endpoint),
         method: req.method ?? 'GET',
       };
       proxy.web(view as unknown as IncomingMessage, res, options, (error) =>
@@ -216,7 +216,7 @@ async function refuseOrRelay(
 function unreachable(deps: ForwardDeps, passage: Passage, error: Error): void {
   const { req, res, spec } = passage;
   if (passage.isAnswered || res.destroyed || res.headersSent) return;
-  deps.agents.forget(spec.endpoint);
+  deps.connections.forget(spec.endpoint);
   const { incarnation, workspaceId } = spec.endpoint;
   const context = { requestId: spec.requestId, incarnation, err: error };
   const message = 'The daemon of this workspace cannot be reached; it is being replaced.';

@@ -8,7 +8,7 @@ export class FrameGate {
   #heldBytes = 0;
 
   /** Bytes of the unfinished frame. */
-  get heldBytes(): number {
+  get pendingBytes(): number {
     return this.#heldBytes;
   }
 

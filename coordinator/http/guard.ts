@@ -13,7 +13,7 @@ import {
 import { ApiError, fail } from '../../daemon/contract/errors.ts';
 import type { Peer } from '../../daemon/contract/wire.ts';
 
-export interface GuardPolicy extends AccessPolicy {
+export interface ListenerPolicy extends AccessPolicy {
   /** Addresses whose `Forwarded` and `X-Forwarded-For` are believed; `unix` stands for a peer on a unix socket. */
   readonly trustedProxies: readonly string[];
 }
@@ -23,8 +23,8 @@ export interface GuardPolicy extends AccessPolicy {
  * @returns `answered` when a preflight was answered here.
  * @throws ApiError 403 (host, origin), 401 (bearer).
  */
-export function admit(
-  policy: GuardPolicy,
+export function checkAccess(
+  policy: ListenerPolicy,
   req: IncomingMessage,
   res: ServerResponse,
 ): 'admitted' | 'answered' {
@@ -38,7 +38,7 @@ export function admit(
   return 'admitted';
 }
 
-function applyOrigin(policy: GuardPolicy, req: IncomingMessage, res: ServerResponse): void {
+function applyOrigin(policy: ListenerPolicy, req: IncomingMessage, res: ServerResponse): void {
   if (isAuthenticatedSelf(policy, req)) return;
   try {
     const verdict = checkOrigin(policy, req.headers.origin);
@@ -50,7 +50,7 @@ function applyOrigin(policy: GuardPolicy, req: IncomingMessage, res: ServerRespo
 }
 
 /** Behind a public name the listener cannot know its own origin; a page served from it shows the token instead. */
-function isAuthenticatedSelf(policy: GuardPolicy, req: IncomingMessage): boolean {
+function isAuthenticatedSelf(policy: ListenerPolicy, req: IncomingMessage): boolean {
   const { origin, host, authorization } = req.headers;
   if (origin === undefined || host === undefined || policy.token === undefined) return false;
   if (policy.listener === 'unix' || isLoopbackBind(policy)) return false;
@@ -69,7 +69,7 @@ function isAuthenticatedSelf(policy: GuardPolicy, req: IncomingMessage): boolean
  * Whether the client is on this machine. A request that was forwarded by a peer that nobody vouched for is remote,
  * whatever its socket says: a local reverse proxy must not lend its loopback address to the world.
  */
-export function peerOf(policy: GuardPolicy, req: IncomingMessage): Peer {
+export function peerOf(policy: ListenerPolicy, req: IncomingMessage): Peer {
   const address = req.socket.remoteAddress;
   const isForwarded = req.headers.forwarded !== undefined || req.headers['x-forwarded-for'] !== undefined;
   if (!isForwarded) return isLoopbackAddress(address) ? 'loopback' : 'remote';
@@ -78,7 +78,7 @@ export function peerOf(policy: GuardPolicy, req: IncomingMessage): Peer {
   return client !== undefined && isLoopbackAddress(client) ? 'loopback' : 'remote';
 }
 
-function isTrustedProxy(policy: GuardPolicy, address: string | undefined): boolean {
+function isTrustedProxy(policy: ListenerPolicy, address: string | undefined): boolean {
   const plain = (address ?? '').replace(/^::ffff:/i, '');
   return policy.trustedProxies.includes(plain === '' ? 'unix' : plain);
 }
@@ -97,7 +97,7 @@ function forwardedFor(req: IncomingMessage): string[] {
  * The strict gate: without a token, only a client on this machine may change the fleet.
  * @throws ApiError 401 `token_required`.
  */
-export function requireTrusted(policy: GuardPolicy, peer: Peer): void {
+export function requireTrusted(policy: ListenerPolicy, peer: Peer): void {
   if (policy.token === undefined && peer !== 'loopback')
     throw fail('token_required', 'This route needs a token; start the coordinator with --token');
 }

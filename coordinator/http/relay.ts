@@ -94,7 +94,7 @@ class EventRelay implements OpenStream {
   #take(chunk: Buffer): void {
     if (!this.#isOpen) return;
     const whole = this.#gate.push(chunk);
-    if (this.#gate.heldBytes > this.#spec.maxFrameBytes) {
+    if (this.#gate.pendingBytes > this.#spec.maxFrameBytes) {
       this.#cut('frame_too_large');
       return;
     }

@@ -1,10 +1,10 @@
 // One request's facts, settled before any handler runs: who asks, for what, and whether the client is still there.
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Route } from '../domain/routing.ts';
+import type { RoutedRequest } from '../domain/routing.ts';
 import type { Caller } from '../upstream/trust-headers.ts';
 
 export interface RequestContext extends Caller {
-  readonly route: Route;
+  readonly route: RoutedRequest;
   /** Aborted when the client goes before its answer was written in full. */
   readonly signal: AbortSignal;
 }

@@ -12,16 +12,16 @@ import type { SessionRow } from '../store/store.ts';
 import type { Fleet, WorkspaceKey } from '../supervise/fleet.ts';
 import type { DaemonAnswer } from '../upstream/daemon-client.ts';
 import { workspaceOf } from './destination.ts';
-import type { GuardPolicy } from './guard.ts';
+import type { ListenerPolicy } from './guard.ts';
 import { requireTrusted } from './guard.ts';
 import { downstreamHeaders } from './headers.ts';
 import type { RequestContext, RequestContexts } from './request-context.ts';
 import { batchSessions, readCatalogs } from './session-batches.ts';
-import { createSession, loadSession, type SessionDeps } from './sessions.ts';
+import { createSessionForClient, loadSessionForClient, type SessionDeps } from './sessions.ts';
 import {
   type CapabilityFacts,
-  capabilities,
   deepHealth,
+  fleetCapabilities,
   isDeep,
   sessionListing,
   sessionView,
@@ -40,7 +40,7 @@ export interface SessionRows {
 
 export interface RouteDeps {
   readonly contexts: RequestContexts;
-  readonly policy: () => GuardPolicy;
+  readonly policy: () => ListenerPolicy;
   readonly sessions: SessionDeps;
   readonly rows: SessionRows;
   readonly fleet: Pick<Fleet, 'views' | 'view' | 'stop' | 'forget'>;
@@ -52,14 +52,14 @@ export interface RouteDeps {
 
 export function createRoutes(deps: RouteDeps): Router {
   const router = new Router();
-  const { book } = deps.sessions.places;
+  const { book } = deps.sessions.destination;
   router.get('/health', (ctx) => {
     ctx.body = isDeep(queryOf(ctx).get('deep'))
       ? deepHealth(deps.fleet.views(), book.list().length, deps.clock.nowMs())
       : { status: 'ok' };
   });
   router.get('/capabilities', (ctx) => {
-    ctx.body = capabilities(deps.facts, book);
+    ctx.body = fleetCapabilities(deps.facts, book);
   });
   router.get(API_DOCUMENT_PATH, async (ctx) => {
     ctx.type = 'application/json; charset=utf-8';
@@ -82,10 +82,10 @@ export function createRoutes(deps: RouteDeps): Router {
     requireTrusted(deps.policy(), context.peer);
     const body = await readJsonBody(ctx.req, deps.maxBodyBytes);
     const removal = { book, fleet: deps.fleet, countLive: (id: string) => deps.rows.countLive(id) };
-    ctx.body = await removeWorkspace(removal, workspaceOf(deps.sessions.places, context.route), body);
+    ctx.body = await removeWorkspace(removal, workspaceOf(deps.sessions.destination, context.route), body);
   });
   router.get(['/workspace/:workspace/sessions', '/workspaces/:workspace/sessions'], (ctx) => {
-    const workspace = workspaceOf(deps.sessions.places, visitOf(deps, ctx.req).route);
+    const workspace = workspaceOf(deps.sessions.destination, visitOf(deps, ctx.req).route);
     ctx.body = storedListing(deps, workspace, queryOf(ctx));
   });
   router.post(['/sessions/archive', '/sessions/unarchive', '/sessions/delete'], (ctx) =>
@@ -98,7 +98,7 @@ export function createRoutes(deps: RouteDeps): Router {
     );
   });
   router.get('/workspaces/:workspace/sessions/live-state', (ctx) => {
-    const { id } = workspaceOf(deps.sessions.places, visitOf(deps, ctx.req).route);
+    const { id } = workspaceOf(deps.sessions.destination, visitOf(deps, ctx.req).route);
     ctx.set('Cache-Control', 'no-store');
     ctx.body = stoppedLiveState(id);
   });
@@ -113,8 +113,8 @@ async function postSession(deps: RouteDeps, ctx: Context, sessionId?: string): P
   relayAnswer(
     ctx,
     sessionId === undefined
-      ? await createSession(deps.sessions, context, body, headers)
-      : await loadSession(deps.sessions, context, sessionId, body, headers),
+      ? await createSessionForClient(deps.sessions, context, body, headers)
+      : await loadSessionForClient(deps.sessions, context, sessionId, body, headers),
   );
 }
 
@@ -149,7 +149,7 @@ function storedListing(deps: RouteDeps, workspace: WorkspaceKey, query: URLSearc
 /** A session that no daemon has, from its row. */
 function restingStatus(deps: RouteDeps, ctx: Context): object {
   const context = visitOf(deps, ctx.req);
-  const workspace = workspaceOf(deps.sessions.places, context.route);
+  const workspace = workspaceOf(deps.sessions.destination, context.route);
   const row = deps.rows.get(sessionKey(ctx.params.id ?? ''));
   if (row === undefined) throw fail('session_not_found', 'No such session', { sessionId: ctx.params.id });
   const clients = deps.rows.clients(row.sessionId).length;

@@ -9,20 +9,20 @@ import { fail } from '../../daemon/contract/errors.ts';
 import type { Limits } from '../../daemon/contract/limits.ts';
 import { type Log, truncated } from '../../daemon/contract/log.ts';
 import { acceptedRequestId, WORKSPACE_HEADER } from '../../daemon/contract/wire.ts';
-import { type Route, type Routing, routeOf } from '../domain/routing.ts';
+import { type RoutedRequest, type Routing, routeOf } from '../domain/routing.ts';
 import { closeServer } from './close-server.ts';
 import { type DestinationDeps, destinationOf } from './destination.ts';
 import type { Forwarder } from './forward.ts';
-import { admit, type GuardPolicy, peerOf, requireTrusted } from './guard.ts';
+import { checkAccess, type ListenerPolicy, peerOf, requireTrusted } from './guard.ts';
 import { createKoaApp, type RequestHandler, sendUnknownRoute } from './koa-app.ts';
 import { ClientGone, type RequestContext, type RequestContexts, signalOf } from './request-context.ts';
 
 /** There is one token, and whoever was admitted has shown it. */
 const DEFAULT_TOKEN_NAME = 'default';
 
-export interface ListenerDeps {
+export interface ClientListenerDeps {
   /** Asked for each request: the port is known only once the server listens. */
-  readonly policy: () => GuardPolicy;
+  readonly policy: () => ListenerPolicy;
   readonly places: DestinationDeps;
   readonly forwarder: Forwarder;
   readonly routes: Router;
@@ -34,14 +34,14 @@ export interface ListenerDeps {
   readonly log: Log;
 }
 
-export interface Listener {
+export interface ClientListener {
   /** The composition root listens with it, on a TCP port or a unix socket. */
   readonly server: Server;
   /** Ends event streams cleanly, then the server within `graceMs`. Idempotent. */
   close(graceMs: number): Promise<void>;
 }
 
-export function createListener(deps: ListenerDeps): Listener {
+export function createClientListener(deps: ClientListenerDeps): ClientListener {
   const own = createKoaApp([deps.admin, deps.routes], deps.limits.maxBodyBytes, deps.log);
   const listen = (req: IncomingMessage, res: ServerResponse) => {
     accept(deps, own, req, res).catch((error: unknown) => {
@@ -73,7 +73,7 @@ export function createListener(deps: ListenerDeps): Listener {
 }
 
 async function accept(
-  deps: ListenerDeps,
+  deps: ClientListenerDeps,
   own: RequestHandler,
   req: IncomingMessage,
   res: ServerResponse,
@@ -83,7 +83,7 @@ async function accept(
   logWhenDone(deps, requestId, req, res);
   try {
     const policy = deps.policy();
-    if (admit(policy, req, res) === 'answered') return;
+    if (checkAccess(policy, req, res) === 'answered') return;
     const route = known(routeOf(req.method ?? 'GET', req.url ?? '', workspaceHeader(req)));
     if (route === undefined) {
       sendUnknownRoute(res, req.method ?? 'GET', pathOf(req));
@@ -105,7 +105,7 @@ async function accept(
 }
 
 async function dispatch(
-  deps: ListenerDeps,
+  deps: ClientListenerDeps,
   own: RequestHandler,
   context: RequestContext,
   req: IncomingMessage,
@@ -135,7 +135,7 @@ async function dispatch(
 }
 
 /** @throws ApiError 400 for a malformed target. */
-function known(routing: Routing): Route | undefined {
+function known(routing: Routing): RoutedRequest | undefined {
   if (routing === 'malformed') throw fail('invalid_request', 'Malformed URL encoding');
   return routing === 'unknown' ? undefined : routing;
 }
@@ -149,7 +149,12 @@ function pathOf(req: IncomingMessage): string {
   return (req.url ?? '').split('?', 1)[0] ?? '';
 }
 
-function logWhenDone(deps: ListenerDeps, requestId: string, req: IncomingMessage, res: ServerResponse): void {
+function logWhenDone(
+  deps: ClientListenerDeps,
+  requestId: string,
+  req: IncomingMessage,
+  res: ServerResponse,
+): void {
   const startedAtMs = deps.clock.monotonicMs();
   // The path alone: a query may hold what a client typed.
   const path = truncated(pathOf(req));

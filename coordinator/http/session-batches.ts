@@ -14,7 +14,7 @@ import type { RequestContext } from './request-context.ts';
 import type { SessionDeps } from './sessions.ts';
 import { bySelector } from './workspace-book.ts';
 
-export type BatchDeps = Pick<SessionDeps, 'places' | 'fleet' | 'daemon'>;
+export type BatchDeps = Pick<SessionDeps, 'destination' | 'fleet' | 'daemon'>;
 
 /** The protocol's bound; longer lists are for a daemon to refuse. */
 const MAX_SESSIONS = 100;
@@ -31,8 +31,8 @@ export async function batchSessions(
   body: JsonObject,
   clientHeaders: OutgoingHttpHeaders,
 ): Promise<DaemonAnswer | { readonly merged: object }> {
-  const own = workspaceOf(deps.places, context.route);
-  const groups = groupsOf(deps.places, context, own, body.sessionIds);
+  const own = workspaceOf(deps.destination, context.route);
+  const groups = groupsOf(deps.destination, context, own, body.sessionIds);
   const [only] = groups;
   if (groups.length <= 1) {
     const endpoint = await deps.fleet.ensureReady(only?.workspace ?? own, context.signal);
@@ -108,8 +108,8 @@ export async function readCatalogs(
   body: JsonObject,
   fromStore: (workspace: WorkspaceKey, query: URLSearchParams) => SessionPage,
 ): Promise<object> {
-  const { book, fleet } = deps.places;
-  const fence = fenceOf(deps.places, context.route);
+  const { book, fleet } = deps.destination;
+  const fence = fenceOf(deps.destination, context.route);
   const all = (fence === undefined ? book.list() : [fence]).map(({ path }) => path);
   const { members, hasGroups, queryOf } = parseCatalogRequest(body, all);
   const groups = hasGroups ? { groups: { groups: [], colorOptions: [] } } : {};

@@ -14,9 +14,9 @@ import type { SessionAdmission } from '../supervise/sessions/admission.ts';
 import type { DaemonAnswer, DaemonClient } from '../upstream/daemon-client.ts';
 import type { Endpoint } from '../upstream/endpoint.ts';
 import { trustHeaders } from '../upstream/trust-headers.ts';
-import { type DestinationDeps, fenceOf, refuseHeld, workspaceOf } from './destination.ts';
+import { type DestinationDeps, fenceOf, refuseDrained, workspaceOf } from './destination.ts';
 import { ClientGone, type RequestContext } from './request-context.ts';
-import { mismatch, primaryOf } from './workspace-book.ts';
+import { mismatchError, primaryOf } from './workspace-book.ts';
 
 /** A path of the load class that makes a session where there was none; one trailing slash is allowed. */
 const BRANCH = /\/branch\/?(?:\?|$)/;
@@ -36,7 +36,7 @@ export interface AnswerRecorder {
 }
 
 export interface SessionDeps {
-  readonly places: DestinationDeps;
+  readonly destination: DestinationDeps;
   readonly fleet: Pick<Fleet, 'ensureReady' | 'stored'>;
   readonly daemon: DaemonClient;
   readonly admission: Pick<SessionAdmission, 'enter'>;
@@ -61,14 +61,14 @@ interface Made {
  * @throws ApiError 400 for `cwd`, 503 of the total cap, 503 and 504 of the start, 507 when the session could not be stored (it is closed again).
  *   ClientGone when the client left; what was made for it is then undone.
  */
-export async function createSession(
+export async function createSessionForClient(
   deps: SessionDeps,
   context: RequestContext,
   body: JsonObject,
   clientHeaders: OutgoingHttpHeaders,
 ): Promise<DaemonAnswer> {
-  const workspace = chosenWorkspace(deps.places, context, body);
-  refuseHeld(deps.places, workspace, context.route.class);
+  const workspace = chosenWorkspace(deps.destination, context, body);
+  refuseDrained(deps.destination, workspace, context.route.class);
   const isSingle = body.sessionId === undefined && (body.sessionScope ?? 'single') === 'single';
   if (isSingle) await wakeSlot(deps, workspace, context);
   const leave = await deps.admission.enter(workspace.id, { isSingle }, context.signal);
@@ -91,19 +91,19 @@ export async function createSession(
  * primary one. A session that rests is brought back first, so that its old client ids and cursors hold.
  * @throws ApiError as `createSession`, and 409 `session_workspace_conflict` when it is live in another workspace than `cwd`.
  */
-export async function loadSession(
+export async function loadSessionForClient(
   deps: SessionDeps,
   context: RequestContext,
   sessionId: string,
   body: JsonObject,
   clientHeaders: OutgoingHttpHeaders,
 ): Promise<DaemonAnswer> {
-  const { places } = deps;
-  const workspace = workspaceToLoadIn(places, context, sessionId, body);
-  refuseHeld(places, workspace, context.route.class);
-  const place = places.index.find(sessionId);
+  const { destination } = deps;
+  const workspace = workspaceToLoadIn(destination, context, sessionId, body);
+  refuseDrained(destination, workspace, context.route.class);
+  const place = destination.index.find(sessionId);
   if (place !== undefined && place.state !== 'live')
-    await places.dormantSessions.wake(sessionId, context.signal);
+    await destination.dormantSessions.wake(sessionId, context.signal);
   const isNew = place === undefined || BRANCH.test(context.route.path);
   const leave = isNew
     ? await deps.admission.enter(workspace.id, { isSingle: false }, context.signal)
@@ -146,7 +146,7 @@ async function wakeSlot(deps: SessionDeps, workspace: WorkspaceKey, context: Req
   const sleeper = deps.slotSleeper(workspace.id);
   if (sleeper === undefined) return;
   try {
-    await deps.places.dormantSessions.wake(sleeper, context.signal);
+    await deps.destination.dormantSessions.wake(sleeper, context.signal);
   } catch (error) {
     context.signal.throwIfAborted();
     deps.log.warn({ err: error, sessionId: sleeper }, 'the session of the single slot cannot be woken');
@@ -173,7 +173,7 @@ async function callAndKeep(
     body: Buffer.from(JSON.stringify(body)),
     signal: context.signal,
   });
-  if (answer.status < 200 || answer.status > 299) return withFleetMismatch(deps.places, answer, body);
+  if (answer.status < 200 || answer.status > 299) return withFleetMismatch(deps.destination, answer, body);
   const shown = parsedObject(answer.body);
   const made = madeBy(shown);
   if (made === undefined) return answer;
@@ -187,7 +187,7 @@ function chosenWorkspace(places: DestinationDeps, context: RequestContext, body:
   if (cwd === undefined) return workspaceOf(places, context.route);
   const forced = context.route.within === undefined ? undefined : workspaceOf(places, context.route);
   const found = forced === undefined ? book.open(cwd) : forced.path === cwd ? forced : undefined;
-  if (found === undefined) throw mismatch(book, String(body.cwd));
+  if (found === undefined) throw mismatchError(book, String(body.cwd));
   return found;
 }
 
@@ -278,7 +278,7 @@ function shownSession(clock: Clock, endpoint: Endpoint, shown: JsonObject, made:
 /** A daemon knows only itself: its mismatch is reworded for the fleet. Every other refusal passes as it is. */
 function withFleetMismatch(places: DestinationDeps, answer: DaemonAnswer, body: JsonObject): DaemonAnswer {
   if (answer.status !== 400 || parsedObject(answer.body).code !== 'workspace_mismatch') return answer;
-  throw mismatch(places.book, typeof body.cwd === 'string' ? body.cwd : '');
+  throw mismatchError(places.book, typeof body.cwd === 'string' ? body.cwd : '');
 }
 
 function parsedObject(bytes: Buffer): JsonObject {

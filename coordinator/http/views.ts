@@ -33,7 +33,7 @@ export interface CapabilityFacts {
 }
 
 /** The fleet as one multi-workspace server. */
-export function capabilities(facts: CapabilityFacts, book: WorkspaceBook): object {
+export function fleetCapabilities(facts: CapabilityFacts, book: WorkspaceBook): object {
   const entries = book.list();
   return {
     v: 1,

@@ -3,7 +3,7 @@ import { isAbsolute } from 'node:path';
 import { canonicalPath, isWorkspaceId } from '../../daemon/contract/canonical-path.ts';
 import { type ApiError, fail, failPlain } from '../../daemon/contract/errors.ts';
 import { truncated } from '../../daemon/contract/log.ts';
-import { mismatch as mismatchRule } from '../domain/workspace.ts';
+import { noSuchWorkspace } from '../domain/workspace.ts';
 import type { WorkspaceKey } from '../supervise/fleet.ts';
 
 export interface WorkspaceEntry extends WorkspaceKey {
@@ -35,8 +35,8 @@ export interface WorkspaceBook {
 }
 
 /** The 400 of a path or selector that is no workspace, in the protocol's single- and multi-workspace form. */
-export function mismatch(book: WorkspaceBook, requested: string): ApiError {
-  const { code, message, context } = mismatchRule(truncated(requested), book.list());
+export function mismatchError(book: WorkspaceBook, requested: string): ApiError {
+  const { code, message, context } = noSuchWorkspace(truncated(requested), book.list());
   return fail(code, message, context);
 }
 
@@ -51,16 +51,16 @@ export function bySelector(book: WorkspaceBook, text: string, isSingular: boolea
     if (known !== undefined) return known;
     if (isSingular && !isWorkspaceId(text))
       throw failPlain(400, `Not a workspace id or an absolute path: "${truncated(text)}"`);
-    throw mismatch(book, text);
+    throw mismatchError(book, text);
   }
   const found = book.find(canonicalPath(text));
-  if (found === undefined) throw mismatch(book, text);
+  if (found === undefined) throw mismatchError(book, text);
   return found;
 }
 
 /** @throws ApiError 400 when no workspace is registered at all. */
 export function primaryOf(book: WorkspaceBook): WorkspaceEntry {
   const primary = book.primary();
-  if (primary === undefined) throw mismatch(book, '');
+  if (primary === undefined) throw mismatchError(book, '');
   return primary;
 }

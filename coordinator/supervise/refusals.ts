@@ -2,7 +2,7 @@
 import { ApiError, fail, messageOf } from '../../daemon/contract/errors.ts';
 import type { Event } from '../domain/daemon-state.ts';
 import type { Refusal } from '../domain/refusal.ts';
-import type { Verdict } from '../domain/restart-policy.ts';
+import type { RestartVerdict } from '../domain/restart-policy.ts';
 import { spanOf } from '../domain/units.ts';
 import type { DaemonExit } from '../launch/launcher.ts';
 import type { DaemonView, WorkspaceKey } from './fleet.ts';
@@ -149,7 +149,7 @@ export function wordsOfExit(exit: Pick<DaemonExit, 'code' | 'signal'>): string {
 }
 
 /** How long a client should wait after this verdict at `nowMs`; one second where nothing is known. */
-export function retryAfterOf(verdict: Verdict, nowMs: number): number {
+export function retryAfterOf(verdict: RestartVerdict, nowMs: number): number {
   switch (verdict.kind) {
     case 'clean':
       return 1000;

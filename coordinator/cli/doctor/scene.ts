@@ -7,7 +7,8 @@ import { findStateDir, hasRuntimeDir, runtimeDirOf } from '../../launch/director
 import { readBootId } from '../../launch/identity.ts';
 import { type DatabaseInspection, inspectDatabase } from '../../store/inspect.ts';
 import { stateHolder } from '../../store/lock.ts';
-import { type AdminTarget, askCoordinator } from '../admin-client.ts';
+import { askCoordinator } from '../admin-client.ts';
+import type { AdminTarget } from '../admin-socket.ts';
 import type { Runtime } from '../runtime.ts';
 
 /** A value, nothing there, or why it cannot be had. */

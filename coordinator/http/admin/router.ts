@@ -5,7 +5,7 @@ import type { Store } from '../../store/store.ts';
 import type { Fleet } from '../../supervise/fleet.ts';
 import { lastExitOf } from '../../supervise/records/last-exit.ts';
 import type { WorkspaceBook } from '../workspace-book.ts';
-import { type AdminFacts, diagnostics, status } from './views.ts';
+import { type AdminFacts, diagnosticsView, statusView } from './views.ts';
 
 export interface AdminDeps {
   readonly version: string;
@@ -40,11 +40,11 @@ export function createAdminRouter(deps: AdminDeps): Router {
   const router = new Router({ prefix: '/admin' });
   router.get('/diagnostics', (ctx) => {
     ctx.set('Cache-Control', 'no-store');
-    ctx.body = diagnostics(facts());
+    ctx.body = diagnosticsView(facts());
   });
   router.get('/status', (ctx) => {
     ctx.set('Cache-Control', 'no-store');
-    ctx.body = status(facts());
+    ctx.body = statusView(facts());
   });
   return router;
 }

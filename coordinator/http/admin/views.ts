@@ -21,7 +21,7 @@ export interface AdminFacts {
   readonly beatStaleMs: number;
 }
 
-export function diagnostics(facts: AdminFacts): object {
+export function diagnosticsView(facts: AdminFacts): object {
   return {
     version: facts.version,
     pid: facts.pid,
@@ -35,7 +35,7 @@ export function diagnostics(facts: AdminFacts): object {
   };
 }
 
-export function status(facts: AdminFacts): object {
+export function statusView(facts: AdminFacts): object {
   return {
     status: warnings(facts).length === 0 ? 'ok' : 'warning',
     version: facts.version,

@@ -2,7 +2,7 @@
 import type { FeedBeat } from '../../../daemon/contract/feed.ts';
 import { truncated } from '../../../daemon/contract/log.ts';
 import type { State } from '../../domain/daemon-state.ts';
-import type { RestartPolicy, Verdict } from '../../domain/restart-policy.ts';
+import type { RestartPolicy, RestartVerdict } from '../../domain/restart-policy.ts';
 import type { DaemonEndKind } from '../../domain/session.ts';
 import type { DaemonExit } from '../../launch/launcher.ts';
 import type { Source } from '../records/session-recorder.ts';
@@ -34,7 +34,7 @@ export interface Next {
   readonly periodMs?: number;
 }
 
-export interface Death {
+export interface DeathRecord {
   readonly source: Source;
   readonly exit: DaemonExit;
   readonly reason: string;
@@ -47,7 +47,7 @@ export interface Death {
 /** What the restart policy's verdict means for a person. `nowMs` is monotonic, `deaths` counts those of the period. */
 export function nextAfter(
   state: State | undefined,
-  verdict: Verdict,
+  verdict: RestartVerdict,
   nowMs: number,
   { intensity, periodMs }: RestartPolicy,
   deaths: number,
@@ -61,7 +61,7 @@ export function nextAfter(
  * Writes the death and moves its sessions on; those that are to come back are handed over. A store that refuses is
  * logged only: the row stays unended, and the next reconciliation finds the process gone.
  */
-export function recordDeath(deps: SupervisorDeps, death: Death): void {
+export function recordDeath(deps: SupervisorDeps, death: DeathRecord): void {
   const { store, recorder, clock, log } = deps;
   const { exit, reason, kind } = death;
   const { workspaceId, incarnation } = death.source;
@@ -83,7 +83,7 @@ export function recordDeath(deps: SupervisorDeps, death: Death): void {
   }
 }
 
-function detailOf({ exit, kind, watched, next }: Death): Readonly<Record<string, unknown>> {
+function detailOf({ exit, kind, watched, next }: DeathRecord): Readonly<Record<string, unknown>> {
   const { strays, oomKills, peakBytes, lastLines } = exit;
   const end = { end: kind, strays, oomKills, peakBytes, next };
   const lines = lastLines.map((line) => truncated(line, MAX_LINE_CHARS));

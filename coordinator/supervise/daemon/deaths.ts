@@ -1,6 +1,6 @@
 // The deaths of one workspace's daemons: how they count, what follows the last, and what requests are told of it.
 import type { Event, State } from '../../domain/daemon-state.ts';
-import { type Death, judgeDeath, type Verdict } from '../../domain/restart-policy.ts';
+import { type Death, judgeDeath, type RestartVerdict } from '../../domain/restart-policy.ts';
 import type { DaemonView, WorkspaceKey } from '../fleet.ts';
 import { lastExitOf } from '../records/last-exit.ts';
 import * as refusals from '../refusals.ts';
@@ -15,7 +15,7 @@ export class Deaths {
   /** Monotonic times of those that count. */
   #history: readonly number[] = [];
   /** What the last one led to. */
-  #verdict: Verdict = { kind: 'clean' };
+  #verdict: RestartVerdict = { kind: 'clean' };
   lastExit: DaemonView['lastExit'];
 
   constructor(workspace: WorkspaceKey, deps: DeathsDeps) {
@@ -25,14 +25,14 @@ export class Deaths {
   }
 
   /** Counts one, and says what follows; it is in force once the state table has taken it (`follow`). */
-  judge(death: Death): Verdict {
+  judge(death: Death): RestartVerdict {
     const { clock, settings, random } = this.#deps;
     const judgement = judgeDeath(death, this.#history, clock.monotonicMs(), settings.restart, random());
     this.#history = judgement.history;
     return judgement.verdict;
   }
 
-  follow(verdict: Verdict): void {
+  follow(verdict: RestartVerdict): void {
     this.#verdict = verdict;
   }
 
@@ -58,7 +58,7 @@ export class Deaths {
     return refusals.refusalAfter(event, this.#workspace, this.retryAfterMs, this.lastExit);
   }
 
-  nextAfter(state: State | undefined, verdict: Verdict): Next {
+  nextAfter(state: State | undefined, verdict: RestartVerdict): Next {
     const { clock, settings } = this.#deps;
     return nextAfter(state, verdict, clock.monotonicMs(), settings.restart, this.#history.length);
   }

@@ -37,7 +37,7 @@ export class DaemonFacts {
       sessions: this.#sessions.size,
       prompts: this.#unsettledPrompts.size,
       openPermissions: beat?.pendingPermissions ?? 0,
-      heldSessions: beat?.heldSessions ?? 0,
+      backgroundSessions: beat?.heldSessions ?? 0,
       isOpening: this.#demandedAtMs > this.#openedAtMs && nowMs - this.#demandedAtMs < OPENING_MS,
       subscribers: beat?.subscribers ?? 0,
       sinceGestureMs: nowMs - this.#lastGestureAtMs,

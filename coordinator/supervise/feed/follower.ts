@@ -7,7 +7,7 @@ import { FEED_PATH, type FeedRecord, parseFeedRecord } from '../../../daemon/con
 import type { Log } from '../../../daemon/contract/log.ts';
 import type { Endpoint } from '../../upstream/endpoint.ts';
 import type { SuperviseSettings } from '../settings.ts';
-import { LineSplitter } from './line-splitter.ts';
+import { FeedLineSplitter } from './line-splitter.ts';
 import { StoredWatermark } from './stored-watermark.ts';
 
 export interface FeedSink {
@@ -137,7 +137,7 @@ class SocketFeed implements FollowedFeed {
       lost(`answered ${response.statusCode}`);
       return;
     }
-    const lines = new LineSplitter(this.#deps.settings.feedMaxLineBytes);
+    const lines = new FeedLineSplitter(this.#deps.settings.feedMaxLineBytes);
     response.on('data', (chunk: Buffer) => {
       try {
         for (const line of lines.push(chunk)) {

@@ -2,7 +2,7 @@
 
 const NEWLINE = 0x0a;
 
-export class LineSplitter {
+export class FeedLineSplitter {
   readonly #maxLineBytes: number;
   #pending: Buffer[] = [];
   #pendingBytes = 0;

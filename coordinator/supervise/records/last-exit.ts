@@ -2,7 +2,7 @@
 import type { Store } from '../../store/store.ts';
 import type { DaemonView } from '../fleet.ts';
 import { ENDS } from './story.ts';
-import { causeOf } from './story-words.ts';
+import { wordsOfCause } from './story-words.ts';
 
 /** Refusals may have come since; behind more than these the end counts as forgotten. */
 const LOOK_BACK = 200;
@@ -20,7 +20,7 @@ export function lastExitOf(
       atMs: end.atMs,
       code: typeof code === 'number' ? code : null,
       signal: typeof signal === 'string' ? signal : null,
-      reason: causeOf(end.detail),
+      reason: wordsOfCause(end.detail),
       lastLines: Array.isArray(lastLines) ? lastLines.map(String) : [],
     };
   } catch {

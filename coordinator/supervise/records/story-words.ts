@@ -41,12 +41,12 @@ const TELLERS: Readonly<Record<string, Teller>> = {
   ],
   daemon_died: (detail, nowMs, event) => death(detail, nowMs, event.atMs),
   daemon_stopped: (detail, nowMs, event) => [
-    `stopped: ${causeOf(detail)}${sessionsOf(detail)}`,
+    `stopped: ${wordsOfCause(detail)}${sessionsOf(detail)}`,
     ...nextOf(detail, nowMs, event.atMs),
   ],
-  daemon_ended: (detail) => [`ended: ${causeOf(detail)}${sessionsOf(detail)}`],
+  daemon_ended: (detail) => [`ended: ${wordsOfCause(detail)}${sessionsOf(detail)}`],
   start_failed: (detail, nowMs, event) => [
-    `could not be started: ${causeOf(detail)}`,
+    `could not be started: ${wordsOfCause(detail)}`,
     ...nextOf(detail, nowMs, event.atMs),
   ],
   agent_exited: ({ code, signal, sessions }) => [
@@ -56,7 +56,7 @@ const TELLERS: Readonly<Record<string, Teller>> = {
 };
 
 /** What happened, as known at `nowMs`. */
-export function tell(event: EventRow, nowMs: number): Sentences {
+export function renderEvent(event: EventRow, nowMs: number): Sentences {
   return (TELLERS[event.kind] ?? byName)(event.detail, nowMs, event);
 }
 
@@ -66,7 +66,7 @@ const byName: Teller = (detail, _nowMs, { kind }) => {
 };
 
 /** How a daemon died, in a few words. */
-export function causeOf(detail: Detail): string {
+export function wordsOfCause(detail: Detail): string {
   const { cause, code, signal, isUnasked } = detail;
   if (isUnasked !== true) return textOf(cause ?? 'unknown');
   if (signal === 'SIGKILL') return 'killed by SIGKILL, not sent by the coordinator';
@@ -82,7 +82,7 @@ function death(detail: Detail, nowMs: number, atMs: number): Sentences {
     isUnasked === false && (code ?? signal) != null ? ` (it ended with ${howOf(code, signal)})` : '';
   const said = (Array.isArray(lastLines) ? lastLines : []).slice(-LINES_TOLD);
   return [
-    `${verb}: ${causeOf(detail)}${how}${sessionsOf(detail)}`,
+    `${verb}: ${wordsOfCause(detail)}${how}${sessionsOf(detail)}`,
     ...memory(detail),
     ...(said.length === 0 ? [] : ['its last output:', ...said.map((line) => `| ${line}`)]),
     ...nextOf(detail, nowMs, atMs),

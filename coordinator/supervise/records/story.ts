@@ -3,7 +3,7 @@
 import { agoOf, clockOf } from '../../domain/units.ts';
 import type { EventRow } from '../../store/store.ts';
 import type { DaemonView } from '../fleet.ts';
-import { causeOf, tell } from './story-words.ts';
+import { renderEvent, wordsOfCause } from './story-words.ts';
 
 export interface StoryFacts {
   readonly path: string;
@@ -71,12 +71,12 @@ function summaryOf(
 }
 
 function ending(end: EventRow, nowMs: number): string {
-  const [sentence, ...more] = tell(end, nowMs);
+  const [sentence, ...more] = renderEvent(end, nowMs);
   const then = more.find((line) => line.startsWith('then: '));
   const what =
     end.kind === 'daemon_died'
       ? sentence
-      : `${end.kind === 'start_failed' ? 'could not be started' : 'ended'}: ${causeOf(end.detail)}`;
+      : `${end.kind === 'start_failed' ? 'could not be started' : 'ended'}: ${wordsOfCause(end.detail)}`;
   const next = then === undefined ? '' : ` ${capital(then.slice('then: '.length))}.`;
   return `Number ${numberOf(end.incarnation)} ${what}, ${when(end.atMs, nowMs)}.${next}`;
 }
@@ -94,7 +94,7 @@ function since(events: readonly EventRow[], incarnation: string | null, nowMs: n
 function linesOf(events: readonly EventRow[], nowMs: number): readonly string[] {
   let current: string | null = null;
   return events.flatMap((event) => {
-    const [sentence, ...more] = tell(event, nowMs);
+    const [sentence, ...more] = renderEvent(event, nowMs);
     const lines = [`  ${when(event.atMs, nowMs)}  ${sentence}`, ...more.map((line) => `      ${line}`)];
     if (event.incarnation === null || event.incarnation === current) return lines;
     current = event.incarnation;

@@ -35,7 +35,7 @@ export class Maintenance {
   }
 
   /** Why the workspace takes no new work of this class; undefined when it does. */
-  holdOf(workspaceId: string, routeClass: RouteClass): string | undefined {
+  drainReasonOf(workspaceId: string, routeClass: RouteClass): string | undefined {
     const drainReason = this.#drainReason(workspaceId);
     if (drainReason !== null) return drainReason;
     const isPrompt = routeClass === 'session_prompt';

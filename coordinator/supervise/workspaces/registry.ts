@@ -4,7 +4,7 @@ import { workspaceIdOf } from '../../../daemon/contract/canonical-path.ts';
 import type { Clock } from '../../../daemon/contract/clock.ts';
 import { fail, failPlain } from '../../../daemon/contract/errors.ts';
 import type { Log } from '../../../daemon/contract/log.ts';
-import { placeOf, primaryFirst, registrationRefusal } from '../../domain/workspace.ts';
+import { matchWorkspace, primaryFirst, registrationRefusal } from '../../domain/workspace.ts';
 import type { Store, WorkspaceRow } from '../../store/store.ts';
 import type { WorkspaceKey } from '../fleet.ts';
 
@@ -73,7 +73,7 @@ export class WorkspaceRegistry {
    * @throws ApiError 400 when it is under a root and no directory; 409 at the registry's limit.
    */
   open(canonicalCwd: string): WorkspaceKey | undefined {
-    const placement = placeOf(canonicalCwd, this.#rows, this.#o.roots);
+    const placement = matchWorkspace(canonicalCwd, this.#rows, this.#o.roots);
     if (placement.kind === 'registered') return placement.workspace;
     if (placement.kind === 'first_demand') {
       if (!statSync(placement.path, { throwIfNoEntry: false })?.isDirectory())

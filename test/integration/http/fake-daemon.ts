@@ -99,11 +99,11 @@ export async function front(
   choice: Choice = {},
   overrides: Partial<ForwardDeps> = {},
 ): Promise<Front> {
-  const agents = new DaemonConnections(5000);
-  closers.add(() => agents.close());
+  const connections = new DaemonConnections(5000);
+  closers.add(() => connections.close());
   const forwarder = createForwarder({
-    agents,
-    client: createDaemonClient(agents, 64 * 1024),
+    connections,
+    client: createDaemonClient(connections, 64 * 1024),
     clock: systemClock,
     log,
     maxFrameBytes: 16 * 1024 * 1024,

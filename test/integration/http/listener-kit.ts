@@ -7,10 +7,10 @@ import { addOperations } from '../../../coordinator/http/admin/operations.ts';
 import { createAdminRouter } from '../../../coordinator/http/admin/router.ts';
 import type { DestinationDeps } from '../../../coordinator/http/destination.ts';
 import { createForwarder } from '../../../coordinator/http/forward.ts';
-import type { GuardPolicy } from '../../../coordinator/http/guard.ts';
+import type { ListenerPolicy } from '../../../coordinator/http/guard.ts';
 import type { RequestContexts } from '../../../coordinator/http/request-context.ts';
 import { createRoutes } from '../../../coordinator/http/routes.ts';
-import { createListener, type Listener } from '../../../coordinator/http/server.ts';
+import { type ClientListener, createClientListener } from '../../../coordinator/http/server.ts';
 import type { ShownSession } from '../../../coordinator/http/sessions.ts';
 import type { WorkspaceBook, WorkspaceEntry } from '../../../coordinator/http/workspace-book.ts';
 import type { SessionRow } from '../../../coordinator/store/store.ts';
@@ -29,7 +29,7 @@ import { type Closers, type FakeDaemon, fakeDaemon, listening, log } from './fak
 
 /** What a test may change while the listener runs. */
 export interface Stage {
-  readonly listener: Listener;
+  readonly listener: ClientListener;
   readonly port: number;
   readonly a: WorkspaceEntry;
   readonly b: WorkspaceEntry;
@@ -57,7 +57,7 @@ export interface Stage {
   /** Sessions whose restore is under way: not closed at rest. */
   readonly onTheWay: Set<string>;
   awaited: (sessionId: string) => Promise<void>;
-  holdOf: DestinationDeps['holdOf'];
+  holdOf: DestinationDeps['drainReasonOf'];
   storeRefusal: unknown;
   slotSleeper: (workspaceId: string) => string | undefined;
   record: (shown: ShownSession) => void;
@@ -106,7 +106,7 @@ function fakeBook(entries: WorkspaceEntry[]): WorkspaceBook {
 }
 
 interface Choices {
-  readonly policy?: Partial<GuardPolicy>;
+  readonly policy?: Partial<ListenerPolicy>;
   readonly limits?: Record<string, number>;
   readonly at?: string;
 }
@@ -129,8 +129,9 @@ export async function stage(
   });
   const ready = new Map([[a.id, endpointOf(a.id)]]);
   const limits = limitsFrom(choices.limits ?? {});
-  const agents = new DaemonConnections(5000);
-  closers.add(() => agents.close());
+  const connections = new DaemonConnections(5000);
+  closers.add(() => connections.close());
+  const client = createDaemonClient(connections, 1024 * 1024);
   const book = fakeBook([a, b]);
   const mutable: Pick<Stage, (typeof MUTABLE)[number]> = {
     restingAs: new Map(),
@@ -186,7 +187,7 @@ export async function stage(
     clients: () => [],
   };
   const ownerOf = (id: string) => index.get(id);
-  const places: DestinationDeps = {
+  const destination: DestinationDeps = {
     book,
     index: {
       ownerOf,
@@ -207,12 +208,12 @@ export async function stage(
       await: (id) => made.awaited(id),
       close: (id) => !made.onTheWay.has(id) && made.closedAtRest.push(id) > 0,
     },
-    holdOf: (id, routeClass) => made.holdOf(id, routeClass),
+    drainReasonOf: (id, routeClass) => made.holdOf(id, routeClass),
     refused: () => undefined,
   };
   const contexts: RequestContexts = new WeakMap();
   let port = 0;
-  const policy = (): GuardPolicy => ({
+  const policy = (): ListenerPolicy => ({
     listener: choices.at === undefined ? 'tcp' : 'unix',
     boundHost: '127.0.0.1',
     port,
@@ -232,9 +233,9 @@ export async function stage(
     maxBodyBytes: limits.maxBodyBytes,
     apiDocument: { bytes: () => Promise.resolve(Buffer.from('{"openapi":"3.1.0"}')) },
     sessions: {
-      places,
+      destination,
       fleet,
-      daemon: createDaemonClient(agents, 1024 * 1024),
+      daemon: client,
       recorder: { recordAnswer: (shown) => made.record(shown) },
       clock,
       log,
@@ -293,15 +294,25 @@ export async function stage(
     requestStop: (reason) => void made.stops.push(reason),
   });
   const forwarder = createForwarder({
-    agents,
-    client: createDaemonClient(agents, 1024 * 1024),
+    connections,
+    client,
     clock,
     log,
     maxFrameBytes: 1024 * 1024,
     stored: async () => true,
     streamEnd: () => ({ retryAfterMs: 1000, isResumable: false }),
   });
-  const listener = createListener({ policy, places, forwarder, routes, admin, contexts, limits, clock, log });
+  const listener = createClientListener({
+    policy,
+    places: destination,
+    forwarder,
+    routes,
+    admin,
+    contexts,
+    limits,
+    clock,
+    log,
+  });
   closers.add(() => listener.close(100));
   port = await listening(listener.server, choices.at ?? 0);
   const made: Stage = Object.assign(mutable, {

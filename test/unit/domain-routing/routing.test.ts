@@ -1,9 +1,9 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { ROUTE_CLASSES, type RouteClass } from '../../../coordinator/domain/route-classes.ts';
-import { type Route, routeOf } from '../../../coordinator/domain/routing.ts';
+import { type RoutedRequest, routeOf } from '../../../coordinator/domain/routing.ts';
 
-function route(method: string, url: string, preferred?: string): Route {
+function route(method: string, url: string, preferred?: string): RoutedRequest {
   const found = routeOf(method, url, preferred);
   if (typeof found === 'string') throw new Error(`${method} ${url} is ${found}`);
   return found;
@@ -173,7 +173,7 @@ describe('what a route selects', () => {
     });
   });
 
-  test.each<[string, string, Route['relay']]>([
+  test.each<[string, string, RoutedRequest['relay']]>([
     ['GET', '/session/s1/events?maxQueued=16', 'events'],
     ['POST', '/session/s1/events', 'plain'],
     ['GET', '/session/events', 'plain'],

@@ -8,11 +8,11 @@ import {
   step,
   TABLE,
 } from '../../../coordinator/domain/daemon-state.ts';
-import type { Verdict } from '../../../coordinator/domain/restart-policy.ts';
+import type { RestartVerdict } from '../../../coordinator/domain/restart-policy.ts';
 
-const clean: Verdict = { kind: 'clean' };
-const retry: Verdict = { kind: 'retry', afterMs: 500 };
-const failed: Verdict = { kind: 'failed', untilMs: 60_000 };
+const clean: RestartVerdict = { kind: 'clean' };
+const retry: RestartVerdict = { kind: 'retry', afterMs: 500 };
+const failed: RestartVerdict = { kind: 'failed', untilMs: 60_000 };
 const incarnation = 'ws-1';
 
 /** Every event, those with several outcomes once per outcome. */

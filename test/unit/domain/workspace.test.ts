@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { placeOf, primaryFirst, registrationRefusal } from '../../../coordinator/domain/workspace.ts';
+import { matchWorkspace, primaryFirst, registrationRefusal } from '../../../coordinator/domain/workspace.ts';
 import { MAX_REGISTERED_WORKSPACES } from '../../../daemon/contract/capabilities.ts';
 
 const a = { id: 'a', path: '/projects/a' };
@@ -11,11 +11,11 @@ const full = Array.from({ length: MAX_REGISTERED_WORKSPACES }, (_, n) => ({
 
 describe('the place of a path', () => {
   test('is the workspace that is registered exactly there', () => {
-    expect(placeOf('/srv/b', [a, b], [])).toEqual({ kind: 'registered', workspace: b });
+    expect(matchWorkspace('/srv/b', [a, b], [])).toEqual({ kind: 'registered', workspace: b });
   });
 
   test('is nowhere for a sub-directory of a registered workspace', () => {
-    expect(placeOf('/projects/a/src', [a], [])).toMatchObject({
+    expect(matchWorkspace('/projects/a/src', [a], [])).toMatchObject({
       kind: 'refused',
       refusal: {
         code: 'workspace_mismatch',
@@ -25,25 +25,25 @@ describe('the place of a path', () => {
   });
 
   test('counts the workspaces in the mismatch only when there are several', () => {
-    expect(placeOf('/x', [a, b], [])).toMatchObject({ refusal: { context: { workspaceCount: 2 } } });
-    expect(placeOf('/x', [a], [])).not.toHaveProperty('refusal.context.workspaceCount');
+    expect(matchWorkspace('/x', [a, b], [])).toMatchObject({ refusal: { context: { workspaceCount: 2 } } });
+    expect(matchWorkspace('/x', [a], [])).not.toHaveProperty('refusal.context.workspaceCount');
   });
 
   test('is a new workspace within a root, the root itself included', () => {
-    expect(placeOf('/home/me/new', [a], ['/home/me'])).toEqual({
+    expect(matchWorkspace('/home/me/new', [a], ['/home/me'])).toEqual({
       kind: 'first_demand',
       path: '/home/me/new',
     });
-    expect(placeOf('/home/me', [a], ['/home/me'])).toEqual({ kind: 'first_demand', path: '/home/me' });
-    expect(placeOf('/anything', [a], ['/'])).toEqual({ kind: 'first_demand', path: '/anything' });
+    expect(matchWorkspace('/home/me', [a], ['/home/me'])).toEqual({ kind: 'first_demand', path: '/home/me' });
+    expect(matchWorkspace('/anything', [a], ['/'])).toEqual({ kind: 'first_demand', path: '/anything' });
   });
 
   test('is not within a root that merely begins with the same letters', () => {
-    expect(placeOf('/home/meadow', [a], ['/home/me']).kind).toBe('refused');
+    expect(matchWorkspace('/home/meadow', [a], ['/home/me']).kind).toBe('refused');
   });
 
   test('is refused under a root once the registry is full', () => {
-    expect(placeOf('/home/new', full, ['/home'])).toMatchObject({
+    expect(matchWorkspace('/home/new', full, ['/home'])).toMatchObject({
       refusal: { code: 'workspace_limit_reached', context: { limit: 256, used: 256 } },
     });
   });

@@ -25,7 +25,7 @@ test('however the bytes are cut, whole frames pass, at once and unchanged, and t
         expect(passed === '' || /\n\r?\n$/.test(passed)).toBe(true);
       }
       expect(passed).toBe(whole);
-      expect(gate.heldBytes).toBe(Buffer.byteLength(rest));
+      expect(gate.pendingBytes).toBe(Buffer.byteLength(rest));
     }),
   );
 });

@@ -1,9 +1,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { describe, expect, test } from '@jest/globals';
-import { admit, type GuardPolicy, peerOf, requireTrusted } from '../../../coordinator/http/guard.ts';
+import { checkAccess, type ListenerPolicy, peerOf, requireTrusted } from '../../../coordinator/http/guard.ts';
 import { ApiError } from '../../../daemon/contract/errors.ts';
 
-const POLICY: GuardPolicy = {
+const POLICY: ListenerPolicy = {
   listener: 'tcp',
   boundHost: '127.0.0.1',
   port: 4170,
@@ -45,10 +45,10 @@ function answer() {
 }
 
 /** The status of the refusal, or `admitted` / `answered`. */
-function verdict(request: Asked, policy: Partial<GuardPolicy> = {}) {
+function verdict(request: Asked, policy: Partial<ListenerPolicy> = {}) {
   const { res, headers, seen } = answer();
   try {
-    return { is: admit({ ...POLICY, ...policy }, asked(request), res), headers, seen };
+    return { is: checkAccess({ ...POLICY, ...policy }, asked(request), res), headers, seen };
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
     return { is: error.status, text: error.message, headers, seen };
@@ -124,7 +124,7 @@ describe('what passes', () => {
 });
 
 describe('the true peer', () => {
-  const peer = (request: Asked, policy: Partial<GuardPolicy> = {}) =>
+  const peer = (request: Asked, policy: Partial<ListenerPolicy> = {}) =>
     peerOf({ ...POLICY, ...policy }, asked(request));
 
   test('is told by the address of the socket', () => {

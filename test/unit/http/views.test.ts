@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
-import { diagnostics, redacted } from '../../../coordinator/http/admin/views.ts';
+import { diagnosticsView, redacted } from '../../../coordinator/http/admin/views.ts';
 import { fleetFigures } from '../../../coordinator/http/aggregate.ts';
-import { capabilities, isDeep, sessionListing } from '../../../coordinator/http/views.ts';
+import { fleetCapabilities, isDeep, sessionListing } from '../../../coordinator/http/views.ts';
 import type { WorkspaceBook, WorkspaceEntry } from '../../../coordinator/http/workspace-book.ts';
 import type { SessionRow } from '../../../coordinator/store/store.ts';
 import type { DaemonView } from '../../../coordinator/supervise/fleet.ts';
@@ -126,7 +126,7 @@ describe('capabilities', () => {
   } as const;
 
   test('of one workspace are those of a single-workspace server', () => {
-    const shown = capabilities(facts, book([PRIMARY])) as Record<string, unknown>;
+    const shown = fleetCapabilities(facts, book([PRIMARY])) as Record<string, unknown>;
     expect(shown).toMatchObject({
       v: 1,
       mode: 'http-bridge',
@@ -140,7 +140,7 @@ describe('capabilities', () => {
   });
 
   test('of several list all of them, one primary, with the caps and the tag of many', () => {
-    const shown = capabilities(facts, book([PRIMARY, OTHER])) as Record<string, unknown>;
+    const shown = fleetCapabilities(facts, book([PRIMARY, OTHER])) as Record<string, unknown>;
     expect(shown.workspaces).toEqual([
       expect.objectContaining({ id: 'a'.repeat(16), cwd: '/a', primary: true, removable: false }),
       expect.objectContaining({ cwd: '/b', displayName: 'B', primary: false, removable: true }),
@@ -151,7 +151,7 @@ describe('capabilities', () => {
 
   test('follow the settings that clients must know', () => {
     const strict = { ...facts, isAuthRequired: true, hasAllowedOrigins: true };
-    const shown = capabilities(strict, book([PRIMARY])) as { features: string[] };
+    const shown = fleetCapabilities(strict, book([PRIMARY])) as { features: string[] };
     expect(shown.features).toEqual(expect.arrayContaining(['require_auth', 'allow_origin']));
   });
 });
@@ -227,10 +227,10 @@ describe('diagnostics', () => {
     beatStaleMs: 15_000,
   };
   const warningsOf = (views: DaemonView[]) =>
-    (diagnostics({ ...facts, views }) as { warnings: string[] }).warnings;
+    (diagnosticsView({ ...facts, views }) as { warnings: string[] }).warnings;
 
   test('show that a secret is set, never the secret', () => {
-    const text = JSON.stringify(diagnostics({ ...facts, views: [view()] }));
+    const text = JSON.stringify(diagnosticsView({ ...facts, views: [view()] }));
     expect(text).not.toMatch(/hunter2|"k"/);
     expect(redacted(facts.config)).toEqual({
       token: '[redacted]',
@@ -240,7 +240,7 @@ describe('diagnostics', () => {
   });
 
   test('show each workspace with its daemon, and one that never ran as stopped', () => {
-    const shown = diagnostics({ ...facts, views: [] }) as { workspaces: unknown[] };
+    const shown = diagnosticsView({ ...facts, views: [] }) as { workspaces: unknown[] };
     expect(shown.workspaces).toEqual([
       expect.objectContaining({ state: 'stopped', sessions: 2, restarts: 0 }),
     ]);

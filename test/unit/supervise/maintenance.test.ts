@@ -50,17 +50,17 @@ describe('a drain', () => {
   test('refuses new work until it is taken back, and stops the daemon within its limit', async () => {
     const { maintenance, stops } = fixture();
     await maintenance.drain(WORKSPACE.id, 'new disk', 5000);
-    expect(maintenance.holdOf(WORKSPACE.id, 'session_create')).toBe('new disk');
-    expect(maintenance.holdOf(OTHER_WORKSPACE.id, 'session_create')).toBeUndefined();
+    expect(maintenance.drainReasonOf(WORKSPACE.id, 'session_create')).toBe('new disk');
+    expect(maintenance.drainReasonOf(OTHER_WORKSPACE.id, 'session_create')).toBeUndefined();
     expect(stops).toMatchObject([{ id: WORKSPACE.id, kind: 'stopped', drainMs: 5000 }]);
     maintenance.undrain(WORKSPACE.id);
-    expect(maintenance.holdOf(WORKSPACE.id, 'session_create')).toBeUndefined();
+    expect(maintenance.drainReasonOf(WORKSPACE.id, 'session_create')).toBeUndefined();
   });
 
   test('outlives the coordinator', async () => {
     const { maintenance, make } = fixture();
     await maintenance.drain(WORKSPACE.id, 'new disk', undefined);
-    expect(make().holdOf(WORKSPACE.id, 'session_prompt')).toBe('new disk');
+    expect(make().drainReasonOf(WORKSPACE.id, 'session_prompt')).toBe('new disk');
   });
 });
 
@@ -91,10 +91,10 @@ describe('a restart', () => {
   test('tells prompts to come again while it lasts, and lets creates wait', async () => {
     const { maintenance } = fixture();
     const restart = maintenance.restart(WORKSPACE.id, undefined);
-    expect(maintenance.holdOf(WORKSPACE.id, 'session_prompt')).toBeDefined();
-    expect(maintenance.holdOf(WORKSPACE.id, 'session_create')).toBeUndefined();
+    expect(maintenance.drainReasonOf(WORKSPACE.id, 'session_prompt')).toBeDefined();
+    expect(maintenance.drainReasonOf(WORKSPACE.id, 'session_create')).toBeUndefined();
     await restart;
-    expect(maintenance.holdOf(WORKSPACE.id, 'session_prompt')).toBeUndefined();
+    expect(maintenance.drainReasonOf(WORKSPACE.id, 'session_prompt')).toBeUndefined();
   });
 
   test('of all goes one by one and stops at the first failure, saying why and what is impossible', async () => {

@@ -11,7 +11,7 @@ export interface AdminTarget {
   readonly runtimeBases: CoordinatorOptions['runtimeBases'];
 }
 
-export interface AdminPlace {
+export interface AdminSocket {
   /** Canonical. */
   readonly stateDir: string;
   readonly socketPath: string;
@@ -23,7 +23,7 @@ export interface AdminPlace {
  * The admin socket of the coordinator that runs on the state directory; somebody may or may not listen there.
  * @throws CommandError `notRunning` when nobody can; UnusablePath when a directory on the way is not ours alone.
  */
-export function findAdminPlace({ stateDir: given, runtimeBases }: AdminTarget): AdminPlace {
+export function findAdminSocket({ stateDir: given, runtimeBases }: AdminTarget): AdminSocket {
   const stateDir = findStateDir(given);
   if (stateDir === undefined) throw new CommandError(EXIT.notRunning, notRunning(given));
   const noted = notedAdminPath(stateDir);
@@ -37,7 +37,7 @@ export function findAdminPlace({ stateDir: given, runtimeBases }: AdminTarget): 
 }
 
 /** What it means that nobody answers there: the lock tells whether a coordinator runs all the same. */
-export function unreachable({ stateDir, socketPath, isNoted }: AdminPlace): CommandError {
+export function unreachable({ stateDir, socketPath, isNoted }: AdminSocket): CommandError {
   const holder = stateHolder(stateDir);
   if (holder === undefined) return new CommandError(EXIT.notRunning, notRunning(stateDir));
   const why = isNoted
