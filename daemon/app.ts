@@ -32,7 +32,7 @@ import { lockWorkspace, type WorkspaceLock } from './process/workspace-lock.ts';
 import { Restores } from './restore/restores.ts';
 import type { PermissionSettings } from './session/permissions.ts';
 import { AgentEventRouter } from './sessions/agent-event-router.ts';
-import { Sessions } from './sessions/sessions.ts';
+import { LiveSessions } from './sessions/live-sessions.ts';
 
 export interface DaemonFiles {
   /** Directory of the installed package. */
@@ -59,7 +59,7 @@ export class Daemon {
   readonly #files: DaemonFiles;
   readonly #log: Log;
   readonly #clock: Clock = systemClock;
-  readonly #sessions: Sessions;
+  readonly #sessions: LiveSessions;
   readonly #sink: AgentEventRouter;
   readonly #ownership: TranscriptOwnership;
   readonly #restores: Restores;
@@ -96,7 +96,7 @@ export class Daemon {
     const dir = join(config.stateDir, 'sessions');
     const history = createHistoryStore({ dir, clock, log, maxBytesPerSession: limits.recordingMaxBytes });
     this.#ownership = new TranscriptOwnership(history, limits, log);
-    this.#sessions = new Sessions({
+    this.#sessions = new LiveSessions({
       workspace,
       clock,
       log,
@@ -165,7 +165,7 @@ export class Daemon {
       this.#timers.push(this.#clock.every(limits.feedBeatMs, () => this.#orphanWatch.look()));
     if (limits.sessionReapIntervalMs > 0)
       this.#timers.push(
-        this.#clock.every(limits.sessionReapIntervalMs, () => this.#sessions.autoClose.idle()),
+        this.#clock.every(limits.sessionReapIntervalMs, () => this.#sessions.autoClose.closeIdle()),
       );
     this.#timers.push(this.#clock.after(limits.preloadAfterMs, () => preload(this.#apiDocument, this.#log)));
     const { problem } = this.#agent.diagnose();

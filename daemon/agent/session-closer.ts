@@ -30,7 +30,7 @@ export class SessionCloser {
   }
 
   /** Resolves when the agent has closed the session, or never had it: only then the id can be opened again. */
-  async over(sessionId: string): Promise<void> {
+  async closed(sessionId: string): Promise<void> {
     await this.#underWay.get(sessionKey(sessionId));
   }
 

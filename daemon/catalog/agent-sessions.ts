@@ -10,13 +10,13 @@ import type { Limits } from '../contract/limits.ts';
 import type { Log } from '../contract/log.ts';
 import { asRecord, isRecord, type JsonRecord } from '../domain/records.ts';
 import type { History, StoredSession } from '../history/history.ts';
-import type { Sessions } from '../sessions/sessions.ts';
+import type { LiveSessions } from '../sessions/live-sessions.ts';
 
 export interface AgentSessionsOptions {
   /** Canonical path. */
   readonly workspace: string;
   readonly agent: () => AgentHost;
-  readonly sessions: Sessions;
+  readonly sessions: LiveSessions;
   readonly history: History;
   readonly clock: Clock;
   readonly limits: Pick<Limits, 'initializeTimeoutMs' | 'channelIdleTimeoutMs' | 'agentAnswerTimeoutMs'>;
@@ -129,8 +129,7 @@ export class AgentSessions {
     clock.after(Math.max(limits.channelIdleTimeoutMs, limits.agentAnswerTimeoutMs), () => {
       const host = this.#o.agent();
       const channel = host.current();
-      if (channel !== undefined && sessions.liveCount === 0 && !sessions.isOpeningOne)
-        void host.retire(channel);
+      if (channel !== undefined && sessions.liveCount === 0 && !sessions.isOpening) void host.retire(channel);
     });
   }
 }

@@ -13,7 +13,7 @@ import type { TranscriptView } from '../domain/transcript-view.ts';
 import { type History, isWorthKeeping, type StoredSession, shelvedAs } from '../history/history.ts';
 import type { Session } from '../session/session.ts';
 import { summaryOf } from '../session/summary.ts';
-import type { Sessions } from '../sessions/sessions.ts';
+import type { LiveSessions } from '../sessions/live-sessions.ts';
 import type { AgentSessions } from './agent-sessions.ts';
 import { runBatch } from './batch.ts';
 
@@ -23,7 +23,7 @@ const MAX_SEARCHED = 200;
 const MAX_SEARCH_MS = 5000;
 
 export interface CatalogOptions {
-  readonly sessions: Sessions;
+  readonly sessions: LiveSessions;
   readonly history: History;
   /** Those that the agent keeps itself. */
   readonly agentSessions: AgentSessions;
@@ -185,7 +185,7 @@ export class Catalog {
     if (stored === undefined) return live === undefined ? 'notFound' : 'removed';
     // One in which nothing was said is in no transcript of the agent.
     if (stored.isKeptByAgent === true && stored.isBlank !== true) {
-      await sessions.sessionCloser.over(id);
+      await sessions.sessionCloser.closed(id);
       await agentSessions.remove(stored.sessionId);
     }
     // Somebody may have brought it back meanwhile.
@@ -208,7 +208,7 @@ export class Catalog {
     if (stored?.isArchived === true) return 'alreadyArchived';
     if (sessions.isStarting(id)) return STARTING;
     if (stored === undefined) return live === undefined ? 'notFound' : NOT_STATED;
-    if (live !== undefined && isBusy(live)) return BUSY;
+    if (live?.isWorking === true) return BUSY;
     if (live !== undefined) this.#close(live, clientId);
     if (!history.setArchived(id, true)) return { error: 'The transcript no longer exists' };
     this.#tellGone(id, live, 'archived');
@@ -242,10 +242,6 @@ const BUSY = {
 };
 const STARTING = { error: 'The session is being made live', code: 'restore_in_progress' };
 const NOT_STATED = { error: 'The change could not be written for this session', code: 'storage_unavailable' };
-
-function isBusy({ turns, permissions, hasAgentWork }: Session): boolean {
-  return !turns.isIdle || permissions.openCount > 0 || hasAgentWork;
-}
 
 function liveItem(live: Session, stored: StoredSession | undefined): Item {
   const { titleSource, parentSessionId } = stored ?? {};

@@ -13,7 +13,7 @@ import { type TurnIndexQuery, turnIndexOf } from '../domain/turn-index.ts';
 import { readAgentTranscript, TRANSCRIPT_METHOD } from '../history/agent-history.ts';
 import { pageFrom, type TranscriptSource, turnIndexFrom } from '../history/paging.ts';
 import type { TranscriptOwnership } from '../history/transcript-ownership.ts';
-import type { Sessions } from '../sessions/sessions.ts';
+import type { LiveSessions } from '../sessions/live-sessions.ts';
 import type { AgentSessions } from './agent-sessions.ts';
 
 const TURN_INDEX_METHOD = 'qwen/status/session/turn_index';
@@ -23,7 +23,7 @@ const MAX_RECORDS = 500_000;
 
 export interface TranscriptsOptions {
   readonly workspace: string;
-  readonly sessions: Sessions;
+  readonly sessions: LiveSessions;
   readonly ownership: TranscriptOwnership;
   readonly agentSessions: AgentSessions;
   readonly limits: Limits;

@@ -4,14 +4,14 @@
 import type { Clock } from '../contract/clock.ts';
 import type { Limits } from '../contract/limits.ts';
 import type { Log } from '../contract/log.ts';
-import type { Sessions } from '../sessions/sessions.ts';
+import type { LiveSessions } from '../sessions/live-sessions.ts';
 import type { FeedPublisher } from './publisher.ts';
 
 export interface OrphanWatchOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly limits: Pick<Limits, 'orphanLimitMs' | 'orphanDrainMs'>;
-  readonly sessions: Pick<Sessions, 'intake' | 'isQuiet'>;
+  readonly sessions: Pick<LiveSessions, 'intake' | 'isQuiet'>;
   readonly feed: Pick<FeedPublisher, 'readerlessSinceMs'>;
   /** Ends the daemon. */
   readonly end: (why: string) => void;
@@ -43,7 +43,7 @@ export class OrphanWatch {
   followed(): void {
     if (this.#drainUntilMs === undefined) return;
     this.#drainUntilMs = undefined;
-    this.#o.sessions.intake.reopen();
+    this.#o.sessions.intake.resume();
     this.#o.log.info('a coordinator reads the feed again: taking new work again');
   }
 
@@ -52,7 +52,7 @@ export class OrphanWatch {
     const { limits, sessions, log } = this.#o;
     const { orphanLimitMs, orphanDrainMs } = limits;
     log.warn({ orphanLimitMs, orphanDrainMs }, 'no coordinator has read the feed for too long: draining');
-    sessions.intake.hold();
+    sessions.intake.pause();
     return nowMs + orphanDrainMs;
   }
 }

@@ -5,14 +5,14 @@ import type { FeedBeat } from '../contract/feed.ts';
 import { CONTRACT_VERSION } from '../contract/handshake.ts';
 import { rssBytesOfGroup } from '../contract/proc.ts';
 import type { Session } from '../session/session.ts';
-import type { Sessions } from '../sessions/sessions.ts';
+import type { LiveSessions } from '../sessions/live-sessions.ts';
 import type { FeedPublisherOptions } from './publisher.ts';
 
 export interface FeedReportsOptions {
   /** Empty where no coordinator started the daemon. */
   readonly incarnation: string;
   readonly version: string;
-  readonly sessions: Sessions;
+  readonly sessions: LiveSessions;
   readonly agent: AgentHost;
   readonly clock: Clock;
   /** Epoch ms; null before the first. */
@@ -54,7 +54,7 @@ export class FeedReports {
       activePrompts: sum(({ turns }) => (turns.running === undefined ? 0 : 1)),
       queuedPrompts: sum(({ turns }) => turns.waiting.length),
       pendingPermissions: sum(({ permissions }) => permissions.openCount),
-      heldSessions: sum((session) => (session.hasAgentWork ? 1 : 0)),
+      heldSessions: sum((session) => (session.hasBackgroundWork ? 1 : 0)),
       subscribers: sum(({ bus }) => bus.readerCount),
       lastActivityAtMs: lastActivityAtMs(),
     };

@@ -8,7 +8,7 @@ import type { Log } from '../contract/log.ts';
 import type { FeedPublisher } from '../feed/publisher.ts';
 import type { Restores } from '../restore/restores.ts';
 import type { PermissionSettings } from '../session/permissions.ts';
-import type { Sessions } from '../sessions/sessions.ts';
+import type { LiveSessions } from '../sessions/live-sessions.ts';
 import type { RateGate } from './rate-gate.ts';
 import type { Streams } from './streams.ts';
 
@@ -20,7 +20,7 @@ export interface RouteContext {
   readonly limits: Limits;
   readonly clock: Clock;
   readonly log: Log;
-  readonly sessions: Sessions;
+  readonly sessions: LiveSessions;
   readonly restores: Restores;
   readonly transcripts: Transcripts;
   readonly catalog: Catalog;

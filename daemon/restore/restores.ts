@@ -12,13 +12,13 @@ import { sessionKey } from '../contract/wire.ts';
 import type { History } from '../history/history.ts';
 import type { Session } from '../session/session.ts';
 import type { SpawnContext } from '../sessions/create.ts';
-import type { Created, Sessions } from '../sessions/sessions.ts';
+import type { Created, LiveSessions } from '../sessions/live-sessions.ts';
 import type { ReplayDamage } from './load-replay.ts';
 import { settleLost } from './lost-prompts.ts';
 import { type RestoredSession, type RestoreIntent, restoreOnAgent } from './restore-session.ts';
 
 export interface RestoresOptions {
-  readonly sessions: Sessions;
+  readonly sessions: LiveSessions;
   readonly history: History;
   readonly clock: Clock;
   readonly log: Log;
@@ -92,7 +92,7 @@ export class Restores {
     if (live?.hasEnded === false) return this.#takeOver(live, request);
     const intent = intentOf(sessionId, request);
     const done = this.#begin(intent, true);
-    if (request.isDefault) sessions.holdSlot(done.then(({ session }) => session));
+    if (request.isDefault) sessions.reserveSlot(done.then(({ session }) => session));
     const { session } = await done;
     return { sessionId, feedSeq: sessions.tellSession(session) };
   }
@@ -170,7 +170,7 @@ export class Restores {
   #takeOver(session: Session, request: RestoreRequest): RestoreAnswer {
     const { sessions } = this.#o;
     session.clients.adopt(request.clients);
-    if (request.isDefault) sessions.holdSlot(Promise.resolve(session));
+    if (request.isDefault) sessions.reserveSlot(Promise.resolve(session));
     const running = new Set(session.turns.feedPrompts().map(({ promptId }) => promptId));
     const lost = request.lostPrompts.filter((promptId) => !running.has(promptId));
     // The restore for a coordinator that died may have reported them on this very bus. The ends that a session remembers

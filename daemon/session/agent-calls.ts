@@ -1,11 +1,13 @@
-// What clients ask of a session that only the agent can answer: status reads and small services. An agent that lacks a
-// read gets an idle body that says so; one that lacks a service gets a refusal.
+// What clients ask of a session that only the agent can answer: status reads, small services, another model or mode. For a
+// read that the agent lacks, the client gets an idle body that says so; for a service that the agent lacks, a refusal.
 import type { Params } from '../agent/agent.ts';
+import { MODE_METHOD } from '../agent/approval-modes.ts';
 import { callIfKnown, readContext } from '../agent/extensions.ts';
 import { channelFailure } from '../agent/failures.ts';
 import { fail } from '../contract/errors.ts';
 import type { Limits } from '../contract/limits.ts';
 import { asRecord, isRecord, type JsonRecord } from '../domain/records.ts';
+import type { ModeAnswer, ModeRequest } from './approval-mode.ts';
 import type { Session } from './session.ts';
 
 type CallLimits = Pick<Limits, 'initializeTimeoutMs' | 'agentAnswerTimeoutMs'>;
@@ -100,6 +102,39 @@ export async function setConfigOption(
     configOptions: configOptions ?? [],
     persisted: asRecord(_meta)['qwenCode/reasoningSelectionPersisted'] === true,
   };
+}
+
+/**
+ * Switches the session's model on behalf of a client, see `SessionSettings.switchModel`.
+ * @returns the agent's raw answer.
+ * @throws ApiError: the agent's failures in the protocol's terms; 404 when the session has ended meanwhile.
+ */
+export async function requestModel(
+  session: Session,
+  modelId: string,
+  clientId: string | undefined,
+): Promise<unknown> {
+  try {
+    return await session.settings.switchModel(modelId, clientId);
+  } catch (error) {
+    throw channelFailure(error, 'session/set_model');
+  }
+}
+
+/**
+ * Changes the session's approval mode on behalf of a client, see `SessionSettings.switchMode`.
+ * @throws ApiError as `requestModel`; 501 when the agent cannot plan first.
+ */
+export async function requestMode(
+  session: Session,
+  request: ModeRequest,
+  clientId: string | undefined,
+): Promise<ModeAnswer> {
+  try {
+    return await session.settings.switchMode(request, clientId);
+  } catch (error) {
+    throw channelFailure(error, MODE_METHOD);
+  }
 }
 
 /** Snapshots that a rewind can go back to; none where the agent keeps none. @throws as `readStatus` */

@@ -54,7 +54,7 @@ export class SessionMode {
 
   /** What was told last, or seeded; undefined while nothing is known. */
   get current(): ModeValue | undefined {
-    return this.#service.axis.cached;
+    return this.#service.setting.cached;
   }
 
   /** Takes what the agent says when the session begins. Publishes nothing. */
@@ -110,12 +110,12 @@ export class SessionMode {
    */
   frameSeen(modeId: unknown, publish: () => void): void {
     const mode = approvalMode(modeId);
-    const { axis } = this.#service;
+    const { setting } = this.#service;
     const isToldAlready =
-      !axis.isInFlight &&
+      !setting.isInFlight &&
       mode !== undefined &&
-      mode === axis.cached?.mode &&
-      this.#frameOfBridge === axis.generation;
+      mode === setting.cached?.mode &&
+      this.#frameOfBridge === setting.generation;
     if (isToldAlready) {
       this.#frameOfBridge = undefined;
       return;
@@ -137,9 +137,9 @@ export class SessionMode {
     { previous, persisted = false }: { readonly previous?: ApprovalMode; readonly persisted?: boolean },
   ): void {
     const { bus, sessionId } = this.#session;
-    const { axis } = this.#service;
+    const { setting } = this.#service;
     const { mode, planExecutionMode: execution } = value;
-    const known = axis.cached?.mode;
+    const known = setting.cached?.mode;
     const isFrameDue = this.#tellInFrame(mode, tags);
     const data = {
       sessionId,
@@ -149,8 +149,8 @@ export class SessionMode {
       ...(execution === undefined ? {} : { planExecutionMode: execution }),
     };
     if (bus.publish('approval_mode_changed', data, tags) === undefined) return;
-    axis.published(value);
-    this.#frameOfBridge = isFrameDue ? axis.generation : undefined;
+    setting.published(value);
+    this.#frameOfBridge = isFrameDue ? setting.generation : undefined;
   }
 
   /** Tells older clients of a mode, unless they know. @returns whether it did. */

@@ -23,7 +23,7 @@ export class SessionModel {
 
   /** What was told last, or seeded; undefined while nothing is known. */
   get current(): string | undefined {
-    return this.#service.axis.cached;
+    return this.#service.setting.cached;
   }
 
   /** Takes what the agent says when the session begins. Publishes nothing. */
@@ -65,6 +65,6 @@ export class SessionModel {
   #publish(modelId: string, tags: EventTags): void {
     const { bus, sessionId } = this.#session;
     const id = bus.publish('model_switched', { sessionId, modelId }, tags);
-    if (id !== undefined) this.#service.axis.published(modelId);
+    if (id !== undefined) this.#service.setting.published(modelId);
   }
 }

@@ -148,13 +148,13 @@ export class Session {
     return this.#state === 'ended';
   }
 
-  get hasAgentWork(): boolean {
+  get hasBackgroundWork(): boolean {
     return this.#holds.length > 0;
   }
 
   /** What the agent holds for this session now; each report replaces the one before. */
-  agentHolds(holds: readonly unknown[]): void {
-    const wasHeld = this.hasAgentWork;
+  backgroundWorkReported(holds: readonly unknown[]): void {
+    const wasHeld = this.hasBackgroundWork;
     this.#holds = holds;
     if (wasHeld && holds.length === 0) this.#o.onMaybeIdle(this);
   }
@@ -166,7 +166,7 @@ export class Session {
 
   /** Whether there is a turn, work of the agent, or a question. */
   get isWorking(): boolean {
-    return !this.turns.isIdle || this.hasAgentWork || this.permissions.openCount > 0;
+    return !this.turns.isIdle || this.hasBackgroundWork || this.permissions.openCount > 0;
   }
 
   /** Whether there is work, or a stream. */
@@ -175,7 +175,7 @@ export class Session {
   }
 
   /** Whether anything, or a client, holds the session open. */
-  get isHeld(): boolean {
+  get isInUse(): boolean {
     return this.isBusy || this.clients.size > 0;
   }
 

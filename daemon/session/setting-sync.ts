@@ -56,7 +56,7 @@ export interface Change<Value, Answer> {
 }
 
 export class SettingSync<Value> {
-  readonly axis: SyncedSetting<Value>;
+  readonly setting: SyncedSetting<Value>;
   readonly #o: SettingSyncOptions<Value>;
   #last: Promise<unknown> = Promise.resolve();
   /** A read is under way; `again` when another change has settled since it began. */
@@ -64,14 +64,14 @@ export class SettingSync<Value> {
 
   constructor(options: SettingSyncOptions<Value>) {
     this.#o = options;
-    this.axis = new SyncedSetting({ isSame: options.isSame, lateSwitchWindowMs: LATE_SWITCH_WINDOW_MS });
+    this.setting = new SyncedSetting({ isSame: options.isSame, lateSwitchWindowMs: LATE_SWITCH_WINDOW_MS });
   }
 
   /** Takes what the agent says of itself when the session begins. @returns undefined where it says nothing usable. */
   seed(state: JsonRecord): Value | undefined {
     const said = this.#o.valueIn(state);
     if (said.kind !== 'value') return undefined;
-    this.axis.seed(said.value);
+    this.setting.seed(said.value);
     return said.value;
   }
 
@@ -89,7 +89,7 @@ export class SettingSync<Value> {
   /** The agent says where it is. */
   notified(said: Said<Value>): void {
     const { clock } = this.#o.session;
-    if (said.kind === 'value') this.#decide(this.axis.notified(said.value, clock.monotonicMs()));
+    if (said.kind === 'value') this.#decide(this.setting.notified(said.value, clock.monotonicMs()));
     else this.#decide({ action: 'dropped', reason: said.kind === 'nothing' ? 'no_value' : said.reason });
   }
 
@@ -99,21 +99,21 @@ export class SettingSync<Value> {
   }
 
   async #change<Answer>(change: Change<Value, Answer>): Promise<Answer> {
-    const { axis } = this;
+    const { setting } = this;
     const { sessionId } = this.#o.session;
     if (this.#isGone) throw fail('session_not_found', 'The session has ended', { sessionId });
-    axis.begins();
+    setting.begins();
     const asked = change.ask();
     try {
       const answer = await this.#inTime(asked, change.method);
       const value = change.valueIn(answer);
       await change.done(value, answer);
-      this.#settle(axis.settles({ kind: 'done', value }));
+      this.#settle(setting.settles({ kind: 'done', value }));
       return answer;
     } catch (error) {
       if (error instanceof AgentTimeout) this.#listenOn(asked, change);
       change.failed?.(error);
-      this.#settle(axis.settles(outcomeOf(error)));
+      this.#settle(setting.settles(outcomeOf(error)));
       throw error;
     }
   }
@@ -135,8 +135,8 @@ export class SettingSync<Value> {
   /** The answer of a change that timed out tells when it landed: not every agent notifies of what it was asked for. */
   #listenOn<Answer>(asked: Promise<Answer>, { valueIn }: Change<Value, Answer>): void {
     asked.then(
-      (answer) => this.#settle(this.axis.answeredLate(valueOrUnsure(answer, valueIn))),
-      (error: unknown) => this.#settle(this.axis.answeredLate(outcomeOf(error))),
+      (answer) => this.#settle(this.setting.answeredLate(valueOrUnsure(answer, valueIn))),
+      (error: unknown) => this.#settle(this.setting.answeredLate(outcomeOf(error))),
     );
   }
 
@@ -187,19 +187,19 @@ export class SettingSync<Value> {
 
   #obstacle(): Decision<Value> | undefined {
     if (this.#isGone) return { action: 'skipped', reason: 'session_gone' };
-    if (!canReadContext(this.#o.session.channel)) return this.axis.cannotRead();
-    return this.axis.mayRead() ? undefined : { action: 'skipped', reason: 'bridge_change_in_flight' };
+    if (!canReadContext(this.#o.session.channel)) return this.setting.cannotRead();
+    return this.setting.mayRead() ? undefined : { action: 'skipped', reason: 'bridge_change_in_flight' };
   }
 
   async #readOnce(): Promise<Decision<Value>> {
-    const { axis } = this;
-    const before = axis.generation;
+    const { setting } = this;
+    const before = setting.generation;
     const said = await this.#read();
     if (this.#isGone) return { action: 'skipped', reason: 'session_gone' };
-    if (said === undefined) return axis.cannotRead();
+    if (said === undefined) return setting.cannotRead();
     if (said.kind === 'unusable') return { action: 'dropped', reason: said.reason };
     const nowMs = this.#o.session.clock.monotonicMs();
-    return axis.readBack(said.kind === 'value' ? said.value : undefined, before, nowMs);
+    return setting.readBack(said.kind === 'value' ? said.value : undefined, before, nowMs);
   }
 
   /** @returns undefined when the agent cannot be asked. @throws AgentCallError, AgentGone, AgentTimeout */

@@ -18,7 +18,7 @@ export function summaryOf(session: Session): Record<string, unknown> {
     clientCount: session.clients.size,
     hasActivePrompt: turns.running !== undefined,
     activeWorkState: turns.isIdle ? 'idle' : 'active',
-    hasRunningBackgroundTasks: session.hasAgentWork,
+    hasRunningBackgroundTasks: session.hasBackgroundWork,
     isWaitingForPermission: isWaitingFor('permission'),
     isWaitingForUserQuestion: isWaitingFor('user_question'),
     pendingInteractionCount: interactions.length,

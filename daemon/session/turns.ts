@@ -32,7 +32,7 @@ export interface TurnsOptions {
   readonly onIdle: () => void;
 }
 
-export interface Admission {
+export interface AcceptedPrompt {
   readonly promptId: string;
   /** Head of the bus before the prompt's first frame: a subscriber from here misses nothing. */
   readonly lastEventId: number;
@@ -110,7 +110,7 @@ export class Turns {
    * Admits a prompt. When it returns, the turn depends on nobody but the session.
    * @throws ApiError 400 (body), 503 `prompt_queue_full`.
    */
-  submit(body: JsonObject, clientId: string | undefined): Admission {
+  submit(body: JsonObject, clientId: string | undefined): AcceptedPrompt {
     const { content, extras, deadlineMs } = parsePromptRequest(body);
     const { sessionId, limits } = this.#o;
     if (this.#queue.isFull)
@@ -123,7 +123,7 @@ export class Turns {
   }
 
   /** Lets the agent go on with the turn that it was interrupted in; to be called when no turn runs. */
-  continueLast(clientId: string | undefined): Admission {
+  continueLast(clientId: string | undefined): AcceptedPrompt {
     const request = { _meta: { 'qwen.daemon.continueLastTurn': true } };
     return this.#admit({ clientId, content: [], request, deadlineMs: undefined });
   }
@@ -206,7 +206,7 @@ export class Turns {
     for (const message of messages) this.#events.midTurnRemoved(message);
   }
 
-  #admit(asked: Pick<PromptEntry, 'clientId' | 'content' | 'request' | 'deadlineMs'>): Admission {
+  #admit(asked: Pick<PromptEntry, 'clientId' | 'content' | 'request' | 'deadlineMs'>): AcceptedPrompt {
     const { bus, clock, limits } = this.#o;
     const lastEventId = bus.ring.head;
     const entry = this.#queue.admit({

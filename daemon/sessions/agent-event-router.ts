@@ -12,7 +12,7 @@ import { type Log, truncated } from '../contract/log.ts';
 import { EarlyEvents } from '../domain/early-events.ts';
 import { asRecord } from '../domain/records.ts';
 import type { Session } from '../session/session.ts';
-import type { Sessions } from './sessions.ts';
+import type { LiveSessions } from './live-sessions.ts';
 
 type RequestHandler = (session: Session | undefined, params: Params) => Promise<unknown>;
 
@@ -35,14 +35,14 @@ interface EarlyEvent {
 }
 
 export class AgentEventRouter implements AgentSink {
-  readonly #sessions: Sessions;
+  readonly #sessions: LiveSessions;
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #early = new EarlyEvents<EarlyEvent>();
   /** Sessions whose past the agent is telling. */
   readonly #collectors = new Map<string, (params: Params) => void>();
 
-  constructor(sessions: Sessions, clock: Clock, log: Log) {
+  constructor(sessions: LiveSessions, clock: Clock, log: Log) {
     this.#sessions = sessions;
     this.#clock = clock;
     this.#log = log;
@@ -87,7 +87,7 @@ export class AgentEventRouter implements AgentSink {
     const reported = Array.isArray(params.sessions) ? params.sessions.map(asRecord) : [];
     for (const session of this.#sessions.all()) {
       const holds = reported.find(({ sessionId }) => sessionId === session.sessionId)?.holds;
-      session.agentHolds(Array.isArray(holds) ? holds : []);
+      session.backgroundWorkReported(Array.isArray(holds) ? holds : []);
     }
   }
 
@@ -99,7 +99,7 @@ export class AgentEventRouter implements AgentSink {
 
   #keep(sessionId: string, event: EarlyEvent): void {
     // While none is on its way, it is the tail of a session that ended: a later one may get the same id.
-    if (!this.#sessions.isOpeningOne)
+    if (!this.#sessions.isOpening)
       this.#log.debug({ sessionId: truncated(sessionId) }, 'event for an ended session dropped');
     else if (!this.#early.keep(sessionId, event, this.#clock.nowMs()))
       this.#log.warn({ sessionId: truncated(sessionId) }, 'event for an unknown session dropped');

@@ -19,9 +19,9 @@ export class AutoClose {
   }
 
   /** Closes when nobody is registered and nothing holds the session. */
-  ifUnheld(session: Session): void {
+  ifUnused(session: Session): void {
     // One that the coordinator brought back lives until a client has come for it and gone again.
-    if (!session.hasEnded && !session.isHeld && session.clients.hasRegistered)
+    if (!session.hasEnded && !session.isInUse && session.clients.hasRegistered)
       this.#o.close(session, 'last_client_detached');
   }
 
@@ -29,12 +29,12 @@ export class AutoClose {
   afterWork(session: Session): void {
     const { clock, limits } = this.#o;
     const graceMs = limits.sessionPromptSettledCloseGraceMs;
-    if (graceMs === 0) this.ifUnheld(session);
-    else clock.after(graceMs, () => this.ifUnheld(session));
+    if (graceMs === 0) this.ifUnused(session);
+    else clock.after(graceMs, () => this.ifUnused(session));
   }
 
   /** Closes every session without readers, work and signs of life for the configured time. */
-  idle(): void {
+  closeIdle(): void {
     const { sessions, limits, clock, close } = this.#o;
     if (limits.sessionIdleTimeoutMs === 0) return;
     for (const session of sessions()) {

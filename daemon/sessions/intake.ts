@@ -1,22 +1,23 @@
-// Whether the daemon takes new work. It may hold it back for a while; once closed it stays closed: the process is about to end.
+// Whether the daemon takes new work. The intake can be paused for a while; once closed it stays closed, because the process is
+// about to end.
 import { type ApiError, fail } from '../contract/errors.ts';
 
 export class Intake {
-  #state: 'open' | 'held' | 'closed' = 'open';
+  #state: 'open' | 'paused' | 'closed' = 'open';
 
-  /** The daemon is about to end, whatever comes. */
-  get areClosed(): boolean {
+  /** True once `close` was called: the daemon is about to end, whatever comes. */
+  get isClosed(): boolean {
     return this.#state === 'closed';
   }
 
-  /** Lets what has begun come to its end, and nothing new begin. */
-  hold(): void {
-    if (this.#state === 'open') this.#state = 'held';
+  /** Nothing new begins until `resume`; work that has begun comes to its end. */
+  pause(): void {
+    if (this.#state === 'open') this.#state = 'paused';
   }
 
-  /** Ends a hold. Nothing once closed. */
-  reopen(): void {
-    if (this.#state === 'held') this.#state = 'open';
+  /** Ends a pause. A closed intake stays closed. */
+  resume(): void {
+    if (this.#state === 'paused') this.#state = 'open';
   }
 
   close(): void {
@@ -30,7 +31,7 @@ export class Intake {
 
   /** For what has begun before. @throws ApiError 503 `daemon_draining` once closed. */
   checkNotClosed(): void {
-    if (this.areClosed) throw stopping();
+    if (this.isClosed) throw stopping();
   }
 }
 

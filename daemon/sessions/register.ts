@@ -31,7 +31,7 @@ export class SessionRegister {
     return this.#live.size;
   }
 
-  get isMakingOne(): boolean {
+  get hasReservations(): boolean {
     return this.#places.size > 0;
   }
 
@@ -58,7 +58,7 @@ export class SessionRegister {
     return session;
   }
 
-  isBeingMade(id: string): boolean {
+  isReserved(id: string): boolean {
     return this.#places.has(sessionKey(id));
   }
 
@@ -74,14 +74,14 @@ export class SessionRegister {
   }
 
   /** To be given back by `freePlace`, whether a session came of it or not. @throws ApiError 503 at the caps. */
-  takePlace(place: string): void {
+  reserve(place: string): void {
     const used = this.#live.size + this.#places.size;
     checkCap(used, this.#limits.maxSessions, 'workspace');
     checkCap(used, this.#limits.maxTotalSessions, 'total');
     this.#places.add(place);
   }
 
-  freePlace(place: string): void {
+  unreserve(place: string): void {
     this.#places.delete(place);
   }
 

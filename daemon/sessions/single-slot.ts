@@ -49,7 +49,7 @@ export class SingleSlot {
    * A session of the slot is being restored: requests wait for it. Nothing where the slot is filled or filling. Whoever asked
    * for the restore hears of its failure; nobody else has to.
    */
-  hold(coming: Promise<Session>): void {
+  reserve(coming: Promise<Session>): void {
     coming.catch(() => undefined);
     if (this.#filledBy !== undefined || this.#coming !== undefined) return;
     const held = coming.then(

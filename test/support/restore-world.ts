@@ -15,7 +15,7 @@ import { TranscriptOwnership } from '../../daemon/history/transcript-ownership.t
 import type { RestoreAction } from '../../daemon/restore/restore-session.ts';
 import { Restores } from '../../daemon/restore/restores.ts';
 import { AgentEventRouter } from '../../daemon/sessions/agent-event-router.ts';
-import { Sessions } from '../../daemon/sessions/sessions.ts';
+import { LiveSessions } from '../../daemon/sessions/live-sessions.ts';
 import { type FakeChannel, FakeHost } from './fake-channel.ts';
 import { ManualClock, settled } from './manual-clock.ts';
 import { NO_CHECKOUTS } from './no-checkouts.ts';
@@ -32,7 +32,7 @@ export class RestoreWorld {
   readonly host = new FakeHost(this.clock);
   readonly dir: string;
   readonly told: FeedBody[] = [];
-  readonly sessions: Sessions;
+  readonly sessions: LiveSessions;
   readonly restores: Restores;
   readonly ownership: TranscriptOwnership;
   readonly sink: AgentEventRouter;
@@ -60,7 +60,7 @@ export class RestoreWorld {
       this.onTold(body);
       return this.told.push(body);
     };
-    this.sessions = new Sessions({
+    this.sessions = new LiveSessions({
       checkouts: NO_CHECKOUTS,
       workspace: '/ws',
       clock: this.clock,

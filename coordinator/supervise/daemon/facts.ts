@@ -82,7 +82,7 @@ export class DaemonFacts {
   }
 
   /** No prompt runs or waits, and no permission was open at the last beat. */
-  get isQuiet(): boolean {
+  get isQuietOnFeed(): boolean {
     return this.#unsettledPrompts.size === 0 && (this.lastBeat?.pendingPermissions ?? 0) === 0;
   }
 

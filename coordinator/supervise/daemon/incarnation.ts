@@ -205,7 +205,7 @@ export class Incarnation {
   /** Where the feed is down nobody knows whether a turn runs: the drain then takes its full time. */
   #endDrainIfQuiet(): void {
     if (this.#deps.machine.stateOf(this.id) !== 'draining') return;
-    const isQuiet = this.#feed?.isUp === true && this.facts.isQuiet;
+    const isQuiet = this.#feed?.isUp === true && this.facts.isQuietOnFeed;
     const { state } = this.#lettingGo;
     // One that may have let go takes no work any more, so it cannot stay before it has said that it has some.
     if (isQuiet || (this.#mayStay && state === 'unsure')) this.#askIfQuiet();

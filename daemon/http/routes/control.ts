@@ -16,7 +16,7 @@ export function identity({ self, sessions, version }: RouteContext): Handler {
       pid: self.pid,
       startTime: self.startTime,
       version,
-      ending: sessions.intake.areClosed,
+      ending: sessions.intake.isClosed,
     };
     return ok(body);
   };

@@ -3,7 +3,7 @@ import { canonicalCwd } from '../../contract/canonical-path.ts';
 import { FEED_SEQ_HEADER } from '../../contract/control.ts';
 import { parseCreateRequest, workspaceMismatch } from '../../domain/create-request.ts';
 import { summaryOf } from '../../session/summary.ts';
-import type { Created } from '../../sessions/sessions.ts';
+import type { Created } from '../../sessions/live-sessions.ts';
 import { clientIdOf, type Handler, NO_CONTENT, ok } from '../call.ts';
 import type { RouteContext } from '../route-context.ts';
 
@@ -46,7 +46,7 @@ export function createdBody(
     ...(isAttached
       ? {
           hasActivePrompt: session.turns.running !== undefined,
-          hasRunningBackgroundTasks: session.hasAgentWork,
+          hasRunningBackgroundTasks: session.hasBackgroundWork,
         }
       : {}),
     ...(sourceType === undefined ? {} : { sourceType }),

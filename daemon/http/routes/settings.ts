@@ -1,11 +1,11 @@
 // What clients change about a session besides its turns: metadata, model and approval mode.
 
-import { channelFailure } from '../../agent/failures.ts';
 import { fail, failPlain } from '../../contract/errors.ts';
 import type { JsonObject } from '../../contract/json-body.ts';
 import { APPROVAL_MODES, type ApprovalMode, isUuid } from '../../contract/wire.ts';
 import { parseMetadataPatch } from '../../domain/metadata.ts';
 import { approvalMode } from '../../domain/setting-values.ts';
+import { requestMode, requestModel } from '../../session/agent-calls.ts';
 import type { ModeRequest } from '../../session/approval-mode.ts';
 import { clientIdOf, type Handler, ok } from '../call.ts';
 import type { RouteContext } from '../route-context.ts';
@@ -30,11 +30,7 @@ export function switchModel({ sessions }: RouteContext): Handler {
       throw failPlain(400, '`modelId` must be a non-empty string');
     const session = sessions.get(call.params.id ?? '');
     session.checkClient(clientId);
-    try {
-      return ok(await session.settings.switchModel(modelId, clientId));
-    } catch (error) {
-      throw channelFailure(error, 'session/set_model');
-    }
+    return ok(await requestModel(session, modelId, clientId));
   };
 }
 
@@ -45,16 +41,12 @@ export function changeApprovalMode({ sessions }: RouteContext): Handler {
     const request = parseModeRequest(call.body);
     const session = sessions.get(call.params.id ?? '');
     session.checkClient(clientId);
-    try {
-      const answer = await session.settings.switchMode(request, clientId);
-      if (answer.persisted && request.planMode === undefined)
-        // Not waited for: each is told when it has followed, and one whose agent is slow must not hold up the answer.
-        for (const other of sessions.all())
-          if (other !== session) void other.settings.followDefault(answer.mode, clientId);
-      return ok(answer);
-    } catch (error) {
-      throw channelFailure(error, 'qwen/control/session/approval_mode');
-    }
+    const answer = await requestMode(session, request, clientId);
+    if (answer.persisted && request.planMode === undefined)
+      // Not awaited: each session publishes the mode once it has followed, and a slow agent must not delay the answer.
+      for (const other of sessions.all())
+        if (other !== session) void other.settings.followDefault(answer.mode, clientId);
+    return ok(answer);
   };
 }
 

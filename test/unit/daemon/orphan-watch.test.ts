@@ -110,10 +110,10 @@ describe('a daemon whose feed nobody reads', () => {
 
   test('waits for the work that the agent holds', async () => {
     const session = await daemon.session();
-    session.agentHolds([{ category: 'task' }]);
+    session.backgroundWorkReported([{ category: 'task' }]);
     daemon.clock.advance(ORPHAN_LIMIT + 2 * LOOK);
     expect(daemon.ends).toEqual([]);
-    session.agentHolds([]);
+    session.backgroundWorkReported([]);
     daemon.clock.advance(LOOK);
     expect(daemon.ends).toEqual([GONE]);
   });

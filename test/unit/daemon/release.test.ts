@@ -72,9 +72,9 @@ describe('a daemon that is to let go only if it is quiet', () => {
 
   test('does not while the agent holds work', async () => {
     const session = await daemon.create();
-    session.agentHolds([{ category: 'task' }]);
+    session.backgroundWorkReported([{ category: 'task' }]);
     expect(await daemon.lets(true)).toBe(false);
-    session.agentHolds([]);
+    session.backgroundWorkReported([]);
     expect(await daemon.lets(true)).toBe(true);
   });
 
@@ -92,7 +92,7 @@ describe('a daemon that is to let go only if it is quiet', () => {
 
 test('a daemon that is to let go in any case does', async () => {
   const session = await daemon.create();
-  session.agentHolds([{ category: 'task' }]);
+  session.backgroundWorkReported([{ category: 'task' }]);
   expect(await daemon.lets(false)).toBe(true);
   expect(daemon.saysEnding).toBe(true);
 });

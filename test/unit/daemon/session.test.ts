@@ -31,7 +31,7 @@ describe('the summary', () => {
     const { requestId } = parts.ask({
       toolCall: { toolCallId: 'c', kind: 'edit', title: 'Edit', rawInput: { path: 'x' }, secretField: 1 },
     });
-    parts.session.agentHolds([{ category: 'task', id: '1' }]);
+    parts.session.backgroundWorkReported([{ category: 'task', id: '1' }]);
     expect(summaryOf(parts.session)).toMatchObject({
       clientCount: 1,
       hasActivePrompt: true,

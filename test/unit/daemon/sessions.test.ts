@@ -7,7 +7,7 @@ import type { FeedBody } from '../../../daemon/contract/feed.ts';
 import { DEFAULT_LIMITS, type Limits } from '../../../daemon/contract/limits.ts';
 import { parseCreateRequest } from '../../../daemon/domain/create-request.ts';
 import { AgentEventRouter } from '../../../daemon/sessions/agent-event-router.ts';
-import { type Created, Sessions } from '../../../daemon/sessions/sessions.ts';
+import { type Created, LiveSessions } from '../../../daemon/sessions/live-sessions.ts';
 import { CRASH, type FakeChannel, FakeHost } from '../../support/fake-channel.ts';
 import { ManualClock, settled } from '../../support/manual-clock.ts';
 import { NO_CHECKOUTS } from '../../support/no-checkouts.ts';
@@ -22,7 +22,7 @@ class Workspace {
   readonly clock = new ManualClock();
   readonly host = new FakeHost(this.clock);
   readonly told: FeedBody[] = [];
-  readonly sessions: Sessions;
+  readonly sessions: LiveSessions;
   readonly sink: AgentEventRouter;
   #made = 0;
 
@@ -31,7 +31,7 @@ class Workspace {
       channel.answers.set('session/new', (params) => ({ sessionId: this.#idFor(params) }));
       for (const method of ['session/set_model', 'session/set_mode']) channel.answers.set(method, () => ({}));
     };
-    this.sessions = new Sessions({
+    this.sessions = new LiveSessions({
       checkouts: NO_CHECKOUTS,
       workspace: '/ws',
       clock: this.clock,
@@ -497,12 +497,12 @@ describe('a session closes by itself', () => {
     workspace.sessions.detach(session, clientId);
     session.bus.detach(READER);
     void session.permissions.ask({});
-    workspace.sessions.autoClose.ifUnheld(session);
+    workspace.sessions.autoClose.ifUnused(session);
     session.permissions.cancelAll('timeout');
-    session.agentHolds([{ category: 'task', id: '1' }]);
-    workspace.sessions.autoClose.ifUnheld(session);
+    session.backgroundWorkReported([{ category: 'task', id: '1' }]);
+    workspace.sessions.autoClose.ifUnused(session);
     expect(session.hasEnded).toBe(false);
-    session.agentHolds([]);
+    session.backgroundWorkReported([]);
     expect(workspace.endings).toEqual(['last_client_detached']);
   });
 
@@ -540,10 +540,10 @@ describe('a session closes by itself', () => {
     workspace.clock.advance(900);
     workspace.sessions.heartbeat(session, clientId);
     workspace.clock.advance(999);
-    workspace.sessions.autoClose.idle();
+    workspace.sessions.autoClose.closeIdle();
     expect(session.hasEnded).toBe(false);
     workspace.clock.advance(1);
-    workspace.sessions.autoClose.idle();
+    workspace.sessions.autoClose.closeIdle();
     expect(workspace.endings).toEqual(['idle_timeout']);
   });
 
@@ -553,11 +553,11 @@ describe('a session closes by itself', () => {
       ({ session }) => session.bus.attach(READER),
       ({ session }) => void session.turns.submit({ prompt: [{ type: 'text', text: 'x' }] }, undefined),
       ({ session }) => void session.permissions.ask({}),
-      ({ session }) => session.agentHolds([{ category: 'task', id: '1' }]),
+      ({ session }) => session.backgroundWorkReported([{ category: 'task', id: '1' }]),
     ];
     for (const hold of holders) hold(await workspace.create(THREAD));
     workspace.clock.advance(10_000);
-    workspace.sessions.autoClose.idle();
+    workspace.sessions.autoClose.closeIdle();
     expect(workspace.endings).toEqual([]);
   });
 
@@ -565,7 +565,7 @@ describe('a session closes by itself', () => {
     const workspace = new Workspace({ sessionIdleTimeoutMs: 0 });
     await workspace.create();
     workspace.clock.advance(2 ** 40);
-    workspace.sessions.autoClose.idle();
+    workspace.sessions.autoClose.closeIdle();
     expect(workspace.sessions.liveCount).toBe(1);
   });
 });
@@ -771,7 +771,7 @@ describe('what the agent says', () => {
     const [one, two] = [await workspace.create(THREAD), await workspace.create(THREAD)];
     const report = (sessions: unknown) =>
       workspace.sink.notification('qwen/notify/channel/active-work', { v: 1, seq: 1, sessions });
-    const held = () => [one, two].map(({ session }) => session.hasAgentWork);
+    const held = () => [one, two].map(({ session }) => session.hasBackgroundWork);
     report([{ sessionId: one.session.sessionId, holds: [{ category: 'task', id: '1' }] }]);
     expect(held()).toEqual([true, false]);
     report([{ sessionId: two.session.sessionId, holds: [{ category: 'task', id: '2' }] }, null, 7]);

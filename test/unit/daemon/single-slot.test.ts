@@ -12,7 +12,7 @@ test('a restore that fails while the slot is filled is no concern of the slot', 
   const unhandled: unknown[] = [];
   const note = (error: unknown) => void unhandled.push(error);
   process.on('unhandledRejection', note);
-  slot.hold(Promise.reject(new Error('the agent lost it')));
+  slot.reserve(Promise.reject(new Error('the agent lost it')));
   for (let turn = 0; turn < 3; turn += 1) await new Promise((resolve) => setImmediate(resolve));
   process.off('unhandledRejection', note);
   expect(unhandled).toEqual([]);
@@ -24,7 +24,7 @@ test('a session that ended before its spawn was over leaves the slot to a restor
   const slot = new SingleSlot((id) => [restored].find(({ sessionId }) => sessionId === id));
   await slot.obtain(async () => ({ session: ended, isModelApplied: undefined }));
   expect(slot.isFilledBy(ended)).toBe(false);
-  slot.hold(Promise.resolve(restored));
+  slot.reserve(Promise.resolve(restored));
   const { session } = await slot.obtain(() => Promise.reject(new Error('none is to be made')));
   expect(session.sessionId).toBe('restored');
   expect(slot.isFilledBy(restored)).toBe(true);

@@ -7,7 +7,7 @@ import { Transcripts } from '../../../daemon/catalog/transcripts.ts';
 import { ApiError } from '../../../daemon/contract/errors.ts';
 import { DEFAULT_LIMITS } from '../../../daemon/contract/limits.ts';
 import { parseCreateRequest } from '../../../daemon/domain/create-request.ts';
-import { Sessions } from '../../../daemon/sessions/sessions.ts';
+import { LiveSessions } from '../../../daemon/sessions/live-sessions.ts';
 import { FakeHost } from '../../support/fake-channel.ts';
 import { ManualClock, settled } from '../../support/manual-clock.ts';
 import { NO_CHECKOUTS } from '../../support/no-checkouts.ts';
@@ -23,7 +23,7 @@ type Answers = Readonly<Record<string, (params: Params) => unknown>>;
 class Kit {
   readonly clock = new ManualClock();
   readonly host = new FakeHost(this.clock);
-  readonly sessions: Sessions;
+  readonly sessions: LiveSessions;
   readonly transcripts: Transcripts;
   readonly asked: (readonly [string, Params])[] = [];
 
@@ -43,7 +43,7 @@ class Kit {
       agent: () => this.host,
       ownership,
     };
-    this.sessions = new Sessions({
+    this.sessions = new LiveSessions({
       checkouts: NO_CHECKOUTS,
       ...shared,
       log: SILENT,

@@ -33,7 +33,7 @@ test('a turn that the agent goes on with is run though the doors were held meanw
   const { session } = await world.load();
   const continued = continueOld();
   await settled();
-  world.sessions.intake.hold();
+  world.sessions.intake.pause();
   world.channel.next(METHOD).answer({ accepted: true });
   expect(await continued).toMatchObject({ status: 200, body: { accepted: true } });
   expect(session.turns.isIdle).toBe(false);
@@ -41,7 +41,7 @@ test('a turn that the agent goes on with is run though the doors were held meanw
 
 test('none is begun once the doors are held', async () => {
   await world.load();
-  world.sessions.intake.hold();
+  world.sessions.intake.pause();
   await expect(continueOld()).rejects.toMatchObject({ code: 'daemon_draining' });
   expect(world.channel.open(METHOD)).toEqual([]);
 });

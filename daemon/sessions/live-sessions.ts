@@ -54,7 +54,7 @@ export interface Created {
 
 const NO_WISHES: RequestedSettings = { approvalMode: undefined, modelId: undefined };
 
-export class Sessions {
+export class LiveSessions {
   readonly intake = new Intake();
   readonly sessionCloser: SessionCloser;
   readonly autoClose: AutoClose;
@@ -87,13 +87,13 @@ export class Sessions {
   }
 
   /** Whether the agent may speak of a session that is not known yet. */
-  get isOpeningOne(): boolean {
-    return this.#register.isMakingOne;
+  get isOpening(): boolean {
+    return this.#register.hasReservations;
   }
 
   /** No turn runs or waits, no question is open, the agent holds no work, and no session is on its way. */
   get isQuiet(): boolean {
-    return !this.#register.isMakingOne && this.all().every((session) => !session.isWorking);
+    return !this.#register.hasReservations && this.all().every((session) => !session.isWorking);
   }
 
   isDefault(session: Session): boolean {
@@ -155,7 +155,7 @@ export class Sessions {
   ): Promise<Created | undefined> {
     const { session } = obtained;
     if (session.hasEnded) return undefined;
-    const wasUnheld = obtained.isAttached && !session.isHeld;
+    const wasUnheld = obtained.isAttached && !session.isInUse;
     const clientId = session.clients.register(offeredId, `client_${randomUUID()}`, this.#o.clock.nowMs());
     const feedSeq = this.tellSession(session);
     try {
@@ -163,7 +163,7 @@ export class Sessions {
     } catch (error) {
       // What a closed session answers is no answer to the wish.
       if (session.hasEnded && !session.channel.isDying) return undefined;
-      if (this.#release(session, clientId) && !wasUnheld) this.autoClose.ifUnheld(session);
+      if (this.#release(session, clientId) && !wasUnheld) this.autoClose.ifUnused(session);
       throw error;
     }
     if (session.hasEnded) return undefined;
@@ -178,12 +178,12 @@ export class Sessions {
 
   /** Whether a session is being made under the id. */
   isStarting(id: string): boolean {
-    return this.#register.isBeingMade(id);
+    return this.#register.isReserved(id);
   }
 
   /** A session of the workspace's single slot is being brought back: `single` requests wait for it. */
-  holdSlot(coming: Promise<Session>): void {
-    this.#slot.hold(coming);
+  reserveSlot(coming: Promise<Session>): void {
+    this.#slot.reserve(coming);
   }
 
   /**
@@ -192,10 +192,10 @@ export class Sessions {
    * @throws ApiError 503 at the caps.
    */
   async open<T>(place: string, run: (context: SpawnContext) => Promise<T>): Promise<T> {
-    this.#register.takePlace(place);
+    this.#register.reserve(place);
     this.#retirement.cancel();
     try {
-      await this.sessionCloser.over(place);
+      await this.sessionCloser.closed(place);
       return await run({
         ...this.#o,
         agent: this.#o.agent(),
@@ -209,7 +209,7 @@ export class Sessions {
           this.broadcast('settings_changed', { key: 'model.name', value }, clientId),
       });
     } finally {
-      this.#register.freePlace(place);
+      this.#register.unreserve(place);
       this.#retireIfEmpty();
     }
   }
@@ -236,7 +236,7 @@ export class Sessions {
 
   /** Releases one registration; unknown ids and ended sessions are ignored. May close the session. */
   detach(session: Session, clientId: string | undefined): void {
-    if (clientId !== undefined && this.#release(session, clientId)) this.autoClose.ifUnheld(session);
+    if (clientId !== undefined && this.#release(session, clientId)) this.autoClose.ifUnused(session);
   }
 
   /** @returns false for an unknown client and an ended session: then there is nothing to tell. */
@@ -318,7 +318,7 @@ export class Sessions {
 
   /** On the way down the child ends with the daemon. */
   #retireIfEmpty(): void {
-    if (this.#register.isEmpty && !this.intake.areClosed) this.#retirement.begin();
+    if (this.#register.isEmpty && !this.intake.isClosed) this.#retirement.begin();
   }
 
   /** Tells the coordinator. @returns the record's seq. */
