@@ -24,7 +24,7 @@ import { DaemonListener } from './http/listen.ts';
 import { RateGate } from './http/rate-gate.ts';
 import type { RouteContext } from './http/route-context.ts';
 import { conditionalFeatures } from './http/routes/meta.ts';
-import { clientRoutes, controlRoutes } from './http/routes.ts';
+import { boundRoutes, CLIENT_ROUTES, CONTROL_ROUTES } from './http/routes.ts';
 import { createDaemonServer } from './http/server.ts';
 import { Streams } from './http/streams.ts';
 import { preload } from './process/preload.ts';
@@ -218,7 +218,8 @@ export class Daemon {
     const { listen, limits, coordinated, isRateLimited } = this.#config;
     const rateGate = isRateLimited ? new RateGate(limits, this.#clock) : undefined;
     const context = this.#routeContext(permissionSettings, rateGate);
-    const routes = [...clientRoutes(context), ...(coordinated === undefined ? [] : controlRoutes(context))];
+    const rows = [...CLIENT_ROUTES, ...(coordinated === undefined ? [] : CONTROL_ROUTES)];
+    const routes = boundRoutes(rows, context);
     const guard = guardPolicy(this.#config, () => this.port);
     return new DaemonListener(listen, () =>
       createDaemonServer({ routes, guard, limits, log: this.#log, rateGate }),

@@ -1,4 +1,4 @@
-// What the handlers of the routes work with; each of them takes the members that it needs.
+// Everything that the handlers work with, together: the route table takes it whole, each handler names its own members.
 import type { Catalog } from '../catalog/catalog.ts';
 import type { Transcripts } from '../catalog/transcripts.ts';
 import type { ApiDocument } from '../contract/api-document.ts';
@@ -12,7 +12,7 @@ import type { LiveSessions } from '../sessions/live-sessions.ts';
 import type { RateGate } from './rate-gate.ts';
 import type { Streams } from './streams.ts';
 
-/** What the handlers work with. */
+/** What the route table hands out. A handler takes `Pick<RouteContext, ...>` of it, or less. */
 export interface RouteContext {
   /** Canonical path. */
   readonly workspace: string;

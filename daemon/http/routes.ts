@@ -1,7 +1,8 @@
-// The route table of the daemon, whole.
+// The route table of the daemon, whole. Every row names its handler's maker, so the table can be read without one daemon part.
 import { API_DOCUMENT_PATH } from '../contract/api-document.ts';
 import { IDENTITY_PATH, RELEASE_PATH, RESTORE_PATH } from '../contract/control.ts';
 import { FEED_PATH } from '../contract/feed.ts';
+import type { Handler } from './call.ts';
 import type { RouteContext } from './route-context.ts';
 import {
   configOption,
@@ -18,7 +19,6 @@ import {
 } from './routes/agent-calls.ts';
 import {
   archive,
-  byPath,
   catalogs,
   list,
   liveState,
@@ -30,7 +30,7 @@ import {
 } from './routes/catalog.ts';
 import { feed, identity, release, restoreForCoordinator } from './routes/control.ts';
 import { events } from './routes/events.ts';
-import { exportSession, transcript, turnIndex, within } from './routes/history.ts';
+import { exportSession, transcript, turnIndex } from './routes/history.ts';
 import { daemonCapabilities, health } from './routes/meta.ts';
 import { openapi } from './routes/openapi.ts';
 import { sessionBranch, sessionLoad, sessionResume } from './routes/restore.ts';
@@ -45,116 +45,119 @@ import {
   vote,
   voteInSession,
 } from './routes/turns.ts';
+import { byPath, within } from './routes/workspace.ts';
 import type { DaemonRoute } from './server.ts';
 
-export function clientRoutes(context: RouteContext): readonly DaemonRoute[] {
-  return [
-    { method: 'get', path: '/health', handler: health(context) },
-    { method: 'get', path: '/capabilities', handler: daemonCapabilities(context) },
-    { method: 'get', path: API_DOCUMENT_PATH, handler: openapi(context) },
-    { method: 'post', path: '/session', handler: sessionCreation(context) },
-    { method: 'post', path: '/session/:id/load', handler: sessionLoad(context) },
-    { method: 'post', path: '/session/:id/resume', handler: sessionResume(context) },
-    { method: 'post', path: '/session/:id/branch', handler: sessionBranch(context) },
-    ...historyRoutes(context),
-    ...catalogRoutes(context),
-    { method: 'get', path: '/session/:id/status', handler: sessionStatus(context) },
-    { method: 'get', path: '/session/:id/events', handler: events(context) },
-    { method: 'post', path: '/session/:id/prompt', handler: submitPrompt(context) },
-    { method: 'post', path: '/session/:id/mid-turn-message', handler: midTurnMessage(context) },
-    { method: 'post', path: '/session/:id/cancel', handler: cancel(context) },
-    { method: 'get', path: '/session/:id/pending-prompts', handler: pendingPrompts(context) },
-    { method: 'delete', path: '/session/:id/pending-prompts/:promptId', handler: removePrompt(context) },
-    { method: 'post', path: '/session/:id/permission/:requestId', handler: voteInSession(context) },
-    { method: 'post', path: '/permission/:requestId', handler: vote(context) },
-    { method: 'patch', path: '/session/:id/metadata', handler: patchMetadata(context), isStrict: true },
-    { method: 'post', path: '/session/:id/model', handler: switchModel(context) },
-    { method: 'post', path: '/session/:id/approval-mode', handler: changeApprovalMode(context) },
-    ...agentCallRoutes(context),
-    { method: 'post', path: '/session/:id/heartbeat', handler: heartbeat(context) },
-    { method: 'post', path: '/session/:id/detach', handler: detach(context) },
-    { method: 'delete', path: '/session/:id', handler: sessionClose(context) },
-  ];
+/** One route: what it answers to, and how its handler is made. */
+export interface RouteRow extends Omit<DaemonRoute, 'handler'> {
+  /** Makes the handler. Each maker names the members of the context that its handler works with. */
+  readonly handler: (context: RouteContext) => Handler;
 }
+
+/** What the daemon says of itself. */
+const DAEMON_ROUTES: readonly RouteRow[] = [
+  { method: 'get', path: '/health', handler: health },
+  { method: 'get', path: '/capabilities', handler: daemonCapabilities },
+  { method: 'get', path: API_DOCUMENT_PATH, handler: openapi },
+];
+
+/** One live session: how it begins and ends, its turns, its events and its settings. */
+const SESSION_ROUTES: readonly RouteRow[] = [
+  { method: 'post', path: '/session', handler: sessionCreation },
+  { method: 'post', path: '/session/:id/load', handler: sessionLoad },
+  { method: 'post', path: '/session/:id/resume', handler: sessionResume },
+  { method: 'post', path: '/session/:id/branch', handler: sessionBranch },
+  { method: 'get', path: '/session/:id/status', handler: sessionStatus },
+  { method: 'get', path: '/session/:id/events', handler: events },
+  { method: 'post', path: '/session/:id/prompt', handler: submitPrompt },
+  { method: 'post', path: '/session/:id/mid-turn-message', handler: midTurnMessage },
+  { method: 'post', path: '/session/:id/cancel', handler: cancel },
+  { method: 'get', path: '/session/:id/pending-prompts', handler: pendingPrompts },
+  { method: 'delete', path: '/session/:id/pending-prompts/:promptId', handler: removePrompt },
+  { method: 'post', path: '/session/:id/permission/:requestId', handler: voteInSession },
+  { method: 'post', path: '/permission/:requestId', handler: vote },
+  { method: 'patch', path: '/session/:id/metadata', handler: patchMetadata, isStrict: true },
+  { method: 'post', path: '/session/:id/model', handler: switchModel },
+  { method: 'post', path: '/session/:id/approval-mode', handler: changeApprovalMode },
+  { method: 'post', path: '/session/:id/heartbeat', handler: heartbeat },
+  { method: 'post', path: '/session/:id/detach', handler: detach },
+  { method: 'delete', path: '/session/:id', handler: sessionClose },
+];
+
+/** What only the agent of a live session can answer. */
+const AGENT_CALL_ROUTES: readonly RouteRow[] = [
+  { method: 'get', path: '/session/:id/context', handler: sessionContext },
+  { method: 'get', path: '/session/:id/supported-commands', handler: supportedCommands },
+  { method: 'get', path: '/session/:id/context-usage', handler: contextUsage },
+  { method: 'get', path: '/session/:id/stats', handler: statusRead('stats') },
+  { method: 'get', path: '/session/:id/tasks', handler: statusRead('tasks') },
+  { method: 'get', path: '/session/:id/agents', handler: statusRead('agents') },
+  { method: 'get', path: '/session/:id/lsp', handler: statusRead('lsp') },
+  { method: 'get', path: '/session/:id/hooks', handler: statusRead('hooks') },
+  { method: 'get', path: '/session/:id/resources', handler: statusRead('resources') },
+  { method: 'get', path: '/session/:id/rewind/snapshots', handler: rewindSnapshots },
+  { method: 'post', path: '/session/:id/rewind', handler: rewind, isStrict: true },
+  { method: 'post', path: '/session/:id/config-option', handler: configOption },
+  { method: 'post', path: '/session/:id/language', handler: language },
+  { method: 'post', path: '/session/:id/recap', handler: recap },
+  { method: 'post', path: '/session/:id/btw', handler: sideQuestion },
+  { method: 'post', path: '/session/:id/continue', handler: continueTurn, isStrict: true },
+];
+
+const WORKSPACE = '/workspaces/:workspace';
 
 /** The past of one session, by its id alone and within its workspace. */
-function historyRoutes(context: RouteContext): readonly DaemonRoute[] {
-  const reads = [
-    ['transcript', transcript(context)],
-    ['turn-index', turnIndex(context)],
-    ['export', exportSession(context)],
-  ] as const;
-  return reads.flatMap(([name, handler]) => [
-    { method: 'get', path: `/session/:id/${name}`, handler } as const,
-    {
-      method: 'get',
-      path: `/workspaces/:workspace/session/:id/${name}`,
-      handler: within(context, handler),
-    } as const,
-  ]);
-}
+const HISTORY_ROUTES: readonly RouteRow[] = [
+  { method: 'get', path: '/session/:id/transcript', handler: transcript },
+  { method: 'get', path: `${WORKSPACE}/session/:id/transcript`, handler: within(transcript) },
+  { method: 'get', path: '/session/:id/turn-index', handler: turnIndex },
+  { method: 'get', path: `${WORKSPACE}/session/:id/turn-index`, handler: within(turnIndex) },
+  { method: 'get', path: '/session/:id/export', handler: exportSession },
+  { method: 'get', path: `${WORKSPACE}/session/:id/export`, handler: within(exportSession) },
+];
 
 /** The sessions of the workspace as a collection. */
-function catalogRoutes(context: RouteContext): readonly DaemonRoute[] {
-  const reads = [
-    ['sessions', list(context)],
-    ['sessions/search', search(context)],
-    ['session-info', sessionInfo(context)],
-  ] as const;
-  const changes = [
-    ['archive', archive(context)],
-    ['unarchive', unarchive(context)],
-    ['delete', removeSessions(context)],
-  ] as const;
-  const ours = '/workspaces/:workspace';
-  return [
-    ...reads.flatMap(([path, handler]) => [
-      { method: 'get', path: `/workspace/:id/${path}`, handler: byPath(context, handler) } as const,
-      { method: 'get', path: `${ours}/${path}`, handler: within(context, handler) } as const,
-    ]),
-    { method: 'get', path: `${ours}/sessions/live-state`, handler: within(context, liveState(context)) },
-    ...changes.flatMap(([name, handler]) => [
-      { method: 'post', path: `/sessions/${name}`, handler } as const,
-      { method: 'post', path: `${ours}/sessions/${name}`, handler: within(context, handler) } as const,
-    ]),
-    { method: 'post', path: '/sessions/catalog', handler: catalogs(context) },
-    {
-      method: 'patch',
-      path: `${ours}/session/:id/metadata`,
-      handler: within(context, patchAnyMetadata(context)),
-      isStrict: true,
-    },
-  ];
-}
+const CATALOG_ROUTES: readonly RouteRow[] = [
+  { method: 'get', path: '/workspace/:id/sessions', handler: byPath(list) },
+  { method: 'get', path: `${WORKSPACE}/sessions`, handler: within(list) },
+  { method: 'get', path: '/workspace/:id/sessions/search', handler: byPath(search) },
+  { method: 'get', path: `${WORKSPACE}/sessions/search`, handler: within(search) },
+  { method: 'get', path: '/workspace/:id/session-info', handler: byPath(sessionInfo) },
+  { method: 'get', path: `${WORKSPACE}/session-info`, handler: within(sessionInfo) },
+  { method: 'get', path: `${WORKSPACE}/sessions/live-state`, handler: within(liveState) },
+  { method: 'post', path: '/sessions/archive', handler: archive },
+  { method: 'post', path: `${WORKSPACE}/sessions/archive`, handler: within(archive) },
+  { method: 'post', path: '/sessions/unarchive', handler: unarchive },
+  { method: 'post', path: `${WORKSPACE}/sessions/unarchive`, handler: within(unarchive) },
+  { method: 'post', path: '/sessions/delete', handler: removeSessions },
+  { method: 'post', path: `${WORKSPACE}/sessions/delete`, handler: within(removeSessions) },
+  { method: 'post', path: '/sessions/catalog', handler: catalogs },
+  {
+    method: 'patch',
+    path: `${WORKSPACE}/session/:id/metadata`,
+    handler: within(patchAnyMetadata),
+    isStrict: true,
+  },
+];
 
-/** What only the agent can answer. */
-function agentCallRoutes(context: RouteContext): readonly DaemonRoute[] {
-  const reads = ['stats', 'tasks', 'agents', 'lsp', 'hooks', 'resources'] as const;
-  return [
-    { method: 'get', path: '/session/:id/context', handler: sessionContext(context) },
-    { method: 'get', path: '/session/:id/supported-commands', handler: supportedCommands(context) },
-    { method: 'get', path: '/session/:id/context-usage', handler: contextUsage(context) },
-    ...reads.map((read) => ({
-      method: 'get' as const,
-      path: `/session/:id/${read}`,
-      handler: statusRead(context, read),
-    })),
-    { method: 'get', path: '/session/:id/rewind/snapshots', handler: rewindSnapshots(context) },
-    { method: 'post', path: '/session/:id/rewind', handler: rewind(context), isStrict: true },
-    { method: 'post', path: '/session/:id/config-option', handler: configOption(context) },
-    { method: 'post', path: '/session/:id/language', handler: language(context) },
-    { method: 'post', path: '/session/:id/recap', handler: recap(context) },
-    { method: 'post', path: '/session/:id/btw', handler: sideQuestion(context) },
-    { method: 'post', path: '/session/:id/continue', handler: continueTurn(context), isStrict: true },
-  ];
-}
+/** Every route that clients use; a coordinator forwards to them. */
+export const CLIENT_ROUTES: readonly RouteRow[] = [
+  ...DAEMON_ROUTES,
+  ...SESSION_ROUTES,
+  ...HISTORY_ROUTES,
+  ...CATALOG_ROUTES,
+  ...AGENT_CALL_ROUTES,
+];
 
 /** Only for a daemon that belongs to a coordinator. */
-export function controlRoutes(context: RouteContext): readonly DaemonRoute[] {
-  return [
-    { method: 'get', path: IDENTITY_PATH, handler: identity(context) },
-    { method: 'get', path: FEED_PATH, handler: feed(context) },
-    { method: 'post', path: RESTORE_PATH, handler: restoreForCoordinator(context) },
-    { method: 'post', path: RELEASE_PATH, handler: release(context) },
-  ];
+export const CONTROL_ROUTES: readonly RouteRow[] = [
+  { method: 'get', path: IDENTITY_PATH, handler: identity },
+  { method: 'get', path: FEED_PATH, handler: feed },
+  { method: 'post', path: RESTORE_PATH, handler: restoreForCoordinator },
+  { method: 'post', path: RELEASE_PATH, handler: release },
+];
+
+/** The rows with their handlers made, in the same order: what a listener serves. */
+export function boundRoutes(rows: readonly RouteRow[], context: RouteContext): readonly DaemonRoute[] {
+  return rows.map((row) => ({ ...row, handler: row.handler(context) }));
 }

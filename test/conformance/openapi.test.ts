@@ -10,7 +10,7 @@ import { createAdminRouter } from '../../coordinator/http/admin/router.ts';
 import { addWhy } from '../../coordinator/http/admin/why.ts';
 import { createRoutes } from '../../coordinator/http/routes.ts';
 import { ERRORS } from '../../daemon/contract/errors.ts';
-import { clientRoutes } from '../../daemon/http/routes.ts';
+import { CLIENT_ROUTES } from '../../daemon/http/routes.ts';
 import { endFleets } from '../support/fleet-process.ts';
 import {
   at,
@@ -143,7 +143,7 @@ describe('the routes', () => {
   const anything: unknown = new Proxy(() => undefined, { get: () => anything, apply: () => anything });
   const nameOf = (method: string, path: string) =>
     `${method.toLowerCase()} ${path.replaceAll(/[:{]\w+\}?/g, '{}')}`;
-  const ofDaemon = clientRoutes(anything as never).map(({ method, path }) => nameOf(method, path));
+  const ofDaemon = CLIENT_ROUTES.map(({ method, path }) => nameOf(method, path));
   /** As the composition root makes it for the admin socket, which has a route more than the listener. */
   const adminRouter = createAdminRouter(anything as never);
   for (const add of [addWhy, addOperations, addBackup]) add(adminRouter, anything as never);

@@ -9,40 +9,44 @@ import {
   type StatusRead,
   setConfigOption,
 } from '../../session/agent-calls.ts';
-import type { Session } from '../../session/session.ts';
-import { type Call, clientIdOf, type Handler, ok } from '../call.ts';
+import { type Handler, ok } from '../call.ts';
+import { callerOf, sessionOf } from '../caller.ts';
 import type { RouteContext } from '../route-context.ts';
+
+type AgentCallNeeds = Pick<RouteContext, 'sessions' | 'limits'>;
 
 /** Longest side question, in UTF-16 units: the qwen agent takes no more. */
 const MAX_QUESTION_CHARS = 4096;
 /** Longest language code or name. */
 const MAX_LANGUAGE_CHARS = 64;
 
-export function sessionContext({ sessions, limits }: RouteContext): Handler {
+export function sessionContext({ sessions, limits }: AgentCallNeeds): Handler {
   return async (call) => ok(await readSessionContext(sessionOf(call, sessions), limits));
 }
 
-export function supportedCommands({ sessions, limits }: RouteContext): Handler {
+export function supportedCommands({ sessions, limits }: AgentCallNeeds): Handler {
   return async (call) => ok(await readCommands(sessionOf(call, sessions), limits));
 }
 
-export function contextUsage({ sessions, limits }: RouteContext): Handler {
+export function contextUsage({ sessions, limits }: AgentCallNeeds): Handler {
   return async (call) => {
     const detail = call.query.get('detail') === 'true' ? { detail: true } : {};
     return ok(await readStatus(sessionOf(call, sessions), 'context_usage', detail, limits));
   };
 }
 
-/** `GET /session/:id/stats` and the other reads without parameters. */
-export function statusRead({ sessions, limits }: RouteContext, read: StatusRead): Handler {
-  return async (call) => ok(await readStatus(sessionOf(call, sessions), read, {}, limits));
+/** Makes the handlers of `GET /session/:id/stats` and of the other reads without parameters. */
+export function statusRead(read: StatusRead): (context: AgentCallNeeds) => Handler {
+  return ({ sessions, limits }) =>
+    async (call) =>
+      ok(await readStatus(sessionOf(call, sessions), read, {}, limits));
 }
 
-export function rewindSnapshots({ sessions, limits }: RouteContext): Handler {
+export function rewindSnapshots({ sessions, limits }: AgentCallNeeds): Handler {
   return async (call) => ok(await readRewindSnapshots(sessionOf(call, sessions), limits));
 }
 
-export function configOption({ sessions, limits }: RouteContext): Handler {
+export function configOption({ sessions, limits }: AgentCallNeeds): Handler {
   return async (call) => {
     const { configId, value, persist } = call.body;
     if (configId !== 'reasoning_effort') throw failPlain(400, '`configId` must be "reasoning_effort"');
@@ -53,7 +57,7 @@ export function configOption({ sessions, limits }: RouteContext): Handler {
   };
 }
 
-export function language({ sessions, limits }: RouteContext): Handler {
+export function language({ sessions, limits }: AgentCallNeeds): Handler {
   return async (call) => {
     const { language: asked, syncOutputLanguage } = call.body;
     if (typeof asked !== 'string' || asked.trim() === '' || asked.length > MAX_LANGUAGE_CHARS)
@@ -75,7 +79,7 @@ export function language({ sessions, limits }: RouteContext): Handler {
   };
 }
 
-export function recap({ sessions, limits }: RouteContext): Handler {
+export function recap({ sessions, limits }: AgentCallNeeds): Handler {
   return async (call) => {
     const { session } = callerOf(call, sessions);
     const { recap: text } = await askService(session, 'recap', {}, limits.agentAnswerTimeoutMs);
@@ -83,7 +87,7 @@ export function recap({ sessions, limits }: RouteContext): Handler {
   };
 }
 
-export function sideQuestion({ sessions, limits }: RouteContext): Handler {
+export function sideQuestion({ sessions, limits }: AgentCallNeeds): Handler {
   return async (call) => {
     const { question } = call.body;
     if (typeof question !== 'string' || question.trim() === '' || question.length > MAX_QUESTION_CHARS)
@@ -99,7 +103,7 @@ export function sideQuestion({ sessions, limits }: RouteContext): Handler {
 }
 
 /** Goes on with the last turn, where the agent says that it was interrupted. */
-export function continueTurn({ sessions, limits }: RouteContext): Handler {
+export function continueTurn({ sessions, limits }: AgentCallNeeds): Handler {
   return async (call) => {
     const { session, clientId } = callerOf(call, sessions);
     sessions.intake.check();
@@ -113,7 +117,7 @@ export function continueTurn({ sessions, limits }: RouteContext): Handler {
   };
 }
 
-export function rewind({ sessions, limits }: RouteContext): Handler {
+export function rewind({ sessions, limits }: AgentCallNeeds): Handler {
   return async (call) => {
     const { promptId, rewindFiles } = call.body;
     if (typeof promptId !== 'string' || promptId === '')
@@ -133,18 +137,6 @@ export function rewind({ sessions, limits }: RouteContext): Handler {
     session.bus.publish('session_rewound', data, { originatorClientId: clientId });
     return ok({ rewound: done.filesFailed.length === 0, ...done });
   };
-}
-
-function sessionOf(call: Call, sessions: RouteContext['sessions']): Session {
-  return sessions.get(call.params.id ?? '');
-}
-
-/** @throws ApiError 400 for a malformed or unregistered client id, 404 */
-function callerOf(call: Call, sessions: RouteContext['sessions']) {
-  const clientId = clientIdOf(call);
-  const session = sessionOf(call, sessions);
-  session.checkClient(clientId);
-  return { session, clientId };
 }
 
 function optionalFlag(value: unknown, name: string): boolean | undefined {

@@ -1,69 +1,51 @@
 // The sessions of the workspace as a collection: listings, search, live state, and what is done to several at once.
-import { canonicalPath, isWorkspaceId, workspaceIdOf } from '../../contract/canonical-path.ts';
+import { workspaceIdOf } from '../../contract/canonical-path.ts';
 import { failedMember, parseCatalogRequest } from '../../contract/catalog-request.ts';
-import { fail, failPlain } from '../../contract/errors.ts';
-import { truncated } from '../../contract/log.ts';
+import { fail } from '../../contract/errors.ts';
 import { listPage } from '../../contract/session-page.ts';
 import { isUuid, sessionKey } from '../../contract/wire.ts';
-import { workspaceMismatch } from '../../domain/create-request.ts';
 import { parseMetadataPatch } from '../../domain/metadata.ts';
 import { parseSessionIds } from '../../domain/session-batch.ts';
 import { parseSearchQuery } from '../../domain/session-search.ts';
 import { clientIdOf, type Handler, ok } from '../call.ts';
 import type { RouteContext } from '../route-context.ts';
+import { checkSelector } from './workspace.ts';
 
-/** @throws ApiError 400 when the selector is neither the id nor the path of our workspace. */
-export function checkSelector({ workspace }: RouteContext, selector: string): void {
-  const isOurs =
-    selector === workspaceIdOf(workspace) ||
-    (selector.startsWith('/') && canonicalPath(selector) === workspace);
-  if (!isOurs) throw workspaceMismatch(workspace, truncated(selector));
-}
+type CatalogNeeds = Pick<RouteContext, 'catalog'>;
 
-/** A route below `/workspace/:id`: a relative path that is no id has no code there, unlike below `/workspaces`. */
-export function byPath(context: RouteContext, handler: Handler): Handler {
-  return (call) => {
-    const selector = call.params.id ?? '';
-    if (!isWorkspaceId(selector) && !selector.startsWith('/'))
-      throw failPlain(400, '`:id` must be a workspace id or an absolute path');
-    checkSelector(context, selector);
-    return handler(call);
-  };
-}
-
-export function list({ catalog }: RouteContext): Handler {
+export function list({ catalog }: CatalogNeeds): Handler {
   return async (call) => ok(listPage(await catalog.freshItems(), call.query));
 }
 
-export function search({ catalog }: RouteContext): Handler {
+export function search({ catalog }: CatalogNeeds): Handler {
   return async (call) => ok(await catalog.search(parseSearchQuery(call.query), call.hasLeft));
 }
 
-export function sessionInfo({ catalog }: RouteContext): Handler {
+export function sessionInfo({ catalog }: CatalogNeeds): Handler {
   return () => ok(catalog.info());
 }
 
-export function liveState({ catalog }: RouteContext): Handler {
+export function liveState({ catalog }: CatalogNeeds): Handler {
   return () => ({ status: 200, body: catalog.liveState(), headers: { 'Cache-Control': 'no-store' } });
 }
 
 // A batch takes any well-formed client id: that of a client whose last session has just closed is known nowhere any more.
 
-export function archive({ catalog }: RouteContext): Handler {
+export function archive({ catalog }: CatalogNeeds): Handler {
   return async (call) => {
     const clientId = clientIdOf(call);
     return ok(await catalog.archive(parseSessionIds(call.body), clientId));
   };
 }
 
-export function unarchive({ catalog }: RouteContext): Handler {
+export function unarchive({ catalog }: CatalogNeeds): Handler {
   return async (call) => {
     clientIdOf(call);
     return ok(await catalog.unarchive(parseSessionIds(call.body)));
   };
 }
 
-export function removeSessions({ catalog }: RouteContext): Handler {
+export function removeSessions({ catalog }: CatalogNeeds): Handler {
   return async (call) => {
     const clientId = clientIdOf(call);
     return ok(await catalog.remove(parseSessionIds(call.body), clientId));
@@ -71,8 +53,7 @@ export function removeSessions({ catalog }: RouteContext): Handler {
 }
 
 /** `POST /sessions/catalog`: the listings of several workspaces in one answer. A member that fails says so in its place. */
-export function catalogs(context: RouteContext): Handler {
-  const { workspace: cwd, catalog } = context;
+export function catalogs({ workspace: cwd, catalog }: Pick<RouteContext, 'workspace' | 'catalog'>): Handler {
   return async ({ body }) => {
     const { members, hasGroups, queryOf } = parseCatalogRequest(body, [cwd]);
     const items = await catalog.freshItems();
@@ -80,7 +61,7 @@ export function catalogs(context: RouteContext): Handler {
     const workspaces = members.map((member) => {
       const { workspace } = member;
       try {
-        checkSelector(context, workspace);
+        checkSelector(cwd, workspace);
         const page = listPage(items, queryOf(member), 'merged');
         return { workspace, workspaceId: workspaceIdOf(cwd), cwd, ...page, ...groups };
       } catch (error) {
@@ -92,7 +73,7 @@ export function catalogs(context: RouteContext): Handler {
 }
 
 /** `PATCH /workspaces/:workspace/session/:id/metadata`: of a session that is live, or only on disk. */
-export function patchAnyMetadata({ sessions, catalog }: RouteContext): Handler {
+export function patchAnyMetadata({ sessions, catalog }: Pick<RouteContext, 'sessions' | 'catalog'>): Handler {
   return (call) => {
     const clientId = clientIdOf(call);
     const id = call.params.id ?? '';

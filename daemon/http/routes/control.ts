@@ -5,10 +5,15 @@ import { fail } from '../../contract/errors.ts';
 import type { FeedClient } from '../../contract/feed.ts';
 import { CONTRACT_VERSION } from '../../contract/handshake.ts';
 import { isRecord } from '../../domain/records.ts';
+import type { LiveSessions } from '../../sessions/live-sessions.ts';
 import { type Handler, ok } from '../call.ts';
 import type { RouteContext } from '../route-context.ts';
 
-export function identity({ self, sessions, version }: RouteContext): Handler {
+export function identity({
+  self,
+  sessions,
+  version,
+}: Pick<RouteContext, 'self' | 'version'> & { readonly sessions: Pick<LiveSessions, 'intake'> }): Handler {
   return () => {
     const body: DaemonIdentity = {
       contract: CONTRACT_VERSION,
@@ -22,13 +27,17 @@ export function identity({ self, sessions, version }: RouteContext): Handler {
   };
 }
 
-export function feed({ feed: source }: RouteContext): Handler {
+export function feed({ feed: source }: Pick<RouteContext, 'feed'>): Handler {
   return ({ res }) => {
     res.writeHead(200, { 'Content-Type': 'application/x-ndjson', 'Cache-Control': 'no-store' });
     res.flushHeaders();
     source.follow(res);
     return 'streaming';
   };
+}
+
+interface ReleaseNeeds extends Pick<RouteContext, 'streams' | 'clock'> {
+  readonly sessions: Pick<LiveSessions, 'intake' | 'isQuiet'>;
 }
 
 /** How long a client that does not read may hold back the end of the streams. */
@@ -38,7 +47,7 @@ const RELEASE_WITHIN_MS = 2000;
  * `POST /control/release`: no new work from now on, and every event stream ends plainly behind its last event. With
  * `onlyIfQuiet` nothing happens while there is work: a turn, a question, what the agent holds, a session on its way.
  */
-export function release({ sessions, streams, clock }: RouteContext): Handler {
+export function release({ sessions, streams, clock }: ReleaseNeeds): Handler {
   return async ({ body }) => {
     const answer = (isReleased: boolean): ReleaseAnswer => ({ released: isReleased });
     if (body.onlyIfQuiet === true && !sessions.isQuiet) return ok(answer(false));
@@ -49,7 +58,7 @@ export function release({ sessions, streams, clock }: RouteContext): Handler {
 }
 
 /** `POST /control/restore`: the answer is sent when the session is live and the coordinator told. */
-export function restoreForCoordinator({ restores }: RouteContext): Handler {
+export function restoreForCoordinator({ restores }: Pick<RouteContext, 'restores'>): Handler {
   return async ({ body }) => ok(await restores.forCoordinator(parseRestore(body)));
 }
 

@@ -5,16 +5,22 @@ import { EPOCH_HEADER } from '../../contract/wire.ts';
 import { parseCursor, planReplay } from '../../domain/cursor.ts';
 import type { Session } from '../../session/session.ts';
 import { type Call, type Handler, headerOf } from '../call.ts';
+import { sessionOf } from '../caller.ts';
 import { EventStream } from '../event-stream.ts';
 import type { RouteContext } from '../route-context.ts';
 
 const MIN_QUEUED = 16;
 const MAX_QUEUED = 2048;
 
-export function events({ sessions, limits, clock, streams }: RouteContext): Handler {
+export function events({
+  sessions,
+  limits,
+  clock,
+  streams,
+}: Pick<RouteContext, 'sessions' | 'limits' | 'clock' | 'streams'>): Handler {
   return (call) => {
     const maxQueued = parseMaxQueued(call.query.get('maxQueued')) ?? limits.subscriberQueueFrames;
-    const session = sessions.get(call.params.id ?? '');
+    const session = sessionOf(call, sessions);
     const limit = limits.maxSubscribersPerSession;
     if (session.bus.readerCount >= limit)
       throw fail('subscriber_limit_exceeded', `The session has too many event streams (limit ${limit})`, {

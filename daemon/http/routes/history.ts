@@ -5,20 +5,21 @@ import { parseTranscriptQuery } from '../../domain/transcript-page-query.ts';
 import { parseTurnIndexQuery } from '../../domain/turn-index.ts';
 import { type Call, type Handler, ok } from '../call.ts';
 import type { RouteContext } from '../route-context.ts';
-import { checkSelector } from './catalog.ts';
+
+type HistoryNeeds = Pick<RouteContext, 'transcripts'>;
 
 /** `GET /session/:id/transcript`. */
-export function transcript({ transcripts }: RouteContext): Handler {
+export function transcript({ transcripts }: HistoryNeeds): Handler {
   return async (call) => ok(await transcripts.page(idOf(call), parseTranscriptQuery(call.query)));
 }
 
 /** `GET /session/:id/turn-index`. */
-export function turnIndex({ transcripts }: RouteContext): Handler {
+export function turnIndex({ transcripts }: HistoryNeeds): Handler {
   return async (call) => ok(await transcripts.turnIndex(idOf(call), parseTurnIndexQuery(call.query)));
 }
 
 /** `GET /session/:id/export`: a document to keep, which a browser never opens as part of this server. */
-export function exportSession({ transcripts }: RouteContext): Handler {
+export function exportSession({ transcripts }: HistoryNeeds): Handler {
   return async (call) => {
     const format = parseExportFormat(call.query.get('format'));
     const { view, ...session } = await transcripts.whole(idOf(call));
@@ -32,14 +33,6 @@ export function exportSession({ transcripts }: RouteContext): Handler {
         'X-Content-Type-Options': 'nosniff',
       },
     };
-  };
-}
-
-/** The same route below `/workspaces/:workspace`. */
-export function within(context: RouteContext, handler: Handler): Handler {
-  return (call) => {
-    checkSelector(context, call.params.workspace ?? '');
-    return handler(call);
   };
 }
 

@@ -2,11 +2,12 @@
 import type { DaemonConfig } from '../../config.ts';
 import { workspaceIdOf } from '../../contract/canonical-path.ts';
 import { CORE_FEATURES, MAX_REGISTERED_WORKSPACES, PROTOCOL_VERSIONS } from '../../contract/capabilities.ts';
-import type { Handler } from '../call.ts';
-import { ok } from '../call.ts';
+import { type Handler, ok } from '../call.ts';
 import type { RouteContext } from '../route-context.ts';
 
-export function health({ sessions, clock, activity, rateGate }: RouteContext): Handler {
+type HealthNeeds = Pick<RouteContext, 'sessions' | 'clock' | 'activity' | 'rateGate'>;
+
+export function health({ sessions, clock, activity, rateGate }: HealthNeeds): Handler {
   return ({ query }) => {
     const deep = query.get('deep');
     if (deep === null || !['1', 'true', ''].includes(deep)) return ok({ status: 'ok' });
@@ -34,13 +35,23 @@ export function health({ sessions, clock, activity, rateGate }: RouteContext): H
   };
 }
 
-export function daemonCapabilities(context: RouteContext): Handler {
-  const { workspace, limits, permissionSettings, features } = context;
+type CapabilityNeeds = Pick<
+  RouteContext,
+  'workspace' | 'version' | 'limits' | 'permissionSettings' | 'features'
+>;
+
+export function daemonCapabilities({
+  workspace,
+  version,
+  limits,
+  permissionSettings,
+  features,
+}: CapabilityNeeds): Handler {
   return () =>
     ok({
       v: 1,
       protocolVersions: PROTOCOL_VERSIONS,
-      qwenCodeVersion: context.version,
+      qwenCodeVersion: version,
       mode: 'http-bridge',
       features: [...CORE_FEATURES, ...features],
       modelServices: [],

@@ -2,7 +2,7 @@
 import type { Handler } from '../call.ts';
 import type { RouteContext } from '../route-context.ts';
 
-export function openapi({ apiDocument }: RouteContext): Handler {
+export function openapi({ apiDocument }: Pick<RouteContext, 'apiDocument'>): Handler {
   return async () => ({
     status: 200,
     headers: { 'Content-Type': 'application/json; charset=utf-8' },

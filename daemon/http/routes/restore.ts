@@ -9,14 +9,17 @@ import type { RestoreAction } from '../../restore/restore-session.ts';
 import type { Restored } from '../../restore/restores.ts';
 import { askService } from '../../session/agent-calls.ts';
 import { type Call, clientIdOf, type Handler } from '../call.ts';
+import { sessionOf } from '../caller.ts';
 import type { RouteContext } from '../route-context.ts';
 import { checkWorkspace, createdBody } from './sessions.ts';
+
+type RestoreNeeds = Pick<RouteContext, 'restores' | 'workspace' | 'log'>;
 
 /** Longest name of a branch, in UTF-16 units. */
 const MAX_NAME_CHARS = 200;
 
 /** `POST /session/:id/load`: the answer's arrays and `lastEventId` are of one instant, so nothing is missed or told twice. */
-export function sessionLoad(context: RouteContext): Handler {
+export function sessionLoad(context: RestoreNeeds & Pick<RouteContext, 'clock'>): Handler {
   return async (call) => {
     const query = parseReplayQuery(call.body);
     const restored = await restore('load', call, context);
@@ -29,16 +32,18 @@ export function sessionLoad(context: RouteContext): Handler {
   };
 }
 
-export function sessionResume(context: RouteContext): Handler {
+export function sessionResume(context: RestoreNeeds): Handler {
   return async (call) => answer(await restore('resume', call, context), context, {});
 }
 
 /** `POST /session/:id/branch`: the agent forks the session on disk, and the fork is then loaded like any other. */
-export function sessionBranch(context: RouteContext): Handler {
+export function sessionBranch(
+  context: RestoreNeeds & Pick<RouteContext, 'sessions' | 'limits' | 'clock'>,
+): Handler {
   return async (call) => {
     const clientId = clientIdOf(call);
     const params = parseBranch(call.body);
-    const source = context.sessions.get(call.params.id ?? '');
+    const source = sessionOf(call, context.sessions);
     source.checkClient(clientId);
     const { sessionId } = source;
     if (!source.turns.isIdle)
@@ -79,7 +84,7 @@ function parseBranch({ name, atRecordId }: JsonObject): Readonly<Record<string, 
   };
 }
 
-async function restore(action: RestoreAction, call: Call, context: RouteContext): Promise<Restored> {
+async function restore(action: RestoreAction, call: Call, context: RestoreNeeds): Promise<Restored> {
   const clientId = clientIdOf(call);
   checkWorkspace(call.body.cwd, context);
   const requested = parseRestoreWishes(call.body);
@@ -91,7 +96,7 @@ async function restore(action: RestoreAction, call: Call, context: RouteContext)
   );
 }
 
-function answer(restored: Restored, { workspace }: RouteContext, replay: Readonly<Record<string, unknown>>) {
+function answer(restored: Restored, { workspace }: RestoreNeeds, replay: Readonly<Record<string, unknown>>) {
   const { session, state, damage, feedSeq } = restored;
   // What the answer shows must survive a kill like what a stream has shown.
   session.past.flush();

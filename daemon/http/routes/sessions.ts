@@ -5,10 +5,14 @@ import { parseCreateRequest, workspaceMismatch } from '../../domain/create-reque
 import { summaryOf } from '../../session/summary.ts';
 import type { Created } from '../../sessions/live-sessions.ts';
 import { clientIdOf, type Handler, NO_CONTENT, ok } from '../call.ts';
+import { callerOf, sessionOf } from '../caller.ts';
 import type { RouteContext } from '../route-context.ts';
 
 /** @throws ApiError 400 when a body's `cwd` is not the bound workspace. */
-export function checkWorkspace(value: unknown, { workspace, log }: RouteContext): void {
+export function checkWorkspace(
+  value: unknown,
+  { workspace, log }: Pick<RouteContext, 'workspace' | 'log'>,
+): void {
   const cwd = canonicalCwd(value);
   if (cwd === undefined || cwd === workspace) return;
   const mismatch = workspaceMismatch(workspace, cwd);
@@ -16,7 +20,7 @@ export function checkWorkspace(value: unknown, { workspace, log }: RouteContext)
   throw mismatch;
 }
 
-export function sessionCreation(context: RouteContext): Handler {
+export function sessionCreation(context: Pick<RouteContext, 'sessions' | 'workspace' | 'log'>): Handler {
   const { sessions, workspace } = context;
   return async (call) => {
     const clientId = clientIdOf(call);
@@ -57,14 +61,14 @@ export function createdBody(
   };
 }
 
-export function sessionStatus({ sessions }: RouteContext): Handler {
-  return ({ params }) => ok(summaryOf(sessions.get(params.id ?? '')));
+export function sessionStatus({ sessions }: Pick<RouteContext, 'sessions'>): Handler {
+  return (call) => ok(summaryOf(sessionOf(call, sessions)));
 }
 
-export function heartbeat({ sessions }: RouteContext): Handler {
+export function heartbeat({ sessions }: Pick<RouteContext, 'sessions'>): Handler {
   return (call) => {
     const clientId = clientIdOf(call);
-    const session = sessions.get(call.params.id ?? '');
+    const session = sessionOf(call, sessions);
     const lastSeenAt = sessions.heartbeat(session, clientId);
     return ok({
       sessionId: session.sessionId,
@@ -74,19 +78,17 @@ export function heartbeat({ sessions }: RouteContext): Handler {
   };
 }
 
-export function detach({ sessions }: RouteContext): Handler {
+export function detach({ sessions }: Pick<RouteContext, 'sessions'>): Handler {
   return (call) => {
     const clientId = clientIdOf(call);
-    sessions.detach(sessions.get(call.params.id ?? ''), clientId);
+    sessions.detach(sessionOf(call, sessions), clientId);
     return NO_CONTENT;
   };
 }
 
-export function sessionClose({ sessions }: RouteContext): Handler {
+export function sessionClose({ sessions }: Pick<RouteContext, 'sessions'>): Handler {
   return (call) => {
-    const clientId = clientIdOf(call);
-    const session = sessions.get(call.params.id ?? '');
-    session.checkClient(clientId);
+    const { session, clientId } = callerOf(call, sessions);
     sessions.close(session, clientId);
     return NO_CONTENT;
   };

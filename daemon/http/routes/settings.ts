@@ -10,7 +10,7 @@ import type { ModeRequest } from '../../session/approval-mode.ts';
 import { clientIdOf, type Handler, ok } from '../call.ts';
 import type { RouteContext } from '../route-context.ts';
 
-export function patchMetadata({ sessions }: RouteContext): Handler {
+export function patchMetadata({ sessions }: Pick<RouteContext, 'sessions'>): Handler {
   return (call) => {
     const clientId = clientIdOf(call);
     const id = call.params.id ?? '';
@@ -22,7 +22,7 @@ export function patchMetadata({ sessions }: RouteContext): Handler {
   };
 }
 
-export function switchModel({ sessions }: RouteContext): Handler {
+export function switchModel({ sessions }: Pick<RouteContext, 'sessions'>): Handler {
   return async (call) => {
     const clientId = clientIdOf(call);
     const { modelId } = call.body;
@@ -35,7 +35,7 @@ export function switchModel({ sessions }: RouteContext): Handler {
 }
 
 /** A mode that became the workspace's default reaches the other sessions too, each of them told on its own bus. */
-export function changeApprovalMode({ sessions }: RouteContext): Handler {
+export function changeApprovalMode({ sessions }: Pick<RouteContext, 'sessions'>): Handler {
   return async (call) => {
     const clientId = clientIdOf(call);
     const request = parseModeRequest(call.body);

@@ -4,13 +4,12 @@ import { FEED_SEQ_HEADER } from '../../contract/control.ts';
 import { type PromptEntry, promptText } from '../../domain/prompt-queue.ts';
 import { unknownRequest } from '../../session/permissions.ts';
 import { clientIdOf, type Handler, NO_CONTENT, ok } from '../call.ts';
+import { callerOf, sessionOf } from '../caller.ts';
 import type { RouteContext } from '../route-context.ts';
 
-export function submitPrompt({ sessions, feed }: RouteContext): Handler {
+export function submitPrompt({ sessions, feed }: Pick<RouteContext, 'sessions' | 'feed'>): Handler {
   return (call) => {
-    const clientId = clientIdOf(call);
-    const session = sessions.get(call.params.id ?? '');
-    session.checkClient(clientId);
+    const { session, clientId } = callerOf(call, sessions);
     sessions.intake.check();
     const admission = session.turns.submit(call.body, clientId);
     // The prompt's own record is told by now, so this one or an earlier.
@@ -18,21 +17,17 @@ export function submitPrompt({ sessions, feed }: RouteContext): Handler {
   };
 }
 
-export function cancel({ sessions }: RouteContext): Handler {
+export function cancel({ sessions }: Pick<RouteContext, 'sessions'>): Handler {
   return async (call) => {
-    const clientId = clientIdOf(call);
-    const session = sessions.get(call.params.id ?? '');
-    session.checkClient(clientId);
+    const { session, clientId } = callerOf(call, sessions);
     await session.turns.cancel(clientId);
     return NO_CONTENT;
   };
 }
 
-export function pendingPrompts({ sessions }: RouteContext): Handler {
+export function pendingPrompts({ sessions }: Pick<RouteContext, 'sessions'>): Handler {
   return (call) => {
-    const clientId = clientIdOf(call);
-    const session = sessions.get(call.params.id ?? '');
-    session.checkClient(clientId);
+    const { session } = callerOf(call, sessions);
     const { pending } = session.turns;
     return ok({ pendingPrompts: pending.map(({ entry, state }) => pendingPrompt(entry, state)) });
   };
@@ -49,27 +44,25 @@ function pendingPrompt(entry: PromptEntry, state: 'running' | 'queued') {
   };
 }
 
-export function removePrompt({ sessions }: RouteContext): Handler {
+export function removePrompt({ sessions }: Pick<RouteContext, 'sessions'>): Handler {
   return (call) => {
-    const clientId = clientIdOf(call);
-    const session = sessions.get(call.params.id ?? '');
-    session.checkClient(clientId);
+    const { session, clientId } = callerOf(call, sessions);
     return ok({ removed: session.turns.remove(call.params.promptId ?? '', clientId) });
   };
 }
 
 /** `POST /session/:id/permission/:requestId`. */
-export function voteInSession({ sessions }: RouteContext): Handler {
+export function voteInSession({ sessions }: Pick<RouteContext, 'sessions'>): Handler {
   return (call) => {
     const voter = { clientId: clientIdOf(call), peer: call.peer };
-    const session = sessions.get(call.params.id ?? '');
+    const session = sessionOf(call, sessions);
     session.permissions.vote(call.params.requestId ?? '', call.body, voter);
     return ok({});
   };
 }
 
 /** `POST /permission/:requestId`: the session is found by the question. */
-export function vote({ sessions }: RouteContext): Handler {
+export function vote({ sessions }: Pick<RouteContext, 'sessions'>): Handler {
   return (call) => {
     const voter = { clientId: clientIdOf(call), peer: call.peer };
     const requestId = call.params.requestId ?? '';
@@ -80,11 +73,9 @@ export function vote({ sessions }: RouteContext): Handler {
   };
 }
 
-export function midTurnMessage({ sessions }: RouteContext): Handler {
+export function midTurnMessage({ sessions }: Pick<RouteContext, 'sessions'>): Handler {
   return (call) => {
-    const clientId = clientIdOf(call);
-    const session = sessions.get(call.params.id ?? '');
-    session.checkClient(clientId);
+    const { session, clientId } = callerOf(call, sessions);
     return ok(session.turns.addMidTurn(call.body.message, clientId));
   };
 }

@@ -2,7 +2,6 @@
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { parseCreateRequest } from '../../../daemon/domain/create-request.ts';
 import type { Call } from '../../../daemon/http/call.ts';
-import type { RouteContext } from '../../../daemon/http/route-context.ts';
 import { health } from '../../../daemon/http/routes/meta.ts';
 import { settled } from '../../support/manual-clock.ts';
 import { RestoreWorld } from '../../support/restore-world.ts';
@@ -13,8 +12,9 @@ class Daemon extends RestoreWorld {
   get health(): unknown {
     const { sessions, clock } = this;
     const activity = { lastAtMs: () => this.#since, isAgentAlive: () => true };
-    const context = { sessions, clock, activity } as unknown as RouteContext;
-    const answer = health(context)({ query: new URLSearchParams('deep=1') } as Call);
+    const answer = health({ sessions, clock, activity, rateGate: undefined })({
+      query: new URLSearchParams('deep=1'),
+    } as Call);
     return (answer as { readonly body: unknown }).body;
   }
 }

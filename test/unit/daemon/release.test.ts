@@ -2,7 +2,6 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { parseCreateRequest } from '../../../daemon/domain/create-request.ts';
 import type { Call } from '../../../daemon/http/call.ts';
-import type { RouteContext } from '../../../daemon/http/route-context.ts';
 import { identity, release } from '../../../daemon/http/routes/control.ts';
 import { Streams } from '../../../daemon/http/streams.ts';
 import { settled } from '../../support/manual-clock.ts';
@@ -16,7 +15,7 @@ class Daemon extends RestoreWorld {
     clock: this.clock,
     version: 'test',
     self: { incarnation: 'ws-1', pid: 1, startTime: 1 },
-  } as unknown as RouteContext;
+  };
 
   async create() {
     return (await this.sessions.create(parseCreateRequest({}), undefined, () => false)).session;

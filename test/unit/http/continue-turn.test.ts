@@ -2,7 +2,6 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { DEFAULT_LIMITS } from '../../../daemon/contract/limits.ts';
 import type { Call } from '../../../daemon/http/call.ts';
-import type { RouteContext } from '../../../daemon/http/route-context.ts';
 import { continueTurn } from '../../../daemon/http/routes/agent-calls.ts';
 import { settled } from '../../support/manual-clock.ts';
 import { RestoreWorld } from '../../support/restore-world.ts';
@@ -16,7 +15,7 @@ beforeEach(() => {
 afterEach(() => world.end());
 
 function continueOld() {
-  const context = { sessions: world.sessions, limits: DEFAULT_LIMITS } as RouteContext;
+  const context = { sessions: world.sessions, limits: DEFAULT_LIMITS };
   const call: Call = {
     req: { headers: {} } as IncomingMessage,
     res: {} as ServerResponse,
