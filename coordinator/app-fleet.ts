@@ -15,6 +15,7 @@ import type { DaemonLayout, SupervisorDeps } from './supervise/daemon/deps.ts';
 import { feedFollower } from './supervise/feed/follower.ts';
 import { createEventJournal, type EventJournal } from './supervise/records/event-journal.ts';
 import { createSessionRecorder, type SessionRecorder } from './supervise/records/session-recorder.ts';
+import { RestorableWorkspaces } from './supervise/restorable-workspaces.ts';
 import { SessionAdmission } from './supervise/sessions/admission.ts';
 import { Restorer } from './supervise/sessions/restorer.ts';
 import { recoverLostDaemons } from './supervise/supervisor/lost-daemons.ts';
@@ -67,11 +68,12 @@ export function assembleFleet(options: FleetOptions): FleetParts {
   const journal = createEventJournal({ store, clock, log });
   const { workspaces, roots } = config;
   const registry = new WorkspaceRegistry({ workspaces, roots, store, clock, log });
+  const restorable = new RestorableWorkspaces();
   const supervisor = makeSupervisor(options, {
     launcher,
     recorder,
     journal,
-    onRestorable: (workspaceId) => restorer.restoreAll(workspaceId),
+    restorable,
     release: (endpoint, request) =>
       releaseOn(client, endpoint, request, AbortSignal.timeout(RELEASE_TIMEOUT_MS)),
   });
@@ -89,7 +91,8 @@ export function assembleFleet(options: FleetOptions): FleetParts {
     store,
     recorder,
     journal,
-    fleet: () => supervisor,
+    fleet: supervisor,
+    restorable,
     workspaceById,
     restoreOn: (endpoint, request, signal) => restoreOn(client, endpoint, request, signal),
     clock,
@@ -103,7 +106,7 @@ export function assembleFleet(options: FleetOptions): FleetParts {
     journal,
     log,
     fleet: supervisor,
-    restoreAll: (workspaceId) => restorer.restoreAll(workspaceId),
+    restorable,
     workspaceById,
   });
   return { registry, recorder, journal, admission, supervisor, restorer, maintenance, buryLost };
@@ -133,7 +136,7 @@ function makeSupervisor(
     readonly launcher: Launcher;
     readonly recorder: SessionRecorder;
     readonly journal: EventJournal;
-    readonly onRestorable: (workspaceId: string) => void;
+    readonly restorable: RestorableWorkspaces;
     readonly release: SupervisorDeps['release'];
   },
 ): Supervisor {

@@ -35,23 +35,37 @@ export interface Judgement {
   readonly history: readonly number[];
 }
 
-/**
- * Judges a death at `nowMs` (any monotonic scale, the same for every call).
- * `random` is in [0, 1). A clean end leaves the history as it is.
- */
-export function judgeDeath(
-  death: Death,
-  history: readonly number[],
-  nowMs: number,
-  policy: RestartPolicy,
-  random: number,
-): Judgement {
+/** What the verdict on a death depends on besides the death itself. */
+export interface DeathCircumstances {
+  /** Times of the earlier deaths that still count, oldest first. */
+  readonly history: readonly number[];
+  /** Time of the death, on any monotonic scale that is the same for every call. */
+  readonly nowMs: number;
+  readonly policy: RestartPolicy;
+  /** In [0, 1); chooses the jitter of the wait. */
+  readonly random: number;
+}
+
+/** Judges a death. A clean end adds nothing to the history. */
+export function judgeDeath(death: Death, { history, nowMs, policy, random }: DeathCircumstances): Judgement {
   const recent = history.filter((atMs) => nowMs - atMs < policy.periodMs);
   if (isClean(death)) return { verdict: { kind: 'clean' }, history: recent };
   const deaths = [...recent, nowMs];
   if (deaths.length > policy.intensity)
     return { verdict: { kind: 'failed', untilMs: nowMs + policy.coolOffMs }, history: deaths };
   return { verdict: { kind: 'retry', afterMs: backoffMs(deaths.length, policy, random) }, history: deaths };
+}
+
+/** How long a client should wait after this verdict, at `nowMs` on the verdict's scale; one second after a clean end. */
+export function retryAfterOf(verdict: RestartVerdict, nowMs: number): number {
+  switch (verdict.kind) {
+    case 'clean':
+      return 1000;
+    case 'retry':
+      return verdict.afterMs;
+    case 'failed':
+      return verdict.untilMs - nowMs;
+  }
 }
 
 function isClean({ end, wasReady, code }: Death): boolean {

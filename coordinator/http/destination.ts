@@ -3,6 +3,7 @@
 import { ApiError, fail, failPlain } from '../../daemon/contract/errors.ts';
 import { ROUTE_CLASSES, type RouteClass } from '../domain/route-classes.ts';
 import type { RoutedRequest } from '../domain/routing.ts';
+import { isStorageRefusal } from '../store/storage-refusal.ts';
 import type { Fleet, SessionIndex, SessionLocation, WorkspaceKey } from '../supervise/fleet.ts';
 import * as refusals from '../supervise/refusals.ts';
 import type { Endpoint } from '../upstream/endpoint.ts';
@@ -118,7 +119,7 @@ export function refuseDrained(
 /** A turn must not begin that would have to be taken back. @throws ApiError 507 `storage_unavailable`. */
 function refuseUnstorable(places: DestinationDeps, workspace: WorkspaceKey): void {
   const refusal = places.fleet.storeRefusalOf(workspace.id);
-  if (!(refusal instanceof ApiError) || !refusals.isStorage(refusal)) return;
+  if (!(refusal instanceof ApiError) || !isStorageRefusal(refusal)) return;
   places.refused(workspace.id, refusal);
   throw refusal;
 }

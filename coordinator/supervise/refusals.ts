@@ -2,7 +2,6 @@
 import { ApiError, fail, messageOf } from '../../daemon/contract/errors.ts';
 import type { Event } from '../domain/daemon-state.ts';
 import type { Refusal } from '../domain/refusal.ts';
-import type { RestartVerdict } from '../domain/restart-policy.ts';
 import { spanOf } from '../domain/units.ts';
 import type { DaemonExit } from '../launch/launcher.ts';
 import type { DaemonView, WorkspaceKey } from './fleet.ts';
@@ -69,14 +68,19 @@ export function shuttingDown(): ApiError {
   return fail('daemon_draining', 'The coordinator is shutting down');
 }
 
-/** The refusal while a failed daemon cools off, `leftMs` from now; it died `deaths` times within `periodMs`. */
-export function failed(
-  workspace: WorkspaceKey,
-  deaths: number,
-  periodMs: number,
-  lastReason: string | undefined,
-  leftMs: number,
-): ApiError {
+/** A failed daemon that cools off. */
+export interface CoolOff {
+  /** Deaths within `periodMs`. */
+  readonly deaths: number;
+  readonly periodMs: number;
+  /** Why the last daemon ended; undefined when that is not known. */
+  readonly lastReason: string | undefined;
+  /** Until the next start is allowed. */
+  readonly leftMs: number;
+}
+
+/** The refusal while a failed daemon cools off. */
+export function failed(workspace: WorkspaceKey, { deaths, periodMs, lastReason, leftMs }: CoolOff): ApiError {
   const count = `${deaths} ${deaths === 1 ? 'failure' : 'failures'} within ${spanOf(periodMs)}`;
   const why = `${count}; last: ${lastReason ?? 'unknown'}; next attempt allowed in ${spanOf(leftMs)}`;
   return unavailable(workspace, why, leftMs, { deaths });
@@ -133,31 +137,9 @@ export function held(
   return unavailable(workspace, advice, retryAfterMs, { pid });
 }
 
-/** Whether the database is damaged: unlike a full disk that does not pass by itself, and no request can wait for its end. */
-export function isDamage(error: unknown): boolean {
-  return error instanceof ApiError && /^SQLITE_(?:CORRUPT|NOTADB)/.test(String(error.context.sqliteCode));
-}
-
-/** Whether the database is what refused. */
-export function isStorage(error: unknown): boolean {
-  return error instanceof ApiError && error.code === 'storage_unavailable';
-}
-
 export function wordsOfExit(exit: Pick<DaemonExit, 'code' | 'signal'>): string {
   if (exit.signal !== null) return `killed by ${exit.signal}`;
   return exit.code === null ? 'exit code unknown' : `exit code ${exit.code}`;
-}
-
-/** How long a client should wait after this verdict at `nowMs`; one second where nothing is known. */
-export function retryAfterOf(verdict: RestartVerdict, nowMs: number): number {
-  switch (verdict.kind) {
-    case 'clean':
-      return 1000;
-    case 'retry':
-      return verdict.afterMs;
-    case 'failed':
-      return verdict.untilMs - nowMs;
-  }
 }
 
 function seconds(ms: number): number {

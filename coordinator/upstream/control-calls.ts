@@ -21,7 +21,8 @@ export async function restoreOn(
   signal: AbortSignal,
 ): Promise<RestoreAnswer> {
   const requestId = `restore-${request.sessionId.slice(0, 48)}`;
-  return (await ask(client, endpoint, RESTORE_PATH, request, requestId, signal)) as unknown as RestoreAnswer;
+  const answer = await ask(client, endpoint, { path: RESTORE_PATH, request, requestId, signal });
+  return answer as unknown as RestoreAnswer;
 }
 
 /** Ends the daemon's work and streams. @returns false when it has work and was asked to look for that. @throws as `restoreOn`. */
@@ -31,17 +32,24 @@ export async function releaseOn(
   request: ReleaseRequest,
   signal: AbortSignal,
 ): Promise<boolean> {
-  const answer = await ask(client, endpoint, RELEASE_PATH, request, 'release', signal);
+  const answer = await ask(client, endpoint, { path: RELEASE_PATH, request, requestId: 'release', signal });
   return answer.released === true;
+}
+
+/** One POST to a control route. */
+interface ControlCall {
+  readonly path: string;
+  /** The body, sent as JSON. */
+  readonly request: object;
+  /** Names the call in both processes' logs. */
+  readonly requestId: string;
+  readonly signal: AbortSignal;
 }
 
 async function ask(
   client: DaemonClient,
   endpoint: Endpoint,
-  path: string,
-  request: object,
-  requestId: string,
-  signal: AbortSignal,
+  { path, request, requestId, signal }: ControlCall,
 ): Promise<JsonObject> {
   const answer = await client.call(endpoint, {
     method: 'POST',

@@ -147,7 +147,7 @@ export function fleetFixture(
         logLevel: 'info',
       },
     }),
-    onRestorable: () => {},
+    restorable: { add: () => {} },
     endStreams: () => {},
     release: () => Promise.resolve(true),
     rotateLogs: () => {},

@@ -3,6 +3,7 @@
 import type { Occupancy } from '../../domain/admission.ts';
 import { type Event, type State, step } from '../../domain/daemon-state.ts';
 import type { DaemonExit, DaemonProcess } from '../../launch/launcher.ts';
+import { isStorageRefusal } from '../../store/storage-refusal.ts';
 import type { Endpoint } from '../../upstream/endpoint.ts';
 import type { DaemonView, WorkspaceKey } from '../fleet.ts';
 import * as refusals from '../refusals.ts';
@@ -221,7 +222,7 @@ export class DaemonController {
 
   /** A store that cannot take the row is no fault of the daemon's. */
   #judgeSpawn(error: unknown): SpawnFailed {
-    const end = refusals.isStorage(error) ? 'asked' : 'own';
+    const end = isStorageRefusal(error) ? 'asked' : 'own';
     return { type: 'spawn_failed', error, verdict: this.#deaths.judge({ end, wasReady: false, code: null }) };
   }
 

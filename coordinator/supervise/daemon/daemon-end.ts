@@ -2,11 +2,10 @@
 import type { FeedBeat } from '../../../daemon/contract/feed.ts';
 import { truncated } from '../../../daemon/contract/log.ts';
 import type { State } from '../../domain/daemon-state.ts';
-import type { RestartPolicy, RestartVerdict } from '../../domain/restart-policy.ts';
+import { type RestartPolicy, type RestartVerdict, retryAfterOf } from '../../domain/restart-policy.ts';
 import type { DaemonEndKind } from '../../domain/session.ts';
 import type { DaemonExit } from '../../launch/launcher.ts';
 import type { Source } from '../records/session-recorder.ts';
-import { retryAfterOf } from '../refusals.ts';
 import type { SupervisorDeps } from './deps.ts';
 
 /** A line of a daemon's log may be as long as it likes; the record keeps its beginning. */
@@ -58,7 +57,7 @@ export function nextAfter(
 }
 
 /**
- * Writes the death and moves its sessions on; those that are to come back are handed over. A store that refuses is
+ * Writes the death and moves its sessions on; the restorer hears of those that are to come back. A store that refuses is
  * logged only: the row stays unended, and the next reconciliation finds the process gone.
  */
 export function recordDeath(deps: SupervisorDeps, death: DeathRecord): void {
@@ -77,7 +76,8 @@ export function recordDeath(deps: SupervisorDeps, death: DeathRecord): void {
     });
     recorder.moved(workspaceId, moved);
     // In a later turn: this one still has to withdraw the dead daemon's route.
-    if (moved.some(({ state }) => state === 'restoring')) setImmediate(() => deps.onRestorable(workspaceId));
+    if (moved.some(({ state }) => state === 'restoring'))
+      setImmediate(() => deps.restorable.add(workspaceId));
   } catch (error) {
     log.error({ err: error, incarnation }, 'a daemon’s end could not be recorded yet');
   }

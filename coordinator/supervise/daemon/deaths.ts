@@ -1,6 +1,6 @@
 // The deaths of one workspace's daemons: how they count, what follows the last, and what requests are told of it.
 import type { Event, State } from '../../domain/daemon-state.ts';
-import { type Death, judgeDeath, type RestartVerdict } from '../../domain/restart-policy.ts';
+import { type Death, judgeDeath, type RestartVerdict, retryAfterOf } from '../../domain/restart-policy.ts';
 import type { DaemonView, WorkspaceKey } from '../fleet.ts';
 import { lastExitOf } from '../records/last-exit.ts';
 import * as refusals from '../refusals.ts';
@@ -27,7 +27,12 @@ export class Deaths {
   /** Counts one, and says what follows; it is in force once the state table has taken it (`follow`). */
   judge(death: Death): RestartVerdict {
     const { clock, settings, random } = this.#deps;
-    const judgement = judgeDeath(death, this.#history, clock.monotonicMs(), settings.restart, random());
+    const judgement = judgeDeath(death, {
+      history: this.#history,
+      nowMs: clock.monotonicMs(),
+      policy: settings.restart,
+      random: random(),
+    });
     this.#history = judgement.history;
     return judgement.verdict;
   }
@@ -43,7 +48,7 @@ export class Deaths {
   }
 
   get retryAfterMs(): number {
-    return refusals.retryAfterOf(this.#verdict, this.#deps.clock.monotonicMs());
+    return retryAfterOf(this.#verdict, this.#deps.clock.monotonicMs());
   }
 
   /** Why no start is tried in `state`; undefined when one may be. */
@@ -51,7 +56,12 @@ export class Deaths {
     const leftMs = this.retryAfterMs;
     if (state !== 'failed' || leftMs <= 0) return undefined;
     const { periodMs } = this.#deps.settings.restart;
-    return refusals.failed(this.#workspace, this.#history.length, periodMs, this.lastExit?.reason, leftMs);
+    return refusals.failed(this.#workspace, {
+      deaths: this.#history.length,
+      periodMs,
+      lastReason: this.lastExit?.reason,
+      leftMs,
+    });
   }
 
   refusalAfter(event: Event): Error {

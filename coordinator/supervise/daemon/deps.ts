@@ -9,6 +9,7 @@ import type { FollowFeed } from '../feed/follower.ts';
 import type { WorkspaceKey } from '../fleet.ts';
 import type { EventJournal } from '../records/event-journal.ts';
 import type { SessionRecorder } from '../records/session-recorder.ts';
+import type { RestorableWorkspaces } from '../restorable-workspaces.ts';
 import type { SuperviseSettings } from '../settings.ts';
 
 /** What the composition root decides of each daemon. */
@@ -36,8 +37,8 @@ export interface SupervisorDeps {
   /** Boot id of this machine, as identities carry it. */
   readonly bootId: string;
   readonly layoutOf: (workspace: WorkspaceKey, incarnation: string) => DaemonLayout;
-  /** Some sessions of the workspace are to come back by themselves. */
-  readonly onRestorable: (workspaceId: string) => void;
+  /** Takes the workspaces of sessions that are to come back by themselves. */
+  readonly restorable: Pick<RestorableWorkspaces, 'add'>;
   /**
    * Makes a daemon end its work and its event streams, before its process is ended.
    * @returns false when it has work and `onlyIfQuiet` was asked. @throws ApiError when it cannot be asked.

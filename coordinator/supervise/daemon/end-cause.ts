@@ -4,7 +4,7 @@ import { messageOf } from '../../../daemon/contract/errors.ts';
 import type { Event } from '../../domain/daemon-state.ts';
 import type { Death } from '../../domain/restart-policy.ts';
 import type { DaemonEndKind } from '../../domain/session.ts';
-import { isStorage } from '../refusals.ts';
+import { isStorageRefusal } from '../../store/storage-refusal.ts';
 
 export interface EndCause {
   readonly reason: string;
@@ -23,7 +23,7 @@ export function causeOf(event: Event): EndCause | undefined {
       return { reason: event.why, kind: 'died' };
     case 'start_failed':
       // Where the database could not take its start, nothing is wrong with the daemon.
-      return { reason: messageOf(event.error), kind: isStorage(event.error) ? 'stopped' : 'died' };
+      return { reason: messageOf(event.error), kind: isStorageRefusal(event.error) ? 'stopped' : 'died' };
     case 'adopted':
       return event.isEnding
         ? { reason: 'it was ending already when it was found', kind: 'stopped' }

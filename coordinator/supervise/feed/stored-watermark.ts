@@ -1,6 +1,6 @@
 // Which feed records are in the store, and who waits for one. An answer's head is held on this.
 import type { Clock, Timer } from '../../../daemon/contract/clock.ts';
-import { isDamage } from '../refusals.ts';
+import { isDamageRefusal } from '../../store/storage-refusal.ts';
 
 interface Held {
   readonly seq: number;
@@ -39,7 +39,7 @@ export class StoredWatermark {
   }
 
   failed(seq: number, error: unknown): void {
-    this.#isDamaged = isDamage(error);
+    this.#isDamaged = isDamageRefusal(error);
     if (this.#isDamaged) {
       this.close();
       return;

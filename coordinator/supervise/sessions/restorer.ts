@@ -9,6 +9,7 @@ import type { Endpoint } from '../../upstream/endpoint.ts';
 import type { Fleet, WorkspaceKey } from '../fleet.ts';
 import type { EventJournal } from '../records/event-journal.ts';
 import type { SessionRecorder } from '../records/session-recorder.ts';
+import type { RestorableWorkspaces } from '../restorable-workspaces.ts';
 import type { SuperviseSettings } from '../settings.ts';
 import { untilAborted } from '../until-aborted.ts';
 import { type RestoreJob, RestoreQueue } from './restore-queue.ts';
@@ -17,7 +18,9 @@ export interface RestorerDeps {
   readonly store: Store;
   readonly recorder: SessionRecorder;
   readonly journal: Pick<EventJournal, 'note'>;
-  readonly fleet: () => Pick<Fleet, 'ensureReady' | 'stored'>;
+  readonly fleet: Pick<Fleet, 'ensureReady' | 'stored'>;
+  /** Tells which workspaces have sessions that are to come back by themselves. */
+  readonly restorable: Pick<RestorableWorkspaces, 'subscribe'>;
   readonly workspaceById: (workspaceId: string) => WorkspaceKey | undefined;
   /** Asks a daemon. @throws the daemon's refusal as ApiError, 503 where it cannot be reached. */
   readonly restoreOn: (
@@ -56,10 +59,11 @@ export class Restorer {
 
   constructor(deps: RestorerDeps) {
     this.#deps = deps;
+    deps.restorable.subscribe((workspaceId) => this.#restoreAll(workspaceId));
   }
 
   /** Starts restoring every session of the workspace that is in `restoring`. */
-  restoreAll(workspaceId: string): void {
+  #restoreAll(workspaceId: string): void {
     const rows = this.#deps.store.sessions.open(workspaceId).filter(({ state }) => state === 'restoring');
     for (const { sessionId } of rows) this.#queue.join(sessionId, workspaceId);
     this.#pump(workspaceId);
@@ -203,14 +207,14 @@ export class Restorer {
     const workspace = this.#deps.workspaceById(workspaceId);
     if (workspace === undefined)
       throw fail('session_not_found', 'Its workspace is no longer registered', { sessionId });
-    const endpoint = await fleet().ensureReady(workspace, this.#stopped.signal);
+    const endpoint = await fleet.ensureReady(workspace, this.#stopped.signal);
     const row = store.sessions.get(sessionId);
     if (row === undefined || row.state === 'closed')
       throw fail('session_not_found', 'No such session', { sessionId });
     if (row.state === 'live') return;
     const deadline = AbortSignal.any([this.#stopped.signal, AbortSignal.timeout(settings.restoreTimeoutMs)]);
     const answer = await restoreOn(endpoint, this.#requestFor(row), deadline);
-    if (!(await fleet().stored(endpoint.incarnation, answer.feedSeq)))
+    if (!(await fleet.stored(endpoint.incarnation, answer.feedSeq)))
       recorder.recordSession(endpoint, liveSession(row, store, workspace.path));
     const now = recorder.find(sessionId)?.state;
     if (now === 'restoring' || now === 'dormant')

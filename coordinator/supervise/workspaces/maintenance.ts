@@ -5,13 +5,15 @@ import type { RouteClass } from '../../domain/route-classes.ts';
 import type { Store, WorkspaceSettings } from '../../store/store.ts';
 import type { DaemonView, Fleet, WorkspaceKey } from '../fleet.ts';
 import type { EventJournal } from '../records/event-journal.ts';
+import type { RestorableWorkspaces } from '../restorable-workspaces.ts';
 
 export interface MaintenanceDeps {
   readonly store: Store;
   readonly journal: Pick<EventJournal, 'note'>;
   readonly log: Log;
   readonly fleet: Pick<Fleet, 'stop' | 'ensureReady' | 'views' | 'otherCommandOf' | 'startWith'>;
-  readonly restoreAll: (workspaceId: string) => void;
+  /** Takes the workspaces of sessions that are to come back by themselves. */
+  readonly restorable: Pick<RestorableWorkspaces, 'add'>;
   readonly workspaceById: (workspaceId: string) => WorkspaceKey | undefined;
 }
 
@@ -123,9 +125,9 @@ export class Maintenance {
 
   /** @returns the new incarnation. @throws Error when it does not become ready. */
   async #ready(workspace: WorkspaceKey): Promise<string> {
-    const { fleet, restoreAll } = this.#deps;
+    const { fleet, restorable } = this.#deps;
     const { incarnation } = await fleet.ensureReady(workspace, AbortSignal.timeout(READY_WITHIN_MS));
-    restoreAll(workspace.id);
+    restorable.add(workspace.id);
     return incarnation;
   }
 

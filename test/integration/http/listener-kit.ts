@@ -288,7 +288,7 @@ export async function stage(
       journal: createEventJournal({ store: fakeStore, clock, log }),
       log,
       fleet,
-      restoreAll: () => undefined,
+      restorable: { add: () => undefined },
       workspaceById: book.byId,
     }),
     requestStop: (reason) => void made.stops.push(reason),

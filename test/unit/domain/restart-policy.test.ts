@@ -10,12 +10,14 @@ const policy: RestartPolicy = {
   jitter: 0.5,
   coolOffMs: 30_000,
 };
+/** The first death of a daemon. */
+const FIRST = { history: [], nowMs: 0, policy, random: 0 };
 const crash: Death = { end: 'own', wasReady: true, code: 1 };
 
 function dieAt(times: readonly number[], random = 0) {
   let history: readonly number[] = [];
   return times.map((atMs) => {
-    const judged = judgeDeath(crash, history, atMs, policy, random);
+    const judged = judgeDeath(crash, { history, nowMs: atMs, policy, random });
     history = judged.history;
     return judged.verdict;
   });
@@ -23,17 +25,17 @@ function dieAt(times: readonly number[], random = 0) {
 
 test('an asked-for end is clean whatever the exit code', () => {
   const death: Death = { end: 'asked', wasReady: false, code: 137 };
-  expect(judgeDeath(death, [], 0, policy, 0)).toEqual({ verdict: { kind: 'clean' }, history: [] });
+  expect(judgeDeath(death, FIRST)).toEqual({ verdict: { kind: 'clean' }, history: [] });
 });
 
 test('an own exit with code 0 is clean after it had served, a failed start before', () => {
-  expect(judgeDeath({ end: 'own', wasReady: true, code: 0 }, [], 0, policy, 0).verdict.kind).toBe('clean');
-  expect(judgeDeath({ end: 'own', wasReady: false, code: 0 }, [], 0, policy, 0).verdict.kind).toBe('retry');
+  expect(judgeDeath({ end: 'own', wasReady: true, code: 0 }, FIRST).verdict.kind).toBe('clean');
+  expect(judgeDeath({ end: 'own', wasReady: false, code: 0 }, FIRST).verdict.kind).toBe('retry');
 });
 
 test('a daemon that was given up on counts as a death even when it then exits with code 0', () => {
   const death: Death = { end: 'given_up', wasReady: true, code: 0 };
-  expect(judgeDeath(death, [], 0, policy, 0).verdict.kind).toBe('retry');
+  expect(judgeDeath(death, FIRST).verdict.kind).toBe('retry');
 });
 
 test('the wait doubles with every death up to its maximum', () => {

@@ -40,7 +40,7 @@ function fixture() {
         views: () =>
           [WORKSPACE, OTHER_WORKSPACE].map((workspace) => ({ workspace, state: 'ready' }) as DaemonView),
       },
-      restoreAll: (id) => void restored.push(id),
+      restorable: { add: (id) => void restored.push(id) },
       workspaceById: (id) => [WORKSPACE, OTHER_WORKSPACE].find((workspace) => workspace.id === id),
     });
   return { store, stops, restored, broken, others, commands, make, maintenance: make() };

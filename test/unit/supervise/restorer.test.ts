@@ -1,6 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { createEventJournal } from '../../../coordinator/supervise/records/event-journal.ts';
 import { createSessionRecorder } from '../../../coordinator/supervise/records/session-recorder.ts';
+import { RestorableWorkspaces } from '../../../coordinator/supervise/restorable-workspaces.ts';
 import { Restorer } from '../../../coordinator/supervise/sessions/restorer.ts';
 import { ID_FLOOR_GAP, type RestoreRequest } from '../../../daemon/contract/control.ts';
 import { fail } from '../../../daemon/contract/errors.ts';
@@ -25,6 +26,7 @@ function fixture(restoreConcurrency = 2) {
   const calls: Call[] = [];
   let admit = (_workspaceId: string): Promise<() => void> => Promise.resolve(() => undefined);
   let ensureReady = () => Promise.resolve(endpoint);
+  const restorable = new RestorableWorkspaces();
   const restorer = new Restorer({
     store,
     recorder,
@@ -33,7 +35,8 @@ function fixture(restoreConcurrency = 2) {
     log: silentLog,
     random: () => 0.5,
     admit: (workspaceId) => admit(workspaceId),
-    fleet: () => ({ ensureReady: () => ensureReady(), stored: () => Promise.resolve(false) }),
+    fleet: { ensureReady: () => ensureReady(), stored: () => Promise.resolve(false) },
+    restorable,
     workspaceById: (id) => [WORKSPACE, OTHER_WORKSPACE].find((workspace) => workspace.id === id),
     restoreOn: (_endpoint, request) =>
       new Promise((resolve, reject) => {
@@ -55,7 +58,7 @@ function fixture(restoreConcurrency = 2) {
   const failStarts = (error: unknown) => {
     ensureReady = () => Promise.reject(error);
   };
-  return { store, clock, recorder, restorer, calls, lose, failStarts, serveWith, admitWith, now };
+  return { store, clock, recorder, restorable, restorer, calls, lose, failStarts, serveWith, admitWith, now };
 }
 
 const stateOf = ({ store }: { store: FakeStore }, sessionId: string) => store.sessions.get(sessionId)?.state;
@@ -64,7 +67,7 @@ describe('sessions of a daemon that died', () => {
   test('come back by themselves, a few at a time, and are live in the new incarnation', async () => {
     const fix = fixture(2);
     for (const id of ['a', 'b', 'c']) fix.lose(id, 'restoring');
-    fix.restorer.restoreAll(WORKSPACE.id);
+    fix.restorable.add(WORKSPACE.id);
     await settled();
     expect(fix.calls).toHaveLength(2);
     fix.calls[0]?.answer();
@@ -81,7 +84,7 @@ describe('sessions of a daemon that died', () => {
     fix.lose('a', 'restoring');
     fix.store.sessions.setHead('a', 5000);
     fix.store.prompts.record({ promptId: 'p', sessionId: 'a', state: 'running', atMs: 1 });
-    fix.restorer.restoreAll(WORKSPACE.id);
+    fix.restorable.add(WORKSPACE.id);
     await settled();
     expect(fix.calls[0]?.request).toMatchObject({
       sessionId: 'a',
@@ -109,7 +112,7 @@ describe('sessions of a daemon that died', () => {
   test('are closed when the agent does not know them any more', async () => {
     const fix = fixture();
     fix.lose('a', 'restoring');
-    fix.restorer.restoreAll(WORKSPACE.id);
+    fix.restorable.add(WORKSPACE.id);
     await settled();
     fix.calls[0]?.refuse(fail('session_not_found', 'gone'));
     await settled();
@@ -120,7 +123,7 @@ describe('sessions of a daemon that died', () => {
   test('and whose next daemon dies right after it took them back are asked of the one after that', async () => {
     const fix = fixture();
     fix.lose('a', 'restoring');
-    fix.restorer.restoreAll(WORKSPACE.id);
+    fix.restorable.add(WORKSPACE.id);
     await settled();
     const end = { atMs: 1, code: null, signal: 'SIGKILL', reason: 'killed', kind: 'died' } as const;
     fix.store.daemons.setEnded(fix.now, end);
@@ -136,7 +139,7 @@ describe('sessions of a daemon that died', () => {
     const fix = fixture();
     fix.lose('a', 'restoring');
     fix.failStarts(fail('workspace_runtime_unavailable', 'it failed too often', { retryAfterMs: 300_000 }));
-    fix.restorer.restoreAll(WORKSPACE.id);
+    fix.restorable.add(WORKSPACE.id);
     await settled();
     expect(stateOf(fix, 'a')).toBe('dormant');
     await expect(fix.restorer.wake('a', stays)).rejects.toMatchObject({ status: 503 });
@@ -146,7 +149,7 @@ describe('sessions of a daemon that died', () => {
   test('outlive the next daemon, which dies while it has them half back', async () => {
     const fix = fixture();
     fix.lose('a', 'restoring');
-    fix.restorer.restoreAll(WORKSPACE.id);
+    fix.restorable.add(WORKSPACE.id);
     await settled();
     fix.calls[0]?.refuse(fail('workspace_runtime_unavailable', 'the daemon went away'));
     await settled();
@@ -161,7 +164,7 @@ describe('sessions of a daemon that died', () => {
   test('sleep when one daemon after the other is lost', async () => {
     const fix = fixture();
     fix.lose('a', 'restoring');
-    fix.restorer.restoreAll(WORKSPACE.id);
+    fix.restorable.add(WORKSPACE.id);
     for (let attempt = 0; attempt < 4; attempt += 1) {
       await settled();
       fix.calls[attempt]?.refuse(fail('workspace_runtime_unavailable', 'the daemon went away'));
@@ -222,7 +225,7 @@ describe('a session that has slept', () => {
       });
     });
     fix.lose('back', 'restoring');
-    fix.restorer.restoreAll(WORKSPACE.id);
+    fix.restorable.add(WORKSPACE.id);
     await settled();
     expect(places).toBe(0);
     fix.lose('asleep', 'dormant');
@@ -248,7 +251,7 @@ describe('a client that closes a session at rest', () => {
   test('closes it before its restore begins', async () => {
     const fix = fixture(1);
     for (const id of ['a', 'b']) fix.lose(id, 'restoring');
-    fix.restorer.restoreAll(WORKSPACE.id);
+    fix.restorable.add(WORKSPACE.id);
     await settled();
     expect(fix.restorer.close('b')).toBe(true);
     fix.calls[0]?.answer();
@@ -272,7 +275,7 @@ describe('a client that closes a session at rest', () => {
 test('a daemon that ends as it has taken a session back leaves it to the next one', async () => {
   const fix = fixture();
   fix.lose('a', 'restoring');
-  fix.restorer.restoreAll(WORKSPACE.id);
+  fix.restorable.add(WORKSPACE.id);
   await settled();
   const end = {
     atMs: 1,
@@ -300,7 +303,7 @@ describe('a client that wants a session', () => {
   test('joins the restore that runs already', async () => {
     const fix = fixture();
     fix.lose('a', 'restoring');
-    fix.restorer.restoreAll(WORKSPACE.id);
+    fix.restorable.add(WORKSPACE.id);
     const joined = [fix.restorer.wake('a', stays), fix.restorer.wake('A', stays)];
     await settled();
     expect(fix.calls).toHaveLength(1);
@@ -312,7 +315,7 @@ describe('a client that wants a session', () => {
   test('goes before the others in the queue', async () => {
     const fix = fixture(1);
     for (const id of ['a', 'b', 'c']) fix.lose(id, 'restoring');
-    fix.restorer.restoreAll(WORKSPACE.id);
+    fix.restorable.add(WORKSPACE.id);
     void fix.restorer.wake('c', stays);
     await settled();
     expect(fix.calls.map(({ request }) => request.sessionId)).toEqual(['a', 'c']);
@@ -342,7 +345,7 @@ describe('a passive request', () => {
   test('waits for a session that is coming back', async () => {
     const fix = fixture();
     fix.lose('a', 'restoring');
-    fix.restorer.restoreAll(WORKSPACE.id);
+    fix.restorable.add(WORKSPACE.id);
     const waiting = fix.restorer.await('a', stays);
     await settled();
     fix.calls[0]?.answer();
@@ -353,7 +356,7 @@ describe('a passive request', () => {
   test('does not wait longer than the setting says', async () => {
     const fix = fixture();
     fix.lose('a', 'restoring');
-    fix.restorer.restoreAll(WORKSPACE.id);
+    fix.restorable.add(WORKSPACE.id);
     const waiting = expect(fix.restorer.await('a', stays)).rejects.toMatchObject({
       status: 503,
       code: 'workspace_runtime_unavailable',
@@ -367,7 +370,7 @@ describe('a passive request', () => {
 test('a stop ends the waits and leaves the sessions to the next coordinator', async () => {
   const fix = fixture();
   fix.lose('a', 'restoring');
-  fix.restorer.restoreAll(WORKSPACE.id);
+  fix.restorable.add(WORKSPACE.id);
   const brought = expect(fix.restorer.wake('a', stays)).rejects.toMatchObject({ code: 'daemon_draining' });
   await settled();
   fix.restorer.stop();
