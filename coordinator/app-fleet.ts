@@ -6,7 +6,7 @@ import type { Log } from '../daemon/contract/log.ts';
 import type { Config } from './config.ts';
 import { type CgroupProbe, cgroupWords } from './launch/cgroup-probe.ts';
 import { socketPathFor } from './launch/directories.ts';
-import { askIdentity, readBootId } from './launch/identity.ts';
+import { readBootId } from './launch/identity.ts';
 import type { Launcher } from './launch/launcher.ts';
 import { rotateIfLarge } from './launch/log-files.ts';
 import { createProcessLauncher } from './launch/process.ts';
@@ -24,6 +24,7 @@ import { Maintenance } from './supervise/workspaces/maintenance.ts';
 import { WorkspaceRegistry } from './supervise/workspaces/registry.ts';
 import { releaseOn, restoreOn } from './upstream/control-calls.ts';
 import type { DaemonClient } from './upstream/daemon-client.ts';
+import { askIdentity } from './upstream/identity.ts';
 
 const KEPT_LOGS = 2;
 /** The daemon itself waits 2 s for clients that do not read. */
@@ -148,7 +149,7 @@ function makeSupervisor(
     log,
     settings: config.supervise,
     followFeed: feedFollower({ clock: systemClock, log, settings: config.supervise }),
-    askIdentity: (at, timeoutMs) => askIdentity(at.socketPath, at.secret, timeoutMs).catch(() => undefined),
+    askIdentity: (at, timeoutMs) => askIdentity(at, timeoutMs).catch(() => undefined),
     bootId: readBootId(),
     layoutOf: (workspace, incarnation) => layoutOf(options, workspace.id, incarnation),
     endStreams,

@@ -11,6 +11,7 @@ import type { Log } from '../../daemon/contract/log.ts';
 import type { Relay } from '../domain/routing.ts';
 import type { DaemonClient } from '../upstream/daemon-client.ts';
 import type { DaemonConnections } from '../upstream/daemon-connections.ts';
+import { proxyTarget } from '../upstream/dial.ts';
 import type { Endpoint } from '../upstream/endpoint.ts';
 import type { Caller } from '../upstream/trust-headers.ts';
 import { upstreamHeaders } from './headers.ts';
@@ -111,8 +112,7 @@ export function createForwarder(deps: ForwardDeps): Forwarder {
       req.on('error', (error) => deps.log.debug({ err: error, requestId: spec.requestId }, 'client aborted'));
       if (req.headers.expect !== undefined && hasBody(req)) res.writeContinue();
       const options = {
-        // Not a URL: the library normalises the path of one.
-        target: { protocol: 'http:', host: 'qwen-daemon', port: 80, socketPath: spec.endpoint.socketPath },
+        target: proxyTarget(spec.endpoint.address),
         agent: deps.connections.agentFor(spec.endpoint),
         method: req.method ?? 'GET',
       };

@@ -1,9 +1,10 @@
 // Finding a daemon again that an earlier coordinator started: proven alive, proven dead, or left alone.
 import { readlinkSync } from 'node:fs';
 import { readProcStat } from '../../daemon/contract/proc.ts';
+import { askIdentity, Unanswered } from '../upstream/identity.ts';
 import { type Cgroups, type DaemonCgroup, findCgroup, NO_EVIDENCE } from './cgroup.ts';
 import { daemonProcess, endStraysOf, pause, type SweepSettings } from './daemon-process.ts';
-import { askIdentity, comparePid, Unanswered } from './identity.ts';
+import { comparePid } from './identity.ts';
 import type { Adoption, DaemonMark } from './launcher.ts';
 import { bearsMark, findDaemon } from './process-tree.ts';
 
@@ -82,7 +83,10 @@ interface Doubt {
 /** Why the process is not proven to be the daemon; undefined when it is. */
 async function doubtAbout(mark: DaemonMark, timeoutMs: number): Promise<Doubt | undefined> {
   try {
-    const { incarnation, pid } = await askIdentity(mark.socketPath, mark.secret, timeoutMs);
+    const { incarnation, pid } = await askIdentity(
+      { address: { kind: 'unix', path: mark.socketPath }, secret: mark.secret },
+      timeoutMs,
+    );
     if (incarnation === mark.incarnation && pid === mark.pid) return undefined;
     return { why: `${incarnation} with pid ${pid} answers instead of ${mark.incarnation}`, isSilence: false };
   } catch (error) {

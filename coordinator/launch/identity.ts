@@ -1,13 +1,7 @@
-// Whether a pid is still the process that was noted: by boot, start time, and the incarnation that it answers on its
-// socket. Never signals anything.
+// Whether a pid is still the process that was noted, by boot and start time. Never signals anything.
 import { readFileSync } from 'node:fs';
-import { request } from 'node:http';
-import { type DaemonIdentity, IDENTITY_PATH } from '../../daemon/contract/control.ts';
 import { isAlive, readProcStat } from '../../daemon/contract/proc.ts';
 import type { DaemonMark } from './launcher.ts';
-
-/** An identity is a few hundred bytes; whoever sends more is not our daemon. */
-const MAX_IDENTITY_BYTES = 64 * 1024;
 
 /** Names this run of the kernel; empty where there is no /proc. */
 export function readBootId(): string {
@@ -53,61 +47,4 @@ function isPidTaken(pid: number): boolean {
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === 'EPERM';
   }
-}
-
-/** Nobody answered on the socket. */
-export class Unanswered extends Error {
-  constructor(message: string) {
-    super(message);
-    this.name = 'Unanswered';
-  }
-}
-
-/**
- * Asks whoever listens on the socket who it is. The answer proves nothing by itself: compare its incarnation.
- * @throws Unanswered when nobody answers in time, Error when it is not with an identity; its message says which.
- */
-export function askIdentity(socketPath: string, secret: string, timeoutMs: number): Promise<DaemonIdentity> {
-  return new Promise((resolve, reject) => {
-    const call = request({
-      socketPath,
-      path: IDENTITY_PATH,
-      // No pooled connection: it would outlive the question and hold the daemon's listener open.
-      agent: false,
-      headers: { authorization: `Bearer ${secret}` },
-      signal: AbortSignal.timeout(timeoutMs),
-    });
-    call.on('error', (error) => reject(new Unanswered(timeoutWords(error, timeoutMs))));
-    call.on('response', (response) => {
-      const chunks: Buffer[] = [];
-      let size = 0;
-      response.on('error', (error) => reject(new Error(timeoutWords(error, timeoutMs))));
-      response.on('data', (chunk: Buffer) => {
-        size += chunk.length;
-        chunks.push(chunk);
-        if (size > MAX_IDENTITY_BYTES) response.destroy(new Error('its answer is too long for an identity'));
-      });
-      response.on('end', () => {
-        try {
-          resolve(parseIdentity(response.statusCode, Buffer.concat(chunks)));
-        } catch (error) {
-          reject(error);
-        }
-      });
-    });
-    call.end();
-  });
-}
-
-function timeoutWords(error: Error, timeoutMs: number): string {
-  const isLate = error.name === 'AbortError' || error.name === 'TimeoutError';
-  return isLate ? `no answer within ${timeoutMs} ms` : error.message;
-}
-
-function parseIdentity(status: number | undefined, body: Buffer): DaemonIdentity {
-  if (status !== 200) throw new Error(`it answered ${IDENTITY_PATH} with status ${status}`);
-  const raw = JSON.parse(body.toString('utf8')) as Partial<DaemonIdentity> | null;
-  if (typeof raw?.incarnation !== 'string' || typeof raw.pid !== 'number')
-    throw new Error('its answer is not an identity');
-  return raw as DaemonIdentity;
 }

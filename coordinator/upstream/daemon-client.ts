@@ -1,7 +1,8 @@
 // The coordinator's own calls to a daemon: one request, the whole answer in memory.
-import { request as httpRequest, type IncomingMessage, type OutgoingHttpHeaders } from 'node:http';
+import type { IncomingMessage, OutgoingHttpHeaders } from 'node:http';
 import { fail, messageOf } from '../../daemon/contract/errors.ts';
 import type { DaemonConnections } from './daemon-connections.ts';
+import { requestTo } from './dial.ts';
 import type { Endpoint } from './endpoint.ts';
 
 export interface DaemonCall {
@@ -50,8 +51,7 @@ function exchange(
   maxAnswerBytes: number,
 ): Promise<DaemonAnswer> {
   return new Promise((resolve, reject) => {
-    const request = httpRequest({
-      socketPath: endpoint.socketPath,
+    const request = requestTo(endpoint.address, {
       agent: agents.agentFor(endpoint),
       method: call.method,
       path: call.path,

@@ -1,13 +1,15 @@
-// Keep-alive connections to daemons: one agent a socket path, forgotten when another incarnation takes the workspace over.
-import { Agent } from 'node:http';
+// Keep-alive connections to daemons: one pool for each workspace, dropped when another incarnation takes the workspace over.
+import type { Agent } from 'node:http';
+import { connectionPool } from './dial.ts';
+import type { Endpoint } from './endpoint.ts';
 
-export interface DaemonAddress {
-  readonly workspaceId: string;
-  readonly socketPath: string;
+interface Pool {
+  readonly endpoint: Endpoint;
+  readonly agent: Agent;
 }
 
 export class DaemonConnections {
-  readonly #byWorkspace = new Map<string, { readonly socketPath: string; readonly agent: Agent }>();
+  readonly #byWorkspace = new Map<string, Pool>();
   readonly #idleMs: number;
 
   /**
@@ -18,21 +20,22 @@ export class DaemonConnections {
     this.#idleMs = idleMs;
   }
 
-  agentFor(daemon: DaemonAddress): Agent {
-    const known = this.#byWorkspace.get(daemon.workspaceId);
-    if (known?.socketPath === daemon.socketPath) return known.agent;
-    if (known !== undefined) this.#release(known.agent);
-    const agent = new Agent({ keepAlive: true, timeout: this.#idleMs, scheduling: 'lifo' });
-    this.#byWorkspace.set(daemon.workspaceId, { socketPath: daemon.socketPath, agent });
+  /** The workspace's connections to this incarnation. */
+  agentFor(endpoint: Endpoint): Agent {
+    const known = this.#byWorkspace.get(endpoint.workspaceId);
+    if (known !== undefined && isSame(known.endpoint, endpoint)) return known.agent;
+    if (known !== undefined) this.#closeIdle(known.agent);
+    const agent = connectionPool(endpoint.address, this.#idleMs);
+    this.#byWorkspace.set(endpoint.workspaceId, { endpoint, agent });
     return agent;
   }
 
   /** Drops the connections of an endpoint that does not answer any more. Requests under way end on their own. */
-  forget(daemon: DaemonAddress): void {
-    const known = this.#byWorkspace.get(daemon.workspaceId);
-    if (known?.socketPath !== daemon.socketPath) return;
-    this.#byWorkspace.delete(daemon.workspaceId);
-    this.#release(known.agent);
+  forget(endpoint: Endpoint): void {
+    const known = this.#byWorkspace.get(endpoint.workspaceId);
+    if (known === undefined || !isSame(known.endpoint, endpoint)) return;
+    this.#byWorkspace.delete(endpoint.workspaceId);
+    this.#closeIdle(known.agent);
   }
 
   close(): void {
@@ -40,10 +43,15 @@ export class DaemonConnections {
     this.#byWorkspace.clear();
   }
 
-  #release(agent: Agent): void {
+  #closeIdle(agent: Agent): void {
     // Streams of the old incarnation may still be ending cleanly: only idle connections are cut here, and one that
     // becomes idle later goes after `idleMs`.
     for (const sockets of Object.values(agent.freeSockets))
       for (const socket of sockets ?? []) socket.destroy();
   }
+}
+
+/** An incarnation never changes its address while it runs. */
+function isSame(one: Endpoint, other: Endpoint): boolean {
+  return one === other || one.incarnation === other.incarnation;
 }

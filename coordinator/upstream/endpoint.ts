@@ -1,9 +1,8 @@
-// Where one incarnation of a daemon answers, and the secret that it expects.
+// One incarnation of a daemon as those who talk to it know it.
+import type { Reach } from './address.ts';
 
-/** Where a ready daemon answers. */
-export interface Endpoint {
+/** Where a ready daemon answers, and the secret that it expects. */
+export interface Endpoint extends Reach {
   readonly workspaceId: string;
   readonly incarnation: string;
-  readonly socketPath: string;
-  readonly secret: string;
 }

@@ -1,6 +1,7 @@
 // The headers by which a daemon believes who asks: its coordinator, on behalf of which client.
 import { PEER_HEADER, REQUEST_ID_HEADER, TOKEN_NAME_HEADER } from '../../daemon/contract/control.ts';
 import type { Peer } from '../../daemon/contract/wire.ts';
+import { DAEMON_HOST } from './address.ts';
 
 export interface Caller {
   readonly peer: Peer;
@@ -12,7 +13,7 @@ export interface Caller {
 /** Headers by which a daemon knows its coordinator and the true client. */
 export function trustHeaders(secret: string, caller: Caller): Record<string, string> {
   return {
-    host: 'qwen-daemon',
+    host: DAEMON_HOST,
     authorization: `Bearer ${secret}`,
     [PEER_HEADER]: caller.peer,
     [REQUEST_ID_HEADER]: caller.requestId,

@@ -4,6 +4,7 @@ import type { DaemonIdentity, ReleaseRequest } from '../../../daemon/contract/co
 import type { Log } from '../../../daemon/contract/log.ts';
 import type { Launcher, LaunchSpec } from '../../launch/launcher.ts';
 import type { Store } from '../../store/store.ts';
+import type { Reach } from '../../upstream/address.ts';
 import type { Endpoint } from '../../upstream/endpoint.ts';
 import type { FollowFeed } from '../feed/follower.ts';
 import type { WorkspaceKey } from '../fleet.ts';
@@ -16,13 +17,10 @@ import type { SuperviseSettings } from '../settings.ts';
 export type DaemonLayout = Pick<LaunchSpec, 'socketPath' | 'logPath' | 'daemonStateDir' | 'bridge'>;
 
 /**
- * Asks whoever listens on the socket for its identity (GET /control/identity with the secret as bearer).
+ * Asks whoever answers at the address for its identity (GET /control/identity with the secret as bearer).
  * Resolves undefined when there is no valid answer within `timeoutMs`; never rejects.
  */
-export type AskIdentity = (
-  at: Pick<Endpoint, 'socketPath' | 'secret'>,
-  timeoutMs: number,
-) => Promise<DaemonIdentity | undefined>;
+export type AskIdentity = (at: Reach, timeoutMs: number) => Promise<DaemonIdentity | undefined>;
 
 export interface SupervisorDeps {
   readonly store: Store;

@@ -57,7 +57,12 @@ export class Incarnation {
     const { logPath, bridge } = deps.layoutOf(workspace, incarnation);
     this.id = incarnation;
     this.process = process;
-    this.endpoint = { workspaceId: workspace.id, incarnation, socketPath, secret };
+    this.endpoint = {
+      workspaceId: workspace.id,
+      incarnation,
+      address: { kind: 'unix', path: socketPath },
+      secret,
+    };
     this.logPath = logPath;
     this.beatMs = bridge.limits.feedBeatMs;
     this.facts = new DaemonFacts(deps.clock.monotonicMs());

@@ -1,11 +1,12 @@
 // Follows one daemon's feed for as long as its incarnation is current: connect, check the order of the records, hand them
 // on, connect again. What a record means is the recorder's matter.
-import { type ClientRequest, type IncomingMessage, request } from 'node:http';
+import type { ClientRequest, IncomingMessage } from 'node:http';
 import type { Clock, Timer } from '../../../daemon/contract/clock.ts';
 import { messageOf } from '../../../daemon/contract/errors.ts';
-import { FEED_PATH, type FeedRecord, parseFeedRecord } from '../../../daemon/contract/feed.ts';
+import { type FeedRecord, parseFeedRecord } from '../../../daemon/contract/feed.ts';
 import type { Log } from '../../../daemon/contract/log.ts';
 import type { Endpoint } from '../../upstream/endpoint.ts';
+import { requestFeed } from '../../upstream/feed-request.ts';
 import type { SuperviseSettings } from '../settings.ts';
 import { FeedLineSplitter } from './line-splitter.ts';
 import { StoredWatermark } from './stored-watermark.ts';
@@ -46,7 +47,7 @@ export interface FeedDeps {
   readonly settings: Pick<SuperviseSettings, 'feedReconnectMs' | 'feedMaxLineBytes' | 'feedStoredWaitMs'>;
 }
 
-/** Makes the function that follows a daemon's feed over its unix socket; it connects at once. */
+/** Makes the function that follows a daemon's feed; it connects at once. */
 export function feedFollower(deps: FeedDeps): FollowFeed {
   return (target, sink) => new SocketFeed(deps, target, sink);
 }
@@ -117,9 +118,7 @@ class SocketFeed implements FollowedFeed {
   }
 
   #connect(): void {
-    const { socketPath, secret } = this.#target;
-    const headers = { authorization: `Bearer ${secret}` };
-    const connection = request({ socketPath, path: FEED_PATH, headers, agent: false });
+    const connection = requestFeed(this.#target);
     this.#connection = connection;
     const lost = (why: string) => {
       if (this.#connection === connection) this.#drop(why);

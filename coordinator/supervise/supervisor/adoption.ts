@@ -211,7 +211,8 @@ export class Adoption {
   async #identityOf(row: DaemonRow): Promise<DaemonIdentity | undefined> {
     const { askIdentity, settings } = this.#deps;
     const shareMs = Math.ceil(settings.adoptTimeoutMs * QUESTION_SHARE);
-    const identity = await askIdentity(row, Math.min(settings.probeTimeoutMs, shareMs));
+    const at = { address: { kind: 'unix', path: row.socketPath }, secret: row.secret } as const;
+    const identity = await askIdentity(at, Math.min(settings.probeTimeoutMs, shareMs));
     return identity?.incarnation === row.incarnation ? identity : undefined;
   }
 

@@ -70,11 +70,13 @@ export async function fakeDaemon(closers: Closers, listener: RequestListener): P
   const endpoint = {
     workspaceId: WORKSPACE_ID,
     incarnation: `${WORKSPACE_ID}-1`,
-    socketPath,
+    address: unix(socketPath),
     secret: SECRET,
   };
   return { endpoint, socketPath, open, connections: () => connections, kill };
 }
+
+export const unix = (path: string) => ({ kind: 'unix', path }) as const;
 
 export function listening(server: Server, at: string | number): Promise<number> {
   return new Promise((resolve, reject) => {

@@ -5,7 +5,17 @@ import { createServer, request } from 'node:http';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from '@jest/globals';
-import { Closers, eventually, fakeDaemon, front, listening, SECRET, send, sendRaw } from './fake-daemon.ts';
+import {
+  Closers,
+  eventually,
+  fakeDaemon,
+  front,
+  listening,
+  SECRET,
+  send,
+  sendRaw,
+  unix,
+} from './fake-daemon.ts';
 
 const closers = new Closers();
 afterEach(() => closers.run());
@@ -266,7 +276,7 @@ describe('a daemon that cannot answer', () => {
 
   test('whose socket is missing is 503 workspace_runtime_unavailable with Retry-After', async () => {
     const { daemon } = await recording();
-    const { port } = await front(closers, { ...daemon.endpoint, socketPath: `${daemon.socketPath}.gone` });
+    const { port } = await front(closers, { ...daemon.endpoint, address: unix(`${daemon.socketPath}.gone`) });
     const answer = await send(port, '/x');
     expect(answer).toMatchObject(unavailable);
     expect(JSON.parse(answer.body)).toMatchObject({ code: 'workspace_runtime_unavailable' });
@@ -280,7 +290,7 @@ describe('a daemon that cannot answer', () => {
     await listening(dead, path);
     renameSync(path, `${path}.kept`);
     await new Promise((resolve) => dead.close(resolve));
-    const { port } = await front(closers, { ...daemon.endpoint, socketPath: `${path}.kept` });
+    const { port } = await front(closers, { ...daemon.endpoint, address: unix(`${path}.kept`) });
     expect(await send(port, '/x')).toMatchObject(unavailable);
   });
 
@@ -293,7 +303,7 @@ describe('a daemon that cannot answer', () => {
 
   test('is answered for, and the connection goes on, although the body was not read', async () => {
     const { daemon } = await recording();
-    const { port } = await front(closers, { ...daemon.endpoint, socketPath: `${daemon.socketPath}.gone` });
+    const { port } = await front(closers, { ...daemon.endpoint, address: unix(`${daemon.socketPath}.gone`) });
     const head = 'POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 900000\r\n\r\n';
     const next = 'GET /y HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n';
     const answers = await sendRaw(port, head + 'x'.repeat(900_000) + next);

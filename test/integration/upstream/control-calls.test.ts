@@ -2,7 +2,12 @@ import { expect, test } from '@jest/globals';
 import { restoreOn } from '../../../coordinator/upstream/control-calls.ts';
 import type { RestoreRequest } from '../../../daemon/contract/control.ts';
 
-const ENDPOINT = { workspaceId: 'w', incarnation: 'w-1', socketPath: '/s', secret: 'x' };
+const ENDPOINT = {
+  workspaceId: 'w',
+  incarnation: 'w-1',
+  address: { kind: 'unix', path: '/s' } as const,
+  secret: 'x',
+};
 const REQUEST: RestoreRequest = {
   sessionId: 's',
   idFloor: 0,

@@ -1,11 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { createServer, type RequestListener, type Server } from 'node:http';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { askIdentity, comparePid, readBootId, startTimeOf } from '../../../coordinator/launch/identity.ts';
+import { comparePid, readBootId, startTimeOf } from '../../../coordinator/launch/identity.ts';
 import { signalProcess } from '../../../coordinator/launch/process-tree.ts';
 import { readProcStat } from '../../../daemon/contract/proc.ts';
 import { eventually } from '../../support/eventually.ts';
@@ -71,56 +67,5 @@ describe('a noted pid', () => {
     const exited = once(child, 'exit');
     expect(signalProcess({ pid, startTime: startTimeOf(pid) }, 'SIGKILL')).toBe(true);
     expect(await exited).toEqual([null, 'SIGKILL']);
-  });
-});
-
-describe('the question who listens', () => {
-  let dir: string;
-  let socket: string;
-  let server: Server | undefined;
-  beforeEach(() => {
-    dir = mkdtempSync(join(tmpdir(), 'qc-identity-'));
-    socket = join(dir, 's.sock');
-  });
-  afterEach(() => {
-    server?.closeAllConnections();
-    server?.close();
-    server = undefined;
-    rmSync(dir, { recursive: true, force: true });
-  });
-
-  async function serve(listener: RequestListener): Promise<void> {
-    server = createServer(listener);
-    server.listen(socket);
-    await once(server, 'listening');
-  }
-
-  test('carries the secret and gives the answer', async () => {
-    const identity = { contract: 1, incarnation: 'i-1', pid: 7, startTime: 8, version: 'v', ending: false };
-    await serve((req, res) => {
-      const isRight = req.url === '/control/identity' && req.headers.authorization === 'Bearer s3cret';
-      res.writeHead(isRight ? 200 : 401).end(JSON.stringify(identity));
-    });
-    expect(await askIdentity(socket, 's3cret', 1000)).toEqual(identity);
-    await expect(askIdentity(socket, 'wrong', 1000)).rejects.toThrow('status 401');
-  });
-
-  test('ends with words when nobody listens, nobody answers, or the answer is nonsense', async () => {
-    await expect(askIdentity(socket, 's', 1000)).rejects.toThrow('ENOENT');
-    const answers: RequestListener[] = [
-      () => undefined,
-      (_req, res) => void res.writeHead(200).write('{"incarnation":'),
-      (_req, res) => void res.end('{"hello":1}'),
-      (_req, res) => void res.end('no json'),
-      (_req, res) => void res.end('x'.repeat(100_000)),
-    ];
-    await serve((req, res) => answers.shift()?.(req, res));
-    // The first two answers never end.
-    const ask = () => askIdentity(socket, 's', answers.length > 3 ? 100 : 5000);
-    await expect(ask()).rejects.toThrow('no answer within 100 ms');
-    await expect(ask()).rejects.toThrow('no answer within 100 ms');
-    await expect(ask()).rejects.toThrow('its answer is not an identity');
-    await expect(ask()).rejects.toThrow(/JSON/);
-    await expect(ask()).rejects.toThrow('too long for an identity');
   });
 });

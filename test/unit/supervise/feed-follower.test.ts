@@ -43,7 +43,12 @@ async function daemon({ listens = true } = {}) {
     rmSync(directory, { recursive: true });
   });
   return {
-    target: { workspaceId: 'ws', incarnation: 'ws-1', socketPath, secret: 'sesame' },
+    target: {
+      workspaceId: 'ws',
+      incarnation: 'ws-1',
+      address: { kind: 'unix', path: socketPath } as const,
+      secret: 'sesame',
+    },
     listen,
     requests,
     connections,

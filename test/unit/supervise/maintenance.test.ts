@@ -30,7 +30,12 @@ function fixture() {
         ensureReady: ({ id }) =>
           broken.has(id) && command === undefined
             ? Promise.reject(new Error('it does not start'))
-            : Promise.resolve({ workspaceId: id, incarnation: `${id}-2`, socketPath: '/s', secret: 'x' }),
+            : Promise.resolve({
+                workspaceId: id,
+                incarnation: `${id}-2`,
+                address: { kind: 'unix', path: '/s' } as const,
+                secret: 'x',
+              }),
         otherCommandOf: (id) => others.get(id),
         startWith: (_id, next) => {
           commands.push(next);

@@ -4,7 +4,12 @@ import { ApiError, fail } from '../../../daemon/contract/errors.ts';
 import { silentLog } from '../../support/fleet-fixture.ts';
 import { ManualClock, settled } from '../../support/manual-clock.ts';
 
-const endpoint = { workspaceId: 'ws', incarnation: 'ws-1', socketPath: '/s', secret: 'x' };
+const endpoint = {
+  workspaceId: 'ws',
+  incarnation: 'ws-1',
+  address: { kind: 'unix', path: '/s' } as const,
+  secret: 'x',
+};
 
 /** A daemon that gives these answers, one a question; an error is thrown. */
 function fixture(...answers: (boolean | Error)[]) {

@@ -21,7 +21,12 @@ function fixture(restoreConcurrency = 2) {
   const clock = new ManualClock();
   const [before, now] = [1, 2].map((n) => `${WORKSPACE.id}-${n}`) as [string, string];
   for (const incarnation of [before, now]) store.addDaemon({ incarnation, workspaceId: WORKSPACE.id });
-  const endpoint = { workspaceId: WORKSPACE.id, incarnation: now, socketPath: '/s', secret: 'x' };
+  const endpoint = {
+    workspaceId: WORKSPACE.id,
+    incarnation: now,
+    address: { kind: 'unix', path: '/s' } as const,
+    secret: 'x',
+  };
   const recorder = createSessionRecorder({ store, clock, log: silentLog, settings: { seenBatchRows: 10 } });
   const calls: Call[] = [];
   let admit = (_workspaceId: string): Promise<() => void> => Promise.resolve(() => undefined);

@@ -194,7 +194,7 @@ describe('heartbeats', () => {
 
 test('an agent that ended leaves an event, without what is secret of its daemon', () => {
   const { store, recorder } = fixture();
-  const endpoint = { ...source, socketPath: '/s', secret: 'hidden' };
+  const endpoint = { ...source, address: { kind: 'unix', path: '/s' } as const, secret: 'hidden' };
   const exit = { code: 1, signal: null, sessions: 2 };
   recorder.apply(endpoint, { type: 'agent', agent: null, exit, seq: 1 });
   expect(store.eventRows.at(-1)).toMatchObject({ kind: 'agent_exited', workspaceId: 'ws', detail: exit });

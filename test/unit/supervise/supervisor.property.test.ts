@@ -127,7 +127,7 @@ test('a waiter is given the endpoint of the incarnation that is ready, and of no
         const given = clients
           .filter((_client, index) => before[index] !== 1)
           .flatMap(({ answers }) => answers)
-          .filter((answer) => 'socketPath' in answer);
+          .filter((answer) => 'address' in answer);
         for (const { incarnation } of given) {
           expect(incarnation).toBe(launcher.alive[0]?.mark.incarnation);
           expect(feeds.at(-1)).toMatchObject({ isUp: true, target: { incarnation } });

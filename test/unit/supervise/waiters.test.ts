@@ -4,7 +4,12 @@ import type { Endpoint } from '../../../coordinator/upstream/endpoint.ts';
 import { stays, WORKSPACE } from '../../support/fleet-fixture.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 
-const endpoint: Endpoint = { workspaceId: 'w', incarnation: 'w-1', socketPath: '/s', secret: 'x' };
+const endpoint: Endpoint = {
+  workspaceId: 'w',
+  incarnation: 'w-1',
+  address: { kind: 'unix', path: '/s' } as const,
+  secret: 'x',
+};
 
 function fixture(maxWaiters = 10) {
   const clock = new ManualClock();

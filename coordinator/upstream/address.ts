@@ -1,0 +1,86 @@
+// Where a daemon answers. A launcher makes an address and the store keeps its text; only this room opens one.
+
+export type DaemonAddress = UnixAddress | TcpAddress;
+
+interface UnixAddress {
+  readonly kind: 'unix';
+  /** Path of the socket; at most 100 bytes. */
+  readonly path: string;
+}
+
+interface TcpAddress {
+  readonly kind: 'tcp';
+  readonly host: string;
+  readonly port: number;
+  /** Absent: the connection is plain, for a network that only the coordinator and its daemons can reach. */
+  readonly tls?: TlsMaterial;
+}
+
+/** All PEM. The daemon's certificate has to name `DAEMON_HOST`. */
+export interface TlsMaterial {
+  /** The authority that signed the daemon's certificate. */
+  readonly ca: string;
+  /** What the coordinator shows for itself, where the daemon asks for it. */
+  readonly own?: { readonly cert: string; readonly key: string };
+}
+
+/** The name of every daemon in `Host` headers and certificates, wherever it answers. */
+export const DAEMON_HOST = 'qwen-daemon';
+
+/** How a daemon is reached and what it expects, as the store keeps them. */
+export interface StoredReach {
+  /** An address without any credential. */
+  readonly address: string;
+  /** Every credential: the bearer, and the TLS material where the address has some. */
+  readonly secret: string;
+}
+
+/** What `storedReach` is made from. */
+export interface Reach {
+  readonly address: DaemonAddress;
+  /** The bearer that the daemon expects of its coordinator. */
+  readonly secret: string;
+}
+
+/** The two texts for the store: the first one may stand in a backup, the second may not. */
+export function storedReach({ address, secret }: Reach): StoredReach {
+  if (address.kind === 'unix' || address.tls === undefined)
+    return { address: JSON.stringify(address), secret };
+  const { tls, ...open } = address;
+  return { address: JSON.stringify({ ...open, tls: true }), secret: JSON.stringify({ secret, tls }) };
+}
+
+/** The bearer in a stored secret. */
+export function bearerOf(secret: string): string {
+  return credentialsOf(secret).secret;
+}
+
+/**
+ * Reads back what `storedReach` wrote.
+ * @throws Error when the address is none that this release knows, or its TLS material is missing.
+ */
+export function reachFrom(stored: StoredReach): Reach {
+  const { secret, tls } = credentialsOf(stored.secret);
+  const address = parsed(stored.address);
+  if (address.kind === 'unix' && typeof address.path === 'string')
+    return { address: { kind: 'unix', path: address.path }, secret };
+  const { kind, host, port } = address;
+  if (kind !== 'tcp' || typeof host !== 'string' || typeof port !== 'number')
+    throw new Error(`the stored address ${stored.address} is none that this release knows`);
+  if (address.tls !== true) return { address: { kind, host, port }, secret };
+  if (tls === undefined) throw new Error(`the TLS material for ${host}:${port} is missing`);
+  return { address: { kind, host, port, tls }, secret };
+}
+
+/** A bearer never begins with a brace: it is base64url. */
+function credentialsOf(secret: string): { readonly secret: string; readonly tls?: TlsMaterial } {
+  return secret.startsWith('{') ? JSON.parse(secret) : { secret };
+}
+
+function parsed(text: string): Readonly<Record<string, unknown>> {
+  try {
+    return JSON.parse(text) as Readonly<Record<string, unknown>>;
+  } catch {
+    throw new Error(`the stored address ${JSON.stringify(text)} cannot be read`);
+  }
+}

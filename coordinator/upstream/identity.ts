@@ -1,0 +1,60 @@
+// Asks whoever answers at an address who it is. The answer proves nothing by itself: compare its incarnation.
+import { type DaemonIdentity, IDENTITY_PATH } from '../../daemon/contract/control.ts';
+import type { Reach } from './address.ts';
+import { requestTo } from './dial.ts';
+
+/** An identity is a few hundred bytes; whoever sends more is not our daemon. */
+const MAX_IDENTITY_BYTES = 64 * 1024;
+
+/** Nobody answered at the address. */
+export class Unanswered extends Error {
+  constructor(message: string) {
+    super(message);
+    this.name = 'Unanswered';
+  }
+}
+
+/** @throws Unanswered when nobody answers within `timeoutMs`, Error when it is not with an identity; its message says which. */
+export function askIdentity({ address, secret }: Reach, timeoutMs: number): Promise<DaemonIdentity> {
+  return new Promise((resolve, reject) => {
+    const call = requestTo(address, {
+      path: IDENTITY_PATH,
+      // No pooled connection: it would outlive the question and hold the daemon's listener open.
+      agent: false,
+      headers: { authorization: `Bearer ${secret}` },
+      signal: AbortSignal.timeout(timeoutMs),
+    });
+    call.on('error', (error) => reject(new Unanswered(timeoutWords(error, timeoutMs))));
+    call.on('response', (response) => {
+      const chunks: Buffer[] = [];
+      let size = 0;
+      response.on('error', (error) => reject(new Error(timeoutWords(error, timeoutMs))));
+      response.on('data', (chunk: Buffer) => {
+        size += chunk.length;
+        chunks.push(chunk);
+        if (size > MAX_IDENTITY_BYTES) response.destroy(new Error('its answer is too long for an identity'));
+      });
+      response.on('end', () => {
+        try {
+          resolve(parseIdentity(response.statusCode, Buffer.concat(chunks)));
+        } catch (error) {
+          reject(error);
+        }
+      });
+    });
+    call.end();
+  });
+}
+
+function timeoutWords(error: Error, timeoutMs: number): string {
+  const isLate = error.name === 'AbortError' || error.name === 'TimeoutError';
+  return isLate ? `no answer within ${timeoutMs} ms` : error.message;
+}
+
+function parseIdentity(status: number | undefined, body: Buffer): DaemonIdentity {
+  if (status !== 200) throw new Error(`it answered ${IDENTITY_PATH} with status ${status}`);
+  const raw = JSON.parse(body.toString('utf8')) as Partial<DaemonIdentity> | null;
+  if (typeof raw?.incarnation !== 'string' || typeof raw.pid !== 'number')
+    throw new Error('its answer is not an identity');
+  return raw as DaemonIdentity;
+}
