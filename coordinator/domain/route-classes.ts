@@ -87,7 +87,21 @@ export const ROUTE_CLASSES = {
     routes: ['POST /session/:id/detach', 'POST /session/:id/cancel'],
   },
   session_close: { whenStopped: '204', answeredBy: 'daemon', routes: ['DELETE /session/:id'] },
-  session: { whenStopped: '404', answeredBy: 'daemon', routes: ['* /session/:id/*'] },
+  /**
+   * What means something to a live session only: its reads, and what a client says within a turn or of itself. A change of a
+   * session is named here when it is passive on purpose; the pattern takes everything that no class names.
+   */
+  session: {
+    whenStopped: '404',
+    answeredBy: 'daemon',
+    routes: [
+      'POST /session/:id/mid-turn-message',
+      'DELETE /session/:id/pending-prompts/:promptId',
+      'POST /session/:id/permission/:requestId',
+      'POST /session/:id/heartbeat',
+      '* /session/:id/*',
+    ],
+  },
   permission: { whenStopped: '404', answeredBy: 'daemon', routes: ['POST /permission/:requestId'] },
   /** What a daemon knows of its workspace and of the sessions on its disk. */
   workspace_qualified: {

@@ -100,6 +100,7 @@ function pathOf({ route }: Row, { b }: Stage): string {
     .replace(':ws', b.id)
     .replace(':id', 's-1')
     .replace(':requestId', `${b.id}.q-1`)
+    .replace(':promptId', 'p-1')
     .replace('*', pattern.startsWith('/admin') ? 'diagnostics' : 'anything');
 }
 
