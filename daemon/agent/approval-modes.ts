@@ -1,8 +1,8 @@
 // Approval modes as agents take and keep them: by the qwen agent's own call, or the standard one where that is missing.
 
 import { fail } from '../contract/errors.ts';
+import { asRecord } from '../contract/json-record.ts';
 import type { ApprovalMode } from '../contract/wire.ts';
-import { asRecord } from '../domain/records.ts';
 import { approvalMode, type ModeValue, saidMode } from '../domain/setting-values.ts';
 import type { AgentChannel } from './agent.ts';
 import { UnusableAnswer } from './agent.ts';

@@ -1,7 +1,7 @@
 // The agent's failures in the protocol's terms, as clients read them.
 
 import { type ApiError, fail, failAgent, failPlain, messageOf } from '../contract/errors.ts';
-import { asRecord } from '../domain/records.ts';
+import { asRecord } from '../contract/json-record.ts';
 import {
   AgentCallError,
   type AgentChannel,

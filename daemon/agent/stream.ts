@@ -1,8 +1,10 @@
 // The Stream under the ACP SDK. What the agent says on its own is handed over synchronously, in the order of its output
 // and unparsed beyond JSON; the SDK only gets the answers to our calls. (The SDK would check every `session/update`
 // against its schema, 10 us each, refuse kinds it does not know, and start handlers without keeping their order.)
+
 import type { Readable, Writable } from 'node:stream';
 import type { AnyMessage, Stream } from '@agentclientprotocol/sdk';
+import { isRecord } from '../contract/json-record.ts';
 import { type Log, truncated } from '../contract/log.ts';
 import { AgentCallError, type AgentSink, INTERNAL_ERROR, type Params } from './agent.ts';
 import { LineSplitter } from './lines.ts';
@@ -201,10 +203,6 @@ function hasKeys(message: Params, count: number): boolean {
   let seen = 0;
   for (const _ in message) seen += 1;
   return seen === count;
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function asParams(raw: unknown): Params {

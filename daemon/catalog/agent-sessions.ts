@@ -6,9 +6,9 @@ import { channelFailure } from '../agent/failures.ts';
 import { canonicalPath } from '../contract/canonical-path.ts';
 import type { Clock } from '../contract/clock.ts';
 import { fail } from '../contract/errors.ts';
+import { asRecord, isRecord, type JsonRecord } from '../contract/json-record.ts';
 import type { Limits } from '../contract/limits.ts';
 import type { Log } from '../contract/log.ts';
-import { asRecord, isRecord, type JsonRecord } from '../domain/records.ts';
 import type { History, StoredSession } from '../history/history.ts';
 import type { LiveSessions } from '../sessions/live-sessions.ts';
 

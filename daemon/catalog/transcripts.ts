@@ -4,8 +4,8 @@ import { AgentCallError, type AgentChannel, type Params, RESOURCE_NOT_FOUND } fr
 import { callIfKnown } from '../agent/extensions.ts';
 import { channelFailure } from '../agent/failures.ts';
 import { ApiError, type ErrorCode, fail } from '../contract/errors.ts';
+import { asRecord, isRecord, type JsonRecord } from '../contract/json-record.ts';
 import type { Limits } from '../contract/limits.ts';
-import { asRecord, isRecord, type JsonRecord } from '../domain/records.ts';
 import { pageOf } from '../domain/transcript-page.ts';
 import type { TranscriptQuery } from '../domain/transcript-page-query.ts';
 import { type TranscriptView, viewOf } from '../domain/transcript-view.ts';

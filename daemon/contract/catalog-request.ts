@@ -2,6 +2,7 @@
 import { MAX_REGISTERED_WORKSPACES } from './capabilities.ts';
 import { ApiError, fail } from './errors.ts';
 import type { JsonObject } from './json-body.ts';
+import { asRecord, isRecord } from './json-record.ts';
 
 export interface CatalogMember {
   /** As the request names it. */
@@ -37,7 +38,7 @@ function parseMembers(workspaces: unknown, all: readonly string[]): readonly Cat
       `\`workspaces\` must be "all" or a list of 1 to ${MAX_REGISTERED_WORKSPACES}`,
     );
   return workspaces.map((member: unknown) => {
-    const { workspace, cursor } = isObject(member) ? member : {};
+    const { workspace, cursor } = asRecord(member);
     if (typeof workspace !== 'string' || (cursor !== undefined && typeof cursor !== 'string'))
       throw fail('invalid_request', 'Each of `workspaces` needs a `workspace` and may have a `cursor`');
     return { workspace, cursor };
@@ -46,12 +47,8 @@ function parseMembers(workspaces: unknown, all: readonly string[]): readonly Cat
 
 function parseOptions(options: unknown): Record<string, string> {
   if (options === undefined) return {};
-  if (!isObject(options)) throw fail('invalid_request', '`options` must be an object when it is given');
+  if (!isRecord(options)) throw fail('invalid_request', '`options` must be an object when it is given');
   return Object.fromEntries(Object.entries(options).map(([key, value]) => [key, String(value)]));
-}
-
-function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 /** What stands in the place of a member that cannot be read. @throws whatever is no ApiError. */

@@ -1,6 +1,8 @@
 // What a daemon tells its coordinator, as NDJSON on `GET /control/feed`. Every record has `seq`, counting up by one;
 // the first of a connection is a snapshot taken in one tick, the rest are deltas. A gap means: reconnect.
 
+import { isRecord } from './json-record.ts';
+
 /** Path of the feed on the daemon's socket. */
 export const FEED_PATH = '/control/feed';
 export interface FeedClient {
@@ -130,8 +132,8 @@ export type FeedRecord = FeedBody & { readonly seq: number };
 /** Parses one line of the feed. Returns undefined for a line that is no record; the reader then reconnects. */
 export function parseFeedRecord(line: string): FeedRecord | undefined {
   try {
-    const raw = JSON.parse(line) as Partial<FeedRecord> | null;
-    if (typeof raw !== 'object' || raw === null) return undefined;
+    const raw: unknown = JSON.parse(line);
+    if (!isRecord(raw)) return undefined;
     return typeof raw.seq === 'number' && typeof raw.type === 'string' ? (raw as FeedRecord) : undefined;
   } catch {
     return undefined;

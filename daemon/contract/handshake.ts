@@ -1,4 +1,5 @@
 // How a coordinator and the daemon that it spawned come to know each other: one JSON line each way on descriptor 3.
+import { isRecord, type JsonRecord } from './json-record.ts';
 import { type Limits, limitsFrom } from './limits.ts';
 
 /** Version of everything that the two processes say to each other: handshake, feed, control routes, trust headers. */
@@ -97,19 +98,18 @@ export function parseHandshakeAnswer(line: string): HandshakeAnswer {
   };
 }
 
-function record(value: unknown, name: string): Record<string, unknown> {
-  if (typeof value !== 'object' || value === null || Array.isArray(value))
-    throw new Error(`${name} is not an object`);
-  return value as Record<string, unknown>;
+function record(value: unknown, name: string): JsonRecord {
+  if (!isRecord(value)) throw new Error(`${name} is not an object`);
+  return value;
 }
 
-function string(raw: Record<string, unknown>, name: string): string {
+function string(raw: JsonRecord, name: string): string {
   const value = raw[name];
   if (typeof value !== 'string' || value === '') throw new Error(`handshake field "${name}" is not a string`);
   return value;
 }
 
-function number(raw: Record<string, unknown>, name: string): number {
+function number(raw: JsonRecord, name: string): number {
   const value = raw[name];
   if (typeof value !== 'number' || !Number.isFinite(value))
     throw new Error(`handshake field "${name}" is not a number`);

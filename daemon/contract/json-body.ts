@@ -1,6 +1,7 @@
 // Reads a JSON request body under a byte cap, the way the reference server does: what is no JSON object counts as {}.
 import type { IncomingMessage } from 'node:http';
 import { type ApiError, failPlain } from './errors.ts';
+import { isRecord } from './json-record.ts';
 
 /** Top-level keys that are dropped silently, so that no body can reach a prototype. */
 const RESERVED_KEYS = new Set(['__proto__', 'constructor', 'prototype']);
@@ -64,7 +65,7 @@ export function parseJsonObject(bytes: Buffer): JsonObject {
   } catch {
     throw failPlain(400, 'Invalid JSON in request body');
   }
-  if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) return {};
+  if (!isRecord(parsed)) return {};
   const entries = Object.entries(parsed).filter(([key]) => !RESERVED_KEYS.has(key));
   return Object.fromEntries(entries);
 }

@@ -1,8 +1,8 @@
 // What a create asks of git for its session: a branch of its own in the workspace, or a worktree of its own below it.
 import { fail } from '../contract/errors.ts';
 import type { JsonObject } from '../contract/json-body.ts';
+import { isRecord } from '../contract/json-record.ts';
 import { truncated } from '../contract/log.ts';
-import { isRecord } from './records.ts';
 
 export type CheckoutRequest =
   | { readonly kind: 'branch'; readonly name: string }

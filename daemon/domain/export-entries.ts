@@ -1,5 +1,5 @@
 // What a transcript says, as the entries of an exported document: one for each text, tool call, plan and failure.
-import { asRecord, isRecord, type JsonRecord } from './records.ts';
+import { asRecord, isRecord, type JsonRecord } from '../contract/json-record.ts';
 import { updateOf } from './transcript.ts';
 import type { TranscriptRecord } from './transcript-view.ts';
 

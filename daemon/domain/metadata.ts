@@ -1,7 +1,7 @@
 // What a client may say about a session: its display name and pull requests. Checked here, kept by the session.
 import { type ApiError, fail } from '../contract/errors.ts';
 import type { JsonObject } from '../contract/json-body.ts';
-import { isRecord, type JsonRecord } from './records.ts';
+import { isRecord, type JsonRecord } from '../contract/json-record.ts';
 
 export interface PullRequest {
   readonly number: number;

@@ -1,7 +1,7 @@
 // The body of a prompt, checked: what the bridge itself reads, and what goes on to the agent untouched.
 import { fail, failPlain } from '../contract/errors.ts';
 import type { JsonObject } from '../contract/json-body.ts';
-import { asRecord } from './records.ts';
+import { asRecord, isRecord } from '../contract/json-record.ts';
 
 export interface PromptRequest {
   readonly content: readonly Record<string, unknown>[];
@@ -41,8 +41,7 @@ function parseContent(value: unknown): readonly Record<string, unknown>[] {
   if (!Array.isArray(value) || value.length === 0)
     throw failPlain(400, '`prompt` must be a non-empty array of content blocks');
   for (const block of value) {
-    if (typeof block !== 'object' || block === null || Array.isArray(block))
-      throw failPlain(400, '`prompt` must contain only objects: ACP content blocks');
+    if (!isRecord(block)) throw failPlain(400, '`prompt` must contain only objects: ACP content blocks');
     if (typeof block.type !== 'string') throw failPlain(400, 'Each block of `prompt` needs a `type`');
     if (block.type === 'image') checkImage(block);
   }
@@ -87,7 +86,7 @@ function isName(value: unknown): boolean {
 }
 
 function publicMeta(value: unknown): Record<string, unknown> | undefined {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined;
+  if (!isRecord(value)) return undefined;
   return Object.fromEntries(Object.entries(value).filter(([key]) => !PRIVATE_META.test(key)));
 }
 

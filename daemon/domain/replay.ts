@@ -1,8 +1,9 @@
 // What a client that loads a session is shown: the finished turns with their texts merged, and the journal of the turn that
 // is not finished. Held in memory for a live session, within bounds; what is left out is said.
+
+import { asRecord } from '../contract/json-record.ts';
 import type { EventEnvelope } from '../contract/wire.ts';
 import { isOfSummary, Journal, type PastEvent } from './journal.ts';
-import { asRecord } from './records.ts';
 import { isOfTranscript, isTerminal, mergeTexts, TurnBounds, updateOf } from './transcript.ts';
 
 export interface ReplayBounds {

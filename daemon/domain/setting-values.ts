@@ -1,7 +1,8 @@
 // The values of the side channel, out of what agents say: model ids, which are opaque, and the approval modes that
 // clients know.
+
+import { asRecord, type JsonRecord } from '../contract/json-record.ts';
 import { APPROVAL_MODES, type ApprovalMode } from '../contract/wire.ts';
-import { asRecord, type JsonRecord } from './records.ts';
 
 export interface ModeValue {
   readonly mode: ApprovalMode;

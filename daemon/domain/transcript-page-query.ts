@@ -1,6 +1,6 @@
 // What a transcript request asks for: where its page begins, in which direction it goes, and the opaque cursor that goes on.
 import { type ApiError, fail } from '../contract/errors.ts';
-import { isRecord } from './records.ts';
+import { isRecord } from '../contract/json-record.ts';
 
 const DEFAULT_LIMIT = 100;
 const MAX_LIMIT = 500;

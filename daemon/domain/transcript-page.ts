@@ -1,6 +1,6 @@
 // Pages of a transcript: which of its records a page may show, and what it is made of those.
 import { fail } from '../contract/errors.ts';
-import { asRecord, isRecord, type JsonRecord } from './records.ts';
+import { asRecord, isRecord, type JsonRecord } from '../contract/json-record.ts';
 import { updateOf } from './transcript.ts';
 import {
   type Direction,

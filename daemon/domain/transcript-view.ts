@@ -1,6 +1,6 @@
 // What is shown of a transcript: records of its own. The chunks of one text are one record, named by its first chunk, so that
 // the names hold while the text grows and after the file was compacted.
-import type { JsonRecord } from './records.ts';
+import type { JsonRecord } from '../contract/json-record.ts';
 import { isOfTranscript, isTerminal, MAX_RECORD_CHARS, TextRun, TurnBounds, updateOf } from './transcript.ts';
 
 /** A record of a transcript, whoever keeps it. */

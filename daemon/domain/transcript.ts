@@ -1,6 +1,6 @@
 // What of a session's events is its past: which kinds belong to a transcript, where a turn ends, and which chunks are one
 // text. Recording, compaction and replay all decide by these rules.
-import { asRecord, isRecord, type JsonRecord } from './records.ts';
+import { asRecord, isRecord, type JsonRecord } from '../contract/json-record.ts';
 
 /** The parts of an event that the rules look at. */
 export interface TranscriptEvent {

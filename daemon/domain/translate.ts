@@ -1,5 +1,5 @@
 // From what the agent notifies to what the bus carries. One table: a method that is not in it is ignored.
-import { isRecord } from './records.ts';
+import { isRecord } from '../contract/json-record.ts';
 
 export interface BusEvent {
   readonly type: string;

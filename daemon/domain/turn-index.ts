@@ -1,5 +1,5 @@
 // The turns of a transcript as a table of contents: each with the record to jump to and a line to show.
-import { asRecord } from './records.ts';
+import { asRecord } from '../contract/json-record.ts';
 import { updateOf } from './transcript.ts';
 import { lengthWithin, timesOf } from './transcript-page.ts';
 import {

@@ -1,7 +1,7 @@
 // Transcripts of an agent that keeps its own, page by page through its own method.
 import { AgentCallError, type AgentChannel, type Params } from '../agent/agent.ts';
 import { callIfKnown } from '../agent/extensions.ts';
-import { asRecord, isRecord, type JsonRecord } from '../domain/records.ts';
+import { asRecord, isRecord, type JsonRecord } from '../contract/json-record.ts';
 import { updateOf } from '../domain/transcript.ts';
 import type { HistoryRecord } from './history.ts';
 

@@ -3,8 +3,8 @@
 // is an event as its frame carried it.
 import { createHash } from 'node:crypto';
 import { readSync } from 'node:fs';
+import { asRecord, isRecord } from '../contract/json-record.ts';
 import { isUuid } from '../contract/wire.ts';
-import { asRecord, isRecord } from '../domain/records.ts';
 import type { HistoryRecord, StoredSession } from './history.ts';
 
 const NEWLINE = 10;

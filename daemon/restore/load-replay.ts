@@ -1,7 +1,7 @@
 // What an agent tells of a session's past when it loads it: in its answer, as a qwen agent does when asked to, or as a stream
 // of updates before it.
 import type { Params } from '../agent/agent.ts';
-import { asRecord, isRecord } from '../domain/records.ts';
+import { asRecord, isRecord } from '../contract/json-record.ts';
 import { isOfTranscript } from '../domain/transcript.ts';
 
 const REPLAY_KEY = 'qwen.session.loadReplay';

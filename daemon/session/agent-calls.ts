@@ -5,8 +5,8 @@ import { MODE_METHOD } from '../agent/approval-modes.ts';
 import { callIfKnown, readContext } from '../agent/extensions.ts';
 import { channelFailure } from '../agent/failures.ts';
 import { fail } from '../contract/errors.ts';
+import { asRecord, isRecord, type JsonRecord } from '../contract/json-record.ts';
 import type { Limits } from '../contract/limits.ts';
-import { asRecord, isRecord, type JsonRecord } from '../domain/records.ts';
 import type { ModeAnswer, ModeRequest } from './approval-mode.ts';
 import type { Session } from './session.ts';
 

@@ -9,9 +9,9 @@ import {
   persistMode,
   type WantedMode,
 } from '../agent/approval-modes.ts';
+import { asRecord, type JsonRecord } from '../contract/json-record.ts';
 import type { ApprovalMode } from '../contract/wire.ts';
 import type { EventTags } from '../domain/frame.ts';
-import { asRecord, type JsonRecord } from '../domain/records.ts';
 import { approvalMode, isSameMode, type ModeValue, modeOfState, saidMode } from '../domain/setting-values.ts';
 import { SettingSync, type SettingSyncSession } from './setting-sync.ts';
 

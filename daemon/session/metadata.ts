@@ -2,6 +2,7 @@
 // told of it.
 import type { AgentChannel, Params } from '../agent/agent.ts';
 import { setTitle } from '../agent/extensions.ts';
+import { asRecord, type JsonRecord } from '../contract/json-record.ts';
 import type { Limits } from '../contract/limits.ts';
 import type { Log } from '../contract/log.ts';
 import {
@@ -10,7 +11,6 @@ import {
   withBoundPullRequest,
   withPullRequest,
 } from '../domain/metadata.ts';
-import { asRecord, type JsonRecord } from '../domain/records.ts';
 import type { Bus } from '../events/bus.ts';
 import type { SessionHistory } from '../history/session-history.ts';
 

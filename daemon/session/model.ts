@@ -1,8 +1,8 @@
 // The model of one session, as clients and the agent change it: the only publisher of `model_switched` and
 // `model_switch_failed`.
 import { reasonOf } from '../agent/failures.ts';
+import type { JsonRecord } from '../contract/json-record.ts';
 import type { EventTags } from '../domain/frame.ts';
-import type { JsonRecord } from '../domain/records.ts';
 import { isSameModel, modelOfState, saidModel } from '../domain/setting-values.ts';
 import { SettingSync, type SettingSyncSession } from './setting-sync.ts';
 

@@ -5,6 +5,7 @@ import type { Params } from '../agent/agent.ts';
 import type { Clock, Timer } from '../contract/clock.ts';
 import { fail, failPlain } from '../contract/errors.ts';
 import type { JsonObject } from '../contract/json-body.ts';
+import { asRecord } from '../contract/json-record.ts';
 import type { Limits } from '../contract/limits.ts';
 import type { Peer, PermissionPolicy } from '../contract/wire.ts';
 import type { ClientRegistry } from '../domain/clients.ts';
@@ -16,7 +17,6 @@ import {
 } from '../domain/permission-book.ts';
 import { judgeVote, type PermissionOutcome } from '../domain/permission-policy.ts';
 import type { PromptEntry } from '../domain/prompt-queue.ts';
-import { asRecord } from '../domain/records.ts';
 import type { Bus } from '../events/bus.ts';
 
 export interface PermissionSettings {

@@ -2,8 +2,8 @@
 import { AgentCallError } from '../agent/agent.ts';
 import { reasonOf } from '../agent/failures.ts';
 import type { Clock, Timer } from '../contract/clock.ts';
+import { asRecord, type JsonRecord } from '../contract/json-record.ts';
 import type { PromptEntry } from '../domain/prompt-queue.ts';
-import { asRecord, type JsonRecord } from '../domain/records.ts';
 import type { TurnError } from './turn-events.ts';
 
 export interface Completion {

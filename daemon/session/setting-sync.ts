@@ -4,10 +4,10 @@ import { AgentCallError, type AgentChannel, AgentTimeout, INTERNAL_ERROR } from 
 import { canReadContext, readContext } from '../agent/extensions.ts';
 import type { Clock, Timer } from '../contract/clock.ts';
 import { fail, messageOf } from '../contract/errors.ts';
+import { asRecord, type JsonRecord } from '../contract/json-record.ts';
 import type { Limits } from '../contract/limits.ts';
 import type { Log } from '../contract/log.ts';
 import type { EventTags } from '../domain/frame.ts';
-import { asRecord, type JsonRecord } from '../domain/records.ts';
 import type { Said } from '../domain/setting-values.ts';
 import { type ChangeOutcome, type Decision, SyncedSetting } from '../domain/synced-setting.ts';
 import type { Bus } from '../events/bus.ts';

@@ -1,8 +1,8 @@
 // What clients and the agent may both change of a session beside its turns (model, approval mode, options), and what an
 // attaching client is told of it. Model and mode publish for themselves; this sorts what comes to them.
 import type { Params } from '../agent/agent.ts';
+import { asRecord, isRecord, type JsonRecord } from '../contract/json-record.ts';
 import type { ApprovalMode } from '../contract/wire.ts';
-import { asRecord, isRecord, type JsonRecord } from '../domain/records.ts';
 import { type ModeAnswer, type ModeRequest, SessionMode } from './approval-mode.ts';
 import { SessionModel } from './model.ts';
 import type { SettingSyncSession } from './setting-sync.ts';

@@ -1,6 +1,7 @@
 // A live session as the status route and listings show it.
+
+import { asRecord, isRecord } from '../contract/json-record.ts';
 import type { Question } from '../domain/permission-book.ts';
-import { asRecord, isRecord } from '../domain/records.ts';
 import type { Session } from './session.ts';
 
 export function summaryOf(session: Session): Record<string, unknown> {

@@ -8,9 +8,9 @@ import {
   type Params,
 } from '../agent/agent.ts';
 import type { Clock } from '../contract/clock.ts';
+import { asRecord } from '../contract/json-record.ts';
 import { type Log, truncated } from '../contract/log.ts';
 import { EarlyEvents } from '../domain/early-events.ts';
-import { asRecord } from '../domain/records.ts';
 import type { Session } from '../session/session.ts';
 import type { LiveSessions } from './live-sessions.ts';
 

@@ -4,7 +4,7 @@ import type { DaemonIdentity, ReleaseAnswer, RestoreRequest } from '../../contra
 import { fail } from '../../contract/errors.ts';
 import type { FeedClient } from '../../contract/feed.ts';
 import { CONTRACT_VERSION } from '../../contract/handshake.ts';
-import { isRecord } from '../../domain/records.ts';
+import { isRecord } from '../../contract/json-record.ts';
 import type { LiveSessions } from '../../sessions/live-sessions.ts';
 import { type Handler, ok } from '../call.ts';
 import type { RouteContext } from '../route-context.ts';

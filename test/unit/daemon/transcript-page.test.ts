@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import type { ApiError } from '../../../daemon/contract/errors.ts';
-import { asRecord } from '../../../daemon/domain/records.ts';
+import { asRecord } from '../../../daemon/contract/json-record.ts';
 import { updateOf } from '../../../daemon/domain/transcript.ts';
 import { type PageBounds, pageOf, type TranscriptPage } from '../../../daemon/domain/transcript-page.ts';
 import {

@@ -2,7 +2,7 @@
 import { renameSync, statSync, writeFileSync } from 'node:fs';
 import { afterEach, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { asRecord } from '../../../daemon/domain/records.ts';
+import { asRecord } from '../../../daemon/contract/json-record.ts';
 import { MAX_RECORD_CHARS, updateOf } from '../../../daemon/domain/transcript.ts';
 import { pageOf, type TranscriptPage } from '../../../daemon/domain/transcript-page.ts';
 import { parseTranscriptQuery } from '../../../daemon/domain/transcript-page-query.ts';

@@ -1,7 +1,7 @@
 import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { afterEach, describe, expect, test } from '@jest/globals';
-import { asRecord } from '../../../daemon/domain/records.ts';
+import { asRecord } from '../../../daemon/contract/json-record.ts';
 import { updateOf } from '../../../daemon/domain/transcript.ts';
 import type { HistoryRecord } from '../../../daemon/history/history.ts';
 import { eventually } from '../../support/eventually.ts';

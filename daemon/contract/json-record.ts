@@ -1,5 +1,6 @@
-// Looking into values that came as JSON.
+// Looking into values that came as JSON: whether a value is an object, and how deep it is.
 
+/** A JSON object of which nothing is known yet. */
 export type JsonRecord = Readonly<Record<string, unknown>>;
 
 /** Whether a JSON value is an object, not an array or null. */
@@ -13,7 +14,7 @@ export function isDeeperThan(value: unknown, maxDepth: number): boolean {
   return maxDepth === 0 || Object.values(value).some((child) => isDeeperThan(child, maxDepth - 1));
 }
 
-/** The value itself when it is an object, else an empty one. */
+/** The value itself when it is a JSON object, else an empty object. */
 export function asRecord(value: unknown): JsonRecord {
   return isRecord(value) ? value : {};
 }
