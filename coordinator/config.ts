@@ -1,20 +1,23 @@
 // Flags and environment in, one frozen configuration out. A flag wins over its variable, a variable over the default.
-import { accessSync, constants, statSync } from 'node:fs';
+import { accessSync, constants } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import { isAbsolute, join, resolve } from 'node:path';
-import { bareHost, isLoopbackAddress, parseOrigin } from '../daemon/contract/access.ts';
-import { canonicalPath } from '../daemon/contract/canonical-path.ts';
 import { DEFAULT_AGENT, splitCommandLine } from '../daemon/contract/command-line.ts';
 import {
-  LIMIT_NAMES,
-  LIMITS,
-  type LimitName,
-  type Limits,
-  limitsFrom,
-  parseLimit,
-} from '../daemon/contract/limits.ts';
-import { PERMISSION_POLICIES, type PermissionPolicy } from '../daemon/contract/wire.ts';
-import { ConfigError, FlagSource, type FlagValues, variableOf } from './flag-source.ts';
+  allowedOriginsOf,
+  boundHost,
+  ConfigError,
+  checkToken,
+  type FlagValues,
+  type ListenAddress,
+  limitsOf,
+  permissionPolicyOf,
+  usableDirectory,
+} from '../daemon/contract/flag-values.ts';
+import { LIMITS, type Limits } from '../daemon/contract/limits.ts';
+import { DEFAULT_LOG_LEVEL, LOG_LEVELS } from '../daemon/contract/log.ts';
+import type { PermissionPolicy } from '../daemon/contract/wire.ts';
+import { FlagSource, variableOf } from './flag-source.ts';
 import { flagVariable, restartFlag, settingFlag } from './flags.ts';
 import { checkSocketPath } from './launch/directories.ts';
 import { DAY_MS, DEFAULT_RETENTION, type RetentionSettings } from './store/retention.ts';
@@ -24,10 +27,6 @@ import {
   type SuperviseSettings,
   superviseSettings,
 } from './supervise/settings.ts';
-
-export type ListenAddress =
-  | { readonly kind: 'unix'; readonly path: string }
-  | { readonly kind: 'tcp'; readonly host: string; readonly port: number };
 
 export interface Config {
   readonly listen: ListenAddress;
@@ -58,7 +57,8 @@ export interface Config {
   readonly supervise: SuperviseSettings;
 }
 
-const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'];
+/** What is said where a token is missing. */
+const TOKEN_WORDING = { hostFlag: 'host', remedy: 'give --token, or set QWEN_COORDINATOR_TOKEN' };
 const DEFAULT_MAX_LOG_BYTES = 16 * 1024 * 1024;
 const DEFAULT_STOP_TIMEOUT_MS = 30_000;
 
@@ -68,8 +68,8 @@ export function parseConfig(flags: FlagValues, env: NodeJS.ProcessEnv, cwd: stri
   const token = source.text('token') ?? variableOf(env, 'QWEN_SERVER_TOKEN');
   const listen = parseListen(source);
   const requireAuth = source.isSet('require-auth');
-  checkToken(listen, token, requireAuth);
-  const limits = parseLimits(source);
+  checkToken({ listen, token, requireAuth }, TOKEN_WORDING);
+  const limits = limitsOf((flag) => source.text(flag));
   const supervise = parseSupervision(source);
   checkTogether(supervise, limits);
   const roots = source.list('root').map((path) => directory('--root', path, cwd));
@@ -78,7 +78,7 @@ export function parseConfig(flags: FlagValues, env: NodeJS.ProcessEnv, cwd: stri
     listen,
     token,
     requireAuth,
-    allowedOrigins: parseOrigins(source.list('allow-origin'), token),
+    allowedOrigins: allowedOriginsOf(source.list('allow-origin'), token, TOKEN_WORDING),
     trustedProxies: source.list('trusted-proxy'),
     stateDir: stateDirOf(source.text('state-dir'), env, cwd),
     // Like the reference server, a start without any directory serves the current one.
@@ -141,10 +141,7 @@ function parseListen(source: FlagSource): ListenAddress {
     return { kind: 'unix', path: socket };
   }
   const port = source.integer('port', 4170, 0, 65_535);
-  const host = bareHost(source.text('host') ?? '127.0.0.1');
-  // Node takes an empty one for every address of the machine.
-  if (host === '') throw new ConfigError('--host must not be empty; every address is 0.0.0.0 or ::');
-  return { kind: 'tcp', host, port };
+  return { kind: 'tcp', host: boundHost('host', source.text('host') ?? '127.0.0.1'), port };
 }
 
 function checkSocketLength(socket: string): void {
@@ -155,66 +152,13 @@ function checkSocketLength(socket: string): void {
   }
 }
 
-function checkToken(listen: ListenAddress, token: string | undefined, requireAuth: boolean): void {
-  if (token !== undefined) return;
-  const remedy = 'give --token, or set QWEN_COORDINATOR_TOKEN';
-  if (requireAuth) throw new ConfigError(`--require-auth needs a token: ${remedy}`);
-  if (listen.kind === 'tcp' && !isLoopbackAddress(listen.host))
-    throw new ConfigError(
-      `--host ${listen.host} can be reached from other machines and needs a token: ${remedy}`,
-    );
-}
-
 function parseLogLevel(source: FlagSource): string {
-  return source.oneOf('log-level', 'info', LOG_LEVELS);
-}
-
-function parseOrigins(given: readonly string[], token: string | undefined): readonly string[] {
-  const origins = given.map((text) => {
-    try {
-      return parseOrigin(text);
-    } catch (error) {
-      throw new ConfigError((error as Error).message);
-    }
-  });
-  const foreign = origins.find(
-    (origin) => origin === '*' || !isLoopbackAddress(bareHost(new URL(origin).hostname)),
-  );
-  if (foreign !== undefined && token === undefined)
-    throw new ConfigError(
-      `--allow-origin ${foreign} needs a token: give --token, or set QWEN_COORDINATOR_TOKEN`,
-    );
-  return origins;
+  return source.oneOf('log-level', DEFAULT_LOG_LEVEL, LOG_LEVELS);
 }
 
 /** The canonical directory. A relative path is taken from the coordinator's own directory. */
 function directory(flag: string, given: string, cwd: string): string {
-  const path = resolve(cwd, given);
-  try {
-    const canonical = canonicalPath(path);
-    if (!statSync(canonical).isDirectory()) throw new ConfigError(`${flag} is not a directory: ${path}`);
-    accessSync(canonical, constants.R_OK | constants.X_OK);
-    return canonical;
-  } catch (error) {
-    if (error instanceof ConfigError) throw error;
-    const { code, message } = error as NodeJS.ErrnoException;
-    if (code === 'ENOENT') throw new ConfigError(`${flag} does not exist: ${path}`);
-    throw new ConfigError(`${flag} cannot be read: ${path} (${code ?? message})`);
-  }
-}
-
-function parseLimits(source: FlagSource): Limits {
-  const given: Partial<Record<LimitName, number>> = {};
-  for (const name of LIMIT_NAMES) {
-    const text = source.text(LIMITS[name].flag);
-    if (text === undefined) continue;
-    try {
-      given[name] = parseLimit(name, text);
-    } catch (error) {
-      throw new ConfigError((error as Error).message);
-    }
-  }
-  return limitsFrom(given);
+  return usableDirectory(flag, resolve(cwd, given));
 }
 
 function parseSupervision(source: FlagSource): SuperviseSettings {
@@ -256,11 +200,10 @@ function checkLonger(
 }
 
 function parsePolicy(source: FlagSource) {
-  const permissionPolicy = source.oneOf('permission-policy', 'first-responder', PERMISSION_POLICIES);
-  if (source.text('consensus-quorum') === undefined) return { permissionPolicy, consensusQuorum: undefined };
-  if (permissionPolicy !== 'consensus')
-    throw new ConfigError('--consensus-quorum needs --permission-policy consensus');
-  return { permissionPolicy, consensusQuorum: source.integer('consensus-quorum', 1, 1) };
+  const hasQuorum = source.text('consensus-quorum') !== undefined;
+  const permissionPolicy = permissionPolicyOf(source.text('permission-policy'), hasQuorum);
+  const consensusQuorum = hasQuorum ? source.integer('consensus-quorum', 1, 1) : undefined;
+  return { permissionPolicy, consensusQuorum };
 }
 
 function parseDaemonCommand(source: FlagSource): readonly string[] | undefined {

@@ -1,14 +1,7 @@
 // What was given for a flag: its value on the command line, else in its variable. What a value means is config.ts's matter.
 import { delimiter } from 'node:path';
+import { type FlagValues, oneOf, wholeNumber } from '../daemon/contract/flag-values.ts';
 import { FLAGS, type FlagName, type FlagSpec, flagVariable } from './flags.ts';
-
-/** A setting that refuses the start. The message names the flag. */
-export class ConfigError extends Error {}
-
-/** Values as the command line gave them, by flag name without dashes. */
-export type FlagValues = Readonly<Record<string, string | boolean | readonly string[] | undefined>>;
-
-const MAX_INT = 2 ** 31 - 1;
 
 export class FlagSource {
   readonly #flags: FlagValues;
@@ -39,26 +32,15 @@ export class FlagSource {
   }
 
   /** @throws ConfigError as `wholeNumber`. */
-  integer(name: string, fallback: number, min = 0, max = MAX_INT): number {
+  integer(name: string, fallback: number, min?: number, max?: number): number {
     const text = this.text(name);
     return text === undefined ? fallback : wholeNumber(name, text, min, max);
   }
 
   /** @throws ConfigError naming the flag and what may be given. */
   oneOf<T extends string>(name: FlagName, fallback: T, allowed: readonly T[]): T {
-    const given = this.text(name) ?? fallback;
-    const found = allowed.find((candidate) => candidate === given);
-    if (found !== undefined) return found;
-    throw new ConfigError(`--${name} must be one of ${allowed.join(', ')}, got "${given}"`);
+    return oneOf(name, this.text(name) ?? fallback, allowed);
   }
-}
-
-/** A number of the command line. @throws ConfigError naming the flag. */
-export function wholeNumber(flag: string, text: string, min = 0, max = MAX_INT): number {
-  const value = /^\d+$/.test(text.trim()) ? Number(text) : Number.NaN;
-  if (!(value >= min && value <= max))
-    throw new ConfigError(`--${flag} must be a whole number from ${min} to ${max}, got "${text}"`);
-  return value;
 }
 
 /** A variable's text without space around it; undefined when there is none. */

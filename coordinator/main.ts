@@ -2,12 +2,12 @@
 // Entry point of qwen-coordinator: argv and environment in, exit code out.
 import { writeSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { ConfigError } from '../daemon/contract/flag-values.ts';
 import { createLog } from '../daemon/contract/log.ts';
 import { CommandError, EXIT, type ExitCode } from './cli/exit-codes.ts';
 import { createProgram } from './cli/program.ts';
 import type { Runtime } from './cli/runtime.ts';
 import { runtimeBases } from './config.ts';
-import { ConfigError } from './flag-source.ts';
 import { strippedEnvironment } from './launch/environment.ts';
 
 /** Measured: a small young generation saves a daemon 14 MB under load and costs nothing that can be seen. */

@@ -1,30 +1,30 @@
 // argv, environment and handshake in, one frozen configuration out. The only reader of both.
-import { accessSync, constants, statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { isAbsolute, join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { bareHost, isLoopbackAddress, parseOrigin } from './contract/access.ts';
-import { canonicalPath, workspaceIdOf } from './contract/canonical-path.ts';
+import { workspaceIdOf } from './contract/canonical-path.ts';
 import { DEFAULT_AGENT } from './contract/command-line.ts';
-import { type HandshakeRequest, INCARNATION_ENV } from './contract/handshake.ts';
 import {
-  LIMIT_NAMES,
-  LIMITS,
-  type LimitName,
-  type Limits,
-  limitsFrom,
-  parseLimit,
-} from './contract/limits.ts';
-import { PERMISSION_POLICIES, type PermissionPolicy } from './contract/wire.ts';
-
-export type Listen =
-  | { readonly kind: 'unix'; readonly path: string }
-  | { readonly kind: 'tcp'; readonly host: string; readonly port: number };
+  allowedOriginsOf,
+  boundHost,
+  ConfigError,
+  checkToken,
+  type FlagValues,
+  type ListenAddress,
+  limitsOf,
+  oneOf,
+  permissionPolicyOf,
+  usableDirectory,
+} from './contract/flag-values.ts';
+import { type HandshakeRequest, INCARNATION_ENV } from './contract/handshake.ts';
+import { LIMIT_NAMES, LIMITS, type Limits } from './contract/limits.ts';
+import { DEFAULT_LOG_LEVEL, LOG_LEVELS } from './contract/log.ts';
+import type { PermissionPolicy } from './contract/wire.ts';
 
 export interface DaemonConfig {
   /** Canonical path. */
   readonly workspace: string;
-  readonly listen: Listen;
+  readonly listen: ListenAddress;
   /** Client token of a stand-alone daemon. */
   readonly token: string | undefined;
   readonly requireAuth: boolean;
@@ -41,9 +41,6 @@ export interface DaemonConfig {
   readonly limits: Limits;
   readonly logLevel: string;
 }
-
-/** A setting that refuses the start. The message names the flag. */
-export class ConfigError extends Error {}
 
 const TEXT_FLAGS = {
   workspace: { type: 'string' },
@@ -65,10 +62,11 @@ const TEXT_FLAGS = {
   version: { type: 'boolean' },
 } as const;
 
-const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'];
+/** What is said where a token is missing. */
+const TOKEN_WORDING = { hostFlag: 'hostname', remedy: 'give --token or set QWEN_SERVER_TOKEN' };
 
 export interface Arguments {
-  readonly values: Readonly<Record<string, string | boolean | readonly string[] | undefined>>;
+  readonly values: FlagValues;
   /** Set when a coordinator started this process: the configuration then comes through the handshake. */
   readonly incarnation: string | undefined;
 }
@@ -98,30 +96,27 @@ export function standaloneConfig({ values }: Arguments, env: NodeJS.ProcessEnv):
   const text = (name: string) => values[name] as string | undefined;
   const token = text('token') ?? (env.QWEN_SERVER_TOKEN?.trim() || undefined);
   const requireAuth = values['require-auth'] === true;
-  if (requireAuth && token === undefined)
-    throw new ConfigError('--require-auth needs a token: give --token or set QWEN_SERVER_TOKEN');
   const listen = parseListen(text('socket'), text('hostname'), text('port'));
-  if (listen.kind === 'tcp' && !isLoopbackAddress(listen.host) && token === undefined)
-    throw new ConfigError(
-      `--hostname ${listen.host} can be reached from other machines and needs a token: give --token or set QWEN_SERVER_TOKEN`,
-    );
-  const logLevel = text('log-level') ?? 'info';
-  if (!LOG_LEVELS.includes(logLevel))
-    throw new ConfigError(`--log-level must be one of ${LOG_LEVELS.join(', ')}, got "${logLevel}"`);
+  checkToken({ listen, token, requireAuth }, TOKEN_WORDING);
+  const logLevel = oneOf('log-level', text('log-level') ?? DEFAULT_LOG_LEVEL, LOG_LEVELS);
   const workspace = boundWorkspace(text('workspace'));
   return Object.freeze({
     workspace,
     listen,
     token,
     requireAuth,
-    allowedOrigins: parseOrigins((values['allow-origin'] as readonly string[] | undefined) ?? [], token),
+    allowedOrigins: allowedOriginsOf(
+      (values['allow-origin'] as readonly string[] | undefined) ?? [],
+      token,
+      TOKEN_WORDING,
+    ),
     coordinated: undefined,
     agent: text('agent') ?? DEFAULT_AGENT,
     agentEnv: agentEnvironment(env),
     stateDir: text('state-dir') ?? defaultStateDir(workspace, env),
     ...parsePolicy(text('permission-policy'), text('consensus-quorum')),
     isRateLimited: values['rate-limit'] === true,
-    limits: parseLimits(text),
+    limits: limitsOf(text),
     logLevel,
   });
 }
@@ -158,74 +153,25 @@ function defaultStateDir(workspace: string, env: NodeJS.ProcessEnv): string {
 function boundWorkspace(given: string | undefined): string {
   if (given === undefined) throw new ConfigError('--workspace is required: an absolute path of a directory');
   if (!isAbsolute(given)) throw new ConfigError(`--workspace must be an absolute path, got "${given}"`);
-  try {
-    const path = canonicalPath(given);
-    if (!statSync(path).isDirectory()) throw new ConfigError(`--workspace is not a directory: ${given}`);
-    accessSync(path, constants.R_OK | constants.X_OK);
-    return path;
-  } catch (error) {
-    if (error instanceof ConfigError) throw error;
-    const { code, message } = error as NodeJS.ErrnoException;
-    if (code === 'ENOENT') throw new ConfigError(`--workspace does not exist: ${given}`);
-    throw new ConfigError(`--workspace cannot be read: ${given} (${code ?? message})`);
-  }
+  return usableDirectory('--workspace', given);
 }
 
-function parseListen(socket: string | undefined, host = '127.0.0.1', port = '4170'): Listen {
+function parseListen(socket: string | undefined, host = '127.0.0.1', port = '4170'): ListenAddress {
   if (socket !== undefined) {
     if (!isAbsolute(socket)) throw new ConfigError(`--socket must be an absolute path, got "${socket}"`);
     return { kind: 'unix', path: socket };
   }
   const value = /^\d{1,5}$/.test(port) ? Number(port) : Number.NaN;
   if (!(value <= 65_535)) throw new ConfigError(`--port must be a number from 0 to 65535, got "${port}"`);
-  // Node takes an empty one for every address of the machine.
-  if (bareHost(host) === '')
-    throw new ConfigError('--hostname must not be empty; every address is 0.0.0.0 or ::');
-  return { kind: 'tcp', host: bareHost(host), port: value };
+  return { kind: 'tcp', host: boundHost('hostname', host), port: value };
 }
 
-function parseOrigins(given: readonly string[], token: string | undefined): readonly string[] {
-  const origins = given.map((text) => {
-    try {
-      return parseOrigin(text);
-    } catch (error) {
-      throw new ConfigError((error as Error).message);
-    }
-  });
-  const foreign = origins.find(
-    (origin) => origin === '*' || !isLoopbackAddress(bareHost(new URL(origin).hostname)),
-  );
-  if (foreign !== undefined && token === undefined)
-    throw new ConfigError(`--allow-origin ${foreign} needs a token: give --token or set QWEN_SERVER_TOKEN`);
-  return origins;
-}
-
-function parsePolicy(policy = 'first-responder', quorum: string | number | undefined) {
-  const permissionPolicy = PERMISSION_POLICIES.find((candidate) => candidate === policy);
-  if (permissionPolicy === undefined)
-    throw new ConfigError(
-      `--permission-policy must be one of ${PERMISSION_POLICIES.join(', ')}, got "${policy}"`,
-    );
+function parsePolicy(policy: string | undefined, quorum: string | number | undefined) {
+  const permissionPolicy = permissionPolicyOf(policy, quorum !== undefined);
   if (quorum === undefined) return { permissionPolicy, consensusQuorum: undefined };
-  if (permissionPolicy !== 'consensus')
-    throw new ConfigError('--consensus-quorum needs --permission-policy consensus');
   if (!/^[1-9]\d{0,5}$/.test(String(quorum)))
     throw new ConfigError(`--consensus-quorum must be a positive whole number, got "${quorum}"`);
   return { permissionPolicy, consensusQuorum: Number(quorum) };
-}
-
-function parseLimits(text: (flag: string) => string | undefined): Limits {
-  const given: Partial<Record<LimitName, number>> = {};
-  for (const name of LIMIT_NAMES) {
-    const value = text(LIMITS[name].flag);
-    if (value === undefined) continue;
-    try {
-      given[name] = parseLimit(name, value);
-    } catch (error) {
-      throw new ConfigError((error as Error).message);
-    }
-  }
-  return limitsFrom(given);
 }
 
 /** What the agent may see of our environment: everything but our own secrets and settings. */

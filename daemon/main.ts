@@ -4,14 +4,9 @@
 import { writeSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { Daemon, type DaemonFiles, diagnoseAgent } from './app.ts';
-import {
-  ConfigError,
-  coordinatedConfig,
-  type DaemonConfig,
-  parseArguments,
-  standaloneConfig,
-} from './config.ts';
+import { coordinatedConfig, type DaemonConfig, parseArguments, standaloneConfig } from './config.ts';
 import { urlHost } from './contract/access.ts';
+import { ConfigError } from './contract/flag-values.ts';
 import { CONTRACT_VERSION } from './contract/handshake.ts';
 import { createLog, type Log } from './contract/log.ts';
 import { ListenError } from './http/listen.ts';

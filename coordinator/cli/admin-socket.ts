@@ -1,7 +1,8 @@
 // Finds where the coordinator of a state directory can be asked. Only looks: makes no file and no directory.
 import { dirname, join } from 'node:path';
+import { MAX_SOCKET_PATH_BYTES } from '../../daemon/contract/unix-socket.ts';
 import { ADMIN_SOCKET, type CoordinatorOptions } from '../app.ts';
-import { findStateDir, hasRuntimeDir, MAX_SOCKET_PATH_BYTES, runtimeDirOf } from '../launch/directories.ts';
+import { findStateDir, hasRuntimeDir, runtimeDirOf } from '../launch/directories.ts';
 import { notedAdminPath, stateHolder } from '../store/lock.ts';
 import { CommandError, EXIT } from './exit-codes.ts';
 

@@ -1,6 +1,6 @@
 // Commander's options made from the flag tables, and its values under the flags' own names.
 import { type Command, Option } from 'commander';
-import { type FlagValues, wholeNumber } from '../flag-source.ts';
+import { type FlagValues, wholeNumber } from '../../daemon/contract/flag-values.ts';
 import {
   FLAGS,
   type FlagSpec,

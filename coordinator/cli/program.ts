@@ -1,8 +1,9 @@
 // The command line: which commands there are, and from their flags to one call each.
 import { Command, CommanderError } from 'commander';
 import { DEFAULT_AGENT } from '../../daemon/contract/command-line.ts';
+import type { FlagValues } from '../../daemon/contract/flag-values.ts';
 import { parseConfig, parseSweepConfig, stateDirOf } from '../config.ts';
-import { FlagSource, type FlagValues } from '../flag-source.ts';
+import { FlagSource } from '../flag-source.ts';
 import { FLAGS } from '../flags.ts';
 import type { AdminTarget } from './admin-socket.ts';
 import { backup } from './backup.ts';

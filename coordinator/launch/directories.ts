@@ -3,12 +3,7 @@
 import { createHash } from 'node:crypto';
 import { lstatSync, mkdirSync, realpathSync, type Stats, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-
-/**
- * Longest socket path. The kernel takes 107 bytes (macOS 103); over that Node 20 cuts the path without a word and listens
- * somewhere else.
- */
-export const MAX_SOCKET_PATH_BYTES = 100;
+import { MAX_SOCKET_PATH_BYTES } from '../../daemon/contract/unix-socket.ts';
 
 const GROUP_OR_WORLD_WRITABLE = 0o022;
 const ANY_OTHER_ACCESS = 0o077;

@@ -153,15 +153,3 @@ function isSameSecret(given: string, expected: string): boolean {
   const digest = (text: string) => createHash('sha256').update(text).digest();
   return timingSafeEqual(digest(given), digest(expected));
 }
-
-/**
- * Parses one allowed origin of the configuration.
- * @throws Error when it is neither `*` nor a canonical origin.
- */
-export function parseOrigin(text: string): string {
-  if (text === '*') return text;
-  const parsed = URL.canParse(text) ? new URL(text) : undefined;
-  if (parsed === undefined || parsed.origin === 'null' || parsed.origin !== text.toLowerCase())
-    throw new Error(`--allow-origin must be "*" or an origin such as https://example.org, got "${text}"`);
-  return parsed.origin;
-}

@@ -233,18 +233,6 @@ export const DEFAULT_LIMITS: Limits = Object.freeze(
   Object.fromEntries(LIMIT_NAMES.map((name) => [name, LIMITS[name].fallback])) as Record<LimitName, number>,
 );
 
-/**
- * One limit from its text form (a flag's or a variable's value).
- * @throws Error naming the flag, the value and the allowed range.
- */
-export function parseLimit(name: LimitName, text: string): number {
-  const { flag, min, max } = LIMITS[name];
-  const value = /^\d+$/.test(text.trim()) ? Number(text) : Number.NaN;
-  if (!Number.isSafeInteger(value) || value < min || value > max)
-    throw new Error(`--${flag} must be a whole number from ${min} to ${max}, got "${text}"`);
-  return value;
-}
-
 /** Defaults overlaid with `values`; unknown names are ignored, so that old and new processes can talk. */
 export function limitsFrom(values: Readonly<Record<string, unknown>>): Limits {
   const merged: Record<LimitName, number> = { ...DEFAULT_LIMITS };

@@ -3,6 +3,11 @@ import { type DestinationStream, type Logger, pino } from 'pino';
 
 export type Log = Pick<Logger, 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'child' | 'level'>;
 
+/** Values of `--log-level`, from the most to the least that is logged. */
+export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
+export const DEFAULT_LOG_LEVEL = 'info' satisfies LogLevel;
+
 const REDACTED = ['token', 'secret', 'authorization', '*.token', '*.secret', '*.authorization'];
 
 /**

@@ -15,6 +15,7 @@ export type ApprovalMode = (typeof APPROVAL_MODES)[number];
 
 export const PERMISSION_POLICIES = ['first-responder', 'designated', 'consensus', 'local-only'] as const;
 export type PermissionPolicy = (typeof PERMISSION_POLICIES)[number];
+export const DEFAULT_PERMISSION_POLICY = 'first-responder' satisfies PermissionPolicy;
 
 /** Whether a peer is on this machine. `local-only` permissions and the strict gate judge by it. */
 export type Peer = 'loopback' | 'remote';

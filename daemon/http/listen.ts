@@ -1,23 +1,25 @@
 // Where the daemon listens, and that it keeps doing so: a socket file that was removed is recreated.
-import { lstatSync, rmSync, statSync } from 'node:fs';
+import { rmSync, statSync } from 'node:fs';
 import type { Server } from 'node:http';
-import { connect } from 'node:net';
-import type { Listen } from '../config.ts';
-
-/** Node 20 truncates a longer unix socket path silently and listens elsewhere. */
-const MAX_SOCKET_PATH_BYTES = 100;
+import type { ListenAddress } from '../contract/flag-values.ts';
+import {
+  freeSocketPath,
+  listenPrivately,
+  MAX_SOCKET_PATH_BYTES,
+  SocketPathTaken,
+} from '../contract/unix-socket.ts';
 
 /** The address is taken or unusable. The message names it and says what to do. */
 export class ListenError extends Error {}
 
 export class DaemonListener {
   readonly #makeServer: () => Server;
-  readonly #listen: Listen;
+  readonly #listen: ListenAddress;
   #servers: Server[] = [];
   #inode: number | undefined;
   #port = 0;
 
-  constructor(listen: Listen, makeServer: () => Server) {
+  constructor(listen: ListenAddress, makeServer: () => Server) {
     this.#listen = listen;
     this.#makeServer = makeServer;
   }
@@ -75,16 +77,6 @@ export class DaemonListener {
   }
 }
 
-/** The bind happens within `listen`, so the mask makes the file 0600 from its first moment. */
-function listenPrivately(server: Server, path: string, listening: () => void): void {
-  const before = process.umask(0o177);
-  try {
-    server.listen(path, listening);
-  } finally {
-    process.umask(before);
-  }
-}
-
 function inodeOf(path: string): number | undefined {
   try {
     return statSync(path).ino;
@@ -101,24 +93,14 @@ async function clearStaleSocket(path: string): Promise<void> {
     throw new ListenError(
       `the socket path has ${bytes} bytes, the limit is ${MAX_SOCKET_PATH_BYTES}: choose a shorter path than ${path}`,
     );
-  const stat = lstatSync(path, { throwIfNoEntry: false });
-  if (stat === undefined) return;
-  if (!stat.isSocket()) throw new ListenError(`${path} is in the way: it exists and is not a socket`);
-  if (await answers(path)) throw new ListenError(`another process listens on ${path}`);
-  rmSync(path, { force: true });
+  try {
+    await freeSocketPath(path);
+  } catch (error) {
+    throw error instanceof SocketPathTaken ? new ListenError(error.message) : error;
+  }
 }
 
-function answers(path: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(path, () => {
-      socket.destroy();
-      resolve(true);
-    });
-    socket.on('error', () => resolve(false));
-  });
-}
-
-function bindProblem(listen: Listen, { code, message }: NodeJS.ErrnoException): string {
+function bindProblem(listen: ListenAddress, { code, message }: NodeJS.ErrnoException): string {
   const where = listen.kind === 'unix' ? listen.path : `${listen.host}:${listen.port}`;
   if (code === 'EADDRINUSE') return `${where} is in use: stop what listens there, or choose another address`;
   return `cannot listen on ${where}: ${message}`;

@@ -1,7 +1,7 @@
 // The checks of `doctor` for what coordinators and daemons may have left: daemons, sockets, processes.
 import { readdirSync } from 'node:fs';
-import { connect } from 'node:net';
 import { join } from 'node:path';
+import { isAnswered } from '../../../daemon/contract/unix-socket.ts';
 import { ADMIN_SOCKET } from '../../app.ts';
 import { comparePid } from '../../launch/identity.ts';
 import { findStrays, type NotedIncarnation, type Strays } from '../../launch/strays.ts';
@@ -33,7 +33,7 @@ export async function socketsCheck({ runtimeDir, coordinator, database }: Scene)
   const idle = readdirSync(runtimeDir.value)
     .filter((name) => name.endsWith('.sock') && !isInUse(name))
     .map((name) => join(runtimeDir.value, name));
-  const answering = await Promise.all(idle.map(answers));
+  const answering = await Promise.all(idle.map(isAnswered));
   const dead = idle.filter((_, at) => !answering[at]);
   if (dead.length === 0) return [{ check, level: 'ok', text: 'none left over' }];
   return [
@@ -80,14 +80,4 @@ function strayFinding({ mark, processes, spared }: Strays): Finding {
 
 function notedOf(row: InspectedDaemon | undefined): NotedIncarnation | undefined {
   return row === undefined ? undefined : { ...row, isEnded: row.state === 'ended' };
-}
-
-function answers(path: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(path, () => {
-      socket.destroy();
-      resolve(true);
-    });
-    socket.on('error', () => resolve(false));
-  });
 }

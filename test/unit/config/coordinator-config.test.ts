@@ -3,7 +3,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { parseConfig, parseSweepConfig, stateDirOf } from '../../../coordinator/config.ts';
-import { ConfigError, type FlagValues } from '../../../coordinator/flag-source.ts';
 import {
   FLAGS,
   flagVariable,
@@ -18,6 +17,7 @@ import {
   type SettingSpec,
   SUPERVISION,
 } from '../../../coordinator/supervise/settings.ts';
+import { ConfigError, type FlagValues } from '../../../daemon/contract/flag-values.ts';
 
 let dir = '';
 beforeAll(() => {

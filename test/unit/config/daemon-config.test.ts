@@ -2,7 +2,8 @@ import { mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { ConfigError, parseArguments, standaloneConfig } from '../../../daemon/config.ts';
+import { parseArguments, standaloneConfig } from '../../../daemon/config.ts';
+import { ConfigError } from '../../../daemon/contract/flag-values.ts';
 import { DEFAULT_LIMITS } from '../../../daemon/contract/limits.ts';
 
 let dir = '';

@@ -18,11 +18,11 @@ import {
   ensureStateDir,
   findStateDir,
   hasRuntimeDir,
-  MAX_SOCKET_PATH_BYTES,
   runtimeDirOf,
   socketPathFor,
   UnusablePath,
 } from '../../../coordinator/launch/directories.ts';
+import { MAX_SOCKET_PATH_BYTES } from '../../../daemon/contract/unix-socket.ts';
 import { canChownTo } from '../../support/machine.ts';
 
 const uid = process.getuid?.() ?? 0;
