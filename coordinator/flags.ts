@@ -1,6 +1,9 @@
 // Every flag of `qwen-coordinator start`, once: the command line, the environment and the help are made from these tables.
 import { DEFAULT_AGENT } from '../daemon/contract/command-line.ts';
+import { choicesOf } from '../daemon/contract/flag-values.ts';
 import { LIMIT_NAMES, LIMITS } from '../daemon/contract/limits.ts';
+import { DEFAULT_LOG_LEVEL, LOG_LEVELS } from '../daemon/contract/log.ts';
+import { DEFAULT_PERMISSION_POLICY, PERMISSION_POLICIES } from '../daemon/contract/wire.ts';
 import { RESTARTS, type SettingSpec, SUPERVISION } from './supervise/settings.ts';
 
 /** Headings of the help, in its order. */
@@ -68,7 +71,7 @@ export const FLAGS = {
   'permission-policy': {
     group: 'Workspaces and agents',
     value: 'POLICY',
-    help: 'who decides permission questions: first-responder (default), designated, consensus, local-only',
+    help: `who decides permission questions: ${choicesOf(PERMISSION_POLICIES, DEFAULT_PERMISSION_POLICY)}`,
   },
   'consensus-quorum': {
     group: 'Workspaces and agents',
@@ -83,7 +86,7 @@ export const FLAGS = {
   'log-level': {
     group: 'State and logs',
     value: 'LEVEL',
-    help: 'trace, debug, info (default), warn, error, fatal, silent',
+    help: choicesOf(LOG_LEVELS, DEFAULT_LOG_LEVEL),
   },
   'max-log-bytes': {
     group: 'State and logs',

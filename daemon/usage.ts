@@ -1,5 +1,9 @@
-// The help text of qwen-daemon; the limits come from their table.
+// The help text of qwen-daemon. Limits and the values of flags come from the lists that the configuration is checked against.
+import { DEFAULT_AGENT } from './contract/command-line.ts';
+import { choicesOf } from './contract/flag-values.ts';
 import { LIMIT_NAMES, LIMITS } from './contract/limits.ts';
+import { DEFAULT_LOG_LEVEL, LOG_LEVELS } from './contract/log.ts';
+import { DEFAULT_PERMISSION_POLICY, PERMISSION_POLICIES } from './contract/wire.ts';
 
 /** Text for `--help`, ending in a line break. */
 export function usage(): string {
@@ -18,12 +22,12 @@ Serves one workspace over HTTP and server-sent events, with one ACP agent behind
   --token TOKEN          bearer that clients must send (or QWEN_SERVER_TOKEN)
   --require-auth         require the bearer on loopback and for /health too
   --allow-origin ORIGIN  browser origin that may call; repeatable, "*" for any
-  --agent AGENT          "qwen" (default), "demo", or a command line
+  --agent AGENT          "${DEFAULT_AGENT}" (default), "demo", or a command line
   --state-dir DIR        where the daemon keeps transcripts ($XDG_STATE_HOME/qwen-daemon/<workspace id>)
-  --permission-policy P  first-responder (default), designated, consensus, local-only
+  --permission-policy P  ${choicesOf(PERMISSION_POLICIES, DEFAULT_PERMISSION_POLICY)}
   --consensus-quorum N   votes that decide under the consensus policy
   --rate-limit           limit requests per client
-  --log-level LEVEL      trace, debug, info (default), warn, error, fatal, silent
+  --log-level LEVEL      ${choicesOf(LOG_LEVELS, DEFAULT_LOG_LEVEL)}
   --check-agent          print as JSON which agent would run, or what is missing, and exit
   --help, --version
 

@@ -6,6 +6,7 @@ import { describe, expect, test } from '@jest/globals';
 import { EXIT } from '../../coordinator/cli/exit-codes.ts';
 import { FLAGS, flagVariable, LIMIT_FLAGS, SUPERVISION_FLAGS } from '../../coordinator/flags.ts';
 import { LIMIT_NAMES, LIMITS } from '../../daemon/contract/limits.ts';
+import { DEFAULT_PERMISSION_POLICY, PERMISSION_POLICIES } from '../../daemon/contract/wire.ts';
 import { usage } from '../../daemon/usage.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
@@ -179,6 +180,29 @@ describe('dependencies.md', () => {
     ['For development', devDependencies],
   ] as const)('%s: one line for each dependency, and no other', (heading, packages) => {
     expect(names(heading).sort()).toEqual(Object.keys(packages).sort());
+  });
+});
+
+describe('the permission policies', () => {
+  const quoted = (text: string) => [...text.matchAll(/`([a-z-]+)`/g)].map(([, word]) => word);
+
+  test('in README.md are those of the code, with the default', () => {
+    const rows = tableRows(section(read('README.md'), 'Commands'));
+    const row = rows.find(([cell]) => cell?.startsWith('`--permission-policy'));
+    expect(quoted(row?.[2] ?? '')).toEqual([...PERMISSION_POLICIES, DEFAULT_PERMISSION_POLICY]);
+  });
+
+  test('in api.md are those of the code', () => {
+    const rows = tableRows(section(read('docs/api.md'), 'Permission questions'));
+    expect(rows.flatMap(([cell = '']) => quoted(cell))).toEqual([...PERMISSION_POLICIES]);
+  });
+
+  test.each([
+    ['qwen-daemon', usage()],
+    ['qwen-coordinator start', FLAGS['permission-policy'].help],
+  ])('in the help of %s are those of the code, with the default', (_command, help) => {
+    const listed = PERMISSION_POLICIES.join(', ');
+    expect(help).toContain(listed.replace(DEFAULT_PERMISSION_POLICY, '$& (default)'));
   });
 });
 

@@ -10,6 +10,7 @@ import { createAdminRouter } from '../../coordinator/http/admin/router.ts';
 import { addWhy } from '../../coordinator/http/admin/why.ts';
 import { createRoutes } from '../../coordinator/http/routes.ts';
 import { ERRORS } from '../../daemon/contract/errors.ts';
+import { PERMISSION_POLICIES } from '../../daemon/contract/wire.ts';
 import { CLIENT_ROUTES } from '../../daemon/http/routes.ts';
 import { endFleets } from '../support/fleet-process.ts';
 import {
@@ -44,6 +45,15 @@ describe('the document', () => {
     expect(DESCRIPTION.openapi).toBe('3.1.0');
     expect(DESCRIPTION).toMatchObject({ info: { title: expect.any(String), version: expect.any(String) } });
     expect(OPERATIONS.length).toBeGreaterThan(20);
+  });
+
+  test('lists the permission policies of the code, wherever it lists them', () => {
+    const lists = [...objectsIn(DESCRIPTION)]
+      .map((node) => node.enum)
+      .filter((values): values is string[] => Array.isArray(values))
+      .filter((values) => values.some((value) => PERMISSION_POLICIES.some((policy) => policy === value)));
+    expect(lists).not.toEqual([]);
+    for (const values of lists) expect(values).toEqual([...PERMISSION_POLICIES]);
   });
 
   test('refers only to what is there, and leaves no component unused', () => {
