@@ -64,14 +64,13 @@ async function ask(
   const body = parseJsonObject(answer.body);
   if (answer.status === 200) return body;
   const { error, code, ...context } = body;
-  const words = String(error ?? `status ${answer.status}`);
-  throw new ApiError(
-    answer.status,
-    knownCode(code),
-    words,
+  throw new ApiError({
+    status: answer.status,
+    code: knownCode(code),
+    message: String(error ?? `status ${answer.status}`),
     context,
-    secondsOf(answer.headers['retry-after']),
-  );
+    retryAfterS: secondsOf(answer.headers['retry-after']),
+  });
 }
 
 function secondsOf(retryAfter: string | undefined): number | undefined {

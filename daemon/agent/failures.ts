@@ -1,6 +1,6 @@
 // The agent's failures in the protocol's terms, as clients read them.
 
-import { type ApiError, fail, failAgent, failPlain, messageOf } from '../contract/errors.ts';
+import { ApiError, fail, failPlain, messageOf } from '../contract/errors.ts';
 import { asRecord } from '../contract/json-record.ts';
 import {
   AgentCallError,
@@ -32,7 +32,9 @@ function agentRefusal({ code, message, data }: AgentCallError): ApiError {
   const { errorKind } = asRecord(data);
   const known = typeof errorKind === 'string' && Object.hasOwn(REFUSALS, errorKind);
   const refusal = known ? REFUSALS[errorKind] : undefined;
-  return refusal === undefined ? failAgent(code, message, data) : fail(refusal, message);
+  if (refusal !== undefined) return fail(refusal, message);
+  // Any other JSON-RPC failure passes with its own number.
+  return new ApiError({ status: 500, code, message, context: data === undefined ? {} : { data } });
 }
 
 /** The agent's failure as the client reads it. Errors that are already in the protocol's terms pass. */

@@ -3,7 +3,7 @@
 
 interface ErrorSpec {
   readonly status: number;
-  /** Seconds for the Retry-After header; absent where waiting alone does not help, or only the thrower knows how long. */
+  /** Seconds for the Retry-After header; absent where waiting alone does not help, or only the caller of `fail` knows how long. */
   readonly retryAfterS?: number;
 }
 
@@ -100,22 +100,26 @@ export const ERRORS = {
 
 export type ErrorCode = keyof typeof ERRORS;
 
-/** An error that a client may read in full. Anything else that is thrown becomes a bare 500. */
-export class ApiError extends Error {
+/** What a client reads of an error. */
+export interface ApiErrorFacts {
   readonly status: number;
   /** A table code, a JSON-RPC number passed on from the agent, or undefined where the protocol has no code. */
   readonly code: ErrorCode | number | undefined;
-  /** Extra top-level fields of the body. */
+  readonly message: string;
+  /** Extra top-level fields of the body; none by default. */
+  readonly context?: Readonly<Record<string, unknown>> | undefined;
+  /** Seconds for the Retry-After header; undefined: the answer has no such header. */
+  readonly retryAfterS?: number | undefined;
+}
+
+/** An error that a client may read in full. Any other value that is thrown becomes a bare 500. */
+export class ApiError extends Error {
+  readonly status: number;
+  readonly code: ApiErrorFacts['code'];
   readonly context: Readonly<Record<string, unknown>>;
   readonly retryAfterS: number | undefined;
 
-  constructor(
-    status: number,
-    code: ErrorCode | number | undefined,
-    message: string,
-    context: Readonly<Record<string, unknown>> = {},
-    retryAfterS?: number,
-  ) {
+  constructor({ status, code, message, context = {}, retryAfterS }: ApiErrorFacts) {
     super(message);
     this.name = 'ApiError';
     this.status = status;
@@ -133,7 +137,8 @@ export function fail(
   retryAfterS?: number,
 ): ApiError {
   const spec: ErrorSpec = ERRORS[code];
-  return new ApiError(spec.status, code, message, context, retryAfterS ?? spec.retryAfterS);
+  const { status } = spec;
+  return new ApiError({ status, code, message, context, retryAfterS: retryAfterS ?? spec.retryAfterS });
 }
 
 /** An error for which the protocol defines no code (401, host and origin refusals, plain 400s, vote misses). */
@@ -142,15 +147,10 @@ export function failPlain(
   message: string,
   context: Readonly<Record<string, unknown>> = {},
 ): ApiError {
-  return new ApiError(status, undefined, message, context);
+  return new ApiError({ status, code: undefined, message, context });
 }
 
-/** What anything that was thrown says for itself. */
+/** The text of a thrown value: an error's message, else the value as a string. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
-}
-
-/** A JSON-RPC failure of the agent, answered as HTTP 500 with its numeric code. */
-export function failAgent(code: number, message: string, data?: unknown): ApiError {
-  return new ApiError(500, code, message, data === undefined ? {} : { data });
 }

@@ -9,7 +9,7 @@ import {
   RequestError,
   type SessionUpdate,
 } from '@agentclientprotocol/sdk';
-import { type DemoConversation, MODELS, MODES, newConversation, settingsOf } from './session.ts';
+import { type DemoSession, MODELS, MODES, newDemoSession, settingsOf } from './session.ts';
 import type { DemoTranscripts } from './transcripts.ts';
 import { runTurn } from './turn.ts';
 
@@ -54,7 +54,7 @@ export function demoAgent(options: DemoOptions): AgentApp {
 
 class Conversations {
   readonly #options: DemoOptions;
-  readonly #sessions = new Map<string, DemoConversation>();
+  readonly #sessions = new Map<string, DemoSession>();
 
   constructor(options: DemoOptions) {
     this.#options = options;
@@ -131,13 +131,13 @@ class Conversations {
   }
 
   /** A session that is live keeps its settings and its turn. */
-  #open(id: string, cwd: string): DemoConversation {
-    const session = this.#sessions.get(id) ?? newConversation(id, cwd);
+  #open(id: string, cwd: string): DemoSession {
+    const session = this.#sessions.get(id) ?? newDemoSession(id, cwd);
     this.#sessions.set(id, session);
     return session;
   }
 
-  #get(sessionId: string): DemoConversation {
+  #get(sessionId: string): DemoSession {
     const session = this.#sessions.get(sessionId);
     if (session === undefined) throw RequestError.sessionNotFound(sessionId);
     return session;

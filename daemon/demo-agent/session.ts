@@ -11,7 +11,7 @@ export const MODES = [
   { id: 'yolo', name: 'YOLO', description: 'Does everything without asking' },
 ] as const;
 
-export interface DemoConversation {
+export interface DemoSession {
   readonly id: string;
   readonly cwd: string;
   modelId: string;
@@ -22,7 +22,7 @@ export interface DemoConversation {
   turn: AbortController | undefined;
 }
 
-export function newConversation(id: string, cwd: string): DemoConversation {
+export function newDemoSession(id: string, cwd: string): DemoSession {
   return {
     id,
     cwd,
@@ -34,7 +34,7 @@ export function newConversation(id: string, cwd: string): DemoConversation {
 }
 
 /** The settings as `session/new`, load and resume answer them. */
-export function settingsOf(session: DemoConversation) {
+export function settingsOf(session: DemoSession) {
   return {
     models: { availableModels: [...MODELS], currentModelId: session.modelId },
     modes: { availableModes: [...MODES], currentModeId: session.modeId },

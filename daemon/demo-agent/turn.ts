@@ -6,7 +6,7 @@ import type {
   StopReason,
   ToolCallUpdate,
 } from '@agentclientprotocol/sdk';
-import type { DemoConversation } from './session.ts';
+import type { DemoSession } from './session.ts';
 
 export interface TurnIo {
   /** Sends an update to the client. */
@@ -29,7 +29,7 @@ const PERMISSION_OPTIONS: PermissionOption[] = [
 ];
 
 /** Runs one turn. A cancelled one ends at once, also while a permission is open. */
-export async function runTurn(prompt: string, session: DemoConversation, io: TurnIo): Promise<StopReason> {
+export async function runTurn(prompt: string, session: DemoSession, io: TurnIo): Promise<StopReason> {
   try {
     if (asksFor(prompt, 'think')) await sendAndRecord(io, think());
     if (asksFor(prompt, 'plan')) await sendAndRecord(io, plan());
@@ -46,7 +46,7 @@ function asksFor(prompt: string, word: string): boolean {
   return new RegExp(`\\b${word}\\b`, 'i').test(prompt);
 }
 
-function greeting(prompt: string, session: DemoConversation): string {
+function greeting(prompt: string, session: DemoSession): string {
   const quoted = prompt.length > QUOTED_CHARS ? `${prompt.slice(0, QUOTED_CHARS)}…` : prompt;
   return `Hello from the demo agent! I work in ${session.cwd} and you said: "${quoted}". Say slow, think, plan or edit to see more.`;
 }
@@ -69,7 +69,7 @@ function plan(): SessionUpdate {
 }
 
 /** A pretended edit. Returns what was decided, as a sentence. */
-async function edit(session: DemoConversation, io: TurnIo): Promise<string> {
+async function edit(session: DemoSession, io: TurnIo): Promise<string> {
   const toolCallId = `edit-${crypto.randomUUID()}`;
   const path = `${session.cwd}/demo.txt`;
   const call = {
@@ -90,7 +90,7 @@ async function edit(session: DemoConversation, io: TurnIo): Promise<string> {
   return ` The edit of demo.txt was decided: ${decision}. (I only pretend: no file was touched.)`;
 }
 
-async function decide(session: DemoConversation, io: TurnIo, call: ToolCallUpdate): Promise<string> {
+async function decide(session: DemoSession, io: TurnIo, call: ToolCallUpdate): Promise<string> {
   if (session.modeId === 'plan') return 'reject (plan mode)';
   if (session.modeId !== 'default') return `allow (${session.modeId} mode)`;
   if (session.editsAllowed) return 'allow (always, as you said before)';

@@ -7,7 +7,7 @@ import { type Call, clientIdOf } from './call.ts';
 export type SessionLookup = Pick<LiveSessions, 'get'>;
 
 /** The live session that the path names as `:id`. @throws ApiError 404 */
-export function sessionOf(call: Call, sessions: SessionLookup): Session {
+export function requestedSession(call: Call, sessions: SessionLookup): Session {
   return sessions.get(call.params.id ?? '');
 }
 
@@ -20,7 +20,7 @@ export function callerOf(
   sessions: SessionLookup,
 ): { readonly session: Session; readonly clientId: string | undefined } {
   const clientId = clientIdOf(call);
-  const session = sessionOf(call, sessions);
+  const session = requestedSession(call, sessions);
   session.checkClient(clientId);
   return { session, clientId };
 }

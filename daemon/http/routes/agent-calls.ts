@@ -10,7 +10,7 @@ import {
   setConfigOption,
 } from '../../session/agent-calls.ts';
 import { type Handler, ok } from '../call.ts';
-import { callerOf, sessionOf } from '../caller.ts';
+import { callerOf, requestedSession } from '../caller.ts';
 import type { RouteContext } from '../route-context.ts';
 
 type AgentCallNeeds = Pick<RouteContext, 'sessions' | 'limits'>;
@@ -21,17 +21,17 @@ const MAX_QUESTION_CHARS = 4096;
 const MAX_LANGUAGE_CHARS = 64;
 
 export function sessionContext({ sessions, limits }: AgentCallNeeds): Handler {
-  return async (call) => ok(await readSessionContext(sessionOf(call, sessions), limits));
+  return async (call) => ok(await readSessionContext(requestedSession(call, sessions), limits));
 }
 
 export function supportedCommands({ sessions, limits }: AgentCallNeeds): Handler {
-  return async (call) => ok(await readCommands(sessionOf(call, sessions), limits));
+  return async (call) => ok(await readCommands(requestedSession(call, sessions), limits));
 }
 
 export function contextUsage({ sessions, limits }: AgentCallNeeds): Handler {
   return async (call) => {
     const detail = call.query.get('detail') === 'true' ? { detail: true } : {};
-    return ok(await readStatus(sessionOf(call, sessions), 'context_usage', detail, limits));
+    return ok(await readStatus(requestedSession(call, sessions), 'context_usage', detail, limits));
   };
 }
 
@@ -39,11 +39,11 @@ export function contextUsage({ sessions, limits }: AgentCallNeeds): Handler {
 export function statusRead(read: StatusRead): (context: AgentCallNeeds) => Handler {
   return ({ sessions, limits }) =>
     async (call) =>
-      ok(await readStatus(sessionOf(call, sessions), read, {}, limits));
+      ok(await readStatus(requestedSession(call, sessions), read, {}, limits));
 }
 
 export function rewindSnapshots({ sessions, limits }: AgentCallNeeds): Handler {
-  return async (call) => ok(await readRewindSnapshots(sessionOf(call, sessions), limits));
+  return async (call) => ok(await readRewindSnapshots(requestedSession(call, sessions), limits));
 }
 
 export function configOption({ sessions, limits }: AgentCallNeeds): Handler {

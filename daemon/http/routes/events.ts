@@ -5,7 +5,7 @@ import { EPOCH_HEADER } from '../../contract/wire.ts';
 import { parseCursor, planReplay } from '../../domain/cursor.ts';
 import type { Session } from '../../session/session.ts';
 import { type Call, type Handler, headerOf } from '../call.ts';
-import { sessionOf } from '../caller.ts';
+import { requestedSession } from '../caller.ts';
 import { EventStream } from '../event-stream.ts';
 import type { RouteContext } from '../route-context.ts';
 
@@ -20,7 +20,7 @@ export function events({
 }: Pick<RouteContext, 'sessions' | 'limits' | 'clock' | 'streams'>): Handler {
   return (call) => {
     const maxQueued = parseMaxQueued(call.query.get('maxQueued')) ?? limits.subscriberQueueFrames;
-    const session = sessionOf(call, sessions);
+    const session = requestedSession(call, sessions);
     const limit = limits.maxSubscribersPerSession;
     if (session.bus.readerCount >= limit)
       throw fail('subscriber_limit_exceeded', `The session has too many event streams (limit ${limit})`, {

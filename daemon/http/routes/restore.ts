@@ -9,7 +9,7 @@ import type { RestoreAction } from '../../restore/restore-session.ts';
 import type { Restored } from '../../restore/restores.ts';
 import { askService } from '../../session/agent-calls.ts';
 import { type Call, clientIdOf, type Handler } from '../call.ts';
-import { sessionOf } from '../caller.ts';
+import { requestedSession } from '../caller.ts';
 import type { RouteContext } from '../route-context.ts';
 import { checkWorkspace, createdBody } from './sessions.ts';
 
@@ -43,7 +43,7 @@ export function sessionBranch(
   return async (call) => {
     const clientId = clientIdOf(call);
     const params = parseBranch(call.body);
-    const source = sessionOf(call, context.sessions);
+    const source = requestedSession(call, context.sessions);
     source.checkClient(clientId);
     const { sessionId } = source;
     if (!source.turns.isIdle)

@@ -5,7 +5,7 @@ import { parseCreateRequest, workspaceMismatch } from '../../domain/create-reque
 import { summaryOf } from '../../session/summary.ts';
 import type { Created } from '../../sessions/live-sessions.ts';
 import { clientIdOf, type Handler, NO_CONTENT, ok } from '../call.ts';
-import { callerOf, sessionOf } from '../caller.ts';
+import { callerOf, requestedSession } from '../caller.ts';
 import type { RouteContext } from '../route-context.ts';
 
 /** @throws ApiError 400 when a body's `cwd` is not the bound workspace. */
@@ -62,13 +62,13 @@ export function createdBody(
 }
 
 export function sessionStatus({ sessions }: Pick<RouteContext, 'sessions'>): Handler {
-  return (call) => ok(summaryOf(sessionOf(call, sessions)));
+  return (call) => ok(summaryOf(requestedSession(call, sessions)));
 }
 
 export function heartbeat({ sessions }: Pick<RouteContext, 'sessions'>): Handler {
   return (call) => {
     const clientId = clientIdOf(call);
-    const session = sessionOf(call, sessions);
+    const session = requestedSession(call, sessions);
     const lastSeenAt = sessions.heartbeat(session, clientId);
     return ok({
       sessionId: session.sessionId,
@@ -81,7 +81,7 @@ export function heartbeat({ sessions }: Pick<RouteContext, 'sessions'>): Handler
 export function detach({ sessions }: Pick<RouteContext, 'sessions'>): Handler {
   return (call) => {
     const clientId = clientIdOf(call);
-    sessions.detach(sessionOf(call, sessions), clientId);
+    sessions.detach(requestedSession(call, sessions), clientId);
     return NO_CONTENT;
   };
 }

@@ -4,7 +4,7 @@ import { FEED_SEQ_HEADER } from '../../contract/control.ts';
 import { type PromptEntry, promptText } from '../../domain/prompt-queue.ts';
 import { unknownRequest } from '../../session/permissions.ts';
 import { clientIdOf, type Handler, NO_CONTENT, ok } from '../call.ts';
-import { callerOf, sessionOf } from '../caller.ts';
+import { callerOf, requestedSession } from '../caller.ts';
 import type { RouteContext } from '../route-context.ts';
 
 export function submitPrompt({ sessions, feed }: Pick<RouteContext, 'sessions' | 'feed'>): Handler {
@@ -55,7 +55,7 @@ export function removePrompt({ sessions }: Pick<RouteContext, 'sessions'>): Hand
 export function voteInSession({ sessions }: Pick<RouteContext, 'sessions'>): Handler {
   return (call) => {
     const voter = { clientId: clientIdOf(call), peer: call.peer };
-    const session = sessionOf(call, sessions);
+    const session = requestedSession(call, sessions);
     session.permissions.vote(call.params.requestId ?? '', call.body, voter);
     return ok({});
   };

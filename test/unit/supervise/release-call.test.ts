@@ -54,7 +54,7 @@ test.each([
 });
 
 test('a daemon of another version that does not know the question is let go', async () => {
-  const fix = fixture(new ApiError(404, undefined, 'Not found', {}));
+  const fix = fixture(new ApiError({ status: 404, code: undefined, message: 'Not found' }));
   fix.ask();
   await settled();
   expect(fix.heard).toEqual(['done']);
