@@ -13,10 +13,14 @@ import { addWhy } from './http/admin/why.ts';
 import type { DestinationDeps } from './http/destination.ts';
 import type { Forwarder } from './http/forward.ts';
 import type { ListenerPolicy } from './http/guard.ts';
-import type { RequestContexts } from './http/request-context.ts';
+import { OwnRequests, type RequestContexts } from './http/own-requests.ts';
+import type { DescriptionDeps } from './http/routes/descriptions.ts';
+import type { SessionRows } from './http/routes/listings.ts';
 import { createRoutes } from './http/routes.ts';
 import { type ClientListener, createClientListener } from './http/server.ts';
+import { type AcknowledgementDeps, postUntilStored } from './http/session-acknowledgement.ts';
 import type { SessionDeps } from './http/sessions.ts';
+import { WorkGate } from './http/work-gate.ts';
 import { type CgroupProbe, cgroupWords } from './launch/cgroup-probe.ts';
 import type { Store } from './store/store.ts';
 import { recordAnswer } from './supervise/records/answer-recorder.ts';
@@ -47,51 +51,90 @@ export function assembleHttp(
   fleet: FleetParts,
 ): { readonly listener: ClientListener; readonly admin: AdminServer } {
   const { store, log } = options;
-  // The admin socket's own: whoever can open that is this user, whose files may be written.
-  const ownRouter = adminRouter(options, fleet);
-  addBackup(ownRouter, { store, clock: systemClock, log });
+  // A router for the admin socket alone: whoever can open that socket is the user whose files a backup may write.
+  const socketRouter = adminRouter(options, fleet);
+  addBackup(socketRouter, { store, clock: systemClock, log });
   return {
     listener: makeListener(options, fleet, adminRouter(options, fleet)),
-    admin: createAdminServer(ownRouter, systemClock, log),
+    admin: createAdminServer(socketRouter, systemClock, log),
   };
 }
 
-function adminRouter(options: HttpOptions, fleet: FleetParts): Router {
-  const { version, config, store, cgroups, requestStop } = options;
-  const { registry: book, supervisor, journal, maintenance } = fleet;
+function adminRouter(
+  {
+    version,
+    config,
+    store,
+    cgroups,
+    requestStop,
+  }: Pick<HttpOptions, 'version' | 'config' | 'store' | 'cgroups' | 'requestStop'>,
+  { registry, supervisor, journal, maintenance }: FleetParts,
+): Router {
   const clock = systemClock;
   const router = createAdminRouter({
     version,
     config: { ...config, cgroups: cgroupWords(cgroups) },
-    book,
+    registry,
     fleet: supervisor,
     store,
     clock,
     beatStaleMs: config.limits.feedBeatMs * config.supervise.beatTimeoutFactor,
   });
-  addWhy(router, { book, fleet: supervisor, store, journal, clock });
-  addOperations(router, { book, maintenance, requestStop });
+  addWhy(router, { registry, fleet: supervisor, store, journal, clock });
+  addOperations(router, { registry, maintenance, requestStop });
   return router;
 }
 
 function makeListener(options: HttpOptions, fleet: FleetParts, admin: Router): ClientListener {
-  const { config, log, version, store, apiDocument, forwarder } = options;
-  const { limits } = config;
+  const { config, log, forwarder } = options;
   const contexts: RequestContexts = new WeakMap();
   const destination = destinationDeps(fleet);
-  const policy = () => guardPolicy(options);
-  const routes = createRoutes({
-    contexts,
+  const policy = () => listenerPolicy(options);
+  return createClientListener({
     policy,
-    sessions: sessionDeps(options, fleet, destination),
-    rows: {
-      get: store.sessions.get,
-      listed: (id) => store.sessions.newest(id, MAX_LISTED),
-      countLive: store.sessions.countLive,
-      clients: store.sessions.clients,
+    destination,
+    forwarder,
+    routers: [admin, ownRoutes(options, fleet, destination, { contexts, policy })],
+    contexts,
+    limits: config.limits,
+    clock: systemClock,
+    log,
+  });
+}
+
+function ownRoutes(
+  options: HttpOptions,
+  fleet: FleetParts,
+  destination: DestinationDeps,
+  { contexts, policy }: { readonly contexts: RequestContexts; readonly policy: () => ListenerPolicy },
+): Router {
+  const { store, client } = options;
+  const { registry, recorder: index, supervisor } = fleet;
+  const requests = new OwnRequests(contexts, options.config.limits.maxBodyBytes);
+  const selection = { registry, index };
+  const batches = { ...selection, fleet: supervisor, client };
+  return createRoutes({
+    descriptions: descriptionDeps(options, fleet),
+    listings: { requests, selection, batches, rows: sessionRows(store) },
+    sessions: { requests, sessions: sessionDeps(options, fleet, destination), batches },
+    workspaces: {
+      requests,
+      policy,
+      registry,
+      selection,
+      removal: { registry, fleet: supervisor, countLive: store.sessions.countLive },
     },
-    apiDocument,
-    fleet: fleet.supervisor,
+  });
+}
+
+function descriptionDeps(
+  { config, version, apiDocument }: Pick<HttpOptions, 'config' | 'version' | 'apiDocument'>,
+  { registry, supervisor }: FleetParts,
+): DescriptionDeps {
+  const { limits } = config;
+  return {
+    registry,
+    fleet: supervisor,
     facts: {
       version,
       limits,
@@ -101,67 +144,57 @@ function makeListener(options: HttpOptions, fleet: FleetParts, admin: Router): C
       isRateLimited: config.isRateLimited,
       hasAllowedOrigins: config.allowedOrigins.length > 0,
     },
+    apiDocument,
     clock: systemClock,
-    maxBodyBytes: limits.maxBodyBytes,
-  });
-  return createClientListener({
-    policy,
-    places: destination,
-    forwarder,
-    routes,
-    admin,
-    contexts,
-    limits,
-    clock: systemClock,
-    log,
-  });
+  };
 }
 
-function destinationDeps({
-  registry,
-  recorder,
-  supervisor,
-  restorer,
-  maintenance,
-  journal,
-}: FleetParts): DestinationDeps {
+function sessionRows({ sessions }: Pick<Store, 'sessions'>): SessionRows {
   return {
-    book: registry,
+    get: sessions.get,
+    listed: (workspaceId) => sessions.newest(workspaceId, MAX_LISTED),
+    clients: sessions.clients,
+  };
+}
+
+function destinationDeps(fleet: FleetParts): DestinationDeps {
+  const { registry, recorder, supervisor, restorer, maintenance, journal } = fleet;
+  return {
+    registry,
     index: recorder,
     fleet: supervisor,
-    dormantSessions: {
-      wake: (sessionId, signal) => restorer.wake(sessionId, signal),
-      await: (sessionId, signal) => restorer.await(sessionId, signal),
-      close: (sessionId) => restorer.close(sessionId),
-    },
-    drainReasonOf: (workspaceId, routeClass) => maintenance.drainReasonOf(workspaceId, routeClass),
-    refused: (workspaceId, error) => journal.refused(workspaceId, error),
+    dormantSessions: restorer,
+    workGate: new WorkGate({ maintenance, fleet: supervisor, journal }),
   };
 }
 
 function sessionDeps(
-  { log, store, client }: HttpOptions,
-  fleet: FleetParts,
-  destination: DestinationDeps,
+  { log, store, client }: Pick<HttpOptions, 'log' | 'store' | 'client'>,
+  { recorder, supervisor, journal, admission, registry }: FleetParts,
+  { index, dormantSessions, workGate }: DestinationDeps,
 ): SessionDeps {
-  const { recorder, supervisor, journal } = fleet;
-  return {
-    destination,
+  const acknowledgement: AcknowledgementDeps = {
     fleet: supervisor,
-    daemon: client,
-    recorder: {
-      recordAnswer: (shown) =>
-        journal.counting(shown.workspaceId, () => recordAnswer({ store, recorder }, shown)),
-    },
+    client,
+    recordAnswer: (shown) =>
+      journal.counting(shown.workspaceId, () => recordAnswer({ store, recorder }, shown)),
     clock: systemClock,
     log,
     undoTimeoutMs: UNDO_TIMEOUT_MS,
-    slotSleeper: (id) => slotSleeper(store, id),
-    admission: fleet.admission,
+  };
+  return {
+    registry,
+    index,
+    dormantSessions,
+    workGate,
+    admission,
+    slotSleeper: (workspaceId) => slotSleeper(store, workspaceId),
+    postUntilStored: (workspace, post) => postUntilStored(acknowledgement, workspace, post),
+    log,
   };
 }
 
-function guardPolicy({ config, port }: HttpOptions): ListenerPolicy {
+function listenerPolicy({ config, port }: Pick<HttpOptions, 'config' | 'port'>): ListenerPolicy {
   const { listen, token, requireAuth, allowedOrigins, trustedProxies } = config;
   return {
     listener: listen.kind,
@@ -174,7 +207,10 @@ function guardPolicy({ config, port }: HttpOptions): ListenerPolicy {
   };
 }
 
-/** None while the slot has a live session: one that could not be woken has left it to that. */
+/**
+ * The session in the workspace's single slot, while no daemon has it. Undefined while the slot has a live session too: then a
+ * session that could not be woken has left the slot to that one.
+ */
 function slotSleeper(store: Store, workspaceId: string): string | undefined {
   const defaults = store.sessions.open(workspaceId).filter(({ isDefault }) => isDefault);
   if (defaults.some(({ state }) => state === 'live')) return undefined;

@@ -1,6 +1,6 @@
-// Passes a request to a daemon's socket and the answer back. The only file that knows the proxy library.
-// The library builds the upstream request and aborts it when the client goes; the answer is relayed by us (relay.ts),
-// because the library would end a cut answer as if it were whole, or not at all.
+// Passes a client's request to its daemon and the answer back. The only file that knows the proxy library.
+// The library builds the upstream request and aborts that request when the client leaves. The answer is relayed by relay.ts,
+// because the library would end an answer that was cut off as if it were whole, or not at all.
 import type { ClientRequest, IncomingMessage, ServerResponse } from 'node:http';
 import httpProxy from 'http-proxy';
 import type { Clock } from '../../daemon/contract/clock.ts';
@@ -15,7 +15,7 @@ import { proxyTarget } from '../upstream/dial.ts';
 import type { Endpoint } from '../upstream/endpoint.ts';
 import type { Caller } from '../upstream/trust-headers.ts';
 import { upstreamHeaders } from './headers.ts';
-import { readAdmission, takeBackPrompt } from './prompt-rollback.ts';
+import { readAcceptance, takeBackPrompt } from './prompt-rollback.ts';
 import { drainBody, refuseBody } from './refuse-body.ts';
 import {
   type EventRelaySpec,
@@ -38,12 +38,15 @@ export interface ForwardSpec extends Caller {
 
 export interface Forwarder {
   /**
-   * Passes the request on; every outcome, refusals included, is written to `res`. A daemon that cannot be reached, or
-   * that goes before it answered, is 503 `workspace_runtime_unavailable`.
-   * @throws ApiError 413 or 400 for a body that is refused by its head alone; nothing has been written then.
+   * Passes the request on; every outcome, refusals included, is written to `res`. Where the daemon cannot be reached, or ends
+   * before it has answered, that is 503 `workspace_runtime_unavailable`.
+   * @throws ApiError 413 or 400 for a body that its headers alone make unacceptable; nothing has been written then.
    */
   forward(req: IncomingMessage, res: ServerResponse, spec: ForwardSpec): void;
-  /** Ends every open event stream (of the workspace) cleanly, at a frame boundary. Returns how many there were. */
+  /**
+   * Ends the open event streams, of one workspace where it is given, cleanly and at a frame boundary.
+   * @returns how many streams there were.
+   */
   endStreams(reason: string, workspaceId?: string): number;
 }
 
@@ -52,42 +55,41 @@ export interface ForwardDeps {
   readonly client: DaemonClient;
   readonly clock: Clock;
   readonly log: Log;
-  /** Largest unfinished frame that is held back. */
+  /** Largest unfinished frame of an event stream that is kept back. */
   readonly maxFrameBytes: number;
-  /** As `Fleet.stored`: what a daemon has acknowledged is passed on when it is in the store. */
+  /** As `Fleet.stored`: the answer to a prompt is passed on when the prompt is in the store. */
   readonly stored: (incarnation: string, seq: number) => Promise<boolean>;
-  /** What clients of a workspace's dead daemon may expect. */
+  /** What the last frame of a stream says when the workspace's daemon has died. */
   readonly streamEnd: (workspaceId: string) => StreamEndPolicy;
 }
 
-/** The stock client's own bound of an unread frame. */
+/** The stock client gives up on a frame that is longer than this. */
 export const MAX_FRAME_BYTES = 16 * 1024 * 1024;
 
 /** Longest wait for a daemon to take out a prompt that could not be stored. */
 const TAKE_BACK_TIMEOUT_MS = 4000;
 
-/** One request on its way: what the library's events, which are per server, are matched back to. */
+/** One request on its way. The library's events come for the whole server, and are matched back to the passage. */
 interface Passage {
   readonly req: IncomingMessage;
   readonly res: ServerResponse;
   readonly spec: ForwardSpec;
   upstream: ClientRequest | undefined;
-  /** The daemon has answered: from here on the relay decides what a failure means. */
+  /** The daemon's headers have come: from then on the relay decides what a failure means. */
   isAnswered: boolean;
 }
 
 export function createForwarder(deps: ForwardDeps): Forwarder {
   const passages = new WeakMap<object, Passage>();
-  /** Open event streams and the workspace that each belongs to. */
   const streams: Streams = new Map();
   const proxy = httpProxy.createProxyServer({ toProxy: true, selfHandleResponse: true });
-  // Per-request callbacks answer every failure; without a listener the library would throw.
+  // Each request has a callback that answers its failure; without this listener the library would throw as well.
   proxy.on('error', (error) => deps.log.debug({ err: error }, 'proxy error'));
   proxy.on('proxyReq', (upstream, view) => {
     const passage = passages.get(view);
     if (passage === undefined) return;
     passage.upstream = upstream;
-    // The library drops an empty query; a path is passed on as it came.
+    // The library drops the `?` of an empty query, but the path is to be passed on as it came.
     upstream.path = passage.spec.path;
   });
   proxy.on('proxyRes', (answer, view) => {
@@ -108,7 +110,7 @@ export function createForwarder(deps: ForwardDeps): Forwarder {
         },
       });
       passages.set(view, passage);
-      // An aborted upload errors on the request; the library's hook on the response's close cleans up.
+      // A client that leaves in the middle of its body makes `req` fail. The library's hook on the response's close cleans up.
       req.on('error', (error) => deps.log.debug({ err: error, requestId: spec.requestId }, 'client aborted'));
       if (req.headers.expect !== undefined && hasBody(req)) res.writeContinue();
       const options = {
@@ -130,12 +132,13 @@ export function createForwarder(deps: ForwardDeps): Forwarder {
   };
 }
 
+/** Open event streams, each with the id of its workspace. */
 type Streams = Map<OpenStream, string>;
 
 function relay(deps: ForwardDeps, streams: Streams, passage: Passage, answer: IncomingMessage): void {
   const { res, spec } = passage;
   passage.isAnswered = true;
-  // A refusal (413) may have gone out while the daemon was answering.
+  // The client may have got a 413 for its body, or left, while the daemon was answering.
   if (res.headersSent || res.destroyed) {
     answer.on('error', (error) => deps.log.debug({ err: error }, 'late answer dropped'));
     answer.destroy();
@@ -158,9 +161,9 @@ function relay(deps: ForwardDeps, streams: Streams, passage: Passage, answer: In
 }
 
 /**
- * A prompt's 202. Where the store refuses the prompt it is taken back and refused too. Where the store takes too long the
- * answer is passed on as it is: the turn runs all the same, and the feed's next snapshot tells of it. If the daemon has died
- * meanwhile, no record of the prompt is left, and nothing was acknowledged.
+ * Relays a prompt's 202 once the prompt is stored. Where the store refuses the prompt, the daemon takes it back and the client
+ * gets the refusal. Where the store takes too long, the 202 is passed on as it is: the turn runs all the same, and the feed's
+ * next snapshot has it. If the daemon died meanwhile, no record of the prompt is left, so the client gets a 503.
  */
 async function relayStored(
   deps: ForwardDeps,
@@ -189,7 +192,7 @@ async function relayStored(
   else relayPlain(answer, res);
 }
 
-/** The store's refusal, once nothing is left of the prompt; where that fails, its 202, since its turn runs. */
+/** Answers with the store's refusal once the prompt is taken back; where it cannot be, with its 202, since its turn runs. */
 async function refuseOrRelay(
   deps: ForwardDeps,
   passage: Passage,
@@ -200,19 +203,24 @@ async function refuseOrRelay(
   const { client, log } = deps;
   const context = { requestId: spec.requestId, incarnation: spec.endpoint.incarnation };
   try {
-    const admission = await readAdmission(answer);
-    const isTakenBack = await takeBackPrompt(client, spec, admission, log, TAKE_BACK_TIMEOUT_MS);
+    const acceptance = await readAcceptance(answer);
+    const { endpoint, path } = spec;
+    const isTakenBack = await takeBackPrompt(
+      { client, log, timeoutMs: TAKE_BACK_TIMEOUT_MS },
+      { endpoint, path, caller: spec, acceptance },
+    );
     if (res.destroyed || res.headersSent) return;
     if (isTakenBack) {
       const message = 'The prompt could not be stored, so it was taken back.';
       sendError(res, fail('storage_unavailable', message), log, { ...context, err: refusal });
-    } else relayWhole(answer, admission, res);
+    } else relayWhole(answer, acceptance, res);
   } catch (error) {
     passage.isAnswered = false;
     unreachable(deps, passage, error instanceof Error ? error : new Error(String(error)));
   }
 }
 
+/** Answers 503, unless the daemon's own answer or a refusal has gone out. */
 function unreachable(deps: ForwardDeps, passage: Passage, error: Error): void {
   const { req, res, spec } = passage;
   if (passage.isAnswered || res.destroyed || res.headersSent) return;

@@ -1,4 +1,5 @@
-// A prompt that its daemon has admitted and the store refuses: nothing may be left of it, so the daemon takes it out again.
+// A prompt that its daemon has accepted and the store refuses: the daemon takes the prompt out again, so that nothing of it
+// is left.
 import type { IncomingMessage } from 'node:http';
 import { parseJsonObject } from '../../daemon/contract/json-body.ts';
 import type { Log } from '../../daemon/contract/log.ts';
@@ -8,37 +9,51 @@ import { type Caller, trustHeaders } from '../upstream/trust-headers.ts';
 
 /** As the daemon takes a prompt: `<prefix>/session/<id>/prompt`, with or without a query. */
 const PROMPT_PATH = /^([^?]*\/session\/[^/?]+)\/[^/?]+\/?(?:\?|$)/;
-/** An admission is some hundred bytes. */
-const MAX_ADMISSION_BYTES = 64 * 1024;
+/** The 202 of a prompt has some hundred bytes. */
+const MAX_ACCEPTANCE_BYTES = 64 * 1024;
 
-/** @throws Error when the daemon breaks off, or says more than an admission is. */
-export async function readAdmission(answer: IncomingMessage): Promise<Buffer> {
+/** The body of a prompt's 202. @throws Error when the daemon breaks off, or sends more than such an answer can have. */
+export async function readAcceptance(answer: IncomingMessage): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let bytes = 0;
   for await (const chunk of answer as AsyncIterable<Buffer>) {
     bytes += chunk.length;
-    if (bytes > MAX_ADMISSION_BYTES)
-      throw new Error(`an admission of more than ${MAX_ADMISSION_BYTES} bytes`);
+    if (bytes > MAX_ACCEPTANCE_BYTES)
+      throw new Error(`an admission of more than ${MAX_ACCEPTANCE_BYTES} bytes`);
     chunks.push(chunk);
   }
   return Buffer.concat(chunks);
 }
 
+export interface RollbackDeps {
+  readonly client: DaemonClient;
+  readonly log: Log;
+  /** Longest wait for the daemon's answer. */
+  readonly timeoutMs: number;
+}
+
+/** A prompt that a daemon has accepted. */
+export interface AcceptedPrompt {
+  readonly endpoint: Endpoint;
+  /** The raw path that the prompt was sent to. */
+  readonly path: string;
+  /** The client that sent the prompt. */
+  readonly caller: Caller;
+  /** As `readAcceptance` gives it. */
+  readonly acceptance: Buffer;
+}
+
 /**
- * Has the daemon take the prompt of this admission out of its session; a turn that runs already is cancelled.
- * @param path the raw path that the prompt was sent to.
+ * Has the daemon take the prompt out of its session; a turn that runs already is cancelled.
  * @returns whether nothing is left of the prompt. Never rejects.
  */
 export async function takeBackPrompt(
-  client: DaemonClient,
-  { endpoint, path, ...caller }: Caller & { readonly endpoint: Endpoint; readonly path: string },
-  admission: Buffer,
-  log: Log,
-  timeoutMs: number,
+  { client, log, timeoutMs }: RollbackDeps,
+  { endpoint, path, caller, acceptance }: AcceptedPrompt,
 ): Promise<boolean> {
   const session = PROMPT_PATH.exec(path)?.[1];
   try {
-    const { promptId } = parseJsonObject(admission);
+    const { promptId } = parseJsonObject(acceptance);
     if (session === undefined || typeof promptId !== 'string') return false;
     const { status, body } = await client.call(endpoint, {
       method: 'DELETE',

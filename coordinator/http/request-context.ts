@@ -1,18 +1,15 @@
-// One request's facts, settled before any handler runs: who asks, for what, and whether the client is still there.
-import type { IncomingMessage, ServerResponse } from 'node:http';
+// One request's facts, settled before any handler runs: which client asks, for what, and whether that client is still there.
+import type { ServerResponse } from 'node:http';
 import type { RoutedRequest } from '../domain/routing.ts';
 import type { Caller } from '../upstream/trust-headers.ts';
 
 export interface RequestContext extends Caller {
   readonly route: RoutedRequest;
-  /** Aborted when the client goes before its answer was written in full. */
+  /** Aborted with `ClientGone` when the client leaves before its answer was written in full. */
   readonly signal: AbortSignal;
 }
 
-/** Visits of the requests that koa handles, which knows only the raw request. */
-export type RequestContexts = WeakMap<IncomingMessage, RequestContext>;
-
-/** Why work for a request was given up. Nobody reads an answer any more. */
+/** Why work for a request was given up: its client has left, so no answer would be read. */
 export class ClientGone extends Error {
   constructor() {
     super('the client went away');
@@ -20,7 +17,7 @@ export class ClientGone extends Error {
   }
 }
 
-/** Aborts with `ClientGone` when `res` closes unfinished. */
+/** A signal that aborts with `ClientGone` when `res` closes unfinished. */
 export function signalOf(res: ServerResponse): AbortSignal {
   const controller = new AbortController();
   const leave = () => {

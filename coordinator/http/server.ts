@@ -1,4 +1,5 @@
-// The listener: request id, guard, route, then either straight on to a daemon (hot) or to the coordinator's own routes.
+// The listener for clients: request id, guard, route; then the request goes either straight on to a daemon, which is the hot
+// way, or to the coordinator's own routes.
 import { randomUUID } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type Router from '@koa/router';
@@ -15,19 +16,20 @@ import { type DestinationDeps, destinationOf } from './destination.ts';
 import type { Forwarder } from './forward.ts';
 import { checkAccess, type ListenerPolicy, peerOf, requireTrusted } from './guard.ts';
 import { createKoaApp, type RequestHandler, sendUnknownRoute } from './koa-app.ts';
-import { ClientGone, type RequestContext, type RequestContexts, signalOf } from './request-context.ts';
+import type { RequestContexts } from './own-requests.ts';
+import { ClientGone, type RequestContext, signalOf } from './request-context.ts';
 
-/** There is one token, and whoever was admitted has shown it. */
+/** There is one token, so every request that passed the guard has shown the same. */
 const DEFAULT_TOKEN_NAME = 'default';
 
 export interface ClientListenerDeps {
   /** Asked for each request: the port is known only once the server listens. */
   readonly policy: () => ListenerPolicy;
-  readonly places: DestinationDeps;
+  readonly destination: DestinationDeps;
   readonly forwarder: Forwarder;
-  readonly routes: Router;
-  readonly admin: Router;
-  /** Shared with `routes`. */
+  /** The coordinator's own routes; the first router that has the route answers. */
+  readonly routers: readonly Router[];
+  /** Filled here for the requests that the routers get. */
   readonly contexts: RequestContexts;
   readonly limits: Limits;
   readonly clock: Clock;
@@ -41,10 +43,16 @@ export interface ClientListener {
   close(graceMs: number): Promise<void>;
 }
 
+/** One request on the wire, with its answer. */
+interface Exchange {
+  readonly req: IncomingMessage;
+  readonly res: ServerResponse;
+}
+
 export function createClientListener(deps: ClientListenerDeps): ClientListener {
-  const own = createKoaApp([deps.admin, deps.routes], deps.limits.maxBodyBytes, deps.log);
+  const own = createKoaApp(deps.routers, deps.limits.maxBodyBytes, deps.log);
   const listen = (req: IncomingMessage, res: ServerResponse) => {
-    accept(deps, own, req, res).catch((error: unknown) => {
+    accept(deps, own, { req, res }).catch((error: unknown) => {
       deps.log.error({ err: error }, 'request handling failed');
       res.destroy();
     });
@@ -60,7 +68,8 @@ export function createClientListener(deps: ClientListenerDeps): ClientListener {
     },
     listen,
   );
-  // Handled like any request; whoever reads the body says "100 Continue" (forward.ts, or the first read below).
+  // A request with `Expect: 100-continue` is handled like any other: "100 Continue" is written just before its body is read,
+  // by forward.ts or below.
   server.on('checkContinue', listen);
   if (limits.maxConnections > 0) server.maxConnections = limits.maxConnections;
   return {
@@ -72,15 +81,11 @@ export function createClientListener(deps: ClientListenerDeps): ClientListener {
   };
 }
 
-async function accept(
-  deps: ClientListenerDeps,
-  own: RequestHandler,
-  req: IncomingMessage,
-  res: ServerResponse,
-): Promise<void> {
+async function accept(deps: ClientListenerDeps, own: RequestHandler, exchange: Exchange): Promise<void> {
+  const { req, res } = exchange;
   const requestId = acceptedRequestId(req.headers[REQUEST_ID_HEADER]) ?? randomUUID();
   res.setHeader('X-Request-Id', requestId);
-  logWhenDone(deps, requestId, req, res);
+  logWhenDone(deps, requestId, exchange);
   try {
     const policy = deps.policy();
     if (checkAccess(policy, req, res) === 'answered') return;
@@ -97,21 +102,21 @@ async function accept(
       signal: signalOf(res),
     };
     if (route.class === 'admin') requireTrusted(policy, context.peer);
-    await dispatch(deps, own, context, req, res);
+    await dispatch(deps, own, context, exchange);
   } catch (error) {
     if (error instanceof ClientGone) return;
     sendError(res, error, deps.log, { requestId });
   }
 }
 
+/** Hands the request to what answers it. */
 async function dispatch(
   deps: ClientListenerDeps,
   own: RequestHandler,
   context: RequestContext,
-  req: IncomingMessage,
-  res: ServerResponse,
+  { req, res }: Exchange,
 ): Promise<void> {
-  const destination = await destinationOf(deps.places, context.route, context.signal);
+  const destination = await destinationOf(deps.destination, context.route, context.signal);
   if (destination.kind === 'done') {
     req.resume();
     res.writeHead(204).end();
@@ -120,7 +125,7 @@ async function dispatch(
   if (destination.kind === 'own') {
     deps.contexts.set(req, context);
     if (req.headers.expect !== undefined) res.writeContinue();
-    // Less a /w prefix, so that one router serves both forms.
+    // Without the `/w/:ws` prefix, so that one router serves both forms of a path.
     req.url = context.route.path;
     await own(req, res);
     return;
@@ -134,7 +139,7 @@ async function dispatch(
   });
 }
 
-/** @throws ApiError 400 for a malformed target. */
+/** The route; undefined for a path that nobody serves. @throws ApiError 400 for a malformed target. */
 function known(routing: Routing): RoutedRequest | undefined {
   if (routing === 'malformed') throw fail('invalid_request', 'Malformed URL encoding');
   return routing === 'unknown' ? undefined : routing;
@@ -149,18 +154,13 @@ function pathOf(req: IncomingMessage): string {
   return (req.url ?? '').split('?', 1)[0] ?? '';
 }
 
-function logWhenDone(
-  deps: ClientListenerDeps,
-  requestId: string,
-  req: IncomingMessage,
-  res: ServerResponse,
-): void {
-  const startedAtMs = deps.clock.monotonicMs();
-  // The path alone: a query may hold what a client typed.
+function logWhenDone({ clock, log }: ClientListenerDeps, requestId: string, { req, res }: Exchange): void {
+  const startedAtMs = clock.monotonicMs();
+  // The path alone: a query may contain what a client typed.
   const path = truncated(pathOf(req));
   res.once('close', () => {
-    const ms = Math.round(deps.clock.monotonicMs() - startedAtMs);
+    const ms = Math.round(clock.monotonicMs() - startedAtMs);
     const isCut = !res.writableFinished;
-    deps.log.debug({ requestId, method: req.method, path, status: res.statusCode, ms, isCut }, 'request');
+    log.debug({ requestId, method: req.method, path, status: res.statusCode, ms, isCut }, 'request');
   });
 }

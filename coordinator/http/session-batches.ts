@@ -1,65 +1,70 @@
 // Requests about sessions of several workspaces at once: each daemon is asked for its own, and their answers become one.
-import type { OutgoingHttpHeaders } from 'node:http';
 import { failedMember, parseCatalogRequest } from '../../daemon/contract/catalog-request.ts';
 import { ApiError } from '../../daemon/contract/errors.ts';
 import type { JsonObject } from '../../daemon/contract/json-body.ts';
 import type { SessionPage } from '../../daemon/contract/session-page.ts';
 import { sessionKey } from '../../daemon/contract/wire.ts';
-import type { WorkspaceKey } from '../supervise/fleet.ts';
-import type { DaemonAnswer } from '../upstream/daemon-client.ts';
-import type { Endpoint } from '../upstream/endpoint.ts';
-import { trustHeaders } from '../upstream/trust-headers.ts';
-import { type DestinationDeps, fenceOf, workspaceOf } from './destination.ts';
-import type { RequestContext } from './request-context.ts';
-import type { SessionDeps } from './sessions.ts';
-import { bySelector } from './workspace-book.ts';
+import type { Fleet, WorkspaceKey } from '../supervise/fleet.ts';
+import type { DaemonAnswer, DaemonClient } from '../upstream/daemon-client.ts';
+import { postToDaemon } from './daemon-post.ts';
+import type { SessionCall } from './sessions.ts';
+import { bySelector, fenceOf, type SelectionDeps, workspaceOf } from './workspace-selection.ts';
 
-export type BatchDeps = Pick<SessionDeps, 'destination' | 'fleet' | 'daemon'>;
+export interface BatchDeps extends SelectionDeps {
+  readonly fleet: Pick<Fleet, 'ensureReady' | 'endpointOf'>;
+  readonly client: DaemonClient;
+}
 
 /** The protocol's bound; longer lists are for a daemon to refuse. */
 const MAX_SESSIONS = 100;
 
 /**
- * Archives, brings back or deletes sessions, each where it belongs; unknown ones are asked of the request's own workspace.
- * @returns a daemon's answer where one was asked, else what the answers of several say together. A client id is one
- *   workspace's matter, so several are asked without.
+ * Archives, brings back or deletes sessions, each where it belongs. Unknown sessions are asked of the workspace that the
+ * request selects.
+ * @returns the daemon's answer where one daemon was asked; where several were, what their answers say together. A client id
+ *   belongs to one workspace, so several daemons are asked without it.
  * @throws ApiError as `workspaceOf`, and where one daemon was asked as `Fleet.ensureReady`.
  */
 export async function batchSessions(
   deps: BatchDeps,
-  context: RequestContext,
-  body: JsonObject,
-  clientHeaders: OutgoingHttpHeaders,
+  call: SessionCall,
 ): Promise<DaemonAnswer | { readonly merged: object }> {
-  const own = workspaceOf(deps.destination, context.route);
-  const groups = groupsOf(deps.destination, context, own, body.sessionIds);
+  const { context, body } = call;
+  const selected = workspaceOf(deps, context.route);
+  const groups = groupsOf(deps, call, selected);
   const [only] = groups;
   if (groups.length <= 1) {
-    const endpoint = await deps.fleet.ensureReady(only?.workspace ?? own, context.signal);
-    return post(deps, context, endpoint, body, clientHeaders);
+    const endpoint = await deps.fleet.ensureReady(only?.workspace ?? selected, context.signal);
+    return postToDaemon(deps.client, endpoint, { ...call, path: context.route.path });
   }
-  const answers = await Promise.all(groups.map((group) => answerOf(deps, context, body, group)));
+  const answers = await Promise.all(
+    groups.map(({ workspace, sessionIds }) =>
+      answerOf(deps, workspace, { ...call, body: { ...body, sessionIds } }, sessionIds),
+    ),
+  );
   return { merged: mergedOf(answers) };
 }
 
+/** The sessions of one request that belong to one workspace. */
 interface Group {
   readonly workspace: WorkspaceKey;
   readonly sessionIds: readonly string[];
 }
 
+/** Empty where the whole request is for one daemon: within a `/w/:ws` prefix, or because a daemon has to refuse it. */
 function groupsOf(
-  { book, index }: DestinationDeps,
-  context: RequestContext,
-  own: WorkspaceKey,
-  sessionIds: unknown,
+  { registry, index }: SelectionDeps,
+  { context, body }: SessionCall,
+  selected: WorkspaceKey,
 ): readonly Group[] {
+  const { sessionIds } = body;
   const isList = Array.isArray(sessionIds) && sessionIds.length <= MAX_SESSIONS;
   if (!isList || context.route.within !== undefined) return [];
   const groups = new Map<string, { workspace: WorkspaceKey; sessionIds: string[] }>();
   for (const id of sessionIds as readonly unknown[]) {
     if (typeof id !== 'string') return [];
     const ownerId = index.ownerOf(sessionKey(id));
-    const workspace = (ownerId === undefined ? undefined : book.byId(ownerId)) ?? own;
+    const workspace = (ownerId === undefined ? undefined : registry.byId(ownerId)) ?? selected;
     const group = groups.get(workspace.id) ?? { workspace, sessionIds: [] };
     group.sessionIds.push(id);
     groups.set(workspace.id, group);
@@ -67,18 +72,19 @@ function groupsOf(
   return [...groups.values()];
 }
 
-/** A daemon that cannot be asked, or refuses, leaves its sessions as they are. */
+/** What the workspace's daemon answers for its sessions. Where it cannot be asked, or refuses, its sessions stay as they are. */
 async function answerOf(
   deps: BatchDeps,
-  context: RequestContext,
-  body: JsonObject,
-  { workspace, sessionIds }: Group,
+  workspace: WorkspaceKey,
+  { context, body }: SessionCall,
+  sessionIds: readonly string[],
 ): Promise<JsonObject> {
   try {
     const endpoint = await deps.fleet.ensureReady(workspace, context.signal);
-    const answer = await post(deps, context, endpoint, { ...body, sessionIds }, {});
-    const told = parsed(answer);
-    return answer.status === 200 ? told : { errors: errorsOf(sessionIds, String(told.error), told.code) };
+    const post = { context, path: context.route.path, body, clientHeaders: {} };
+    const answer = await postToDaemon(deps.client, endpoint, post);
+    const said = parsed(answer);
+    return answer.status === 200 ? said : { errors: errorsOf(sessionIds, String(said.error), said.code) };
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
     return { errors: errorsOf(sessionIds, error.message, error.code) };
@@ -99,31 +105,32 @@ function mergedOf(answers: readonly JsonObject[]): object {
 }
 
 /**
- * The listings of several workspaces: from the daemons that run, for the others from the store. Starts nothing.
- * @throws ApiError 400 `invalid_request`; whatever concerns one workspace stands in its place of the answer.
+ * The listings of several workspaces: from the daemons that run, for the other workspaces from the store. Starts nothing.
+ * @throws ApiError 400 `invalid_request`; what concerns one workspace alone stands in that workspace's member of the answer.
  */
 export async function readCatalogs(
   deps: BatchDeps,
-  context: RequestContext,
-  body: JsonObject,
+  { context, body }: Omit<SessionCall, 'clientHeaders'>,
   fromStore: (workspace: WorkspaceKey, query: URLSearchParams) => SessionPage,
 ): Promise<object> {
-  const { book, fleet } = deps.destination;
-  const fence = fenceOf(deps.destination, context.route);
-  const all = (fence === undefined ? book.list() : [fence]).map(({ path }) => path);
+  const { registry, fleet } = deps;
+  const fence = fenceOf(registry, context.route);
+  const all = (fence === undefined ? registry.list() : [fence]).map(({ path }) => path);
   const { members, hasGroups, queryOf } = parseCatalogRequest(body, all);
   const groups = hasGroups ? { groups: { groups: [], colorOptions: [] } } : {};
+  const { path } = context.route;
   const workspaces = members.map(async (member): Promise<object> => {
     const { workspace: selector, cursor } = member;
     try {
-      const workspace = bySelector(book, selector, false);
+      const workspace = bySelector(registry, selector, false);
       const endpoint = fleet.endpointOf(workspace.id);
       if (endpoint === undefined) {
         const page = fromStore(workspace, queryOf(member));
         return { workspace: selector, workspaceId: workspace.id, cwd: workspace.path, ...page, ...groups };
       }
       const asked = [{ workspace: workspace.path, ...(cursor === undefined ? {} : { cursor }) }];
-      const answer = parsed(await post(deps, context, endpoint, { ...body, workspaces: asked }, {}));
+      const post = { context, path, body: { ...body, workspaces: asked }, clientHeaders: {} };
+      const answer = parsed(await postToDaemon(deps.client, endpoint, post));
       const [found] = Array.isArray(answer.workspaces) ? (answer.workspaces as readonly object[]) : [];
       return { ...found, workspace: selector };
     } catch (error) {
@@ -133,26 +140,7 @@ export async function readCatalogs(
   return { workspaces: await Promise.all(workspaces) };
 }
 
-function post(
-  { daemon }: BatchDeps,
-  context: RequestContext,
-  endpoint: Endpoint,
-  body: JsonObject,
-  clientHeaders: OutgoingHttpHeaders,
-): Promise<DaemonAnswer> {
-  return daemon.call(endpoint, {
-    method: 'POST',
-    path: context.route.path,
-    headers: {
-      ...clientHeaders,
-      ...trustHeaders(endpoint.secret, context),
-      'content-type': 'application/json',
-    },
-    body: Buffer.from(JSON.stringify(body)),
-    signal: context.signal,
-  });
-}
-
+/** @throws SyntaxError when the daemon did not answer JSON. */
 function parsed({ body }: DaemonAnswer): JsonObject {
   const value: unknown = JSON.parse(body.toString('utf8'));
   return typeof value === 'object' && value !== null ? (value as JsonObject) : {};

@@ -9,8 +9,9 @@ import { listPage, type SessionPage } from '../../daemon/contract/session-page.t
 import type { PermissionPolicy } from '../../daemon/contract/wire.ts';
 import type { SessionRow } from '../store/store.ts';
 import type { DaemonView } from '../supervise/fleet.ts';
+import type { WorkspaceEntry } from '../supervise/workspaces/registry.ts';
 import { fleetFigures } from './aggregate.ts';
-import type { WorkspaceBook, WorkspaceEntry } from './workspace-book.ts';
+import type { WorkspaceLookup } from './workspace-selection.ts';
 
 /** Whether a `deep` query value asks for the deep form; any other value is the plain one. */
 export function isDeep(value: string | null): boolean {
@@ -32,9 +33,12 @@ export interface CapabilityFacts {
   readonly hasAllowedOrigins: boolean;
 }
 
-/** The fleet as one multi-workspace server. */
-export function fleetCapabilities(facts: CapabilityFacts, book: WorkspaceBook): object {
-  const entries = book.list();
+/** The answer of `GET /capabilities`: the fleet as one server of several workspaces. */
+export function fleetCapabilities(
+  facts: CapabilityFacts,
+  registry: Pick<WorkspaceLookup, 'list' | 'primary'>,
+): object {
+  const entries = registry.list();
   return {
     v: 1,
     protocolVersions: PROTOCOL_VERSIONS,
@@ -42,7 +46,7 @@ export function fleetCapabilities(facts: CapabilityFacts, book: WorkspaceBook): 
     mode: 'http-bridge',
     features: features(facts, entries.length),
     modelServices: [],
-    ...(book.primary() && { workspaceCwd: book.primary()?.path }),
+    ...(registry.primary() && { workspaceCwd: registry.primary()?.path }),
     transports: ['rest'],
     policy: { permission: facts.permissionPolicy },
     limits: publishedLimits(facts, entries.length),

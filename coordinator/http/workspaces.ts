@@ -6,15 +6,19 @@ import { fail } from '../../daemon/contract/errors.ts';
 import type { JsonObject } from '../../daemon/contract/json-body.ts';
 import { truncated } from '../../daemon/contract/log.ts';
 import type { DaemonView, Fleet, WorkspaceKey } from '../supervise/fleet.ts';
-import type { WorkspaceBook } from './workspace-book.ts';
+import type { WorkspaceRegistry } from '../supervise/workspaces/registry.ts';
 
 const MAX_DISPLAY_NAME_CHARS = 256;
 
 /**
  * Registers a directory for good.
- * @throws ApiError 400 `invalid_path`, `invalid_display_name`, `invalid_persist_flag`; 501 for scratch workspaces; 409 as the book.
+ * @throws ApiError 400 `invalid_path`, `invalid_display_name`, `invalid_persist_flag`; 501 for scratch workspaces; 409 as
+ *   `WorkspaceRegistry.add`.
  */
-export async function addWorkspace(book: WorkspaceBook, body: JsonObject): Promise<object> {
+export async function addWorkspace(
+  registry: Pick<WorkspaceRegistry, 'add'>,
+  body: JsonObject,
+): Promise<object> {
   if (body.kind !== undefined) {
     if (body.kind === 'scratch') throw fail('not_implemented', 'Scratch workspaces are not available');
     throw fail('invalid_workspace_request', '`kind` must be left out');
@@ -22,7 +26,7 @@ export async function addWorkspace(book: WorkspaceBook, body: JsonObject): Promi
   if (body.persist !== undefined && typeof body.persist !== 'boolean')
     throw fail('invalid_persist_flag', '`persist` must be true or false');
   const displayName = displayNameOf(body.displayName);
-  const entry = book.add(await directory(body.cwd), displayName);
+  const entry = registry.add(await directory(body.cwd), displayName);
   return {
     id: entry.id,
     cwd: entry.path,
@@ -61,7 +65,7 @@ function displayNameOf(value: unknown): string | undefined {
 }
 
 export interface RemovalDeps {
-  readonly book: WorkspaceBook;
+  readonly registry: Pick<WorkspaceRegistry, 'byId' | 'remove'>;
   readonly fleet: Pick<Fleet, 'stop' | 'forget' | 'view'>;
   readonly countLive: (workspaceId: string) => number;
 }
@@ -78,7 +82,7 @@ export async function removeWorkspace(
 ): Promise<object> {
   if (body.force !== undefined && typeof body.force !== 'boolean')
     throw fail('invalid_force_flag', '`force` must be true or false');
-  const entry = deps.book.byId(workspace.id);
+  const entry = deps.registry.byId(workspace.id);
   if (entry?.isPrimary)
     throw fail('primary_workspace_removal_forbidden', 'The primary workspace cannot be removed');
   if (entry?.isStatic)
@@ -90,8 +94,8 @@ export async function removeWorkspace(
   const activity = activityOf(deps.fleet.view(workspace.id), deps.countLive(workspace.id));
   if (!isForced && isBusy(activity))
     throw fail('workspace_busy', 'The workspace is in use; close its sessions or use force', { activity });
-  // Forgotten before it is stopped: a request in between must not wake it again.
-  deps.book.remove(workspace.id);
+  // The workspace is forgotten before its daemon is stopped: a request in between must not start the daemon again.
+  deps.registry.remove(workspace.id);
   await deps.fleet.stop(workspace.id, { reason: 'workspace_removed', kind: 'removed' });
   deps.fleet.forget(workspace.id);
   return {

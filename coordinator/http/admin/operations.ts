@@ -1,14 +1,15 @@
-// What an operator may do to workspaces and daemons over the admin plane. Handlers only check and pass on.
+// The admin plane's routes that change something: stop, restart, drain, and the settings of a workspace. Handlers only check
+// the request and pass it on.
 import type Router from '@koa/router';
 import type { Context } from 'koa';
 import { fail } from '../../../daemon/contract/errors.ts';
 import { type JsonObject, readJsonBody } from '../../../daemon/contract/json-body.ts';
 import type { WorkspaceKey } from '../../supervise/fleet.ts';
 import type { Maintenance } from '../../supervise/workspaces/maintenance.ts';
-import { bySelector, type WorkspaceBook } from '../workspace-book.ts';
+import { bySelector, type WorkspaceLookup } from '../workspace-selection.ts';
 
 export interface OperationDeps {
-  readonly book: WorkspaceBook;
+  readonly registry: WorkspaceLookup;
   readonly maintenance: Maintenance;
   /** Begins the stop of the coordinator; returns at once. */
   readonly requestStop: (reason: string, leavesDaemons: boolean) => void;
@@ -23,7 +24,7 @@ export function addOperations(router: Router, deps: OperationDeps): void {
     const { leaveDaemons } = await bodyOf(ctx);
     ctx.status = 202;
     ctx.body = { stopping: true, leaveDaemons: leaveDaemons === true };
-    // After the answer has left: the stop closes the connection that asked for it.
+    // The stop begins only after the answer has left, because it closes the connection on which it was asked for.
     ctx.res.once('close', () => deps.requestStop('admin', leaveDaemons === true));
   });
   router.post('/restart', async (ctx) => {
@@ -33,25 +34,25 @@ export function addOperations(router: Router, deps: OperationDeps): void {
   });
   router.post('/workspaces/:ws/restart', async (ctx) => {
     const body = await bodyOf(ctx);
-    const { id } = workspaceOf(deps, ctx);
+    const { id } = selectedWorkspace(deps, ctx);
     ctx.body = { restarted: [await maintenance.restart(id, wholeNumber(body, 'drainMs'))] };
   });
   router.post('/workspaces/:ws/drain', async (ctx) => {
     const body = await bodyOf(ctx);
-    const { id } = workspaceOf(deps, ctx);
+    const { id } = selectedWorkspace(deps, ctx);
     const reason =
       typeof body.reason === 'string' && body.reason !== '' ? body.reason : 'drained by an operator';
     await maintenance.drain(id, reason, wholeNumber(body, 'drainMs'));
     ctx.body = { drained: true, workspaceId: id };
   });
   router.post('/workspaces/:ws/undrain', (ctx) => {
-    const { id } = workspaceOf(deps, ctx);
+    const { id } = selectedWorkspace(deps, ctx);
     maintenance.undrain(id);
     ctx.body = { drained: false, workspaceId: id };
   });
   router.patch('/workspaces/:ws', async (ctx) => {
     const body = await bodyOf(ctx);
-    const { id } = workspaceOf(deps, ctx);
+    const { id } = selectedWorkspace(deps, ctx);
     ctx.body = { workspaceId: id, ...maintenance.change(id, settingsOf(body)) };
   });
 }
@@ -60,8 +61,8 @@ function bodyOf(ctx: Context): Promise<JsonObject> {
   return readJsonBody(ctx.req, MAX_BODY_BYTES);
 }
 
-function workspaceOf({ book }: OperationDeps, ctx: Context): WorkspaceKey {
-  return bySelector(book, ctx.params.ws ?? '', false);
+function selectedWorkspace({ registry }: OperationDeps, ctx: Context): WorkspaceKey {
+  return bySelector(registry, ctx.params.ws ?? '', false);
 }
 
 /** @throws ApiError 400 naming the field. */
@@ -82,7 +83,7 @@ function settingsOf(body: JsonObject) {
   };
 }
 
-/** The longest delay of a timer; a longer one would be over at once. */
+/** The longest delay of a Node timer; a timer with a longer delay would fire at once. */
 const MAX_NUMBER = 2 ** 31 - 1;
 
 /** @throws ApiError 400 naming the field. */

@@ -4,14 +4,14 @@ import type { Clock } from '../../../daemon/contract/clock.ts';
 import type { Store } from '../../store/store.ts';
 import type { Fleet } from '../../supervise/fleet.ts';
 import { lastExitOf } from '../../supervise/records/last-exit.ts';
-import type { WorkspaceBook } from '../workspace-book.ts';
+import type { WorkspaceRegistry } from '../../supervise/workspaces/registry.ts';
 import { type AdminFacts, diagnosticsView, statusView } from './views.ts';
 
 export interface AdminDeps {
   readonly version: string;
-  /** The configuration in effect; secrets are redacted by their names. */
+  /** The configuration in effect; the answers redact secrets by their names. */
   readonly config: Readonly<Record<string, unknown>>;
-  readonly book: Pick<WorkspaceBook, 'list'>;
+  readonly registry: Pick<WorkspaceRegistry, 'list'>;
   readonly fleet: Pick<Fleet, 'views'>;
   readonly store: {
     readonly sessions: Pick<Store['sessions'], 'countLive'>;
@@ -19,23 +19,28 @@ export interface AdminDeps {
     facts: Store['facts'];
   };
   readonly clock: Clock;
+  /** A daemon whose last beat is older than this is worth a warning. */
   readonly beatStaleMs: number;
 }
 
 export function createAdminRouter(deps: AdminDeps): Router {
   const startedAtMs = deps.clock.monotonicMs();
   const facts = (): AdminFacts => ({
-    version: deps.version,
-    pid: process.pid,
-    uptimeMs: Math.round(deps.clock.monotonicMs() - startedAtMs),
-    nowMs: deps.clock.nowMs(),
+    self: {
+      version: deps.version,
+      pid: process.pid,
+      uptimeMs: Math.round(deps.clock.monotonicMs() - startedAtMs),
+    },
     config: deps.config,
-    workspaces: deps.book.list(),
-    views: deps.fleet.views(),
-    liveSessions: (workspaceId) => known(() => deps.store.sessions.countLive(workspaceId)),
-    lastExitOf: (workspaceId) => lastExitOf(deps.store, workspaceId),
+    workspaces: {
+      entries: deps.registry.list(),
+      views: deps.fleet.views(),
+      liveSessions: (workspaceId) => numberOrNull(() => deps.store.sessions.countLive(workspaceId)),
+      lastExitOf: (workspaceId) => lastExitOf(deps.store, workspaceId),
+      beatStaleMs: deps.beatStaleMs,
+    },
     store: deps.store.facts(),
-    beatStaleMs: deps.beatStaleMs,
+    nowMs: deps.clock.nowMs(),
   });
   const router = new Router({ prefix: '/admin' });
   router.get('/diagnostics', (ctx) => {
@@ -49,8 +54,8 @@ export function createAdminRouter(deps: AdminDeps): Router {
   return router;
 }
 
-/** Diagnostics are asked for when something is wrong: a damaged table must not take the rest with it. */
-function known(read: () => number): number | null {
+/** Null where the store refuses: diagnostics are asked for when something is wrong, and must not fail with one table. */
+function numberOrNull(read: () => number): number | null {
   try {
     return read();
   } catch {

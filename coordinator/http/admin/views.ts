@@ -1,60 +1,71 @@
 // What an operator reads: the whole coordinator in one answer, without secrets, with warnings as sentences. Pure.
 import type { StoreFacts } from '../../store/store.ts';
 import type { DaemonView } from '../../supervise/fleet.ts';
+import type { WorkspaceEntry } from '../../supervise/workspaces/registry.ts';
 import { fleetFigures } from '../aggregate.ts';
-import type { WorkspaceEntry } from '../workspace-book.ts';
 
-export interface AdminFacts {
+/** The coordinator's own process. */
+export interface ProcessFacts {
   readonly version: string;
   readonly pid: number;
   readonly uptimeMs: number;
-  readonly nowMs: number;
-  readonly config: Readonly<Record<string, unknown>>;
-  readonly workspaces: readonly WorkspaceEntry[];
+}
+
+export interface WorkspaceFacts {
+  readonly entries: readonly WorkspaceEntry[];
   readonly views: readonly DaemonView[];
-  /** Null when it cannot be read. */
+  /** Null when the number cannot be read. */
   readonly liveSessions: (workspaceId: string) => number | null;
   /** How the last daemon of a workspace ended, for one that has not run since this coordinator began. */
   readonly lastExitOf: (workspaceId: string) => DaemonView['lastExit'];
-  readonly store: StoreFacts;
-  /** A beat older than this is worth a warning. */
+  /** A daemon whose last beat is older than this is worth a warning. */
   readonly beatStaleMs: number;
 }
 
+export interface AdminFacts {
+  readonly self: ProcessFacts;
+  /** The configuration in effect, secrets included. */
+  readonly config: Readonly<Record<string, unknown>>;
+  readonly workspaces: WorkspaceFacts;
+  readonly store: StoreFacts;
+  /** Epoch milliseconds. */
+  readonly nowMs: number;
+}
+
+/** The answer of `GET /admin/diagnostics`. */
 export function diagnosticsView(facts: AdminFacts): object {
+  const { self, config, workspaces, store, nowMs } = facts;
   return {
-    version: facts.version,
-    pid: facts.pid,
-    uptimeMs: facts.uptimeMs,
-    generatedAt: new Date(facts.nowMs).toISOString(),
-    config: redacted(facts.config),
-    fleet: fleetFigures(facts.views, facts.nowMs),
-    workspaces: facts.workspaces.map((entry) => workspaceDiagnosis(facts, entry)),
-    store: facts.store,
+    ...self,
+    generatedAt: new Date(nowMs).toISOString(),
+    config: redacted(config),
+    fleet: fleetFigures(workspaces.views, nowMs),
+    workspaces: workspaces.entries.map((entry) => workspaceDiagnosis(workspaces, entry, nowMs)),
+    store,
     warnings: warnings(facts),
   };
 }
 
+/** The answer of `GET /admin/status`. */
 export function statusView(facts: AdminFacts): object {
+  const { self, workspaces } = facts;
   return {
     status: warnings(facts).length === 0 ? 'ok' : 'warning',
-    version: facts.version,
-    pid: facts.pid,
-    uptimeMs: facts.uptimeMs,
-    workspaces: facts.workspaces.map((entry) => ({
+    ...self,
+    workspaces: workspaces.entries.map((entry) => ({
       id: entry.id,
       cwd: entry.path,
-      state: viewOf(facts, entry.id)?.state ?? 'stopped',
-      sessions: facts.liveSessions(entry.id),
+      state: viewOf(workspaces, entry.id)?.state ?? 'stopped',
+      sessions: workspaces.liveSessions(entry.id),
     })),
   };
 }
 
-function viewOf(facts: AdminFacts, workspaceId: string): DaemonView | undefined {
-  return facts.views.find((view) => view.workspace.id === workspaceId);
+function viewOf({ views }: WorkspaceFacts, workspaceId: string): DaemonView | undefined {
+  return views.find((view) => view.workspace.id === workspaceId);
 }
 
-function workspaceDiagnosis(facts: AdminFacts, entry: WorkspaceEntry): object {
+function workspaceDiagnosis(facts: WorkspaceFacts, entry: WorkspaceEntry, nowMs: number): object {
   const view = viewOf(facts, entry.id);
   const beat = view?.lastBeat ?? null;
   return {
@@ -71,24 +82,28 @@ function workspaceDiagnosis(facts: AdminFacts, entry: WorkspaceEntry): object {
     sessions: facts.liveSessions(entry.id),
     waiters: view?.waiters ?? 0,
     isFeedUp: view?.isFeedUp ?? false,
-    lastBeat: beat && { ...beat, ageMs: facts.nowMs - beat.atMs },
+    lastBeat: beat && { ...beat, ageMs: nowMs - beat.atMs },
     starts: view?.starts ?? 0,
     restarts: Math.max(0, (view?.starts ?? 0) - 1),
     lastExit: view === undefined ? facts.lastExitOf(entry.id) : view.lastExit,
   };
 }
 
-/** A WAL that keeps growing means that no checkpoint gets through. */
+/** A write-ahead log that keeps growing means that no checkpoint gets through. */
 const LARGE_WAL_BYTES = 64 * 1024 * 1024;
 
-function warnings(facts: AdminFacts): string[] {
-  const found = [...facts.store.warnings, ...facts.views.flatMap((view) => daemonWarnings(facts, view))];
-  if (facts.store.walBytes > LARGE_WAL_BYTES)
-    found.push(`The database's write-ahead log has grown to ${facts.store.walBytes} bytes.`);
+function warnings({ workspaces, store, nowMs }: AdminFacts): string[] {
+  const { views, beatStaleMs } = workspaces;
+  const found = [
+    ...store.warnings,
+    ...views.flatMap((view) => [...stateWarnings(view), ...feedWarnings(view, beatStaleMs, nowMs)]),
+  ];
+  if (store.walBytes > LARGE_WAL_BYTES)
+    found.push(`The database's write-ahead log has grown to ${store.walBytes} bytes.`);
   return found;
 }
 
-function daemonWarnings(facts: AdminFacts, view: DaemonView): string[] {
+function stateWarnings(view: DaemonView): string[] {
   const name = view.workspace.path;
   const found: string[] = [];
   if (view.state === 'failed')
@@ -99,10 +114,16 @@ function daemonWarnings(facts: AdminFacts, view: DaemonView): string[] {
     );
   if (view.state === 'backoff')
     found.push(`The daemon of ${name} died and is waiting to be restarted${because(view)}.`);
-  if (view.state !== 'ready') return found;
+  return found;
+}
+
+function feedWarnings(view: DaemonView, beatStaleMs: number, nowMs: number): string[] {
+  if (view.state !== 'ready') return [];
+  const name = view.workspace.path;
+  const found: string[] = [];
   if (!view.isFeedUp) found.push(`The daemon of ${name} is ready, but its feed is down.`);
-  const ageMs = view.lastBeat === null ? undefined : facts.nowMs - view.lastBeat.atMs;
-  if (ageMs !== undefined && ageMs > facts.beatStaleMs)
+  const ageMs = view.lastBeat === null ? undefined : nowMs - view.lastBeat.atMs;
+  if (ageMs !== undefined && ageMs > beatStaleMs)
     found.push(`The daemon of ${name} last sent a beat ${Math.round(ageMs / 1000)} s ago.`);
   return found;
 }
@@ -117,7 +138,7 @@ function because(view: DaemonView): string {
 
 const SECRET_NAME = /token|secret|password|authorization|credential|api_?key/i;
 
-/** A copy with every value under a secret's name replaced, however deep. Whether one is set can still be seen. */
+/** A copy with every value under a secret's name replaced, however deep. Whether a secret is set can still be seen. */
 export function redacted(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(redacted);
   if (typeof value !== 'object' || value === null) return value;

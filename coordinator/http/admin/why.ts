@@ -1,4 +1,4 @@
-// GET /admin/workspaces/:ws/why: the record of a workspace, as a story and as the events that it is made of.
+// GET /admin/workspaces/:ws/why: what is on record of a workspace, as a story and as the events from which the story is made.
 import type Router from '@koa/router';
 import type { Clock } from '../../../daemon/contract/clock.ts';
 import { fail } from '../../../daemon/contract/errors.ts';
@@ -6,10 +6,10 @@ import type { Store } from '../../store/store.ts';
 import type { Fleet, WorkspaceKey } from '../../supervise/fleet.ts';
 import type { EventJournal } from '../../supervise/records/event-journal.ts';
 import { storyOf } from '../../supervise/records/story.ts';
-import { bySelector, type WorkspaceBook } from '../workspace-book.ts';
+import { bySelector, type WorkspaceLookup } from '../workspace-selection.ts';
 
 export interface WhyDeps {
-  readonly book: WorkspaceBook;
+  readonly registry: WorkspaceLookup;
   readonly fleet: Pick<Fleet, 'view'>;
   readonly store: {
     readonly events: Pick<Store['events'], 'story'>;
@@ -26,12 +26,16 @@ export function addWhy(router: Router, deps: WhyDeps): void {
   router.get('/workspaces/:ws/why', (ctx) => {
     const limit = limitOf(new URLSearchParams(ctx.querystring).get('limit'));
     ctx.set('Cache-Control', 'no-store');
-    ctx.body = why(deps, bySelector(deps.book, ctx.params.ws ?? '', false), limit);
+    ctx.body = whyAnswer(deps, bySelector(deps.registry, ctx.params.ws ?? '', false), limit);
   });
 }
 
-function why({ fleet, store, journal, clock }: WhyDeps, workspace: WorkspaceKey, limit: number): object {
-  // Whoever asks why wants the refusals of this minute too.
+function whyAnswer(
+  { fleet, store, journal, clock }: WhyDeps,
+  workspace: WorkspaceKey,
+  limit: number,
+): object {
+  // So that the story has the refusals of the current minute too.
   journal.flush(true);
   const view = fleet.view(workspace.id);
   const events = store.events.story(workspace.id, limit);
@@ -55,7 +59,7 @@ function why({ fleet, store, journal, clock }: WhyDeps, workspace: WorkspaceKey,
   };
 }
 
-/** @throws ApiError 400 */
+/** Number of events in the answer. @throws ApiError 400 */
 function limitOf(text: string | null): number {
   if (text === null) return DEFAULT_EVENTS;
   const limit = /^\d+$/.test(text) ? Number(text) : Number.NaN;

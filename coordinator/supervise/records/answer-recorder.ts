@@ -4,8 +4,9 @@ import type { FeedClient, FeedSession } from '../../../daemon/contract/feed.ts';
 import type { Store } from '../../store/store.ts';
 import type { SessionRecorder, Source } from './session-recorder.ts';
 
-export interface Answered extends Source {
-  /** An attach: the row exists, and the answer's client comes on top of those it has. */
+/** A session as the answer shows it that made it live. */
+export interface AnsweredSession extends Source {
+  /** An attach: the session was live before, and the answer's client is added to the clients of its row. */
   readonly isAttached: boolean;
   readonly session: FeedSession;
 }
@@ -13,7 +14,7 @@ export interface Answered extends Source {
 /** @throws ApiError 507 when the store refuses. */
 export function recordAnswer(
   deps: { readonly store: Pick<Store, 'sessions'>; readonly recorder: SessionRecorder },
-  { isAttached, session, ...source }: Answered,
+  { isAttached, session, ...source }: AnsweredSession,
 ): void {
   const row = isAttached ? deps.store.sessions.get(session.sessionId) : undefined;
   if (row === undefined) {

@@ -18,20 +18,21 @@ export interface RegistryOptions {
   readonly log: Log;
 }
 
-export interface RegistryEntry extends WorkspaceKey {
+export interface WorkspaceEntry extends WorkspaceKey {
   readonly displayName: string | undefined;
   readonly isPrimary: boolean;
+  /** Named on the command line: never removable. */
   readonly isStatic: boolean;
 }
 
 export class WorkspaceRegistry {
-  readonly #o: RegistryOptions;
+  readonly #options: RegistryOptions;
   readonly #primaryId: string | undefined;
   #rows: readonly WorkspaceRow[] = [];
 
   /** Stores the static workspaces; those of an earlier command line become dynamic ones. */
   constructor(options: RegistryOptions) {
-    this.#o = options;
+    this.#options = options;
     const { workspaces, store } = options;
     const staticIds = new Set(workspaces.map(workspaceIdOf));
     for (const row of store.workspaces.list())
@@ -43,7 +44,7 @@ export class WorkspaceRegistry {
   }
 
   /** Registration order, primary first. */
-  list(): readonly RegistryEntry[] {
+  list(): readonly WorkspaceEntry[] {
     const primary = this.#primaryId ?? this.#rows[0]?.id;
     return primaryFirst(this.#rows, primary).map((row) => ({
       id: row.id,
@@ -54,16 +55,16 @@ export class WorkspaceRegistry {
     }));
   }
 
-  primary(): RegistryEntry | undefined {
+  primary(): WorkspaceEntry | undefined {
     return this.list().find(({ isPrimary }) => isPrimary);
   }
 
-  byId(id: string): RegistryEntry | undefined {
+  byId(id: string): WorkspaceEntry | undefined {
     return this.list().find((entry) => entry.id === id);
   }
 
   /** The workspace whose root the canonical path is. Opens nothing. */
-  find(canonicalCwd: string): RegistryEntry | undefined {
+  find(canonicalCwd: string): WorkspaceEntry | undefined {
     return this.byId(workspaceIdOf(canonicalCwd));
   }
 
@@ -73,12 +74,12 @@ export class WorkspaceRegistry {
    * @throws ApiError 400 when it is under a root and no directory; 409 at the registry's limit.
    */
   open(canonicalCwd: string): WorkspaceKey | undefined {
-    const placement = matchWorkspace(canonicalCwd, this.#rows, this.#o.roots);
+    const placement = matchWorkspace(canonicalCwd, this.#rows, this.#options.roots);
     if (placement.kind === 'registered') return placement.workspace;
     if (placement.kind === 'first_demand') {
       if (!statSync(placement.path, { throwIfNoEntry: false })?.isDirectory())
         throw failPlain(400, `\`cwd\` is not a directory: ${placement.path}`);
-      this.#o.log.info({ workspace: placement.path }, 'workspace opened under a root');
+      this.#options.log.info({ workspace: placement.path }, 'workspace opened under a root');
       return this.#added(placement.path, undefined);
     }
     const { code, message, context } = placement.refusal;
@@ -87,7 +88,7 @@ export class WorkspaceRegistry {
   }
 
   /** Registers a directory. @throws ApiError 409 `workspace_exists`, `workspace_nested`, `workspace_limit_reached`. */
-  add(canonicalCwd: string, displayName: string | undefined): RegistryEntry {
+  add(canonicalCwd: string, displayName: string | undefined): WorkspaceEntry {
     const refusal = registrationRefusal(canonicalCwd, this.#rows);
     if (refusal !== undefined) throw fail(refusal.code, refusal.message, refusal.context);
     return this.#added(canonicalCwd, displayName);
@@ -95,31 +96,31 @@ export class WorkspaceRegistry {
 
   /** Forgets a workspace, in the store too. */
   remove(id: string): void {
-    this.#o.store.workspaces.remove(id);
+    this.#options.store.workspaces.remove(id);
     this.#reload();
   }
 
-  #added(path: string, displayName: string | undefined): RegistryEntry {
+  #added(path: string, displayName: string | undefined): WorkspaceEntry {
     this.#store(path, 'dynamic', displayName);
     this.#reload();
-    return this.byId(workspaceIdOf(path)) as RegistryEntry;
+    return this.byId(workspaceIdOf(path)) as WorkspaceEntry;
   }
 
   #store(path: string, origin: WorkspaceRow['origin'], displayName: string | undefined): void {
-    const rows = this.#o.store.workspaces.list();
+    const rows = this.#options.store.workspaces.list();
     const known = rows.find((row) => row.path === path);
     // The list is in this order: two in one millisecond, and a clock that was set back, must not turn it round.
     const latestAtMs = Math.max(0, ...rows.map(({ createdAtMs }) => createdAtMs));
-    this.#o.store.workspaces.upsert({
+    this.#options.store.workspaces.upsert({
       id: workspaceIdOf(path),
       path,
       displayName: displayName ?? known?.displayName ?? null,
       origin,
-      createdAtMs: known?.createdAtMs ?? Math.max(this.#o.clock.nowMs(), latestAtMs + 1),
+      createdAtMs: known?.createdAtMs ?? Math.max(this.#options.clock.nowMs(), latestAtMs + 1),
     });
   }
 
   #reload(): void {
-    this.#rows = this.#o.store.workspaces.list();
+    this.#rows = this.#options.store.workspaces.list();
   }
 }

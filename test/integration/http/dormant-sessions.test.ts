@@ -10,7 +10,7 @@ afterEach(() => closers.run());
 async function withSession(state: 'live' | 'restoring' | 'dormant') {
   const on = await stage(closers, (req, res) => res.end(JSON.stringify({ reached: req.url })));
   on.index.set('s-1', on.a.id);
-  if (state !== 'live') on.restingAs.set('s-1', state);
+  if (state !== 'live') on.withoutDaemon.set('s-1', state);
   return on;
 }
 
@@ -37,7 +37,7 @@ describe('a session that sleeps', () => {
       const on = await withSession('dormant');
       const answer = await send(on.port, `/session/s-1/${action}`, { method: 'POST' });
       expect(JSON.parse(answer.body)).toEqual({ reached: `/session/s-1/${action}` });
-      expect(on.brought).toEqual(['s-1']);
+      expect(on.wokenSessions).toEqual(['s-1']);
     },
   );
 
@@ -53,26 +53,26 @@ describe('a session that sleeps', () => {
       404,
       expect.objectContaining({ code: 'session_not_found', dormant: true }),
     ]);
-    expect(on.brought).toEqual([]);
+    expect(on.wokenSessions).toEqual([]);
   });
 
   test.each(['detach', 'cancel'])('has nothing left to %s', async (action) => {
     const on = await withSession('dormant');
     expect((await send(on.port, `/session/s-1/${action}`, { method: 'POST' })).status).toBe(204);
-    expect(on.brought).toEqual([]);
+    expect(on.wokenSessions).toEqual([]);
   });
 
   test('is closed where it rests', async () => {
     const on = await withSession('dormant');
     expect((await send(on.port, '/session/s-1', { method: 'DELETE' })).status).toBe(204);
-    expect(on.closedAtRest).toEqual(['s-1']);
+    expect(on.closedWithoutDaemon).toEqual(['s-1']);
   });
 
   test('in the single slot is woken by a create', async () => {
     const on = await withSession('dormant');
     on.slotSleeper = () => 's-1';
     await send(on.port, '/session', { method: 'POST' });
-    expect(on.brought).toEqual(['s-1']);
+    expect(on.wokenSessions).toEqual(['s-1']);
   });
 
   test('is left alone by a create of a thread', async () => {
@@ -80,7 +80,7 @@ describe('a session that sleeps', () => {
     on.slotSleeper = () => 's-1';
     const headers = { 'content-type': 'application/json' };
     await send(on.port, '/session', { method: 'POST', headers, body: '{"sessionScope":"thread"}' });
-    expect(on.brought).toEqual([]);
+    expect(on.wokenSessions).toEqual([]);
   });
 });
 
@@ -90,13 +90,13 @@ describe('a session that is coming back', () => {
     const waited: string[] = [];
     on.awaited = (sessionId) => {
       waited.push(sessionId);
-      on.restingAs.delete(sessionId);
+      on.withoutDaemon.delete(sessionId);
       return Promise.resolve();
     };
     const answer = await send(on.port, `/session/s-1/${action}`);
     expect(JSON.parse(answer.body)).toEqual({ reached: `/session/s-1/${action}` });
     expect(waited).toEqual(['s-1']);
-    expect(on.brought).toEqual([]);
+    expect(on.wokenSessions).toEqual([]);
   });
 
   test('is not asked of a daemon that does not have it yet: its 404 would mean the end', async () => {
@@ -109,25 +109,25 @@ describe('a session that is coming back', () => {
 
   test('is closed where it comes back', async () => {
     const on = await withSession('restoring');
-    on.onTheWay.add('s-1');
+    on.restoresUnderWay.add('s-1');
     on.awaited = () => {
-      on.restingAs.delete('s-1');
+      on.withoutDaemon.delete('s-1');
       return Promise.resolve();
     };
     const answer = await send(on.port, '/session/s-1', { method: 'DELETE' });
     expect(JSON.parse(answer.body)).toEqual({ reached: '/session/s-1' });
-    expect(on.closedAtRest).toEqual([]);
+    expect(on.closedWithoutDaemon).toEqual([]);
   });
 
   test('is closed at rest after all when it does not come back', async () => {
     const on = await withSession('restoring');
-    on.onTheWay.add('s-1');
+    on.restoresUnderWay.add('s-1');
     on.awaited = () => {
-      on.onTheWay.clear();
+      on.restoresUnderWay.clear();
       return Promise.reject(fail('workspace_runtime_unavailable', 'it crashed'));
     };
     expect((await send(on.port, '/session/s-1', { method: 'DELETE' })).status).toBe(204);
-    expect(on.closedAtRest).toEqual(['s-1']);
+    expect(on.closedWithoutDaemon).toEqual(['s-1']);
   });
 
   test('and does not come in time is 503 with Retry-After', async () => {
@@ -161,7 +161,7 @@ describe('a workspace that is drained', () => {
     ['POST', '/session/s-1/load'],
   ])('refuses %s %s', async (method, path) => {
     const on = await withSession('live');
-    on.holdOf = () => 'maintenance';
+    on.drainReasonOf = () => 'maintenance';
     const answer = await send(on.port, path, { method });
     expect([answer.status, JSON.parse(answer.body)]).toEqual([
       503,
@@ -179,7 +179,7 @@ describe('a workspace that is drained', () => {
     ['POST', 'detach'],
   ])('lets %s %s pass', async (method, action) => {
     const on = await withSession('live');
-    on.holdOf = () => 'maintenance';
+    on.drainReasonOf = () => 'maintenance';
     expect((await send(on.port, `/session/s-1/${action}`, { method })).status).toBe(200);
   });
 });

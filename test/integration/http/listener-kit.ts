@@ -8,15 +8,23 @@ import { createAdminRouter } from '../../../coordinator/http/admin/router.ts';
 import type { DestinationDeps } from '../../../coordinator/http/destination.ts';
 import { createForwarder } from '../../../coordinator/http/forward.ts';
 import type { ListenerPolicy } from '../../../coordinator/http/guard.ts';
-import type { RequestContexts } from '../../../coordinator/http/request-context.ts';
+import { OwnRequests, type RequestContexts } from '../../../coordinator/http/own-requests.ts';
 import { createRoutes } from '../../../coordinator/http/routes.ts';
 import { type ClientListener, createClientListener } from '../../../coordinator/http/server.ts';
-import type { ShownSession } from '../../../coordinator/http/sessions.ts';
-import type { WorkspaceBook, WorkspaceEntry } from '../../../coordinator/http/workspace-book.ts';
+import {
+  type AcknowledgementDeps,
+  postUntilStored,
+} from '../../../coordinator/http/session-acknowledgement.ts';
+import { WorkGate } from '../../../coordinator/http/work-gate.ts';
 import type { SessionRow } from '../../../coordinator/store/store.ts';
 import type { DaemonView, WorkspaceKey } from '../../../coordinator/supervise/fleet.ts';
+import type { AnsweredSession } from '../../../coordinator/supervise/records/answer-recorder.ts';
 import { createEventJournal } from '../../../coordinator/supervise/records/event-journal.ts';
 import { Maintenance } from '../../../coordinator/supervise/workspaces/maintenance.ts';
+import type {
+  WorkspaceEntry,
+  WorkspaceRegistry,
+} from '../../../coordinator/supervise/workspaces/registry.ts';
 import { createDaemonClient } from '../../../coordinator/upstream/daemon-client.ts';
 import { DaemonConnections } from '../../../coordinator/upstream/daemon-connections.ts';
 import type { Endpoint } from '../../../coordinator/upstream/endpoint.ts';
@@ -43,24 +51,24 @@ export interface Stage {
   readonly rows: Map<string, SessionRow>;
   /** Workspaces that were woken, in order. */
   readonly woken: string[];
-  readonly shown: ShownSession[];
+  readonly shown: AnsweredSession[];
   readonly stopped: string[];
   readonly stops: string[];
   wake: (workspace: WorkspaceKey, signal: AbortSignal) => Promise<Endpoint>;
   stored: (incarnation: string, seq: number) => Promise<boolean>;
   /** Sessions that no daemon has, by state; the others of the index are live. */
-  readonly restingAs: Map<string, 'restoring' | 'dormant'>;
-  readonly brought: string[];
-  readonly closedAtRest: string[];
+  readonly withoutDaemon: Map<string, 'restoring' | 'dormant'>;
+  readonly wokenSessions: string[];
+  readonly closedWithoutDaemon: string[];
   /** Workspaces in which a place for a session was taken, in order. */
   readonly admitted: string[];
   /** Sessions whose restore is under way: not closed at rest. */
-  readonly onTheWay: Set<string>;
+  readonly restoresUnderWay: Set<string>;
   awaited: (sessionId: string) => Promise<void>;
-  holdOf: DestinationDeps['drainReasonOf'];
+  drainReasonOf: Maintenance['drainReasonOf'];
   storeRefusal: unknown;
   slotSleeper: (workspaceId: string) => string | undefined;
-  record: (shown: ShownSession) => void;
+  record: (shown: AnsweredSession) => void;
   views: DaemonView[];
 }
 
@@ -69,22 +77,22 @@ const MUTABLE = [
   'stored',
   'record',
   'views',
-  'restingAs',
-  'brought',
-  'closedAtRest',
+  'withoutDaemon',
+  'wokenSessions',
+  'closedWithoutDaemon',
   'admitted',
-  'onTheWay',
+  'restoresUnderWay',
   'awaited',
-  'holdOf',
+  'drainReasonOf',
   'storeRefusal',
   'slotSleeper',
 ] as const;
 
 function entry(path: string, isPrimary: boolean): WorkspaceEntry {
-  return { id: workspaceIdOf(path), path, isPrimary, isStatic: isPrimary };
+  return { id: workspaceIdOf(path), path, displayName: undefined, isPrimary, isStatic: isPrimary };
 }
 
-function fakeBook(entries: WorkspaceEntry[]): WorkspaceBook {
+function fakeRegistry(entries: WorkspaceEntry[]): Pick<WorkspaceRegistry, keyof WorkspaceRegistry> {
   return {
     find: (cwd) => entries.find(({ path }) => path === cwd),
     open: (cwd) => entries.find(({ path }) => path === cwd),
@@ -132,15 +140,15 @@ export async function stage(
   const connections = new DaemonConnections(5000);
   closers.add(() => connections.close());
   const client = createDaemonClient(connections, 1024 * 1024);
-  const book = fakeBook([a, b]);
+  const registry = fakeRegistry([a, b]);
   const mutable: Pick<Stage, (typeof MUTABLE)[number]> = {
-    restingAs: new Map(),
-    brought: [],
-    closedAtRest: [],
+    withoutDaemon: new Map(),
+    wokenSessions: [],
+    closedWithoutDaemon: [],
     admitted: [],
-    onTheWay: new Set(),
+    restoresUnderWay: new Set(),
     awaited: () => Promise.resolve(),
-    holdOf: () => undefined,
+    drainReasonOf: () => undefined,
     storeRefusal: undefined,
     slotSleeper: () => undefined,
     wake: (workspace) => {
@@ -188,28 +196,31 @@ export async function stage(
   };
   const ownerOf = (id: string) => index.get(id);
   const destination: DestinationDeps = {
-    book,
+    registry,
     index: {
       ownerOf,
       find: (id) => {
         const workspaceId = ownerOf(id);
         return workspaceId === undefined
           ? undefined
-          : { workspaceId, state: made.restingAs.get(id) ?? 'live' };
+          : { workspaceId, state: made.withoutDaemon.get(id) ?? 'live' };
       },
     },
     fleet,
     dormantSessions: {
       wake: (id) => {
-        made.brought.push(id);
-        made.restingAs.delete(id);
+        made.wokenSessions.push(id);
+        made.withoutDaemon.delete(id);
         return Promise.resolve();
       },
       await: (id) => made.awaited(id),
-      close: (id) => !made.onTheWay.has(id) && made.closedAtRest.push(id) > 0,
+      close: (id) => !made.restoresUnderWay.has(id) && made.closedWithoutDaemon.push(id) > 0,
     },
-    drainReasonOf: (id, routeClass) => made.holdOf(id, routeClass),
-    refused: () => undefined,
+    workGate: new WorkGate({
+      maintenance: { drainReasonOf: (id, routeClass) => made.drainReasonOf(id, routeClass) },
+      fleet,
+      journal: { refused: () => undefined },
+    }),
   };
   const contexts: RequestContexts = new WeakMap();
   let port = 0;
@@ -224,38 +235,59 @@ export async function stage(
     ...choices.policy,
   });
   const clock = systemClock;
-  const routes = createRoutes({
-    contexts,
-    policy,
+  const requests = new OwnRequests(contexts, limits.maxBodyBytes);
+  const selection = { registry, index: destination.index };
+  const batches = { ...selection, fleet, client };
+  const acknowledgement: AcknowledgementDeps = {
     fleet,
-    rows,
+    client,
+    recordAnswer: (shown) => made.record(shown),
     clock,
-    maxBodyBytes: limits.maxBodyBytes,
-    apiDocument: { bytes: () => Promise.resolve(Buffer.from('{"openapi":"3.1.0"}')) },
-    sessions: {
-      destination,
+    log,
+    undoTimeoutMs: 1000,
+  };
+  const routes = createRoutes({
+    descriptions: {
+      registry,
       fleet,
-      daemon: client,
-      recorder: { recordAnswer: (shown) => made.record(shown) },
-      clock,
-      log,
-      undoTimeoutMs: 1000,
-      admission: {
-        enter: (id) => {
-          made.admitted.push(id);
-          return Promise.resolve(() => undefined);
-        },
+      facts: {
+        version: '0.0.1',
+        limits,
+        permissionPolicy: 'first-responder',
+        maxTotalSessions: 0,
+        isAuthRequired: false,
+        isRateLimited: false,
+        hasAllowedOrigins: false,
       },
-      slotSleeper: (id) => made.slotSleeper(id),
+      apiDocument: { bytes: () => Promise.resolve(Buffer.from('{"openapi":"3.1.0"}')) },
+      clock,
     },
-    facts: {
-      version: '0.0.1',
-      limits,
-      permissionPolicy: 'first-responder',
-      maxTotalSessions: 0,
-      isAuthRequired: false,
-      isRateLimited: false,
-      hasAllowedOrigins: false,
+    listings: { requests, selection, batches, rows },
+    sessions: {
+      requests,
+      batches,
+      sessions: {
+        registry,
+        index: destination.index,
+        dormantSessions: destination.dormantSessions,
+        workGate: destination.workGate,
+        admission: {
+          enter: (id) => {
+            made.admitted.push(id);
+            return Promise.resolve(() => undefined);
+          },
+        },
+        slotSleeper: (id) => made.slotSleeper(id),
+        postUntilStored: (workspace, post) => postUntilStored(acknowledgement, workspace, post),
+        log,
+      },
+    },
+    workspaces: {
+      requests,
+      policy,
+      registry,
+      selection,
+      removal: { registry, fleet, countLive: rows.countLive },
     },
   });
   const store = {
@@ -274,7 +306,7 @@ export async function stage(
   const admin = createAdminRouter({
     version: '0.0.1',
     config: { token: 'hunter2' },
-    book,
+    registry,
     fleet,
     store,
     clock,
@@ -282,14 +314,14 @@ export async function stage(
   });
   const fakeStore = new FakeStore();
   addOperations(admin, {
-    book,
+    registry,
     maintenance: new Maintenance({
       store: fakeStore,
       journal: createEventJournal({ store: fakeStore, clock, log }),
       log,
       fleet,
       restorable: { add: () => undefined },
-      workspaceById: book.byId,
+      workspaceById: registry.byId,
     }),
     requestStop: (reason) => void made.stops.push(reason),
   });
@@ -304,10 +336,9 @@ export async function stage(
   });
   const listener = createClientListener({
     policy,
-    places: destination,
+    destination,
     forwarder,
-    routes,
-    admin,
+    routers: [admin, routes],
     contexts,
     limits,
     clock,

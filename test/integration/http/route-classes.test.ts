@@ -67,10 +67,10 @@ async function world(state: 'dormant' | 'restoring'): Promise<World> {
   });
   on.index.set('s-1', on.b.id);
   on.rows.set('s-1', { ...ROW, workspaceId: on.b.id });
-  on.restingAs.set('s-1', state);
+  on.withoutDaemon.set('s-1', state);
   on.awaited = (sessionId) => {
     awaitedIds.push(sessionId);
-    on.restingAs.delete(sessionId);
+    on.withoutDaemon.delete(sessionId);
     return Promise.resolve();
   };
   return Object.assign(on, { reached, awaitedIds });
@@ -120,13 +120,13 @@ function ask(row: Row, on: Stage) {
 
 /** What the row promises: the status, who was woken, and whether the daemon answered. */
 function promised(row: Row, on: World) {
-  const nobody = { woken: [], brought: [], reached: [] };
+  const nobody = { woken: [], wokenSessions: [], reached: [] };
   switch (row.spec.whenStopped) {
     case 'wake':
       return {
         status: 200,
         woken: [on.b.id],
-        brought: needsSession(row) ? ['s-1'] : [],
+        wokenSessions: needsSession(row) ? ['s-1'] : [],
         reached: [inDaemon(row, on)],
       };
     case 'store':
@@ -147,9 +147,9 @@ describe('while the daemon is stopped and the session sleeps', () => {
       class: row.class,
     });
     const { status, body } = await ask(row, on);
-    const { woken, brought, reached } = on;
-    expect({ status, woken: [...new Set(woken)], brought, reached }).toEqual(promised(row, on));
-    expect(on.closedAtRest).toEqual(row.class === 'session_close' ? ['s-1'] : []);
+    const { woken, wokenSessions, reached } = on;
+    expect({ status, woken: [...new Set(woken)], wokenSessions, reached }).toEqual(promised(row, on));
+    expect(on.closedWithoutDaemon).toEqual(row.class === 'session_close' ? ['s-1'] : []);
     if (row.spec.whenStopped === '404' && isOfSession(row))
       expect(JSON.parse(body)).toMatchObject({ code: 'session_not_found', dormant: true });
   });
@@ -160,8 +160,8 @@ describe('while the session comes back by itself', () => {
     const on = await world('restoring');
     const { status } = await ask(row, on);
     const { whenStopped } = row.spec;
-    expect({ brought: on.brought, awaited: on.awaitedIds, reached: on.reached.length }).toEqual({
-      brought: whenStopped === 'wake' ? ['s-1'] : [],
+    expect({ wokenSessions: on.wokenSessions, awaited: on.awaitedIds, reached: on.reached.length }).toEqual({
+      wokenSessions: whenStopped === 'wake' ? ['s-1'] : [],
       awaited: whenStopped === 'store' || whenStopped === '404' ? ['s-1'] : [],
       reached: whenStopped === '204' ? 0 : 1,
     });
@@ -172,7 +172,7 @@ describe('while the session comes back by itself', () => {
 describe('while the workspace is drained', () => {
   test.each(named(ROWS))('%s', async (_route, row) => {
     const on = await world('dormant');
-    on.holdOf = () => 'maintenance';
+    on.drainReasonOf = () => 'maintenance';
     const { status, body } = await ask(row, on);
     if (row.spec.isWork === undefined) {
       expect(status).toBe(promised(row, on).status);
@@ -182,7 +182,7 @@ describe('while the workspace is drained', () => {
       503,
       expect.objectContaining({ code: 'workspace_draining' }),
     ]);
-    expect([on.woken, on.brought, on.reached]).toEqual([[], [], []]);
+    expect([on.woken, on.wokenSessions, on.reached]).toEqual([[], [], []]);
   });
 });
 
@@ -190,10 +190,10 @@ describe('while the daemon runs and has the session', () => {
   const answeredByDaemon = ROWS.filter(({ spec }) => spec.answeredBy !== 'coordinator');
   test.each(named(answeredByDaemon))('%s goes to it', async (_route, row) => {
     const on = await world('dormant');
-    on.restingAs.clear();
+    on.withoutDaemon.clear();
     on.ready.set(on.b.id, { ...on.daemon.endpoint, workspaceId: on.b.id, incarnation: `${on.b.id}-1` });
     expect((await ask(row, on)).status).toBe(200);
     expect(on.reached).toEqual([inDaemon(row, on)]);
-    expect(on.brought).toEqual([]);
+    expect(on.wokenSessions).toEqual([]);
   });
 });

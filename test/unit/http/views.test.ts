@@ -2,9 +2,9 @@ import { describe, expect, test } from '@jest/globals';
 import { diagnosticsView, redacted } from '../../../coordinator/http/admin/views.ts';
 import { fleetFigures } from '../../../coordinator/http/aggregate.ts';
 import { fleetCapabilities, isDeep, sessionListing } from '../../../coordinator/http/views.ts';
-import type { WorkspaceBook, WorkspaceEntry } from '../../../coordinator/http/workspace-book.ts';
 import type { SessionRow } from '../../../coordinator/store/store.ts';
 import type { DaemonView } from '../../../coordinator/supervise/fleet.ts';
+import type { WorkspaceEntry } from '../../../coordinator/supervise/workspaces/registry.ts';
 import type { FeedBeat } from '../../../daemon/contract/feed.ts';
 import { DEFAULT_LIMITS } from '../../../daemon/contract/limits.ts';
 
@@ -90,22 +90,18 @@ describe('the figures of the fleet', () => {
   });
 });
 
-function book(entries: readonly WorkspaceEntry[]): WorkspaceBook {
-  const unused = () => {
-    throw new Error('not used here');
-  };
-  return {
-    find: unused,
-    open: unused,
-    byId: unused,
-    primary: () => entries.find((entry) => entry.isPrimary),
-    list: () => entries,
-    add: unused,
-    remove: unused,
-  };
+/** What the views ask of the registry. */
+function registry(entries: readonly WorkspaceEntry[]) {
+  return { primary: () => entries.find((entry) => entry.isPrimary), list: () => entries };
 }
 
-const PRIMARY: WorkspaceEntry = { id: 'a'.repeat(16), path: '/a', isPrimary: true, isStatic: true };
+const PRIMARY: WorkspaceEntry = {
+  id: 'a'.repeat(16),
+  path: '/a',
+  displayName: undefined,
+  isPrimary: true,
+  isStatic: true,
+};
 const OTHER: WorkspaceEntry = {
   id: 'b'.repeat(16),
   path: '/b',
@@ -126,7 +122,7 @@ describe('capabilities', () => {
   } as const;
 
   test('of one workspace are those of a single-workspace server', () => {
-    const shown = fleetCapabilities(facts, book([PRIMARY])) as Record<string, unknown>;
+    const shown = fleetCapabilities(facts, registry([PRIMARY])) as Record<string, unknown>;
     expect(shown).toMatchObject({
       v: 1,
       mode: 'http-bridge',
@@ -140,7 +136,7 @@ describe('capabilities', () => {
   });
 
   test('of several list all of them, one primary, with the caps and the tag of many', () => {
-    const shown = fleetCapabilities(facts, book([PRIMARY, OTHER])) as Record<string, unknown>;
+    const shown = fleetCapabilities(facts, registry([PRIMARY, OTHER])) as Record<string, unknown>;
     expect(shown.workspaces).toEqual([
       expect.objectContaining({ id: 'a'.repeat(16), cwd: '/a', primary: true, removable: false }),
       expect.objectContaining({ cwd: '/b', displayName: 'B', primary: false, removable: true }),
@@ -151,7 +147,7 @@ describe('capabilities', () => {
 
   test('follow the settings that clients must know', () => {
     const strict = { ...facts, isAuthRequired: true, hasAllowedOrigins: true };
-    const shown = fleetCapabilities(strict, book([PRIMARY])) as { features: string[] };
+    const shown = fleetCapabilities(strict, registry([PRIMARY])) as { features: string[] };
     expect(shown.features).toEqual(expect.arrayContaining(['require_auth', 'allow_origin']));
   });
 });
@@ -214,25 +210,29 @@ describe('diagnostics', () => {
     events: 0,
     warnings: [],
   };
-  const facts = {
-    version: '1',
-    pid: 1,
-    uptimeMs: 5,
-    nowMs: NOW,
-    config: { token: 'hunter2', nested: [{ apiKey: 'k', port: 1 }], tokenFile: null },
-    workspaces: [{ id: '0123456789abcdef', path: '/a', isPrimary: true, isStatic: true }],
-    liveSessions: () => 2,
-    lastExitOf: () => null,
-    store,
-    beatStaleMs: 15_000,
-  };
-  const warningsOf = (views: DaemonView[]) =>
-    (diagnosticsView({ ...facts, views }) as { warnings: string[] }).warnings;
+  const config = { token: 'hunter2', nested: [{ apiKey: 'k', port: 1 }], tokenFile: null };
+  const diagnosed = (views: DaemonView[]) =>
+    diagnosticsView({
+      self: { version: '1', pid: 1, uptimeMs: 5 },
+      config,
+      workspaces: {
+        entries: [
+          { id: '0123456789abcdef', path: '/a', displayName: undefined, isPrimary: true, isStatic: true },
+        ],
+        views,
+        liveSessions: () => 2,
+        lastExitOf: () => null,
+        beatStaleMs: 15_000,
+      },
+      store,
+      nowMs: NOW,
+    }) as { warnings: string[]; workspaces: unknown[] };
+  const warningsOf = (views: DaemonView[]) => diagnosed(views).warnings;
 
   test('show that a secret is set, never the secret', () => {
-    const text = JSON.stringify(diagnosticsView({ ...facts, views: [view()] }));
+    const text = JSON.stringify(diagnosed([view()]));
     expect(text).not.toMatch(/hunter2|"k"/);
-    expect(redacted(facts.config)).toEqual({
+    expect(redacted(config)).toEqual({
       token: '[redacted]',
       nested: [{ apiKey: '[redacted]', port: 1 }],
       tokenFile: null,
@@ -240,8 +240,7 @@ describe('diagnostics', () => {
   });
 
   test('show each workspace with its daemon, and one that never ran as stopped', () => {
-    const shown = diagnosticsView({ ...facts, views: [] }) as { workspaces: unknown[] };
-    expect(shown.workspaces).toEqual([
+    expect(diagnosed([]).workspaces).toEqual([
       expect.objectContaining({ state: 'stopped', sessions: 2, restarts: 0 }),
     ]);
   });
