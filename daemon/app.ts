@@ -5,6 +5,8 @@ import { createAgentHost } from './agent/host.ts';
 import { type AgentProfile, resolveAgent } from './agent/profiles.ts';
 import { AgentSessions } from './catalog/agent-sessions.ts';
 import { Catalog } from './catalog/catalog.ts';
+import { CatalogChanges } from './catalog/changes.ts';
+import { CatalogItems } from './catalog/items.ts';
 import { Transcripts } from './catalog/transcripts.ts';
 import { Checkouts } from './checkouts/checkouts.ts';
 import type { DaemonConfig } from './config.ts';
@@ -255,7 +257,7 @@ export class Daemon {
     };
   }
 
-  #pastServices(): Pick<RouteContext, 'transcripts' | 'catalog'> {
+  #pastServices(): Pick<RouteContext, 'transcripts' | 'catalog' | 'catalogChanges'> {
     const { workspace, limits } = this.#config;
     const [sessions, ownership, clock] = [this.#sessions, this.#ownership, this.#clock];
     const { history } = ownership;
@@ -269,16 +271,12 @@ export class Daemon {
       log: this.#log,
     });
     const transcripts = new Transcripts({ workspace, sessions, ownership, agentSessions, limits });
+    const items = new CatalogItems({ sessions, history, agentSessions });
+    const report = (body: FeedBody) => this.#tell(body);
     return {
       transcripts,
-      catalog: new Catalog({
-        sessions,
-        history,
-        agentSessions,
-        talk: (sessionId) => transcripts.talk(sessionId),
-        clock,
-        tell: (body) => this.#tell(body),
-      }),
+      catalog: new Catalog({ items, clock, readIdle: (sessionId) => transcripts.readIdle(sessionId) }),
+      catalogChanges: new CatalogChanges({ sessions, history, agentSessions, clock, report }),
     };
   }
 

@@ -1,13 +1,13 @@
 // Lets go of an agent child that nobody uses any more, after an idle time.
 
 import type { Clock, Timer } from '../contract/clock.ts';
-import type { Limits } from '../contract/limits.ts';
 import type { AgentHost } from './agent.ts';
 
 export interface IdleRetirementOptions {
   readonly agent: () => AgentHost;
   readonly clock: Clock;
-  readonly limits: Pick<Limits, 'channelIdleTimeoutMs' | 'channelReuseMs'>;
+  /** How long an unused child is kept. */
+  readonly idleMs: number;
   /** Asked again when the time is over. */
   readonly isUnused: () => boolean;
 }
@@ -23,8 +23,7 @@ export class IdleRetirement {
   /** The last use has ended: the idle time begins, anew if it was running. */
   begin(): void {
     this.#timer?.cancel();
-    const { clock, limits } = this.#o;
-    const idleMs = Math.max(limits.channelIdleTimeoutMs, limits.channelReuseMs);
+    const { clock, idleMs } = this.#o;
     this.#timer = clock.after(idleMs, () => this.#retire());
   }
 

@@ -1,8 +1,9 @@
-// Sessions that an agent keeps itself: what it lists is stated in our history too, and what is deleted here is deleted
-// there.
+// The sessions that an agent keeps itself: those it lists are stated in our history too, and a session that is deleted here is
+// deleted in the agent.
 import { AgentCallError, type AgentChannel, type AgentHost } from '../agent/agent.ts';
 import { callIfKnown } from '../agent/extensions.ts';
 import { channelFailure } from '../agent/failures.ts';
+import { IdleRetirement } from '../agent/idle-retirement.ts';
 import { canonicalPath } from '../contract/canonical-path.ts';
 import type { Clock } from '../contract/clock.ts';
 import { fail } from '../contract/errors.ts';
@@ -12,55 +13,70 @@ import type { Log } from '../contract/log.ts';
 import type { History, StoredSession } from '../history/history.ts';
 import type { LiveSessions } from '../sessions/live-sessions.ts';
 
-export interface AgentSessionsOptions {
+export interface AgentSessionsDeps {
   /** Canonical path. */
   readonly workspace: string;
   readonly agent: () => AgentHost;
-  readonly sessions: LiveSessions;
+  readonly sessions: Pick<LiveSessions, 'liveCount' | 'isOpening'>;
   readonly history: History;
   readonly clock: Clock;
   readonly limits: Pick<Limits, 'initializeTimeoutMs' | 'channelIdleTimeoutMs' | 'agentAnswerTimeoutMs'>;
   readonly log: Log;
 }
 
-/** A listing that comes sooner after another one shows what that one found. */
+/** For this long after a listing, further listings show what it found. */
 const REFRESH_MS = 2000;
-/** A listing waits no longer for the agent's. */
+/** How long a listing waits for the agent's own list. */
 const LIST_TIMEOUT_MS = 2000;
 const PAGE_SIZE = 100;
-/** Sessions of the agent that are looked at, newest first. */
+/** How many sessions of the agent's list are read, newest first. */
 const MAX_LISTED = 2000;
 
 export class AgentSessions {
-  readonly #o: AgentSessionsOptions;
+  readonly #deps: AgentSessionsDeps;
+  /** Ends an agent that was started for a request about a session at rest. */
+  readonly #retirement: IdleRetirement;
   #refresh: { readonly sinceMs: number; readonly done: Promise<void> } | undefined;
 
-  constructor(options: AgentSessionsOptions) {
-    this.#o = options;
+  constructor(deps: AgentSessionsDeps) {
+    this.#deps = deps;
+    const { agent, clock, limits, sessions } = deps;
+    this.#retirement = new IdleRetirement({
+      agent,
+      clock,
+      idleMs: Math.max(limits.channelIdleTimeoutMs, limits.agentAnswerTimeoutMs),
+      isUnused: () => sessions.liveCount === 0 && !sessions.isOpening,
+    });
   }
 
   get isAgentRunning(): boolean {
-    return this.#o.agent().current() !== undefined;
+    return this.#deps.agent().current() !== undefined;
   }
 
-  /** Takes over what the agent lists, where it runs and can. Starts none: a listing is no work. Never rejects. */
+  /**
+   * Takes the agent's list into our history, if an agent is running that can list. Starts no agent: a listing is no work.
+   * Never rejects.
+   */
   refresh(): Promise<void> {
-    const nowMs = this.#o.clock.monotonicMs();
-    const channel = this.#o.agent().current();
+    const nowMs = this.#deps.clock.monotonicMs();
+    const channel = this.#deps.agent().current();
     if (channel === undefined || !canList(channel)) return Promise.resolve();
     if (this.#refresh === undefined || nowMs - this.#refresh.sinceMs >= REFRESH_MS)
       this.#refresh = { sinceMs: nowMs, done: this.#takeOver(channel) };
     return this.#refresh.done;
   }
 
-  /** The agent, running; started for a request about a session at rest, it goes when nobody came for it. @throws ApiError 503 */
+  /**
+   * The channel of a running agent. An agent that has to be started for it is retired again when no session has come to it.
+   * @throws ApiError 503
+   */
   async channel(): Promise<AgentChannel> {
-    const host = this.#o.agent();
+    const host = this.#deps.agent();
     const running = host.current();
     if (running !== undefined) return running;
     try {
       const channel = await host.channel();
-      this.#retireUnused();
+      this.#retirement.begin();
       return channel;
     } catch (error) {
       throw channelFailure(error, 'channel.initialize');
@@ -69,17 +85,17 @@ export class AgentSessions {
 
   /**
    * Has the agent delete its transcript of a session that is not live.
-   * @throws ApiError 501 where it has no way to, or declines; 503, 504
+   * @throws ApiError 501 when the agent cannot delete sessions, or declines; 503, 504
    */
   async remove(sessionId: string): Promise<void> {
     const channel = await this.channel();
-    const timeoutMs = this.#o.limits.initializeTimeoutMs;
+    const timeoutMs = this.#deps.limits.initializeTimeoutMs;
     try {
       if (sessionCapabilities(channel).delete != null) {
         await channel.request('session/delete', { sessionId }, timeoutMs);
         return;
       }
-      const cwd = this.#o.history.find(sessionId)?.worktree?.path ?? this.#o.workspace;
+      const cwd = this.#deps.history.find(sessionId)?.worktree?.path ?? this.#deps.workspace;
       const params = { sessionId, cwd };
       const answer = await callIfKnown(channel, 'deleteSession', params, timeoutMs);
       if (answer !== undefined && asRecord(answer).success !== false) return;
@@ -92,13 +108,17 @@ export class AgentSessions {
   }
 
   async #takeOver(channel: AgentChannel): Promise<void> {
-    const { clock, log } = this.#o;
+    const { clock, log } = this.#deps;
     const untilMs = clock.monotonicMs() + LIST_TIMEOUT_MS;
     let cursor: string | undefined;
     let seen = 0;
     try {
       do {
-        const params = { cwd: this.#o.workspace, _meta: { size: PAGE_SIZE }, ...(cursor ? { cursor } : {}) };
+        const params = {
+          cwd: this.#deps.workspace,
+          _meta: { size: PAGE_SIZE },
+          ...(cursor ? { cursor } : {}),
+        };
         const leftMs = Math.max(1, untilMs - clock.monotonicMs());
         const page = asRecord(await channel.request('session/list', params, leftMs));
         const found = Array.isArray(page.sessions) ? page.sessions.filter(isRecord) : [];
@@ -112,9 +132,12 @@ export class AgentSessions {
     }
   }
 
-  /** States what is new in an item of the agent's list. A session that we record states itself, and so does a live one. */
+  /**
+   * States in our history what is new in an item of the agent's list. A session that we record is left out, and so is a live
+   * one: their recordings state them.
+   */
   #state(item: JsonRecord): void {
-    const { history, workspace, clock } = this.#o;
+    const { history, workspace, clock } = this.#deps;
     const { sessionId, cwd } = item;
     if (typeof sessionId !== 'string' || sessionId === '') return;
     if (typeof cwd === 'string' && canonicalPath(cwd) !== workspace) return;
@@ -122,15 +145,6 @@ export class AgentSessions {
     if (known !== undefined && known.isKeptByAgent !== true) return;
     const stated = statedOf(sessionId, item, known, { workspaceCwd: workspace, nowMs: clock.nowMs() });
     if (known === undefined || !isSame(known, stated)) history.state(stated);
-  }
-
-  #retireUnused(): void {
-    const { sessions, clock, limits } = this.#o;
-    clock.after(Math.max(limits.channelIdleTimeoutMs, limits.agentAnswerTimeoutMs), () => {
-      const host = this.#o.agent();
-      const channel = host.current();
-      if (channel !== undefined && sessions.liveCount === 0 && !sessions.isOpening) void host.retire(channel);
-    });
   }
 }
 
@@ -142,7 +156,7 @@ function canList(channel: AgentChannel): boolean {
   return isRecord(sessionCapabilities(channel).list);
 }
 
-/** What a qwen agent calls a session without a title or a first prompt. */
+/** The title that a qwen agent lists for a session without a title or a first prompt. */
 const NAMELESS = '(session)';
 
 function statedOf(
@@ -159,24 +173,26 @@ function statedOf(
     isArchived: false,
   };
   const isNamed = typeof title === 'string' && title !== '' && title !== NAMELESS;
-  // What a person called it here stands.
+  // A name that a person gave the session here is kept.
   const isRenamed = isNamed && known?.titleSource !== 'manual';
   const source = titleSource === 'manual' || titleSource === 'auto' ? ({ titleSource } as const) : {};
   const name = isRenamed ? { displayName: title, ...source } : {};
   return { ...facts, ...name, sessionId, updatedAtMs, isKeptByAgent: true };
 }
 
+/** Times that are less than this apart say that nothing was written to the session in between. */
+const SAME_TIME_MS = 60_000;
+
+/** Whether stating `b` would change nothing in our history, which has `a`. */
 function isSame(a: StoredSession, b: StoredSession): boolean {
   return (
     a.displayName === b.displayName &&
     a.titleSource === b.titleSource &&
     a.isBlank === b.isBlank &&
-    // The file of a session of our own says when it was closed, the agent when it last wrote: both mean the same.
+    // Our file says when the session was closed, the agent says when it last wrote to it: nearby times mean the same.
     Math.abs(a.updatedAtMs - b.updatedAtMs) < SAME_TIME_MS
   );
 }
-
-const SAME_TIME_MS = 60_000;
 
 function timeOf(value: unknown): number | undefined {
   const atMs = typeof value === 'string' ? Date.parse(value) : Number.NaN;

@@ -94,8 +94,8 @@ export class Transcripts {
     return { view, displayName: named, workspaceCwd: workspace };
   }
 
-  /** What can be read of the session's talk without starting an agent; undefined when nothing can. */
-  async talk(sessionId: string): Promise<TranscriptView | undefined> {
+  /** The session's transcript, if it can be read without starting an agent; else undefined. */
+  async readIdle(sessionId: string): Promise<TranscriptView | undefined> {
     const stored = this.#o.ownership.history.find(sessionId);
     const needsAgent = stored === undefined || stored.isKeptByAgent === true;
     if (needsAgent && !this.#o.agentSessions.isAgentRunning) return undefined;

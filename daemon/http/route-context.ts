@@ -1,5 +1,6 @@
 // Everything that the handlers work with, together: the route table takes it whole, each handler names its own members.
 import type { Catalog } from '../catalog/catalog.ts';
+import type { CatalogChanges } from '../catalog/changes.ts';
 import type { Transcripts } from '../catalog/transcripts.ts';
 import type { ApiDocument } from '../contract/api-document.ts';
 import type { Clock } from '../contract/clock.ts';
@@ -24,6 +25,7 @@ export interface RouteContext {
   readonly restores: Restores;
   readonly transcripts: Transcripts;
   readonly catalog: Catalog;
+  readonly catalogChanges: CatalogChanges;
   readonly permissionSettings: PermissionSettings;
   /** Capability tags that depend on the configuration. */
   readonly features: readonly string[];

@@ -75,7 +75,8 @@ export class LiveSessions {
       close: (session, reason) => this.#close(session, reason),
     });
     const isUnused = () => this.#register.isEmpty;
-    this.#retirement = new IdleRetirement({ agent, clock, limits, isUnused });
+    const idleMs = Math.max(limits.channelIdleTimeoutMs, limits.channelReuseMs);
+    this.#retirement = new IdleRetirement({ agent, clock, idleMs, isUnused });
   }
 
   all(): readonly Session[] {

@@ -12,9 +12,10 @@ import type { RouteContext } from '../route-context.ts';
 import { checkSelector } from './workspace.ts';
 
 type CatalogNeeds = Pick<RouteContext, 'catalog'>;
+type ChangeNeeds = Pick<RouteContext, 'catalogChanges'>;
 
 export function list({ catalog }: CatalogNeeds): Handler {
-  return async (call) => ok(listPage(await catalog.freshItems(), call.query));
+  return async (call) => ok(listPage(await catalog.listed(), call.query));
 }
 
 export function search({ catalog }: CatalogNeeds): Handler {
@@ -31,24 +32,24 @@ export function liveState({ catalog }: CatalogNeeds): Handler {
 
 // A batch takes any well-formed client id: that of a client whose last session has just closed is known nowhere any more.
 
-export function archive({ catalog }: CatalogNeeds): Handler {
+export function archive({ catalogChanges }: ChangeNeeds): Handler {
   return async (call) => {
     const clientId = clientIdOf(call);
-    return ok(await catalog.archive(parseSessionIds(call.body), clientId));
+    return ok(await catalogChanges.archive(parseSessionIds(call.body), clientId));
   };
 }
 
-export function unarchive({ catalog }: CatalogNeeds): Handler {
+export function unarchive({ catalogChanges }: ChangeNeeds): Handler {
   return async (call) => {
     clientIdOf(call);
-    return ok(await catalog.unarchive(parseSessionIds(call.body)));
+    return ok(await catalogChanges.unarchive(parseSessionIds(call.body)));
   };
 }
 
-export function removeSessions({ catalog }: CatalogNeeds): Handler {
+export function removeSessions({ catalogChanges }: ChangeNeeds): Handler {
   return async (call) => {
     const clientId = clientIdOf(call);
-    return ok(await catalog.remove(parseSessionIds(call.body), clientId));
+    return ok(await catalogChanges.remove(parseSessionIds(call.body), clientId));
   };
 }
 
@@ -56,7 +57,7 @@ export function removeSessions({ catalog }: CatalogNeeds): Handler {
 export function catalogs({ workspace: cwd, catalog }: Pick<RouteContext, 'workspace' | 'catalog'>): Handler {
   return async ({ body }) => {
     const { members, hasGroups, queryOf } = parseCatalogRequest(body, [cwd]);
-    const items = await catalog.freshItems();
+    const items = await catalog.listed();
     const groups = hasGroups ? { groups: { groups: [], colorOptions: [] } } : {};
     const workspaces = members.map((member) => {
       const { workspace } = member;
@@ -73,7 +74,10 @@ export function catalogs({ workspace: cwd, catalog }: Pick<RouteContext, 'worksp
 }
 
 /** `PATCH /workspaces/:workspace/session/:id/metadata`: of a session that is live, or only on disk. */
-export function patchAnyMetadata({ sessions, catalog }: Pick<RouteContext, 'sessions' | 'catalog'>): Handler {
+export function patchAnyMetadata({
+  sessions,
+  catalogChanges,
+}: ChangeNeeds & Pick<RouteContext, 'sessions'>): Handler {
   return (call) => {
     const clientId = clientIdOf(call);
     const id = call.params.id ?? '';
@@ -87,7 +91,7 @@ export function patchAnyMetadata({ sessions, catalog }: Pick<RouteContext, 'sess
     if (clientId !== undefined && !sessions.knowsClient(clientId))
       throw fail('invalid_client_id', 'Client id is not registered in this workspace', { clientId });
     const sessionId = sessionKey(id);
-    const atRest = catalog.patchStored(sessionId, patch);
+    const atRest = catalogChanges.patchStored(sessionId, patch);
     if (atRest === undefined) throw fail('session_not_found', 'No such session', { sessionId });
     return ok(atRest);
   };
