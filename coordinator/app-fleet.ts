@@ -13,11 +13,15 @@ import { createProcessLauncher } from './launch/process.ts';
 import type { Store } from './store/store.ts';
 import type { DaemonLayout, SupervisorDeps } from './supervise/daemon/deps.ts';
 import { feedFollower } from './supervise/feed/follower.ts';
+import type { WorkspaceKey } from './supervise/fleet.ts';
 import { createEventJournal, type EventJournal } from './supervise/records/event-journal.ts';
 import { createSessionRecorder, type SessionRecorder } from './supervise/records/session-recorder.ts';
 import { RestorableWorkspaces } from './supervise/restorable-workspaces.ts';
 import { SessionAdmission } from './supervise/sessions/admission.ts';
+import { RestoreRecord } from './supervise/sessions/restore-record.ts';
+import { restoreWithRetry } from './supervise/sessions/restore-retry.ts';
 import { Restorer } from './supervise/sessions/restorer.ts';
+import { SessionRestore } from './supervise/sessions/session-restore.ts';
 import { recoverLostDaemons } from './supervise/supervisor/lost-daemons.ts';
 import { createSupervisor, type Supervisor } from './supervise/supervisor/supervisor.ts';
 import { Maintenance } from './supervise/workspaces/maintenance.ts';
@@ -82,25 +86,18 @@ export function assembleFleet(options: FleetOptions): FleetParts {
     maxTotalSessions: config.limits.maxTotalSessions,
     countLive: () => store.sessions.countLive(),
     hasDefault: (id) => store.sessions.live(id).some(({ isDefault }) => isDefault),
-    makeRoom: (forWorkspaceId, limit) => supervisor.makeSessionRoom(forWorkspaceId, limit),
-    report: () => supervisor.roomReport(),
-    refused: (workspaceId, error) => journal.refused(workspaceId, error),
+    fleet: supervisor,
+    journal,
     retryAfterMs: config.supervise.stopGraceMs,
   });
   const workspaceById = (id: string) => registry.byId(id);
-  const restorer = new Restorer({
-    store,
+  const restorer = makeRestorer(options, {
     recorder,
     journal,
-    fleet: supervisor,
     restorable,
     workspaceById,
-    restoreOn: (endpoint, request, signal) => restoreOn(client, endpoint, request, signal),
-    clock,
-    log,
-    admit: (workspaceId, signal) => admission.enter(workspaceId, { isSingle: false }, signal),
-    random: Math.random,
-    settings: config.supervise,
+    supervisor,
+    admission,
   });
   const maintenance = new Maintenance({
     store,
@@ -111,6 +108,39 @@ export function assembleFleet(options: FleetOptions): FleetParts {
     workspaceById,
   });
   return { registry, recorder, journal, admission, supervisor, restorer, maintenance, buryLost };
+}
+
+function makeRestorer(
+  { config, log, store, client }: Pick<FleetOptions, 'config' | 'log' | 'store' | 'client'>,
+  parts: Pick<FleetParts, 'recorder' | 'journal' | 'supervisor' | 'admission'> & {
+    readonly restorable: RestorableWorkspaces;
+    readonly workspaceById: (workspaceId: string) => WorkspaceKey | undefined;
+  },
+): Restorer {
+  const { recorder, journal, supervisor, admission, restorable, workspaceById } = parts;
+  const clock = systemClock;
+  const settings = config.supervise;
+  const record = new RestoreRecord({ store, recorder, journal, clock, log });
+  const restore = new SessionRestore({
+    store,
+    recorder,
+    record,
+    admission,
+    fleet: supervisor,
+    workspaceById,
+    restoreOn: (endpoint, request, signal) => restoreOn(client, endpoint, request, signal),
+    settings,
+  });
+  return new Restorer({
+    store,
+    recorder,
+    restorable,
+    restore: (session, signal) => restoreWithRetry({ restore, clock, log }, session, signal),
+    record,
+    clock,
+    random: Math.random,
+    settings,
+  });
 }
 
 /** Share of an adoption's deadline in which a daemon has to say who it is; in the rest it is looked at from outside. */

@@ -1,39 +1,38 @@
-// The cap on live sessions over all workspaces. Each daemon holds its own cap; this one only the coordinator can see.
+// The cap on live sessions over all workspaces. A daemon enforces the cap of its own workspace; this cap only the coordinator
+// can see.
 import { type ApiError, fail } from '../../../daemon/contract/errors.ts';
-import type { RoomReport } from '../fleet.ts';
+import type { Fleet } from '../fleet.ts';
+import type { EventJournal } from '../records/event-journal.ts';
 import { untilAborted } from '../until-aborted.ts';
 
-export interface SessionAdmissionOptions {
+export interface SessionAdmissionDeps {
   /** 0 = unlimited. */
   readonly maxTotalSessions: number;
-  /** Sessions that count: live ones, and those that come back by themselves. */
+  /** Number of sessions that count against the cap: live ones, and those that come back by themselves. */
   readonly countLive: () => number;
   /** Whether the workspace has a live session in its single slot: then a `single` create only attaches. */
   readonly hasDefault: (workspaceId: string) => boolean;
-  /** As `Fleet.makeSessionRoom`. */
-  readonly makeRoom: (forWorkspaceId: string, limit: number) => Promise<void> | undefined;
-  /** What a refusal tells of the daemons that were kept. */
-  readonly report: () => RoomReport;
-  /** Counts a refusal for `why`. */
-  readonly refused: (workspaceId: string, error: ApiError) => void;
-  /** When another try may help. */
+  readonly fleet: Pick<Fleet, 'makeSessionRoom' | 'roomReport'>;
+  readonly journal: Pick<EventJournal, 'refused'>;
+  /** What a refusal says of when another try may help. */
   readonly retryAfterMs: number;
 }
 
 export class SessionAdmission {
-  readonly #o: SessionAdmissionOptions;
+  readonly #deps: SessionAdmissionDeps;
+  /** Sessions that were admitted and are not live yet. */
   #underWay = 0;
-  /** However many wait, one daemon at a time is put to sleep. */
+  /** Settles when room has been made. However many requests wait, one daemon at a time is put to sleep. */
   #room: Promise<void> | undefined;
 
-  constructor(options: SessionAdmissionOptions) {
-    this.#o = options;
+  constructor(deps: SessionAdmissionDeps) {
+    this.#deps = deps;
   }
 
   /**
-   * Takes a place for one session that becomes live; at the cap, idle daemons of other workspaces are put to sleep first.
-   * Attaches never count.
-   * @returns gives the place back; call it once the session is live, or will not be.
+   * Admits one session that is about to become live. At the cap, idle daemons of other workspaces are put to sleep first.
+   * Attaches are always admitted.
+   * @returns a function to call once the session is live, or will not be: until then the session counts as under way.
    * @throws ApiError 503 `session_limit_exceeded` with scope `total`; the signal's reason when the client leaves.
    */
   async enter(
@@ -41,45 +40,45 @@ export class SessionAdmission {
     wanted: { readonly isSingle: boolean },
     signal: AbortSignal,
   ): Promise<() => void> {
-    const { maxTotalSessions: limit, hasDefault } = this.#o;
+    const { maxTotalSessions: limit, hasDefault } = this.#deps;
     if (limit === 0 || (wanted.isSingle && hasDefault(workspaceId))) return () => undefined;
     for (let before = Number.POSITIVE_INFINITY; this.#used() >= limit; ) {
       const used = this.#used();
-      // A daemon that has gone and has freed nothing (its end could not be stored) must not be followed by the next.
+      // Where a daemon has gone and no session was freed (its end could not be stored), the next daemon must not go as well.
       const room = used < before ? this.#makeRoom(workspaceId, limit) : undefined;
       if (room === undefined) throw this.#refusal(workspaceId, limit);
       before = used;
       await untilAborted(room, signal);
     }
     this.#underWay += 1;
-    let isHeld = true;
+    let isUnderWay = true;
     return () => {
-      if (isHeld) this.#underWay -= 1;
-      isHeld = false;
+      if (isUnderWay) this.#underWay -= 1;
+      isUnderWay = false;
     };
   }
 
   #used(): number {
-    return this.#o.countLive() + this.#underWay;
+    return this.#deps.countLive() + this.#underWay;
   }
 
   #makeRoom(workspaceId: string, limit: number): Promise<void> | undefined {
-    this.#room ??= this.#o.makeRoom(workspaceId, limit)?.finally(() => {
+    this.#room ??= this.#deps.fleet.makeSessionRoom(workspaceId, limit)?.finally(() => {
       this.#room = undefined;
     });
     return this.#room;
   }
 
   #refusal(workspaceId: string, limit: number): ApiError {
-    const { refused, report, retryAfterMs } = this.#o;
+    const { fleet, journal, retryAfterMs } = this.#deps;
     const used = this.#used();
     const refusal = fail(
       'session_limit_exceeded',
       `All workspaces together have ${used} sessions; the limit is ${limit}`,
-      { limit, scope: 'total', used, requested: 1, ...report(), retryAfterMs },
+      { limit, scope: 'total', used, requested: 1, ...fleet.roomReport(), retryAfterMs },
       Math.ceil(retryAfterMs / 1000),
     );
-    refused(workspaceId, refusal);
+    journal.refused(workspaceId, refusal);
     return refusal;
   }
 }

@@ -2,7 +2,10 @@ import { describe, expect, test } from '@jest/globals';
 import { createEventJournal } from '../../../coordinator/supervise/records/event-journal.ts';
 import { createSessionRecorder } from '../../../coordinator/supervise/records/session-recorder.ts';
 import { RestorableWorkspaces } from '../../../coordinator/supervise/restorable-workspaces.ts';
+import { RestoreRecord } from '../../../coordinator/supervise/sessions/restore-record.ts';
+import { restoreWithRetry } from '../../../coordinator/supervise/sessions/restore-retry.ts';
 import { Restorer } from '../../../coordinator/supervise/sessions/restorer.ts';
+import { SessionRestore } from '../../../coordinator/supervise/sessions/session-restore.ts';
 import { ID_FLOOR_GAP, type RestoreRequest } from '../../../daemon/contract/control.ts';
 import { fail } from '../../../daemon/contract/errors.ts';
 import { FakeStore } from '../../support/fake-store.ts';
@@ -32,23 +35,32 @@ function fixture(restoreConcurrency = 2) {
   let admit = (_workspaceId: string): Promise<() => void> => Promise.resolve(() => undefined);
   let ensureReady = () => Promise.resolve(endpoint);
   const restorable = new RestorableWorkspaces();
-  const restorer = new Restorer({
+  const journal = createEventJournal({ store, clock, log: silentLog });
+  const record = new RestoreRecord({ store, recorder, journal, clock, log: silentLog });
+  const settings = { restoreConcurrency, restoreTimeoutMs: 60_000, restoreWaitMs: 1000 };
+  const restore = new SessionRestore({
     store,
     recorder,
-    journal: createEventJournal({ store, clock, log: silentLog }),
-    clock,
-    log: silentLog,
-    random: () => 0.5,
-    admit: (workspaceId) => admit(workspaceId),
+    record,
+    admission: { enter: (workspaceId) => admit(workspaceId) },
     fleet: { ensureReady: () => ensureReady(), stored: () => Promise.resolve(false) },
-    restorable,
     workspaceById: (id) => [WORKSPACE, OTHER_WORKSPACE].find((workspace) => workspace.id === id),
     restoreOn: (_endpoint, request) =>
       new Promise((resolve, reject) => {
         const { sessionId } = request;
         calls.push({ request, answer: () => resolve({ sessionId, feedSeq: 1 }), refuse: reject });
       }),
-    settings: { restoreConcurrency, restoreTimeoutMs: 60_000, restoreWaitMs: 1000 },
+    settings,
+  });
+  const restorer = new Restorer({
+    store,
+    recorder,
+    restorable,
+    restore: (session, signal) => restoreWithRetry({ restore, clock, log: silentLog }, session, signal),
+    record,
+    clock,
+    random: () => 0.5,
+    settings,
   });
   const lose = (sessionId: string, state: 'restoring' | 'dormant') => {
     recorder.recordSession({ workspaceId: WORKSPACE.id, incarnation: before }, sessionOf(sessionId));

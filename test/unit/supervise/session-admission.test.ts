@@ -13,19 +13,21 @@ function gateAt(maxTotalSessions: number, live: number, { idle = [] as number[],
     maxTotalSessions,
     countLive: () => fix.live,
     hasDefault: () => hasDefault,
-    makeRoom: () => {
-      const sessions = idle.shift();
-      if (sessions === undefined) return undefined;
-      fix.evicted += 1;
-      return new Promise((resolve) => {
-        fix.goOn = () => {
-          fix.live -= sessions;
-          resolve();
-        };
-      });
+    fleet: {
+      makeSessionRoom: () => {
+        const sessions = idle.shift();
+        if (sessions === undefined) return undefined;
+        fix.evicted += 1;
+        return new Promise((resolve) => {
+          fix.goOn = () => {
+            fix.live -= sessions;
+            resolve();
+          };
+        });
+      },
+      roomReport: () => ({ evictable: [], kept: [{ workspaceId: 'b', reason: '1 prompt(s) run or wait' }] }),
     },
-    report: () => ({ evictable: [], kept: [{ workspaceId: 'b', reason: '1 prompt(s) run or wait' }] }),
-    refused: (workspaceId) => void fix.refused.push(workspaceId),
+    journal: { refused: (workspaceId) => void fix.refused.push(workspaceId) },
     retryAfterMs: 15_000,
   });
   return { ...fix, fix, enter: (wanted = THREAD, signal = stays) => gate.enter('a', wanted, signal) };
