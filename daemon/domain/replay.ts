@@ -1,13 +1,15 @@
 // What a client that loads a session is shown: the finished turns with their texts merged, and the journal of the turn that
-// is not finished. Held in memory for a live session, within bounds; what is left out is said.
+// is not finished. Held in memory for a live session, within bounds; the answer says what was left out.
 
 import { asRecord } from '../contract/json-record.ts';
 import type { EventEnvelope } from '../contract/wire.ts';
+import { type Dropped, FinishedTurns } from './finished-turns.ts';
 import { isOfSummary, Journal, type PastEvent } from './journal.ts';
-import { isOfTranscript, isTerminal, mergeTexts, TurnBounds, updateOf } from './transcript.ts';
+import { type PromptTerminal, terminalOf } from './prompt-terminal.ts';
+import { isOfTranscript, isTerminal, RECORD_ID_KEY, TurnBounds, updateOf } from './transcript.ts';
 
 export interface ReplayBounds {
-  /** Finished turns, as JSON. */
+  /** Bound of the finished turns, as JSON. */
   readonly compactedReplayMaxBytes: number;
   readonly maxJournalEvents: number;
   readonly maxJournalBytes: number;
@@ -16,26 +18,18 @@ export interface ReplayBounds {
 export interface ReplayOptions extends ReplayBounds {
   /** Whether the ids of events name their records, as they do where we record the session. */
   readonly isRecorded: boolean;
-  /** Whether what a replay leaves out can be read in the session's transcript, all of it. */
+  /** Whether everything that a replay leaves out can be read in the session's transcript. */
   readonly isTranscriptWhole: () => boolean;
 }
 
+/** `summary` leaves out thoughts and the progress of tools. */
 export type ReplayMode = 'full' | 'summary';
 
 export interface ReplayQuery {
   readonly compactedMode: ReplayMode;
   readonly journalMode: ReplayMode;
-  /** Newest records wanted; undefined: all that are held. Items then have no ids. */
+  /** Number of newest records wanted, shown without ids; undefined: all that are held, with their ids. */
   readonly pageSize: number | undefined;
-}
-
-export interface PromptTerminal {
-  readonly v: 1;
-  readonly promptId: string;
-  readonly terminal: 'completed' | 'cancelled' | 'error' | 'interrupted';
-  readonly stopReason?: string;
-  readonly code?: string;
-  readonly at: number;
 }
 
 export interface ReplayAnswer {
@@ -45,39 +39,23 @@ export interface ReplayAnswer {
   readonly historyAnchorRecordId?: string;
 }
 
-/** What is gone before the first turn that is held. */
-export interface Dropped {
-  readonly turns: number;
-  readonly events: number;
-}
-
-interface Turn {
-  readonly json: string;
-  readonly events: number;
-}
-
-const NONE: Dropped = { turns: 0, events: 0 };
-/** The key under which qwen agents name an update's record. */
-const RECORD_ID_KEY = 'qwen.session.recordId';
 const MAX_TERMINALS = 64;
 
 export class Replay {
-  readonly #bounds: ReplayOptions;
+  readonly #options: ReplayOptions;
+  readonly #turns: FinishedTurns;
   readonly #journal: Journal;
   readonly #turnBounds = new TurnBounds();
-  /** As JSON: an old turn is one string, not a tree of objects. */
-  #turns: Turn[] = [];
-  #turnBytes = 0;
-  #dropped: Dropped = NONE;
   #terminals: PromptTerminal[] = [];
   #hasUnseenPast = false;
 
-  constructor(bounds: ReplayOptions) {
-    this.#bounds = bounds;
-    this.#journal = new Journal({ maxEvents: bounds.maxJournalEvents, maxBytes: bounds.maxJournalBytes });
+  constructor(options: ReplayOptions) {
+    this.#options = options;
+    this.#turns = new FinishedTurns(options.compactedReplayMaxBytes);
+    this.#journal = new Journal({ maxEvents: options.maxJournalEvents, maxBytes: options.maxJournalBytes });
   }
 
-  /** Prompt of the turn that is not finished, where one is open. */
+  /** Prompt of the turn that is not finished, if there is such a turn and its events name their prompt. */
   get openPromptId(): string | undefined {
     return this.#turnBounds.openPromptId;
   }
@@ -95,16 +73,16 @@ export class Replay {
     if (after) this.#closeTurn();
   }
 
-  /** Counts what the source of a restore had to leave out, or says that it gave nothing of the past. */
+  /**
+   * Counts what the source of a restore had to leave out.
+   * @param hasUnseenPast whether there is a past of which the source gave nothing.
+   */
   noteMissing(dropped: Dropped, hasUnseenPast: boolean): void {
-    this.#dropped = {
-      turns: this.#dropped.turns + dropped.turns,
-      events: this.#dropped.events + dropped.events,
-    };
+    this.#turns.noteMissing(dropped);
     this.#hasUnseenPast ||= hasUnseenPast;
   }
 
-  /** The events so far are a finished turn, whatever is missing at its end. */
+  /** Makes a finished turn of the events so far, even if the turn's end is missing. */
   finishTurn(): void {
     this.#closeTurn();
     this.#turnBounds.reset();
@@ -113,33 +91,31 @@ export class Replay {
   #closeTurn(): void {
     if (this.#journal.isEmpty) return;
     const { events, droppedEvents } = this.#journal.take();
-    this.#dropped = { ...this.#dropped, events: this.#dropped.events + droppedEvents };
-    const merged = mergeTexts(events.filter(({ type, data }) => isOfTranscript(type, data)));
-    if (merged.length === 0) return;
-    const kept = newestWithin(merged, this.#bounds.compactedReplayMaxBytes);
-    this.#dropped = { ...this.#dropped, events: this.#dropped.events + merged.length - kept.length };
-    const turn = { json: `[${kept.join(',')}]`, events: kept.length };
-    this.#turns.push(turn);
-    this.#turnBytes += turn.json.length;
-    this.#dropOldTurns();
+    this.#turns.noteMissing({ turns: 0, events: droppedEvents });
+    this.#turns.add(events);
   }
 
-  /** The newest terminals that are known. */
+  /** How the newest turns ended, oldest first, at most 64. */
   terminals(): readonly PromptTerminal[] {
     return this.#terminals;
   }
 
+  /** Adds ends of turns whose events did not come through `note`, oldest first. */
+  remember(terminals: readonly PromptTerminal[]): void {
+    this.#terminals = [...this.#terminals, ...terminals].slice(-MAX_TERMINALS);
+  }
+
   answer({ compactedMode, journalMode, pageSize }: ReplayQuery, nowMs: number): ReplayAnswer {
-    const held = this.#turns.flatMap(({ json }) => JSON.parse(json) as PastEvent[]);
+    const held = this.#turns.events();
     const page = pageSize === undefined ? held : held.slice(Math.max(0, held.length - pageSize));
-    const dropped = this.#dropped.events > 0 || this.#dropped.turns > 0;
+    const { hasDropped } = this.#turns;
     const journal = this.#journal.events();
     const isPaged = page.length < held.length;
     const anchor = this.#anchorIn([...page, ...journal]);
-    const hasMore = isPaged || dropped || this.#hasUnseenPast;
+    const hasMore = isPaged || hasDropped || this.#hasUnseenPast;
     const shown = page.filter((event) => compactedMode === 'full' || isOfSummary(event));
     const compacted = shown.map((event) => envelopeOf(event, pageSize === undefined));
-    if (dropped && !isPaged) compacted.unshift(this.#turnsTruncated(page, nowMs));
+    if (hasDropped && !isPaged) compacted.unshift(this.#turnsTruncated(page, nowMs));
     const unfinished = journal.filter((event) => journalMode === 'full' || isOfSummary(event));
     return {
       compactedReplay: compacted,
@@ -152,31 +128,15 @@ export class Replay {
     };
   }
 
-  /** Ends of before, of turns that somebody else tells of, oldest first. */
-  remember(terminals: readonly PromptTerminal[]): void {
-    this.#terminals = [...this.#terminals, ...terminals].slice(-MAX_TERMINALS);
-  }
-
-  #dropOldTurns(): void {
-    let count = 0;
-    while (count < this.#turns.length && this.#turnBytes > this.#bounds.compactedReplayMaxBytes) {
-      const turn = this.#turns[count] as Turn;
-      this.#turnBytes -= turn.json.length;
-      this.#dropped = { turns: this.#dropped.turns + 1, events: this.#dropped.events + turn.events };
-      count += 1;
-    }
-    this.#turns.splice(0, count);
-  }
-
   #noteTerminal(event: PastEvent): void {
     const terminal = terminalOf(event);
     if (terminal !== undefined) this.remember([terminal]);
   }
 
-  /** The oldest record that is shown: what comes before it is what the client has not seen. */
+  /** The oldest record that is shown: the client has not seen what comes before it. */
   #anchorIn(events: readonly PastEvent[]): string | undefined {
     for (const { id, type, data } of events) {
-      if (this.#bounds.isRecorded && id !== undefined && isOfTranscript(type, data)) return String(id);
+      if (this.#options.isRecorded && id !== undefined && isOfTranscript(type, data)) return String(id);
       const named = asRecord(updateOf(data)._meta)[RECORD_ID_KEY];
       if (typeof named === 'string') return named;
     }
@@ -184,61 +144,49 @@ export class Replay {
   }
 
   #turnsTruncated(retained: readonly PastEvent[], nowMs: number): EventEnvelope {
-    const recordId = this.#anchorIn(retained);
-    return this.#truncatedNotice(
-      {
-        truncatedEvents: this.#dropped.events,
-        truncatedTurns: this.#dropped.turns,
-        retainedEvents: retained.length,
-        maxBytes: this.#bounds.compactedReplayMaxBytes,
-        ...(recordId === undefined ? {} : { recordId }),
-      },
-      nowMs,
-    );
+    const { turns, events } = this.#turns.dropped;
+    const facts = {
+      truncatedEvents: events,
+      truncatedTurns: turns,
+      retainedEvents: retained.length,
+      maxBytes: this.#options.compactedReplayMaxBytes,
+    };
+    return this.#truncatedNotice(facts, retained, nowMs);
   }
 
   #journalTruncated(retained: readonly PastEvent[], nowMs: number): EventEnvelope[] {
     if (this.#journal.droppedEvents === 0) return [];
-    const recordId = this.#anchorIn(retained);
-    return [
-      this.#truncatedNotice(
-        {
-          scope: 'live_journal',
-          truncatedEvents: this.#journal.droppedEvents,
-          retainedEvents: retained.length,
-          maxBytes: this.#bounds.maxJournalBytes,
-          maxEvents: this.#bounds.maxJournalEvents,
-          ...(recordId === undefined ? {} : { recordId }),
-        },
-        nowMs,
-      ),
-    ];
+    const facts = {
+      scope: 'live_journal',
+      truncatedEvents: this.#journal.droppedEvents,
+      retainedEvents: retained.length,
+      maxBytes: this.#options.maxJournalBytes,
+      maxEvents: this.#options.maxJournalEvents,
+    };
+    return [this.#truncatedNotice(facts, retained, nowMs)];
   }
 
-  #truncatedNotice(facts: Readonly<Record<string, unknown>>, nowMs: number): EventEnvelope {
-    const fullTranscriptAvailable = this.#bounds.isTranscriptWhole();
+  #truncatedNotice(
+    facts: Readonly<Record<string, unknown>>,
+    retained: readonly PastEvent[],
+    nowMs: number,
+  ): EventEnvelope {
+    const recordId = this.#anchorIn(retained);
     return {
       v: 1,
       type: 'history_truncated',
-      data: { reason: 'replay_window_exceeded', ...facts, fullTranscriptAvailable },
+      data: {
+        reason: 'replay_window_exceeded',
+        ...facts,
+        ...(recordId === undefined ? {} : { recordId }),
+        fullTranscriptAvailable: this.#options.isTranscriptWhole(),
+      },
       _meta: { serverTimestamp: nowMs },
     };
   }
 }
 
-/** JSON of the newest events that fit: a turn larger than the bound keeps its end. */
-function newestWithin(events: readonly PastEvent[], maxBytes: number): string[] {
-  const kept: string[] = [];
-  let bytes = 2;
-  for (const event of events.toReversed()) {
-    const json = JSON.stringify(event);
-    bytes += json.length + 1;
-    if (bytes > maxBytes) break;
-    kept.push(json);
-  }
-  return kept.reverse();
-}
-
+/** @param hasId whether the envelope keeps the event's id on the bus. */
 function envelopeOf(
   { id, type, data, promptId, originatorClientId, atMs }: PastEvent,
   hasId: boolean,
@@ -251,24 +199,5 @@ function envelopeOf(
     ...(promptId === undefined ? {} : { promptId }),
     ...(originatorClientId === undefined ? {} : { originatorClientId }),
     _meta: { serverTimestamp: atMs },
-  };
-}
-
-/** How the turn of a terminal event ended; undefined where it names no prompt. */
-export function terminalOf({ type, data, promptId, atMs }: PastEvent): PromptTerminal | undefined {
-  const { promptId: named, stopReason, code } = asRecord(data);
-  const id = promptId ?? named;
-  if (typeof id !== 'string') return undefined;
-  const base = { v: 1 as const, promptId: id, at: atMs };
-  if (type === 'turn_error')
-    return {
-      ...base,
-      terminal: code === 'daemon_restarted' ? 'interrupted' : 'error',
-      ...(typeof code === 'string' ? { code } : {}),
-    };
-  return {
-    ...base,
-    terminal: stopReason === 'cancelled' ? 'cancelled' : 'completed',
-    ...(typeof stopReason === 'string' ? { stopReason } : {}),
   };
 }

@@ -1,7 +1,7 @@
 // Pages of a transcript: which of its records a page may show, and what it is made of those.
 import { fail } from '../contract/errors.ts';
 import { asRecord, isRecord, type JsonRecord } from '../contract/json-record.ts';
-import { updateOf } from './transcript.ts';
+import { RECORD_ID_KEY, updateOf } from './transcript.ts';
 import {
   type Direction,
   encodeCursor,
@@ -27,9 +27,6 @@ export interface PageBounds {
 }
 
 export const PAGE_BOUNDS: PageBounds = { targetBytes: 8 * 1024 * 1024, maxBytes: 32 * 1024 * 1024 };
-
-/** Where agents and clients look for the name of a record. */
-const RECORD_ID_KEY = 'qwen.session.recordId';
 
 export interface TranscriptPage {
   readonly v: 1;

@@ -21,6 +21,9 @@ const PASSING_KINDS = new Set([
 
 const MERGED_KINDS = new Set(['agent_message_chunk', 'agent_thought_chunk']);
 
+/** The key of an update's `_meta` under which qwen agents name its record, and clients look for the name. */
+export const RECORD_ID_KEY = 'qwen.session.recordId';
+
 /** Whether the event is a turn's end. */
 export function isTerminal(type: string): boolean {
   return type === 'turn_complete' || type === 'turn_error';

@@ -2,13 +2,12 @@
 import { AgentCallError, type AgentChannel, type Params } from '../agent/agent.ts';
 import { callIfKnown } from '../agent/extensions.ts';
 import { asRecord, isRecord, type JsonRecord } from '../contract/json-record.ts';
-import { updateOf } from '../domain/transcript.ts';
+import { RECORD_ID_KEY, updateOf } from '../domain/transcript.ts';
 import type { HistoryRecord } from './history.ts';
 
 export const TRANSCRIPT_METHOD = 'qwen/status/session/transcript';
 
 const PAGE_SIZE = 500;
-const RECORD_ID_KEY = 'qwen.session.recordId';
 
 /** A whole transcript as its agent tells it. */
 export interface AgentTranscript {

@@ -1,8 +1,9 @@
 // The past of one live session: what a loading client is shown, kept in memory, and the transcript, where we record it.
 
+import type { Dropped } from '../domain/finished-turns.ts';
 import { jsonOf, serialise } from '../domain/frame.ts';
 import type { PastEvent } from '../domain/journal.ts';
-import { type Dropped, Replay, type ReplayBounds } from '../domain/replay.ts';
+import { Replay, type ReplayBounds } from '../domain/replay.ts';
 import type { Observer, PublishedEvent } from '../events/bus.ts';
 import type { Recording, StoredChange, StoredTranscript } from './history.ts';
 

@@ -2,7 +2,7 @@
 // ended, or had been reported, before that daemon died has its end in the transcript, where it is written before anybody hears
 // of it: that end stands, and only the coordinator is told. Every other one is reported.
 import type { FeedPrompt } from '../contract/feed.ts';
-import { type PromptTerminal, terminalOf } from '../domain/replay.ts';
+import { type PromptTerminal, terminalOf } from '../domain/prompt-terminal.ts';
 import { isTerminal } from '../domain/transcript.ts';
 import type { HistoryRecord } from '../history/history.ts';
 import type { Session } from '../session/session.ts';

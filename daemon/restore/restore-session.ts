@@ -10,7 +10,7 @@ import { asRecord, isRecord } from '../contract/json-record.ts';
 import type { SessionSource } from '../contract/session-source.ts';
 import type { ApprovalMode } from '../contract/wire.ts';
 import type { SessionCheckout } from '../domain/checkout-request.ts';
-import type { PromptTerminal } from '../domain/replay.ts';
+import type { PromptTerminal } from '../domain/prompt-terminal.ts';
 import { updateOf } from '../domain/transcript.ts';
 import type { StoredSession, StoredTranscript } from '../history/history.ts';
 import type { SessionHistory } from '../history/session-history.ts';

@@ -3,7 +3,7 @@
 import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { afterEach, describe, expect, test } from '@jest/globals';
-import type { PromptTerminal } from '../../daemon/domain/replay.ts';
+import type { PromptTerminal } from '../../daemon/domain/prompt-terminal.ts';
 import { isBack, killDaemon, startDormant, streamAll } from '../support/dormant-sessions.ts';
 import { eventually } from '../support/eventually.ts';
 import { endFleets, type Server } from '../support/fleet-process.ts';
