@@ -38,6 +38,9 @@ export interface StoredSession {
   readonly isKeptByAgent?: true;
 }
 
+/** What is stated of a session when its transcript is begun. */
+export type BegunSession = Omit<StoredSession, 'updatedAtMs' | 'isArchived' | 'isBlank'>;
+
 /** A session in which nothing was said is forgotten with its close, unless somebody named it or put it away. */
 export function isWorthKeeping({ isBlank, isArchived, displayName }: StoredSession): boolean {
   return isBlank !== true || isArchived || displayName !== undefined;
@@ -75,10 +78,7 @@ export interface Recording {
 
 export interface History {
   /** Creates the session's transcript, or opens an existing one at its end; a torn last line is dropped. */
-  begin(
-    session: Omit<StoredSession, 'updatedAtMs' | 'isArchived' | 'isBlank'>,
-    onDegraded: () => void,
-  ): Recording;
+  begin(session: BegunSession, onDegraded: () => void): Recording;
   /**
    * States a session, whether or not something was stored of it; nothing where its recording is open, which states it itself.
    * @throws the system's error.

@@ -4,7 +4,7 @@ import { callIfKnown } from '../agent/extensions.ts';
 import type { Limits } from '../contract/limits.ts';
 import type { Log } from '../contract/log.ts';
 import { TRANSCRIPT_METHOD } from './agent-history.ts';
-import type { History, StoredSession } from './history.ts';
+import type { BegunSession, History } from './history.ts';
 import { SessionHistory } from './session-history.ts';
 
 /** A create waits for this answer, once a child: an agent that is silent about a method is taken not to have it. */
@@ -36,7 +36,7 @@ export class TranscriptOwnership {
    * The past of a session that has none: a transcript under its id belongs to another one and is removed. Not to be called
    * for the id of a live session, which would lose its own.
    */
-  fresh(session: Omit<StoredSession, 'updatedAtMs' | 'isArchived'>, isKeptByAgent: boolean): SessionHistory {
+  fresh(session: BegunSession, isKeptByAgent: boolean): SessionHistory {
     if (this.history.remove(session.sessionId))
       this.#log.warn(
         { sessionId: session.sessionId },
@@ -46,12 +46,12 @@ export class TranscriptOwnership {
   }
 
   /** Goes on in the session's transcript, or begins it. */
-  recorded(session: Omit<StoredSession, 'updatedAtMs' | 'isArchived'>): SessionHistory {
+  recorded(session: BegunSession): SessionHistory {
     return new SessionHistory(this.#limits, (onDegraded) => this.history.begin(session, onDegraded));
   }
 
   /** States that there is such a session. Where that cannot be written, it is not listed once it is closed, no more. */
-  keptByAgent(session: Omit<StoredSession, 'updatedAtMs' | 'isArchived'>): SessionHistory {
+  keptByAgent(session: BegunSession): SessionHistory {
     const begin = () => this.history.begin({ ...session, isKeptByAgent: true }, () => undefined);
     return new SessionHistory(this.#limits, begin);
   }

@@ -1,0 +1,72 @@
+// Puts a compacted transcript in the place of the one that has outgrown its bound, while its recording goes on.
+import { readSync, renameSync, rmSync, statSync, writeSync } from 'node:fs';
+import { compact, newPathOf } from './compaction.ts';
+import { withFilesSync } from './file-pair.ts';
+import { metaLine, type TranscriptMeta } from './transcript-file.ts';
+
+const COPY_BYTES = 256 * 1024;
+
+export interface CompactionSwap {
+  readonly path: string;
+  /** What the file states now. */
+  readonly meta: TranscriptMeta;
+  /** The compacted file is at most this large, without what is recorded meanwhile. */
+  readonly targetBytes: number;
+  /**
+   * Called when the compacted file is complete: has everything that was recorded written to the old file.
+   * @returns what that file then states; undefined when the transcript was removed meanwhile.
+   */
+  readonly settle: () => TranscriptMeta | undefined;
+  /** Called in the same tick as `settle`, when the compacted file is in its place. */
+  readonly swapped: (meta: TranscriptMeta) => void;
+}
+
+/** Leaves the file as it is when it was removed or begun anew meanwhile. @throws the system's error; then too. */
+export async function swapForCompacted(swap: CompactionSwap): Promise<void> {
+  const { path, meta, targetBytes } = swap;
+  const bytes = sizeOf(path);
+  const inode = inodeOf(path);
+  const newPath = newPathOf(path);
+  try {
+    const dropped = await compact(path, bytes, targetBytes, meta);
+    // From here to the end in one tick: nothing is appended to the old file meanwhile.
+    const settled = swap.settle();
+    if (settled === undefined || inodeOf(path) !== inode) return;
+    const current = { ...settled, dropped };
+    appendTail(path, bytes, newPath, metaLine(current));
+    renameSync(newPath, path);
+    swap.swapped(current);
+  } finally {
+    // A compacted file that was not put in its place is of no use.
+    rmSync(newPath, { force: true });
+  }
+}
+
+/** Size of the file; 0 when there is none. */
+export function sizeOf(path: string): number {
+  return statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+}
+
+/** Names the file itself, whatever file stands at its path later. */
+function inodeOf(path: string): number | undefined {
+  return statSync(path, { throwIfNoEntry: false })?.ino;
+}
+
+/** Appends to `target` what `source` has behind the byte `from`, then `statement`. */
+function appendTail(source: string, from: number, target: string, statement: string): void {
+  const block = Buffer.allocUnsafe(COPY_BYTES);
+  withFilesSync(source, target, (input, output) => {
+    for (let at = from; ; ) {
+      const count = readSync(input, block, 0, block.length, at);
+      if (count === 0) break;
+      writeWhole(output, block.subarray(0, count));
+      at += count;
+    }
+    writeWhole(output, Buffer.from(statement));
+  });
+}
+
+function writeWhole(fd: number, bytes: Buffer): void {
+  for (let written = 0; written < bytes.length; )
+    written += writeSync(fd, bytes, written, bytes.length - written);
+}
