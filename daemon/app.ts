@@ -195,10 +195,10 @@ export class Daemon {
     await this.#agent.stop();
     this.#feed.stop();
     // Streams end by themselves once their last frame is written; the cut above bounds the wait.
-    await this.#streams.ended();
+    await this.#streams.allEnded();
     this.#listener.closeConnections(true);
     cut.cancel();
-    this.#lock?.release();
+    this.#lock?.unlock();
   }
 
   #tell(body: FeedBody): number {

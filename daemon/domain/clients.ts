@@ -54,7 +54,7 @@ export class ClientRegistry {
   }
 
   /** Drops one reference, and the entry with the last one. @returns false for an unknown id. */
-  release(clientId: string): boolean {
+  unregister(clientId: string): boolean {
     const entry = this.#entries.get(clientId);
     if (entry === undefined) return false;
     entry.count -= 1;

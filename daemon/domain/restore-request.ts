@@ -9,7 +9,7 @@ import type { ReplayMode, ReplayQuery } from './replay.ts';
 const MAX_PAGE = 500;
 
 /** `cwd` is checked elsewhere. @throws ApiError 400 */
-export function parseRestoreWishes(body: JsonObject): {
+export function parseRestoreBody(body: JsonObject): {
   readonly approvalMode: ApprovalMode | undefined;
   readonly source: SessionSource;
 } {

@@ -94,12 +94,12 @@ export class SyncedSetting<Value> {
   }
 
   /** A change of the bridge goes to the agent. Changes of an axis go one after the other. */
-  begins(): void {
+  changeBegins(): void {
     this.#inFlight = { suppressed: undefined, isTruthInDoubt: false };
   }
 
   /** The agent says where it is. */
-  notified(value: Value, nowMs: number): Decision<Value> {
+  notifiedByAgent(value: Value, nowMs: number): Decision<Value> {
     if (this.#inFlight !== undefined) {
       this.#inFlight.suppressed = { value };
       return { action: 'suppressed', reason: 'bridge_change_in_flight' };
@@ -117,7 +117,7 @@ export class SyncedSetting<Value> {
    * The change under way has ended; its value, if any, has been published. @returns undefined when only a read can tell
    * where the agent is now.
    */
-  settles(outcome: ChangeOutcome<Value>): Decision<Value> | undefined {
+  changeSettles(outcome: ChangeOutcome<Value>): Decision<Value> | undefined {
     const { suppressed, isTruthInDoubt } = this.#inFlight ?? { suppressed: undefined, isTruthInDoubt: false };
     this.#inFlight = undefined;
     this.#isAfterTimeout ||= outcome.kind === 'unsure' && outcome.isTimeout;
@@ -129,7 +129,7 @@ export class SyncedSetting<Value> {
   }
 
   /** A change that had timed out was answered after all. @returns as `settles`. */
-  answeredLate(outcome: ChangeOutcome<Value>): Decision<Value> | undefined {
+  changeAnsweredLate(outcome: ChangeOutcome<Value>): Decision<Value> | undefined {
     if (outcome.kind === 'refused') return { action: 'skipped', reason: 'change_refused' };
     if (outcome.kind === 'done') this.#heard(outcome.value);
     return this.mayRead() ? undefined : { action: 'skipped', reason: 'bridge_change_in_flight' };
@@ -160,7 +160,7 @@ export class SyncedSetting<Value> {
    * read says nothing.
    * @param value undefined when the agent did not say.
    */
-  readBack(value: Value | undefined, generation: number, nowMs: number): Decision<Value> {
+  judgeRead(value: Value | undefined, generation: number, nowMs: number): Decision<Value> {
     if (!this.mayRead()) return { action: 'skipped', reason: 'bridge_change_in_flight' };
     if (generation !== this.#generation) return { action: 'skipped', reason: 'generation_changed' };
     const isAfterTimeout = this.#isAfterTimeout;

@@ -42,7 +42,7 @@ export class TranscriptIndex {
   }
 
   /** What it takes itself, about. */
-  get heldBytes(): number {
+  get memoryBytes(): number {
     return this.#ids.length * COLUMN_BYTES;
   }
 

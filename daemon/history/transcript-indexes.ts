@@ -30,8 +30,8 @@ export class TranscriptIndexes {
   }
 
   /** What all of them take now. */
-  get heldBytes(): number {
-    return [...this.#entries.values()].reduce((sum, { index }) => sum + index.heldBytes, 0);
+  get memoryBytes(): number {
+    return [...this.#entries.values()].reduce((sum, { index }) => sum + index.memoryBytes, 0);
   }
 
   /**
@@ -77,7 +77,7 @@ export class TranscriptIndexes {
 
   #makeRoom(): void {
     for (const [path, entry] of this.#entries) {
-      if (this.heldBytes <= this.#maxHeldBytes) return;
+      if (this.memoryBytes <= this.#maxHeldBytes) return;
       entry.expiry?.cancel();
       this.#entries.delete(path);
     }

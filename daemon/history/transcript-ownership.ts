@@ -36,22 +36,22 @@ export class TranscriptOwnership {
    * The past of a session that has none: a transcript under its id belongs to another one and is removed. Not to be called
    * for the id of a live session, which would lose its own.
    */
-  fresh(session: BegunSession, isKeptByAgent: boolean): SessionHistory {
+  newHistory(session: BegunSession, isKeptByAgent: boolean): SessionHistory {
     if (this.history.remove(session.sessionId))
       this.#log.warn(
         { sessionId: session.sessionId },
         'the agent reused a session id: old transcript removed',
       );
-    return isKeptByAgent ? this.keptByAgent(session) : this.recorded(session);
+    return isKeptByAgent ? this.statedHistory(session) : this.recordedHistory(session);
   }
 
   /** Goes on in the session's transcript, or begins it. */
-  recorded(session: BegunSession): SessionHistory {
+  recordedHistory(session: BegunSession): SessionHistory {
     return new SessionHistory(this.#limits, (onDegraded) => this.history.begin(session, onDegraded));
   }
 
   /** States that there is such a session. Where that cannot be written, it is not listed once it is closed, no more. */
-  keptByAgent(session: BegunSession): SessionHistory {
+  statedHistory(session: BegunSession): SessionHistory {
     const begin = () => this.history.begin({ ...session, isKeptByAgent: true }, () => undefined);
     return new SessionHistory(this.#limits, begin);
   }

@@ -83,7 +83,7 @@ export class EventStream implements Reader {
   }
 
   /** Ends behind the newest event, without a word: the client is to come back. */
-  release(): void {
+  endAtHead(): void {
     this.#isReleased = true;
     this.pump();
   }

@@ -15,14 +15,14 @@ export class Streams {
   }
 
   /** Ends every stream plainly behind its last event; resolves when all are written out, or after `withinMs`. */
-  async release(clock: Clock, withinMs: number): Promise<void> {
-    const closed = this.ended();
-    for (const stream of [...this.#open.keys()]) stream.release();
+  async endAll(clock: Clock, withinMs: number): Promise<void> {
+    const closed = this.allEnded();
+    for (const stream of [...this.#open.keys()]) stream.endAtHead();
     await Promise.race([closed, new Promise<void>((resolve) => clock.after(withinMs, resolve))]);
   }
 
   /** Resolves when every stream that is open now has been written out and closed. */
-  async ended(): Promise<void> {
+  async allEnded(): Promise<void> {
     const open = [...this.#open.values()].filter((res) => !res.closed && !res.writableFinished);
     await Promise.all(open.map((res) => new Promise((resolve) => res.once('close', resolve))));
   }

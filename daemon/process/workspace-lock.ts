@@ -7,7 +7,7 @@ import { join } from 'node:path';
 
 export interface WorkspaceLock {
   /** Idempotent; the end of the process does the same. */
-  release(): void;
+  unlock(): void;
 }
 
 /** The workspace belongs to another daemon. The message names it. */
@@ -42,7 +42,7 @@ export async function lockWorkspace(
         `the workspace is served by another daemon, which does not answer: ${REMEDY}`,
       );
   }
-  return { release: () => server.close() };
+  return { unlock: () => server.close() };
 }
 
 function lockName(workspaceId: string): string {

@@ -212,14 +212,14 @@ function pastOf(
   const { sessionId, source, known } = intent;
   const nowMs = clock.nowMs();
   if (isOurs(stored) && transcript !== undefined) {
-    const past = ownership.recorded(stored);
+    const past = ownership.recordedHistory(stored);
     past.seedFrom(transcript);
     return { past, damage: transcript.isPartial ? { partial: true } : {} };
   }
   const updates = [...told.updates(), ...bulk.updates.map((update) => ({ sessionId, update }))];
   const createdAtMs = known?.createdAtMs ?? toldAtMs(updates[0] ?? {}) ?? nowMs;
   const session = { sessionId, workspaceCwd: workspace, createdAtMs, ...source };
-  const past = isKeptByAgent ? ownership.keptByAgent(session) : ownership.recorded(session);
+  const past = isKeptByAgent ? ownership.statedHistory(session) : ownership.recordedHistory(session);
   for (const update of updates) past.seedUpdate(update, toldAtMs(update) ?? nowMs);
   past.replay.finishTurn();
   past.replay.remember(ends);

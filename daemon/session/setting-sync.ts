@@ -89,7 +89,7 @@ export class SettingSync<Value> {
   /** The agent says where it is. */
   notified(said: Said<Value>): void {
     const { clock } = this.#o.session;
-    if (said.kind === 'value') this.#decide(this.setting.notified(said.value, clock.monotonicMs()));
+    if (said.kind === 'value') this.#decide(this.setting.notifiedByAgent(said.value, clock.monotonicMs()));
     else this.#decide({ action: 'dropped', reason: said.kind === 'nothing' ? 'no_value' : said.reason });
   }
 
@@ -102,18 +102,18 @@ export class SettingSync<Value> {
     const { setting } = this;
     const { sessionId } = this.#o.session;
     if (this.#isGone) throw fail('session_not_found', 'The session has ended', { sessionId });
-    setting.begins();
+    setting.changeBegins();
     const asked = change.ask();
     try {
       const answer = await this.#inTime(asked, change.method);
       const value = change.valueIn(answer);
       await change.done(value, answer);
-      this.#settle(setting.settles({ kind: 'done', value }));
+      this.#settle(setting.changeSettles({ kind: 'done', value }));
       return answer;
     } catch (error) {
       if (error instanceof AgentTimeout) this.#listenOn(asked, change);
       change.failed?.(error);
-      this.#settle(setting.settles(outcomeOf(error)));
+      this.#settle(setting.changeSettles(outcomeOf(error)));
       throw error;
     }
   }
@@ -135,8 +135,8 @@ export class SettingSync<Value> {
   /** The answer of a change that timed out tells when it landed: not every agent notifies of what it was asked for. */
   #listenOn<Answer>(asked: Promise<Answer>, { valueIn }: Change<Value, Answer>): void {
     asked.then(
-      (answer) => this.#settle(this.setting.answeredLate(valueOrUnsure(answer, valueIn))),
-      (error: unknown) => this.#settle(this.setting.answeredLate(outcomeOf(error))),
+      (answer) => this.#settle(this.setting.changeAnsweredLate(valueOrUnsure(answer, valueIn))),
+      (error: unknown) => this.#settle(this.setting.changeAnsweredLate(outcomeOf(error))),
     );
   }
 
@@ -199,7 +199,7 @@ export class SettingSync<Value> {
     if (said === undefined) return setting.cannotRead();
     if (said.kind === 'unusable') return { action: 'dropped', reason: said.reason };
     const nowMs = this.#o.session.clock.monotonicMs();
-    return setting.readBack(said.kind === 'value' ? said.value : undefined, before, nowMs);
+    return setting.judgeRead(said.kind === 'value' ? said.value : undefined, before, nowMs);
   }
 
   /** @returns undefined when the agent cannot be asked. @throws AgentCallError, AgentGone, AgentTimeout */

@@ -77,7 +77,7 @@ async function spawnIn(
   checkAlive(channel, 'session/new');
   context.checkAdmission(sessionId);
   const stored = { sessionId, workspaceCwd: workspace, createdAtMs, ...source, ...checkout };
-  const past = ownership.fresh(stored, isKeptByAgent);
+  const past = ownership.newHistory(stored, isKeptByAgent);
   const session = sessionOf({ sessionId, channel, source, checkout, past, before: undefined }, context);
   session.settings.seed(opened.answer);
   context.register(session);

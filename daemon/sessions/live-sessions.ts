@@ -242,7 +242,7 @@ export class LiveSessions {
 
   /** @returns false for an unknown client and an ended session: then there is nothing to tell. */
   #release(session: Session, clientId: string): boolean {
-    if (session.hasEnded || !session.clients.release(clientId)) return false;
+    if (session.hasEnded || !session.clients.unregister(clientId)) return false;
     this.tellSession(session);
     return true;
   }

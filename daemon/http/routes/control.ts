@@ -52,7 +52,7 @@ export function release({ sessions, streams, clock }: ReleaseNeeds): Handler {
     const answer = (isReleased: boolean): ReleaseAnswer => ({ released: isReleased });
     if (body.onlyIfQuiet === true && !sessions.isQuiet) return ok(answer(false));
     sessions.intake.close();
-    await streams.release(clock, RELEASE_WITHIN_MS);
+    await streams.endAll(clock, RELEASE_WITHIN_MS);
     return ok(answer(true));
   };
 }

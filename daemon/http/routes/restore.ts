@@ -4,7 +4,7 @@ import { FEED_SEQ_HEADER } from '../../contract/control.ts';
 import { fail, failPlain } from '../../contract/errors.ts';
 import type { JsonObject } from '../../contract/json-body.ts';
 import { sessionKey } from '../../contract/wire.ts';
-import { parseReplayQuery, parseRestoreWishes } from '../../domain/restore-request.ts';
+import { parseReplayQuery, parseRestoreBody } from '../../domain/restore-request.ts';
 import type { RestoreAction } from '../../restore/restore-session.ts';
 import type { Restored } from '../../restore/restores.ts';
 import { askService } from '../../session/agent-calls.ts';
@@ -87,7 +87,7 @@ function parseBranch({ name, atRecordId }: JsonObject): Readonly<Record<string, 
 async function restore(action: RestoreAction, call: Call, context: RestoreNeeds): Promise<Restored> {
   const clientId = clientIdOf(call);
   checkWorkspace(call.body.cwd, context);
-  const requested = parseRestoreWishes(call.body);
+  const requested = parseRestoreBody(call.body);
   const sessionId = sessionKey(call.params.id ?? '');
   return context.restores.forClient(
     { sessionId, action, ...requested, known: undefined },

@@ -44,7 +44,7 @@ describe('client registry', () => {
               continue;
             }
             const count = model.get(id) ?? 0;
-            expect(clients.release(id)).toBe(count > 0);
+            expect(clients.unregister(id)).toBe(count > 0);
             if (count <= 1) model.delete(id);
             else model.set(id, count - 1);
           }

@@ -212,9 +212,9 @@ describe('the indexes of recordings', () => {
     kit.clock.advance(9000);
     await read(indexes, path);
     kit.clock.advance(9000);
-    expect(indexes.heldBytes).toBeGreaterThan(0);
+    expect(indexes.memoryBytes).toBeGreaterThan(0);
     kit.clock.advance(1000);
-    expect(indexes.heldBytes).toBe(0);
+    expect(indexes.memoryBytes).toBe(0);
     expect(kit.clock.pending).toBe(0);
   });
 
@@ -222,13 +222,13 @@ describe('the indexes of recordings', () => {
     const [first, second] = [recorded('s-1'), recorded('s-2')];
     const indexes = new TranscriptIndexes(kit.clock, 100);
     await read(indexes, first);
-    const one = indexes.heldBytes;
+    const one = indexes.memoryBytes;
     expect(one).toBeGreaterThan(0);
     await read(indexes, second);
-    expect(indexes.heldBytes).toBe(one);
+    expect(indexes.memoryBytes).toBe(one);
     const none = new TranscriptIndexes(kit.clock, 1);
     expect(await read(none, first)).toBe(2);
-    expect(none.heldBytes).toBe(0);
+    expect(none.memoryBytes).toBe(0);
   });
 
   test('are made once for requests that come together', async () => {
