@@ -1,17 +1,20 @@
-// Whether another daemon may start. Pure; the views are the caller's.
+// The rule that decides whether another daemon may start. Pure: the caller says what each workspace has.
 import type { State } from './daemon-state.ts';
 import type { Refusal } from './refusal.ts';
 
-/** What admission needs to know of each workspace. */
+/** What the rule needs to know of each workspace. */
 export interface Occupancy {
   readonly state: State;
-  /** Null when no process is known. A process that cannot be verified has its pid here: it takes its place all the same. */
+  /**
+   * Null when no process is known. A process that may belong to the workspace and cannot be verified has its pid here: it
+   * counts like a daemon that is proven to run.
+   */
   readonly pid: number | null;
 }
 
 const WITH_PROCESS: readonly State[] = ['starting', 'ready', 'draining', 'stopping'];
 
-/** Undefined when one more daemon may start. `maxDaemons` 0 means unlimited. */
+/** Why no further daemon may start; undefined when one more may. `maxDaemons` 0 means unlimited. */
 export function admitDaemon(
   maxDaemons: number,
   workspaces: readonly Occupancy[],

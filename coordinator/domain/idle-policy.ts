@@ -1,22 +1,25 @@
-// Whether a daemon is stopped for idleness. A pure decision over what it reported: turns, questions and held work
-// always keep it; clients that are only watching keep it longer, but not for an unlimited time.
+// The rule that decides whether a daemon is stopped for idleness. Pure, over what the daemon reported: turns, open questions
+// and background work always keep it running; clients that are only watching keep it running longer, but not for ever.
 
+/** What a daemon last reported, and when. */
 export interface IdleFacts {
   readonly sessions: number;
   /** Running and queued prompts. */
   readonly prompts: number;
   readonly openPermissions: number;
-  /** Sessions for which the agent holds background work. */
+  /** Sessions for which the agent has background work. */
   readonly backgroundSessions: number;
-  /** A session is on its way: somebody was sent to the daemon, and no feed record tells of it yet. */
+  /** A request was sent to the daemon, and the session that it may open is not in the feed yet. */
   readonly isOpening: boolean;
+  /** Open event streams. */
   readonly subscribers: number;
   /** Since the last prompt step or session create. */
   readonly sinceGestureMs: number;
   /** Since the last heartbeat of a registered client. */
   readonly sinceHeartbeatMs: number;
-  /** Whether its agent can bring sessions back; null when that is not known. */
+  /** Whether the daemon's agent can load sessions again; null when that is not known. */
   readonly canLoad: boolean | null;
+  /** An operator has said that the daemon is never stopped for idleness or evicted. */
   readonly isPinned: boolean;
 }
 
@@ -29,12 +32,12 @@ export interface IdleLimits {
 
 export type IdleVerdict =
   | { readonly kind: 'stop'; readonly reason: string }
-  /** It has something to do, or must not be stopped. */
+  /** The daemon has something to do, or must not be stopped. */
   | { readonly kind: 'keep'; readonly reason: string }
-  /** Idle, but not for long enough. */
+  /** The daemon is idle, but not for long enough. */
   | { readonly kind: 'wait'; readonly forMs: number };
 
-/** Why a daemon is not provably idle; undefined when it is. What eviction asks, too. */
+/** Why a daemon is not provably idle; undefined when it is. Eviction asks the same. */
 export function workOf(facts: IdleFacts): string | undefined {
   if (facts.isPinned) return 'it is pinned';
   if (facts.prompts > 0) return `${facts.prompts} prompt(s) running or queued`;
@@ -46,6 +49,7 @@ export function workOf(facts: IdleFacts): string | undefined {
   return undefined;
 }
 
+/** What to do with a daemon now. */
 export function judgeIdle(facts: IdleFacts, limits: IdleLimits): IdleVerdict {
   if (limits.idleTimeoutMs === 0) return { kind: 'keep', reason: 'idle stop is off' };
   const work = workOf(facts);

@@ -1,31 +1,36 @@
-// What follows a daemon's death: nothing, another try after a while, or no more tries until a cool-off is over.
+// The rule of what follows a daemon's end: nothing, another start after a while, or none until a cool-off is over.
 // Pure: the caller keeps the history and passes the time and the randomness.
 
 export interface RestartPolicy {
-  /** Deaths within `periodMs` that are still followed by a retry; one more and the daemon counts as failed. */
+  /** Deaths within `periodMs` that are still followed by a retry; after one more the daemon counts as failed. */
   readonly intensity: number;
   readonly periodMs: number;
-  /** Wait after the first death of a period; doubles with every further one. */
+  /** Wait after the first death of a period; it doubles with every further death. */
   readonly firstBackoffMs: number;
   readonly maxBackoffMs: number;
   /** Share of the wait that is random, 0 to 1, so that daemons that died together do not return together. */
   readonly jitter: number;
-  /** How long a failed daemon refuses demands. */
+  /** How long requests for a failed daemon are refused. */
   readonly coolOffMs: number;
 }
 
 export type RestartVerdict =
-  /** The end was wanted: the next demand starts afresh. */
+  /** The end was wanted: the next request starts the daemon afresh. */
   | { readonly kind: 'clean' }
   | { readonly kind: 'retry'; readonly afterMs: number }
-  /** `untilMs` is on the clock of `nowMs`. */
+  /** No start before `untilMs`, on the scale of `DeathCircumstances.nowMs`. */
   | { readonly kind: 'failed'; readonly untilMs: number };
 
+/** How a daemon ended. */
 export interface Death {
-  /** `asked`: the coordinator wanted it (stop, idle). `given_up`: it ended a daemon that did not work. `own`: unasked. */
+  /**
+   * `asked`: the coordinator wanted the end (stop, idle). `given_up`: the coordinator ended a daemon that did not work.
+   * `own`: the daemon ended unasked.
+   */
   readonly end: 'asked' | 'given_up' | 'own';
-  /** It had served: an exit with code 0 before that is a failed start all the same. */
+  /** The daemon had been ready. An exit before that is a failed start, even with code 0. */
   readonly wasReady: boolean;
+  /** Exit code; null for a signal, or where it is not known. */
   readonly code: number | null;
 }
 

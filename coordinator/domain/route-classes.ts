@@ -1,9 +1,9 @@
-// The classes of routes: who answers each, and what its requests do while nobody has what they ask for.
+// The classes of routes: what answers each, and what its requests do while the daemon is stopped or the session sleeps.
 
 /**
- * What happens to a request of the class while nobody has what it asks for: the workspace's daemon is not running, or the
- * session sleeps. `wake` starts the daemon and brings the session back first. A session that is coming back by itself is
- * waited for by all but the 204s.
+ * What happens to a request of the class while the workspace's daemon is not running, or while no daemon has the session.
+ * `wake` starts the daemon and restores the session first; `store` answers from the database; `204` and `404` answer at once.
+ * For a session that is being restored by itself, every class but `204` waits.
  */
 export type WhenStopped = 'wake' | 'store' | '204' | '404';
 
@@ -12,14 +12,15 @@ interface RouteClassSpec {
   readonly whenStopped?: WhenStopped;
   /** `either`: the daemon while it runs, else the coordinator from its store. */
   readonly answeredBy: 'coordinator' | 'daemon' | 'either';
-  /** New work: refused while the workspace is drained. */
+  /** Requests of the class are new work: they are refused while the workspace is drained. */
   readonly isWork?: true;
+  /** `METHOD /path`; `:name` stands for one segment, `*` for any. */
   readonly routes: readonly string[];
 }
 
 /**
- * The one table of which routes wake a stopped daemon. What wakes one is named in full: a path that nobody serves must not
- * start a daemon to be told so.
+ * The one table of which routes start a stopped daemon. A route that starts a daemon is named in full: a path that nobody
+ * serves must not start a daemon only to get its 404.
  */
 export const ROUTE_CLASSES = {
   health: { answeredBy: 'coordinator', routes: ['GET /health', 'GET /w/:ws/health'] },
@@ -42,13 +43,13 @@ export const ROUTE_CLASSES = {
   },
   /** The listings of several workspaces at once. */
   session_catalog: { whenStopped: 'store', answeredBy: 'coordinator', routes: ['POST /sessions/catalog'] },
-  /** Sessions of several workspaces at once: each daemon does what concerns its own. */
+  /** Changes of sessions of several workspaces at once: each daemon does what concerns its own sessions. */
   session_batch: {
     whenStopped: 'wake',
     answeredBy: 'coordinator',
     routes: ['POST /sessions/archive', 'POST /sessions/unarchive', 'POST /sessions/delete'],
   },
-  /** Polled by every open client: without a daemon nothing is live. */
+  /** Every open client polls it, so it starts no daemon: without a daemon no session is live. */
   session_live_state: {
     whenStopped: 'store',
     answeredBy: 'either',
@@ -74,7 +75,7 @@ export const ROUTE_CLASSES = {
       'PATCH /session/:id/metadata',
     ],
   },
-  /** Reads of what is on disk: they need the daemon, but not the session. */
+  /** Reads of a session's past, which is on disk: they need the daemon, but not the session. */
   session_history: {
     whenStopped: 'wake',
     answeredBy: 'daemon',
@@ -103,7 +104,7 @@ export const ROUTE_CLASSES = {
     ],
   },
   permission: { whenStopped: '404', answeredBy: 'daemon', routes: ['POST /permission/:requestId'] },
-  /** What a daemon knows of its workspace and of the sessions on its disk. */
+  /** What only a daemon knows of its workspace and of the sessions on its disk. */
   workspace_qualified: {
     whenStopped: 'wake',
     answeredBy: 'daemon',

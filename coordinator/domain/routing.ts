@@ -1,38 +1,41 @@
-// Where a request goes, from its method, its raw URL and one header: pure, no look-ups. A path is split as it came;
-// only what selects a workspace or a session is percent-decoded, and that exactly once.
+// Where a request goes, from its method, its raw URL and one header: pure, no look-ups. A path is split as it came; only the
+// parts that select a workspace or a session are percent-decoded, exactly once.
 import { ROUTE_CLASSES, type RouteClass } from './route-classes.ts';
 
 export type Selection =
   /** A workspace id or an absolute path; `isSingular` for the route whose refusals carry no code. */
   | { readonly by: 'selector'; readonly text: string; readonly isSingular: boolean }
   | { readonly by: 'session'; readonly sessionId: string }
-  /** The daemon that minted the permission question; `workspaceId` only in ids of daemons under a coordinator. */
+  /** A permission question. Daemons under a coordinator put their `workspaceId` into the ids of their questions. */
   | { readonly by: 'request'; readonly requestId: string; readonly workspaceId: string | undefined }
+  /** The primary workspace. */
   | { readonly by: 'primary' };
 
 /** How an answer is relayed: as it is, or as a session's event stream. */
 export type Relay = 'plain' | 'events';
 
+/** What a request asks for, as far as its method, target and header say. */
 export interface RoutedRequest {
   readonly class: RouteClass;
   readonly select: Selection;
-  /** Selector of a `/w/:ws` prefix: whatever is selected must be that workspace. */
+  /** Selector of a `/w/:ws` prefix: whatever else the request selects must be in that workspace. */
   readonly within: string | undefined;
-  /** Path and query as they came, less a `/w/:ws` prefix. */
+  /** Path and query as they came, without a `/w/:ws` prefix. */
   readonly path: string;
   readonly relay: Relay;
 }
 
-/** `malformed`: broken percent-encoding or no origin-form target. `unknown`: no route. */
+/** `malformed`: broken percent-encoding, or a request target that is no path. `unknown`: a path that nobody serves. */
 export type Routing = RoutedRequest | 'malformed' | 'unknown';
 
-/** A request's path, cut once: `raw` segments as they came, `text` percent-decoded once. */
+/** A request's path, cut into segments: `raw` as they came, `text` percent-decoded once. */
 interface Cut {
   readonly method: string;
   readonly path: string;
   readonly raw: readonly string[];
   readonly text: readonly string[];
   readonly within: string | undefined;
+  /** Decoded workspace header. */
   readonly preferred: string | undefined;
 }
 
@@ -92,14 +95,14 @@ function prefixedRoute(cut: Cut): Routing {
   return commonRoute(inner);
 }
 
-/** What the coordinator says of itself, by its one path segment. */
+/** Routes by which the coordinator says something of itself; each has one path segment. */
 const SELF_DESCRIPTIONS: ReadonlyMap<string, RouteClass> = new Map([
   ['health', 'health'],
   ['capabilities', 'capabilities'],
   ['openapi.json', 'openapi'],
 ]);
 
-/** Routes about the fleet itself; none of them exists under a `/w/:ws` prefix. */
+/** Routes about the coordinator and its workspaces; none of them exists under a `/w/:ws` prefix. */
 function ownRoute(cut: Cut): RoutedRequest | undefined {
   const [first] = cut.raw;
   if (first === 'admin') return routed(cut, 'admin', { by: 'primary' });
@@ -144,7 +147,7 @@ function qualifiedRoute(cut: Cut): Routing {
   return found === undefined ? 'unknown' : routed(cut, found, selector(cut, 1, first === 'workspace'));
 }
 
-/** What no pattern names goes to the session's daemon if there is one, and wakes none. */
+/** A path that no route class names goes to the session's daemon if it runs, and starts none. */
 function sessionRoute(cut: Cut): Routing {
   const [, sessionId] = cut.text;
   if (sessionId === undefined)
@@ -155,7 +158,7 @@ function sessionRoute(cut: Cut): Routing {
   return routed(cut, found ?? 'session', { by: 'session', sessionId }, relay);
 }
 
-/** Sessions of one or several workspaces at once. */
+/** Routes about sessions of several workspaces at once. */
 function sessionsRoute(cut: Cut): Routing {
   const found = NAMED.get(`${cut.method} /${cut.raw.join('/')}`);
   return found === undefined ? 'unknown' : routed(cut, found, fallback(cut));
@@ -172,7 +175,7 @@ function selector(cut: Cut, at: number, isSingular: boolean): Selection {
   return { by: 'selector', text: cut.text[at] ?? '', isSingular };
 }
 
-/** The workspace of a route that names none: the prefix's, the header's, the primary one. */
+/** The selection of a route that names no workspace: by its prefix, else by the header, else the primary workspace. */
 function fallback(cut: Cut): Selection {
   const text = cut.within ?? cut.preferred;
   return text === undefined ? { by: 'primary' } : { by: 'selector', text, isSingular: false };

@@ -1,8 +1,8 @@
-// A session's life as the coordinator keeps it: which state follows what happens to it or to its daemon. Pure.
+// A session's life as the coordinator keeps it: which state follows what happens to the session or to its daemon. Pure.
 
 /**
- * `live`: a daemon has it. `restoring`: its daemon died or is being replaced, and it is restored automatically.
- * `dormant`: no daemon has it, and a client's gesture restores it. `closed`: over; only an explicit load revives it.
+ * `live`: a daemon has the session. `restoring`: its daemon died or is being replaced, and the session is restored by itself.
+ * `dormant`: no daemon has the session; a client's prompt, load or change restores it. `closed`: over, until a client loads it.
  */
 export type SessionState = 'live' | 'restoring' | 'dormant' | 'closed';
 
@@ -10,19 +10,19 @@ export type SessionState = 'live' | 'restoring' | 'dormant' | 'closed';
 export type DaemonEndKind = 'died' | 'idle' | 'replaced' | 'stopped' | 'removed';
 
 export type SessionEvent =
-  /** A daemon told that it has the session. */
+  /** A daemon reported that it has the session. */
   | { readonly type: 'opened' }
-  /** A daemon told that the session ended, and why. */
+  /** A daemon reported that the session ended, and why. */
   | { readonly type: 'ended'; readonly reason: string; readonly canLoad: boolean }
   | { readonly type: 'daemon_ended'; readonly kind: DaemonEndKind; readonly canLoad: boolean }
-  /** A restore failed; `isFinal` when trying again cannot help. */
+  /** A restore failed; `isFinal` when another attempt cannot help. */
   | { readonly type: 'restore_failed'; readonly isFinal: boolean }
-  /** A client closed it while no daemon had it. */
+  /** A client closed the session while no daemon had it. */
   | { readonly type: 'closed_at_rest' };
 
-/** Ends that a session sleeps through where its agent can load it again. */
+/** Reasons of an end after which the session is dormant, where its agent can load it again. */
 const SLEEPS_AFTER = new Set(['last_client_detached', 'idle_timeout']);
-/** The daemon is going, and what its sessions become is decided when it has gone. */
+/** The reason of an end with the daemon: what the session becomes is decided when the daemon's process is gone. */
 const DECIDED_LATER = 'daemon_shutdown';
 
 const AFTER_DAEMON: Readonly<Record<DaemonEndKind, SessionState>> = {
@@ -48,7 +48,7 @@ const NEXT: { readonly [T in SessionEvent['type']]: Next<T> } = {
   closed_at_rest: (state) => (state === 'restoring' || state === 'dormant' ? 'closed' : undefined),
 };
 
-/** The next state, or undefined when the event changes nothing. */
+/** The session's next state; undefined when the event changes nothing. */
 export function nextState(state: SessionState, event: SessionEvent): SessionState | undefined {
   // The entry of `event.type` takes exactly that event; TypeScript cannot follow the correlation.
   const next = (NEXT[event.type] as Next<SessionEvent['type']>)(state, event);

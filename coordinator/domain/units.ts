@@ -1,18 +1,18 @@
-// Times and sizes as a person reads them. Pure; UTC, so that two operators read the same.
+// Times and sizes as a person reads them. Pure; in UTC, so that two operators read the same.
 
-/** `2026-11-20 15:14:13Z` */
+/** A time as `2026-11-20 15:14:13Z`. */
 export function clockOf(atMs: number): string {
   return `${new Date(atMs).toISOString().slice(0, 19).replace('T', ' ')}Z`;
 }
 
-/** `4 min ago`, `in 12 s`, `now` */
+/** A time relative to `nowMs`: `4 min ago`, `in 12 s`, `now`. */
 export function agoOf(atMs: number, nowMs: number): string {
   const span = nowMs - atMs;
   if (Math.abs(span) < 1000) return 'now';
   return span > 0 ? `${spanOf(span)} ago` : `in ${spanOf(-span)}`;
 }
 
-/** The two largest units at most: `350 ms`, `12 s`, `4 min 3 s`, `2 h 5 min`, `3 d 4 h`. */
+/** A duration in at most its two largest units: `350 ms`, `12 s`, `4 min 3 s`, `2 h 5 min`, `3 d 4 h`. */
 export function spanOf(ms: number): string {
   if (ms < 1000) return `${Math.round(ms)} ms`;
   const s = Math.round(ms / 1000);
@@ -23,7 +23,7 @@ export function spanOf(ms: number): string {
   return h < 24 ? two(h, 'h', min % 60, 'min') : two(Math.floor(h / 24), 'd', h % 24, 'h');
 }
 
-/** `512 kB`, `64 MB`, `1.9 GB`, decimal. */
+/** A size as `512 kB`, `64 MB` or `1.9 GB`, in decimal units. */
 export function bytesOf(bytes: number): string {
   if (bytes >= 1e9) return `${(bytes / 1e9).toFixed(1)} GB`;
   return bytes >= 1e6 ? `${Math.round(bytes / 1e6)} MB` : `${Math.round(bytes / 1e3)} kB`;

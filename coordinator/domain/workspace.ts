@@ -1,5 +1,5 @@
-// The registry's rules: which workspace a canonical path belongs to, and which paths may be registered.
-// Every path here is canonical already, so belonging is a comparison of strings.
+// The registry's rules: which workspace a canonical path belongs to, and which paths may be registered. Pure. Every path here
+// is canonical already, so paths are compared as strings.
 import { MAX_REGISTERED_WORKSPACES } from '../../daemon/contract/capabilities.ts';
 import type { Refusal } from './refusal.ts';
 
@@ -9,9 +9,10 @@ export interface RegisteredWorkspace {
   readonly path: string;
 }
 
+/** The workspace that a path belongs to. */
 export type WorkspaceMatch<W extends RegisteredWorkspace> =
   | { readonly kind: 'registered'; readonly workspace: W }
-  /** Under a root: the first demand registers it. */
+  /** The path lies under a root: the first session in it registers the workspace. */
   | { readonly kind: 'first_demand'; readonly path: string }
   | { readonly kind: 'refused'; readonly refusal: Refusal };
 
@@ -20,7 +21,7 @@ export function isWithin(path: string, parent: string): boolean {
   return path === parent || path.startsWith(parent.endsWith('/') ? parent : `${parent}/`);
 }
 
-/** The registry's order: the primary workspace, then the others as they came. */
+/** The workspaces in the registry's order: the primary workspace, then the others in the order of their registration. */
 export function primaryFirst<W extends RegisteredWorkspace>(
   workspaces: readonly W[],
   primaryId: string | undefined,
@@ -30,8 +31,8 @@ export function primaryFirst<W extends RegisteredWorkspace>(
 }
 
 /**
- * Where a request's canonical `cwd` belongs: a registered workspace exactly (a sub-directory is none), else a new one when
- * it lies within one of `roots`. `registered` is in the registry's order.
+ * The workspace of a request's canonical `cwd`: the registered workspace with exactly this path (a sub-directory is none), else
+ * a new workspace when the path lies within one of `roots`. `registered` is in the registry's order.
  */
 export function matchWorkspace<W extends RegisteredWorkspace>(
   cwd: string,
@@ -69,7 +70,7 @@ export function registrationRefusal(
   return registered.length >= MAX_REGISTERED_WORKSPACES ? limitReached(registered.length) : undefined;
 }
 
-/** The refusal of a path that is no workspace here. `workspaceCount` appears only when there are several. */
+/** The refusal of a path that is no workspace here. `workspaceCount` is in its context only when there are several workspaces. */
 export function noSuchWorkspace(requested: string, registered: readonly RegisteredWorkspace[]): Refusal {
   const boundWorkspace = registered[0]?.path ?? null;
   const count = registered.length > 1 ? { workspaceCount: registered.length } : {};

@@ -42,7 +42,7 @@ export const EFFECT_WORDS = {
   follow_feed: 'open its feed; the snapshot is stored before anything else',
   publish_route: 'let requests through',
   withdraw_route: 'let no further request through',
-  release_waiters: 'let the parked requests go on',
+  wake_waiters: 'let the parked requests go on',
   fail_waiters: 'answer the parked requests with the reason',
   serve_parked: 'start afresh where requests are still parked',
   begin_drain: 'wait for turns, at most until the deadline',

@@ -177,7 +177,7 @@ export class DaemonController {
       follow_feed: () => this.#current?.followFeed(),
       publish_route: () => this.#publishRoute(),
       withdraw_route: () => this.#deps.routes.delete(this.workspace.id),
-      release_waiters: () => this.#releaseWaiters(),
+      wake_waiters: () => this.#wakeWaiters(),
       fail_waiters: (event) => this.#demand.failAll(this.#deaths.refusalAfter(event)),
       serve_parked: () => this.#demand.serveParked(),
       begin_drain: (event) =>
@@ -245,7 +245,7 @@ export class DaemonController {
     this.#deps.routes.set(this.workspace.id, current.endpoint);
   }
 
-  #releaseWaiters(): void {
+  #wakeWaiters(): void {
     if (this.#current === undefined) return;
     if (this.#demand.size > 0) this.noteDemand();
     this.#demand.release(this.#current.endpoint);

@@ -52,7 +52,7 @@ const EXPECTED: Readonly<Record<State, Readonly<Record<string, string>>>> = {
   },
   starting: {
     listening: 'starting: record_ready follow_feed',
-    ready: 'ready: publish_route release_waiters',
+    ready: 'ready: publish_route wake_waiters',
     boot_timeout: 'stopping: fail_waiters terminate',
     start_failed: 'stopping: fail_waiters terminate',
     beats_lost: 'stopping: fail_waiters terminate',
@@ -76,7 +76,7 @@ const EXPECTED: Readonly<Record<State, Readonly<Record<string, string>>>> = {
   draining: {
     drained: 'stopping: terminate',
     beats_lost: 'stopping: terminate',
-    busy: 'ready: publish_route release_waiters',
+    busy: 'ready: publish_route wake_waiters',
     stop: 'draining: fail_waiters begin_drain',
     'stop after service': 'draining: fail_waiters begin_drain',
     'exited, clean': 'stopped: serve_parked',
