@@ -7,7 +7,7 @@ import { IdleRetirement } from '../agent/idle-retirement.ts';
 import { canonicalPath } from '../contract/canonical-path.ts';
 import type { Clock } from '../contract/clock.ts';
 import { fail } from '../contract/errors.ts';
-import { asRecord, isRecord, type JsonRecord } from '../contract/json-record.ts';
+import { asRecord, isRecord, type JsonRecord, recordsIn } from '../contract/json-record.ts';
 import type { Limits } from '../contract/limits.ts';
 import type { Log } from '../contract/log.ts';
 import type { History, StoredSession } from '../history/history.ts';
@@ -121,7 +121,7 @@ export class AgentSessions {
         };
         const leftMs = Math.max(1, untilMs - clock.monotonicMs());
         const page = asRecord(await channel.request('session/list', params, leftMs));
-        const found = Array.isArray(page.sessions) ? page.sessions.filter(isRecord) : [];
+        const found = recordsIn(page.sessions);
         for (const item of found) this.#state(item);
         seen += found.length;
         // A cursor behind an empty page would be followed for ever.

@@ -4,7 +4,7 @@ import { AgentCallError, type AgentChannel, type Params, RESOURCE_NOT_FOUND } fr
 import { callIfKnown } from '../agent/extensions.ts';
 import { channelFailure } from '../agent/failures.ts';
 import { ApiError, type ErrorCode, fail } from '../contract/errors.ts';
-import { asRecord, isRecord, type JsonRecord } from '../contract/json-record.ts';
+import { asRecord, type JsonRecord, recordsIn } from '../contract/json-record.ts';
 import type { Limits } from '../contract/limits.ts';
 import { pageOf } from '../domain/transcript-page.ts';
 import type { TranscriptQuery } from '../domain/transcript-page-query.ts';
@@ -220,7 +220,7 @@ const RELAYED = [
 
 /** The agent's page; ids of its events mean nothing on our buses. */
 function relayedPage(sessionId: string, answer: JsonRecord): JsonRecord {
-  const events = Array.isArray(answer.events) ? answer.events.filter(isRecord) : [];
+  const events = recordsIn(answer.events);
   return {
     v: 1,
     sessionId,

@@ -1,6 +1,7 @@
 // From a thrown error to the response that a client reads. The only place where request errors are logged.
 import type { ServerResponse } from 'node:http';
 import { ApiError } from './errors.ts';
+import { escapeHtml } from './escape-html.ts';
 import type { Log } from './log.ts';
 
 export interface ErrorAnswer {
@@ -59,6 +60,6 @@ export function sendError(
 
 /** The HTML body of an unknown route, as the protocol's reference server (an express app) words it. */
 export function unknownRouteHtml(method: string, path: string): string {
-  const escaped = `${method} ${path}`.replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`);
+  const escaped = escapeHtml(`${method} ${path}`);
   return `<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8"><title>Error</title></head>\n<body><pre>Cannot ${escaped}</pre></body>\n</html>\n`;
 }

@@ -6,10 +6,10 @@ import { truncated } from '../contract/log.ts';
 
 export type CheckoutRequest =
   | { readonly kind: 'branch'; readonly name: string }
-  /** Without a slug one is made up. */
+  /** Without a slug the daemon makes one up. */
   | { readonly kind: 'worktree'; readonly slug: string | undefined };
 
-/** Where in git a session works, as answers and listings show it; empty for one that works in the workspace as it is. */
+/** Where in git a session works, as answers and listings show it; empty for a session that works in the workspace as it is. */
 export interface SessionCheckout {
   readonly branch?: { readonly name: string; readonly baseBranch: string };
   readonly worktree?: { readonly slug: string; readonly path: string; readonly branch: string };
@@ -19,7 +19,10 @@ const MAX_BRANCH_BYTES = 1000;
 const MAX_BRANCH_PART_BYTES = 200;
 const MAX_SLUG_CHARS = 64;
 
-/** @throws ApiError 400; the order of the checks decides which. */
+/**
+ * The checkout that a create body asks for; undefined when it asks for none.
+ * @throws ApiError 400; the order of the checks decides which code.
+ */
 export function parseCheckout({ branch, worktree }: JsonObject): CheckoutRequest | undefined {
   const wantsBranch = branch !== undefined && branch !== null;
   const wantsWorktree = worktree !== undefined && worktree !== null;
@@ -64,7 +67,10 @@ function parseSlug(worktree: unknown): string | undefined {
   return slug as string;
 }
 
-/** Shapes that the qwen agent keeps for worktrees of its own are refused too. */
+/**
+ * What is wrong with a slug, in words that follow its name; undefined when nothing is. Forms that the qwen agent uses for its
+ * own worktrees are refused too.
+ */
 function slugProblem(slug: string): string | undefined {
   if (slug === '' || slug.length > MAX_SLUG_CHARS) return `must have 1 to ${MAX_SLUG_CHARS} characters`;
   if (!/^[A-Za-z0-9._-]+$/.test(slug))

@@ -16,7 +16,7 @@ export class ClientRegistry {
     return this.#entries.size;
   }
 
-  /** Whether a client was ever registered, adopted ones not counted. */
+  /** Whether a client was ever registered here; clients that were taken over from an earlier process do not count. */
   get hasRegistered(): boolean {
     return this.#hasRegistered;
   }
@@ -30,7 +30,7 @@ export class ClientRegistry {
   }
 
   /**
-   * Registers one more holder: a known `offered` id gains a reference, anything else is replaced by `minted`.
+   * Registers a client: an `offered` id that is known gains a reference, any other is replaced by `minted`.
    * @returns the id that the client must use.
    */
   register(offered: string | undefined, minted: string, nowMs: number): string {
@@ -45,7 +45,7 @@ export class ClientRegistry {
     return minted;
   }
 
-  /** Takes over registrations that an earlier process gave out; they go on under their ids. */
+  /** Takes over the registrations of an earlier process; their clients keep their ids. */
   adopt(clients: readonly FeedClient[]): void {
     for (const { clientId, count, lastSeenAtMs } of clients) {
       const known = this.#entries.get(clientId);
@@ -53,7 +53,7 @@ export class ClientRegistry {
     }
   }
 
-  /** Drops one reference, and the entry with the last one. @returns false for an unknown id. */
+  /** Drops one reference to the id, and the registration with the last reference. @returns false for an unknown id. */
   unregister(clientId: string): boolean {
     const entry = this.#entries.get(clientId);
     if (entry === undefined) return false;
@@ -68,7 +68,7 @@ export class ClientRegistry {
     if (entry !== undefined) entry.lastSeenAtMs = Math.max(entry.lastSeenAtMs, nowMs);
   }
 
-  /** A copy: changing it changes nothing here. */
+  /** The registrations as the feed reports them; a copy. */
   snapshot(): readonly FeedClient[] {
     return [...this.#entries].map(([clientId, { count, lastSeenAtMs }]) => ({
       clientId,

@@ -13,7 +13,7 @@ import {
 import { type CheckoutRequest, parseCheckout } from './checkout-request.ts';
 
 export interface CreateRequest {
-  /** As asked for, or the daemon's default; a chosen session id or a checkout of its own forces `thread`. */
+  /** The scope that was asked for, or the daemon's default; a chosen session id or a checkout forces `thread`. */
   readonly scope: SessionScope;
   /** Chosen by the caller, lower-cased. */
   readonly sessionId: string | undefined;
@@ -27,7 +27,7 @@ const DEFAULT_SCOPE: SessionScope = 'single';
 /** Reserved for the reference server's own sessions. */
 const RESERVED_SOURCE_TYPES = new Set(['standalone']);
 
-/** `cwd` is checked elsewhere. @throws ApiError 400 */
+/** Checks every field but `cwd`, which the route compares with the workspace. @throws ApiError 400 */
 export function parseCreateRequest(body: JsonObject): CreateRequest {
   const scope = parseScope(body.sessionScope);
   const sessionId = parseSessionId(body.sessionId);
@@ -73,7 +73,7 @@ function parseSource({ sourceType, sourceId }: JsonObject): SessionSource {
   return source;
 }
 
-/** Refuses a `cwd` other than the bound workspace. The requested path is cut: it is repeated in bodies and logs. */
+/** The refusal of a `cwd` other than the bound workspace. The requested path is cut, because bodies and logs repeat it. */
 export function workspaceMismatch(boundWorkspace: string, requested: string): ApiError {
   const requestedWorkspace = truncated(requested);
   return fail('workspace_mismatch', `This daemon serves ${boundWorkspace}, not ${requestedWorkspace}`, {

@@ -1,4 +1,4 @@
-// What a reader that comes with a cursor gets first: the table of the protocol's cursor semantics as one pure function.
+// Where the event stream of a reader begins that comes with a cursor: the protocol's table of cursors as one pure function.
 
 export interface RingFacts {
   readonly head: number;

@@ -1,4 +1,4 @@
-// What the agent says about a session before its `session/new` answer has arrived: kept briefly, then handed over.
+// Events of a session that the agent sends before it has answered `session/new`: kept briefly, then handed to the session.
 
 export interface EarlyBounds {
   readonly maxSessions: number;
@@ -31,7 +31,7 @@ export class EarlyEvents<Event> {
     return true;
   }
 
-  /** The kept events of a session in order; they are forgotten here. */
+  /** The kept events of a session, in order, which are then forgotten here. */
   take(sessionId: string): readonly Event[] {
     const events = this.#bySession.get(sessionId)?.events ?? [];
     this.#bySession.delete(sessionId);

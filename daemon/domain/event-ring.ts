@@ -17,13 +17,13 @@ export interface Chunk {
 
 /** Readers at the same cursor share one concatenation; a handful of distinct positions is enough for real fan-outs. */
 const CACHED_CHUNKS = 8;
-/** Dropped slots are reclaimed in bulk, so that dropping one costs nothing. */
+/** Slots of dropped frames are reclaimed in bulk, so that dropping a frame costs nothing. */
 const COMPACT_AFTER = 1024;
 
 /** Frames that were encoded together. */
 interface Block {
   readonly bytes: Buffer;
-  /** Bytes ever pushed before it. */
+  /** Bytes of all frames that were ever pushed before this block. */
   readonly startsAt: number;
 }
 
@@ -32,7 +32,7 @@ export class EventRing {
   readonly #cache = new Map<number, Chunk>();
   /** Newest frames, not encoded yet. */
   #open: string[] = [];
-  /** Of encoded frame i, from `#start` on: its block, and the number of bytes ever pushed up to and including it. */
+  /** For the encoded frame at index i, from `#start` on: its block, and the bytes of all frames ever pushed up to its end. */
   #blocks: Block[] = [];
   #ends: number[] = [];
   #start = 0;
@@ -73,7 +73,7 @@ export class EventRing {
     return id;
   }
 
-  /** Appends without dropping anything. The ring may be over its bounds until `trim`, which the caller owes it soon. */
+  /** Appends a frame without dropping any. The ring may then be over its bounds: the caller is to call `trim` soon. */
   append(make: (id: number) => string): number {
     const id = this.#head + 1;
     this.#open.push(make(id));
@@ -81,14 +81,14 @@ export class EventRing {
     return id;
   }
 
-  /** Drops the oldest events until both bounds hold; the newest one stays. */
+  /** Drops the oldest events until both bounds hold; the newest event stays. */
   trim(): void {
     this.#encode();
     while (this.size > 1 && (this.size > this.#bounds.maxEvents || this.bytes > this.#bounds.maxBytes))
       this.#dropOldest();
   }
 
-  /** Whether the reader at `cursor` has lost events: the next one that it needs is gone. */
+  /** Whether the reader at `cursor` has lost events: the next event that it needs has been dropped. */
   hasOvertaken(cursor: number): boolean {
     return cursor + 1 < this.oldest;
   }
@@ -101,8 +101,8 @@ export class EventRing {
   }
 
   /**
-   * The frames after `cursor`, as many as fit into `maxBytes` and end at `until`, but at least one; undefined at the end.
-   * The caller has checked `hasOvertaken`.
+   * The frames after `cursor`, as many as fit into `maxBytes` and end at `until`, but at least one; undefined when no frame is
+   * left. The caller has checked `hasOvertaken`.
    */
   chunkAfter(cursor: number, maxBytes: number, until = this.#head): Chunk | undefined {
     if (cursor >= Math.min(until, this.#head)) return undefined;
@@ -114,7 +114,7 @@ export class EventRing {
     return chunk;
   }
 
-  /** Id of the last event that a replay of at most `maxBytes` from `cursor` reaches; the first one is reached in any case. */
+  /** Id of the last event that a replay of at most `maxBytes` from `cursor` reaches; the first event is reached in any case. */
   reachWithin(cursor: number, maxBytes: number): number {
     this.#encode();
     const from = Math.max(cursor, this.oldest - 1);
@@ -138,7 +138,7 @@ export class EventRing {
     return index - first;
   }
 
-  /** The frames from index `first` up to and without `end`; copied only where they were encoded apart. */
+  /** The frames from index `first` up to but not `end`; copied only where they lie in several blocks. */
   #bytesOf(first: number, end: number): Buffer {
     const parts: Buffer[] = [];
     let index = first;
@@ -151,12 +151,12 @@ export class EventRing {
     return parts.length === 1 ? (parts[0] as Buffer) : Buffer.concat(parts);
   }
 
-  /** Bytes ever pushed before the frame of that index, which may be the next one. */
+  /** Bytes ever pushed before the frame at that index, or before the next frame to be pushed. */
   #startOf(index: number): number {
     return index === this.#start ? this.#bytesDropped : (this.#ends[index - 1] as number);
   }
 
-  /** Index of an event that the ring holds, encoded. */
+  /** Index of an event's frame. @throws RangeError when the frame is not in the ring, or not encoded yet. */
   #indexOf(id: number): number {
     const index = this.#ends.length - 1 - (this.#head - id);
     if (index < this.#start || index >= this.#ends.length)

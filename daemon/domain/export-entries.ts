@@ -1,5 +1,5 @@
 // What a transcript says, as the entries of an exported document: one for each text, tool call, plan and failure.
-import { asRecord, isRecord, type JsonRecord } from '../contract/json-record.ts';
+import { asRecord, definedFields, type JsonRecord, recordsIn } from '../contract/json-record.ts';
 import { updateOf } from './transcript.ts';
 import type { TranscriptRecord } from './transcript-view.ts';
 
@@ -8,7 +8,7 @@ export interface ExportEntry {
   readonly kind: 'user' | 'agent' | 'thought' | 'tool' | 'plan' | 'error' | 'other';
   readonly text: string;
   readonly promptId?: string;
-  /** Of a tool call. */
+  /** Title and status of a tool call. */
   readonly title?: string;
   readonly status?: string;
 }
@@ -38,7 +38,7 @@ export function entriesOf(records: readonly TranscriptRecord[]): readonly Export
     const id = String(update.toolCallId);
     const known = tools.get(id);
     const at = known?.at ?? entries.length;
-    const call = { ...known?.call, ...defined(update) };
+    const call = { ...known?.call, ...definedFields(update) };
     tools.set(id, { at, call });
     entries[at] = { ...toolEntry(call), ...prompt };
   }
@@ -56,7 +56,7 @@ function saidIn(update: JsonRecord): ExportEntry {
   const speaker = SPEAKERS[kind];
   if (speaker !== undefined) return { kind: speaker, text: textOf(update.content) };
   if (kind !== 'plan') return { kind: 'other', title: kind, text: '' };
-  const steps = Array.isArray(update.entries) ? update.entries.filter(isRecord) : [];
+  const steps = recordsIn(update.entries);
   const lines = steps.map(
     ({ status, content }) => `${status === 'completed' ? '[x]' : '[ ]'} ${textOf(content)}`,
   );
@@ -75,7 +75,7 @@ function toolEntry({ title, kind, status, content, rawInput, rawOutput }: JsonRe
   };
 }
 
-/** What a content block, a tool's content or a plain string says. What is no text is named. */
+/** The text of a content block, of a tool's content or of a plain string; a block without text as its type in brackets. */
 export function textOf(content: unknown): string {
   if (typeof content === 'string') return content;
   const block = asRecord(content);
@@ -96,12 +96,6 @@ function diffText({ path, oldText, newText }: JsonRecord): string {
 function jsonOf(value: unknown): string {
   if (value === undefined || value === null) return '';
   return typeof value === 'string' ? value : JSON.stringify(value, undefined, 2);
-}
-
-function defined(record: JsonRecord): JsonRecord {
-  return Object.fromEntries(
-    Object.entries(record).filter(([, value]) => value !== undefined && value !== null),
-  );
 }
 
 const HEADINGS: Readonly<Record<ExportEntry['kind'], string>> = {

@@ -1,5 +1,6 @@
 // A transcript as one HTML page without scripts and without anything from elsewhere. Everything in it comes from people and
-// models, so every text is escaped, and the page's own policy forbids whatever would still slip through.
+// models, so every text is escaped, and the page's own policy forbids the scripts that an escape might have missed.
+import { escapeHtml } from '../contract/escape-html.ts';
 import { type ExportEntry, type ExportHeader, headingOf } from './export-entries.ts';
 
 const STYLE = `
@@ -16,7 +17,7 @@ pre { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere; font: inherit; 
 summary { cursor: pointer; font-size: .85rem; opacity: .75; overflow-wrap: anywhere; }
 `;
 
-/** Entries that are open when the page is; the others unfold. */
+/** Kinds of entries that the page shows unfolded; the others unfold on a click. */
 const OPEN: ReadonlySet<ExportEntry['kind']> = new Set(['user', 'agent', 'plan', 'error']);
 
 export function htmlDocument(header: ExportHeader, entries: readonly ExportEntry[]): string {
@@ -50,8 +51,4 @@ function section(entry: ExportEntry): string {
     ? `<h2>${heading}</h2>${text}`
     : `<details><summary>${heading}</summary>${text}</details>`;
   return `<section class="${entry.kind}">${body}</section>`;
-}
-
-export function escapeHtml(text: string): string {
-  return text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
 }

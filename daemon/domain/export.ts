@@ -1,5 +1,5 @@
-// A transcript as a document to keep: what was said and done, in four formats. The entries are what every format shows, so
-// that the formats agree, and so does the export of an agent that keeps its own transcripts.
+// A transcript as a document to keep: what was said and done, in four formats. Every format shows the same entries, and so do
+// transcripts of our own and those of an agent.
 import { fail } from '../contract/errors.ts';
 import { type ExportEntry, type ExportHeader, entriesOf, headingOf } from './export-entries.ts';
 import { htmlDocument } from './export-html.ts';
@@ -36,6 +36,7 @@ export function parseExportFormat(text: string | null): ExportFormat {
   });
 }
 
+/** Renders the transcript as a document of the format. */
 export function exportOf(
   view: TranscriptView,
   session: { readonly displayName?: string | undefined; readonly workspaceCwd: string },
@@ -89,7 +90,7 @@ function oneLine(text: string): string {
   return text.replace(/\s+/g, ' ');
 }
 
-/** A fence longer than any that the text has, so that it cannot end early. */
+/** The text as a code block, whose fence is longer than any fence in the text: the text cannot end the block. */
 function fenced(text: string): string {
   const longest = Math.max(2, ...[...text.matchAll(/`+/g)].map(([ticks]) => ticks.length));
   const fence = '`'.repeat(longest + 1);

@@ -1,4 +1,4 @@
-// From an event to its SSE frame. An event is serialised here once, whoever reads it.
+// From an event to its SSE frame. An event is serialised once, here, for all its readers.
 import type { EventEnvelope } from '../contract/wire.ts';
 
 /** What the publisher knows about an event besides its type and data. */
@@ -7,13 +7,13 @@ export interface EventTags {
   readonly originatorClientId?: string | undefined;
 }
 
-/** An event with the one JSON that is made of it, for its readers and for the transcript alike. */
+/** An event with its JSON, which is made once for the readers and for the transcript. */
 export interface EncodedEvent {
   /** Id on the bus. Ids of a session only grow, over its restores too. */
   readonly id: number;
   readonly type: string;
   readonly data: unknown;
-  /** What `serialise` made. */
+  /** The JSON that `serialise` made. */
   readonly tail: string;
 }
 
@@ -31,15 +31,15 @@ export function jsonOf(data: unknown): string | undefined {
 }
 
 /**
- * JSON of an event's envelope without its opening brace and id: the frame and the transcript put theirs in front. Apart
- * from the frame, so that an unserialisable event consumes no id.
+ * JSON of an event's envelope without its opening brace and id, which the frame and the transcript each put in front. Made
+ * before the frame, so that an event that cannot be serialised consumes no id.
  * @param json the event's data: valid JSON without a line break.
  */
 export function serialise(type: string, json: string, tags: EventTags, timestampMs: number): string {
   return headOf(type) + json + footOf(tags, timestampMs);
 }
 
-/** The envelope up to the data. Kept from one event to the next: most are of the type of the one before. */
+/** The envelope's text before the data, kept from one event to the next: most events are of the same type as the last. */
 const head = { type: '', text: '' };
 
 function headOf(type: string): string {
@@ -50,7 +50,7 @@ function headOf(type: string): string {
   return head.text;
 }
 
-/** The envelope behind the data. Kept likewise: the events of one read share their turn and, mostly, their millisecond. */
+/** The envelope's text behind the data, kept likewise: events of one read share their turn and, mostly, their millisecond. */
 const foot = { promptId: '' as string | undefined, clientId: '' as string | undefined, atMs: 0, text: '' };
 
 function footOf({ promptId, originatorClientId: clientId }: EventTags, atMs: number): string {

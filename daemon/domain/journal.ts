@@ -1,10 +1,10 @@
-// The events since the last end of a turn, within bounds: the chunks of one text are held as one entry, and when the bounds
-// are reached the oldest entries go.
+// The events since the last end of a turn, within bounds: the chunks of one text are one entry, and when the bounds are
+// reached the oldest entries are dropped.
 import { isOfTranscript, TextRun, updateOf } from './transcript.ts';
 
-/** An event as replays hold it. */
+/** An event as a replay keeps it. */
 export interface PastEvent {
-  /** Id on the bus; undefined where it never was on this one. */
+  /** Id on the session's bus; undefined for an event that was never on it. */
   readonly id?: number | undefined;
   readonly type: string;
   readonly data: unknown;
@@ -24,7 +24,7 @@ interface Entry {
   events: number;
 }
 
-/** Room that is made at once, so that a journal at its bound does not move its entries for each event. */
+/** Share of the bounds that is freed at once, so that a journal at its bound does not move its entries for each event. */
 const DROPPED_SHARE = 1 / 16;
 
 export class Journal {
@@ -65,7 +65,7 @@ export class Journal {
     return this.#entries.map(({ run }) => run.merged());
   }
 
-  /** Takes everything out and starts anew. */
+  /** Takes all events out; the journal is empty then, and its count of dropped events 0. */
   take(): { readonly events: PastEvent[]; readonly droppedEvents: number } {
     const taken = { events: this.events(), droppedEvents: this.#droppedEvents };
     this.#entries = [];
@@ -98,7 +98,7 @@ function textLength({ data }: PastEvent): number {
   return typeof content?.text === 'string' ? content.text.length : 0;
 }
 
-/** What a summary leaves out: thoughts, and what a tool reports while it works. */
+/** Whether a summary shows the event. It leaves out thoughts, and what a tool reports while it works. */
 export function isOfSummary({ type, data }: PastEvent): boolean {
   if (type !== 'session_update') return true;
   if (!isOfTranscript(type, data)) return false;

@@ -55,7 +55,7 @@ function isNumber(value: unknown): value is number {
 
 function isAddress(value: unknown): value is string {
   if (typeof value !== 'string' || value.length > MAX_URL_CHARS || !URL.canParse(value)) return false;
-  // Parsing drops tabs and line ends; whoever is shown the address would get them.
+  // Parsing ignores tabs and line ends, but a client that is shown the address would get them.
   return !/\p{Cc}/u.test(value) && /^https?:$/.test(new URL(value).protocol);
 }
 
@@ -63,7 +63,10 @@ function invalid(field: string, rule: string): ApiError {
   return fail('invalid_metadata', `\`${field}\` ${rule}`, { field });
 }
 
-/** The list with what an agent says of a pull request; undefined where it says nothing of use. What is known of one stands. */
+/**
+ * The list with the pull request that an agent reports; undefined when the report is of no use. A pull request that is in the
+ * list already stays as it is.
+ */
 export function withBoundPullRequest(
   known: readonly PullRequest[],
   { number, url }: JsonRecord,
@@ -73,7 +76,7 @@ export function withBoundPullRequest(
   return isKnown ? known : [...known, { number, url }];
 }
 
-/** The list with `added` in it; one of the same number and address is replaced. */
+/** The list with `added` in it, in place of a pull request of the same number and address. */
 export function withPullRequest(known: readonly PullRequest[], added: PullRequest): readonly PullRequest[] {
   return [...known.filter(({ number, url }) => number !== added.number || url !== added.url), added];
 }

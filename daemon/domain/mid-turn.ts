@@ -1,5 +1,5 @@
-// Messages for a turn that runs already. The agent drains them when it can; what it never takes becomes a prompt of its
-// own when the turn ends, so that an accepted message is not lost.
+// Messages for a turn that runs already. The agent drains them when it can; a message that it never takes becomes a prompt of
+// its own when the turn ends, so that no accepted message is lost.
 import { failPlain } from '../contract/errors.ts';
 import type { PromptEntry } from './prompt-queue.ts';
 
@@ -28,7 +28,7 @@ export class MidTurnQueue {
     return messages;
   }
 
-  /** Takes one out; undefined when it is not waiting. */
+  /** Takes the message out; undefined when it is not waiting. */
   remove(messageId: string): MidTurnMessage | undefined {
     const message = this.#messages.find((candidate) => candidate.messageId === messageId);
     this.#messages = this.#messages.filter((candidate) => candidate !== message);
@@ -36,15 +36,15 @@ export class MidTurnQueue {
   }
 }
 
-/** The text of a message for a turn. @throws ApiError 400 when it is none. */
+/** The text of a message for a turn. @throws ApiError 400 when `message` is no text, or blank. */
 export function parseMidTurnText(message: unknown): string {
   if (typeof message === 'string' && message.trim() !== '') return message;
   throw failPlain(400, '`message` must be a non-blank string');
 }
 
 /**
- * The message as a prompt of its own, under its id. It has been announced as pending already, so it is framed like a prompt
- * that had to queue.
+ * The message as a prompt of its own, under the message's id. Clients were shown it as pending already, so it is framed like a
+ * prompt that had to queue.
  */
 export function asPrompt({ messageId, clientId, text, queuedAtMs }: MidTurnMessage): PromptEntry {
   return {

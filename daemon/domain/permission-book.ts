@@ -1,7 +1,7 @@
 // The permission questions of one session: the open ones, and the newest resolved ones for late votes.
 import type { Ballot, PermissionOutcome } from './permission-policy.ts';
 
-/** Resolved ids that are remembered; a vote on an older one is an unknown request (the protocol's bound). */
+/** How many resolved questions are remembered (the protocol's bound); a vote on an older question is refused as unknown. */
 const REMEMBERED = 512;
 
 /** Option id that the protocol reserves for its own use: no client may vote for it. */
@@ -52,7 +52,7 @@ export class PermissionBook {
     this.#open.get(requestId)?.ballot.votes.set(clientId, optionId);
   }
 
-  /** Moves a question to the remembered ones. @returns it, or undefined when it is not open: it resolves only once. */
+  /** Moves an open question to the resolved ones. @returns the question; undefined when it is not open any more. */
   resolve(requestId: string, outcome: PermissionOutcome): Question | undefined {
     const question = this.#open.get(requestId);
     if (question === undefined) return undefined;

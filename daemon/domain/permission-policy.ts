@@ -22,9 +22,9 @@ export interface Ballot {
 
 export type VoteVerdict =
   | { readonly kind: 'decide' }
-  /** Counted, the question stays open. */
+  /** The vote is counted, the question stays open. */
   | { readonly kind: 'record'; readonly standing: Standing }
-  /** The client has voted before: acknowledged, not counted. */
+  /** The client has voted before: this vote is acknowledged, not counted. */
   | { readonly kind: 'repeat' }
   | { readonly kind: 'refuse'; readonly reason: 'designated_mismatch' | 'remote_not_allowed' };
 

@@ -1,4 +1,4 @@
-// The prompts of one session: first in, first out, one running. Every admitted prompt leaves exactly once.
+// The prompts of one session: first in, first out, one running. Every accepted prompt leaves the queue exactly once.
 
 export interface PromptEntry {
   readonly promptId: string;
@@ -31,7 +31,7 @@ export class PromptQueue {
     return this.#waiting;
   }
 
-  /** Running and waiting. */
+  /** Number of prompts, running and waiting. */
   get size(): number {
     return this.#waiting.length + (this.#running === undefined ? 0 : 1);
   }
@@ -41,10 +41,10 @@ export class PromptQueue {
   }
 
   /**
-   * Admits a prompt; the caller has checked `isFull`. It waits where another one runs or waits already.
-   * @returns the entry as admitted; `hadToQueue` is judged here unless the caller knows it.
+   * Accepts a prompt, to wait while another prompt runs or waits; the caller has checked `isFull`.
+   * @returns the prompt as it is queued; `hadToQueue` is judged here unless the caller gives it.
    */
-  admit(prompt: Omit<PromptEntry, 'hadToQueue'> & { readonly hadToQueue?: boolean }): PromptEntry {
+  accept(prompt: Omit<PromptEntry, 'hadToQueue'> & { readonly hadToQueue?: boolean }): PromptEntry {
     const entry = { hadToQueue: this.size > 0, ...prompt };
     this.#waiting.push(entry);
     return entry;

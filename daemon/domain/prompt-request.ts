@@ -1,4 +1,4 @@
-// The body of a prompt, checked: what the bridge itself reads, and what goes on to the agent untouched.
+// The body of a prompt, checked: the fields that the bridge reads itself, and those that go on to the agent untouched.
 import { fail, failPlain } from '../contract/errors.ts';
 import type { JsonObject } from '../contract/json-body.ts';
 import { asRecord, isRecord } from '../contract/json-record.ts';
@@ -14,7 +14,7 @@ export interface PromptRequest {
 const MAX_NON_TEXT_BLOCKS = 256;
 /**
  * `_meta` keys in which an agent trusts what its daemon says: who calls, through which channel, and what a person has typed
- * or approved. A client must not say it in the daemon's place.
+ * or approved. A client must not set them.
  */
 const PRIVATE_META =
   /^qwen\.(?:daemon|channel)\.|^qwen-code\/(?:private-|invocation)|^qwen\.(?:submittedPrompt|goalProposalApproval)$/;
@@ -67,7 +67,7 @@ function checkDetailMode(value: unknown): void {
   throw fail('invalid_event_detail_mode', '`eventDetailMode` must be "full" or "summary" when it is given');
 }
 
-/** No channel is connected here, but a client that names its target wrongly is told as it would be where one is. */
+/** No channel is connected here, but a malformed target is refused as a server with channels refuses it. */
 function checkDelivery(value: unknown): void {
   if (value === undefined) return;
   const { kind, target, ...others } = asRecord(value);

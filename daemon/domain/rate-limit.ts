@@ -11,7 +11,7 @@ export interface RateVerdict {
   readonly isAllowed: boolean;
   readonly limit: number;
   readonly remaining: number;
-  /** Until the window ends. */
+  /** Milliseconds until the window ends. */
   readonly resetMs: number;
 }
 
@@ -20,7 +20,7 @@ interface Window {
   count: number;
 }
 
-/** Clients that are remembered; beyond it the oldest windows go, in favour of those clients. */
+/** Windows that are remembered. Beyond that the oldest are forgotten, which lets their clients begin a new one. */
 const MAX_WINDOWS = 10_000;
 
 export class RateLimiter {

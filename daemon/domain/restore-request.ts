@@ -8,7 +8,7 @@ import type { ReplayMode, ReplayQuery } from './replay.ts';
 
 const MAX_PAGE = 500;
 
-/** `cwd` is checked elsewhere. @throws ApiError 400 */
+/** Checks the fields that load and resume share, but not `cwd`, which the route compares. @throws ApiError 400 */
 export function parseRestoreBody(body: JsonObject): {
   readonly approvalMode: ApprovalMode | undefined;
   readonly source: SessionSource;
@@ -22,7 +22,7 @@ export function parseRestoreBody(body: JsonObject): {
   return { approvalMode, source };
 }
 
-/** What of the past a load wants to see. @throws ApiError 400 */
+/** Which part of the past a load asks to see, and how. @throws ApiError 400 */
 export function parseReplayQuery(body: JsonObject): ReplayQuery {
   return {
     pageSize: parsePageSize(body.historyPageSize),

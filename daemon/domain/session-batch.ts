@@ -4,7 +4,7 @@ import type { JsonObject } from '../contract/json-body.ts';
 
 const MAX_SESSIONS = 100;
 
-/** The distinct ids of a batch, as they came. @throws ApiError 400 `invalid_request`. */
+/** The distinct session ids of a batch, in the order given. @throws ApiError 400 `invalid_request`. */
 export function parseSessionIds({ sessionIds }: JsonObject): readonly string[] {
   const isList =
     Array.isArray(sessionIds) &&
@@ -19,13 +19,13 @@ export function parseSessionIds({ sessionIds }: JsonObject): readonly string[] {
 /** Why one session of a batch was left as it is. */
 export interface BatchError {
   readonly sessionId: string;
-  /** For people. */
+  /** Text for a person. */
   readonly error: string;
-  /** As the error table has it, where it does. */
+  /** Code of the error table; absent for an error that has none there. */
   readonly code?: string;
 }
 
-/** What became of one session. */
+/** What became of one session: the list of the answer that it goes to, or its error. */
 export type BatchOutcome<Bucket extends string> = Bucket | 'notFound' | Omit<BatchError, 'sessionId'>;
 
 /** The answer of a batch: each id is in one of the lists. */

@@ -31,7 +31,7 @@ export function parseSearchQuery(query: URLSearchParams): SearchQuery {
   return { needle: text.toLowerCase(), maxResults };
 }
 
-/** A line around the first place where the text has the needle; undefined where it has not. */
+/** The text around the first occurrence of the needle, as one line; undefined when the text does not have the needle. */
 export function snippetIn(text: string, needle: string): string | undefined {
   const at = text.toLowerCase().indexOf(needle);
   if (at === -1) return undefined;
@@ -41,7 +41,7 @@ export function snippetIn(text: string, needle: string): string | undefined {
   return `${from > 0 ? '…' : ''}${line}${from + cut.length < text.length ? '…' : ''}`;
 }
 
-/** The first match in what people and the agent said. */
+/** The text around the first match in the messages of the person and the agent; undefined when there is none. */
 export function snippetOf({ records }: TranscriptView, needle: string): string | undefined {
   for (const { type, data } of records) {
     const update = updateOf(data);

@@ -1,5 +1,5 @@
-// The values of the side channel, out of what agents say: model ids, which are opaque, and the approval modes that
-// clients know.
+// The values of the settings that bridge and agent both change, out of what agents say: model ids, which are opaque, and the
+// approval modes that clients know.
 
 import { asRecord, type JsonRecord } from '../contract/json-record.ts';
 import { APPROVAL_MODES, type ApprovalMode } from '../contract/wire.ts';
@@ -10,11 +10,11 @@ export interface ModeValue {
   readonly planExecutionMode?: ApprovalMode;
 }
 
-/** What an agent said where a value belongs. */
+/** What an agent said in a field that has a setting's value. */
 export type Said<Value> =
   | { readonly kind: 'value'; readonly value: Value }
   | { readonly kind: 'nothing' }
-  /** Something that no client may see. */
+  /** A value that no client may see. */
   | { readonly kind: 'unusable'; readonly reason: 'model_not_text' | 'unknown_mode' };
 
 const NOTHING = { kind: 'nothing' } as const;
@@ -34,7 +34,10 @@ function bareId(id: string): string {
   return QUALIFIED.exec(id)?.[1] ?? id;
 }
 
-/** Whether `said` tells nothing new. Not every place that names the mode also names the one for a plan's execution. */
+/**
+ * Whether `said` is the mode that is known. Not every message that names the mode also names the mode of a plan's execution;
+ * where `said` does not, any is the same.
+ */
 export function isSameMode(known: ModeValue, said: ModeValue): boolean {
   if (known.mode !== said.mode) return false;
   return said.planExecutionMode === undefined || said.planExecutionMode === known.planExecutionMode;
@@ -44,7 +47,7 @@ export function approvalMode(value: unknown): ApprovalMode | undefined {
   return APPROVAL_MODES.find((mode) => mode === value);
 }
 
-/** A model id as the agent said it; an absent one is nothing. */
+/** A model id as the agent said it; `nothing` when it said none. */
 export function saidModel(value: unknown): Said<string> {
   if (value === undefined || value === null) return NOTHING;
   return typeof value === 'string' && value !== ''
@@ -52,7 +55,7 @@ export function saidModel(value: unknown): Said<string> {
     : { kind: 'unusable', reason: 'model_not_text' };
 }
 
-/** A mode as the agent said it; a mode for a plan's execution that cannot be one is left out. */
+/** A mode as the agent said it; `nothing` when it said none. A mode that no plan can be executed in is left out. */
 export function saidMode(mode: unknown, planExecutionMode: unknown): Said<ModeValue> {
   if (mode === undefined || mode === null) return NOTHING;
   const known = approvalMode(mode);

@@ -1,61 +1,66 @@
-// One axis of a session that both the agent and the bridge may change (its model, its approval mode): what is known, and
-// what each change, notification and read means. Decides only: publishing, calling and logging are the service's.
+// A setting of a session that both the agent and the bridge may change (its model, its approval mode): which value is known,
+// and what each change, notification and read means. Decides only: the caller publishes, calls the agent and logs.
 
 export type Action =
-  /** The agent changed it unasked: published. */
+  /** The agent has changed the setting unasked: the new value is published. */
   | 'promoted'
-  /** A notification while a change of the bridge is under way: that change tells. */
+  /** The agent's notification came while a change of the bridge is under way, whose end decides what is published. */
   | 'suppressed'
-  /** Not a value that clients may see. */
+  /** The agent named a value that clients may not see. */
   | 'dropped'
-  /** The agent is found to be elsewhere than was told: told. */
+  /** The agent was found to have another value than was published: its value is published. */
   | 'corrected'
-  /** The agent is where it was said to be. */
+  /** The agent was found to have the published value. */
   | 'converged'
-  /** It could not be found out where the agent is. */
+  /** The agent's value could not be found out. */
   | 'failed'
-  /** Nothing to be done. */
+  /** There is nothing to do. */
   | 'skipped';
 
 export interface Decision<Value> {
   readonly action: Action;
   readonly reason: string;
-  /** To be told on the bus, by the one who asked for the decision and in the same tick. */
+  /** Value that the caller is to publish on the bus, in the same tick. */
   readonly publish?: Value;
-  /** The promotion may be a change that had timed out and landed after all. */
+  /** The value may be that of an earlier change that timed out and took effect after all. */
   readonly isLateSwitch?: boolean;
 }
 
 /** How a change that the bridge asked for ended. */
 export type ChangeOutcome<Value> =
   | { readonly kind: 'done'; readonly value: Value }
-  /** Refused in so many words: it did not land. */
+  /** The agent refused the change: it took no effect. */
   | { readonly kind: 'refused' }
-  /** It may have landed, or may still: timeout, transport error, an answer that makes no sense. */
+  /** The change may have taken effect, or still may: timeout, transport error, an answer that makes no sense. */
   | { readonly kind: 'unsure'; readonly isTimeout: boolean };
 
-/** The newest that the agent has said, for as long as nothing is told after it. */
+/** The newest value that the agent has said, of use as long as nothing is published after it. */
 interface LastWord<Value> {
   readonly value: Value;
+  /** Generation of the setting when the agent said it. */
   readonly generation: number;
 }
 
+/** A change of the bridge that is under way. */
 interface InFlight<Value> {
-  /** The newest notification that was held back. */
+  /** Value of the newest notification that came during the change. */
   suppressed: { readonly value: Value } | undefined;
-  /** What an earlier change has left behind is not known: even a refusal must be followed by a read. */
+  /** What an earlier change has left behind is not known: this one must be followed by a read even if it is refused. */
   isTruthInDoubt: boolean;
 }
 
 export interface SyncedSettingOptions<Value> {
-  /** Whether what is said now tells nothing that was not known. */
+  /** Whether the value `said` by the agent is the one that is `known`. */
   readonly isSame: (known: Value, said: Value) => boolean;
-  /** How long after a change that timed out a promotion is suspected to be that change, in ms. */
+  /**
+   * For this long, in ms, after the read that follows a timed-out change, a change by the agent is suspected to be the one that
+   * timed out.
+   */
   readonly lateSwitchWindowMs: number;
 }
 
 export class SyncedSetting<Value> {
-  readonly #o: SyncedSettingOptions<Value>;
+  readonly #options: SyncedSettingOptions<Value>;
   #cached: Value | undefined;
   #generation = 0;
   #inFlight: InFlight<Value> | undefined;
@@ -65,15 +70,15 @@ export class SyncedSetting<Value> {
   #convergedAfterTimeoutAtMs: number | undefined;
 
   constructor(options: SyncedSettingOptions<Value>) {
-    this.#o = options;
+    this.#options = options;
   }
 
-  /** What was told last, or read at the start; undefined while nothing is known. */
+  /** The value published last, or read at the start; undefined while none is known. */
   get cached(): Value | undefined {
     return this.#cached;
   }
 
-  /** Counts what was told. */
+  /** Number of values published so far. */
   get generation(): number {
     return this.#generation;
   }
@@ -82,23 +87,23 @@ export class SyncedSetting<Value> {
     return this.#inFlight !== undefined;
   }
 
-  /** What the agent said of itself before anybody could listen. Does nothing once something was told. */
+  /** Takes the value that the agent said at the session's start. Does nothing once a value was published. */
   seed(value: Value): void {
     if (this.#generation === 0) this.#cached = value;
   }
 
-  /** Notes a publication. To be called by the publisher in the tick in which the event is on the bus. */
+  /** Notes a published value. The publisher calls it in the tick in which the event goes on the bus. */
   published(value: Value): void {
     this.#cached = value;
     this.#generation += 1;
   }
 
-  /** A change of the bridge goes to the agent. Changes of an axis go one after the other. */
+  /** A change of the bridge goes to the agent. Changes of one setting go one after the other. */
   changeBegins(): void {
     this.#inFlight = { suppressed: undefined, isTruthInDoubt: false };
   }
 
-  /** The agent says where it is. */
+  /** The agent notifies its value. */
   notifiedByAgent(value: Value, nowMs: number): Decision<Value> {
     if (this.#inFlight !== undefined) {
       this.#inFlight.suppressed = { value };
@@ -114,8 +119,8 @@ export class SyncedSetting<Value> {
   }
 
   /**
-   * The change under way has ended; its value, if any, has been published. @returns undefined when only a read can tell
-   * where the agent is now.
+   * The change under way has ended; its value, if there is one, has been published.
+   * @returns undefined when only a read can tell the agent's value.
    */
   changeSettles(outcome: ChangeOutcome<Value>): Decision<Value> | undefined {
     const { suppressed, isTruthInDoubt } = this.#inFlight ?? { suppressed: undefined, isTruthInDoubt: false };
@@ -128,7 +133,7 @@ export class SyncedSetting<Value> {
     return undefined;
   }
 
-  /** A change that had timed out was answered after all. @returns as `settles`. */
+  /** The agent has answered a change that had timed out. @returns as `changeSettles`. */
   changeAnsweredLate(outcome: ChangeOutcome<Value>): Decision<Value> | undefined {
     if (outcome.kind === 'refused') return { action: 'skipped', reason: 'change_refused' };
     if (outcome.kind === 'done') this.#heard(outcome.value);
@@ -136,8 +141,8 @@ export class SyncedSetting<Value> {
   }
 
   /**
-   * The agent cannot be asked where it is: then a success is the truth, and after a failure the newest notification that
-   * was held back is.
+   * Judges without a read, because the agent has no method for one: the agent's last word counts, which after a success is the
+   * change's value, and after a failure the newest notification that came during the change.
    */
   cannotRead(): Decision<Value> {
     if (!this.mayRead()) return { action: 'skipped', reason: 'bridge_change_in_flight' };
@@ -148,7 +153,7 @@ export class SyncedSetting<Value> {
     return { action: 'corrected', reason: 'last_word_of_agent', publish: word.value };
   }
 
-  /** Whether a read would be of use now. A change under way makes its own, and is told that it must. */
+  /** Whether a read would be of use now. A change under way is instead marked to make a read of its own. */
   mayRead(): boolean {
     if (this.#inFlight === undefined) return true;
     this.#inFlight.isTruthInDoubt = true;
@@ -156,9 +161,9 @@ export class SyncedSetting<Value> {
   }
 
   /**
-   * Judges what a read has found. `generation` is the one before the read: whatever was told meanwhile is newer, and the
-   * read says nothing.
+   * Judges the value that a read has found.
    * @param value undefined when the agent did not say.
+   * @param generation the generation before the read: a value that was published meanwhile is newer than what was read.
    */
   judgeRead(value: Value | undefined, generation: number, nowMs: number): Decision<Value> {
     if (!this.mayRead()) return { action: 'skipped', reason: 'bridge_change_in_flight' };
@@ -176,12 +181,12 @@ export class SyncedSetting<Value> {
   }
 
   #isCached(value: Value): boolean {
-    return this.#cached !== undefined && this.#o.isSame(this.#cached, value);
+    return this.#cached !== undefined && this.#options.isSame(this.#cached, value);
   }
 
   #takeLateSwitch(nowMs: number): boolean {
     const atMs = this.#convergedAfterTimeoutAtMs;
     this.#convergedAfterTimeoutAtMs = undefined;
-    return atMs !== undefined && nowMs - atMs <= this.#o.lateSwitchWindowMs;
+    return atMs !== undefined && nowMs - atMs <= this.#options.lateSwitchWindowMs;
   }
 }

@@ -19,15 +19,15 @@ export type PageStart =
   /** With the turn that the record begins. */
   | { readonly kind: 'at'; readonly recordId: string };
 
-/** A checked request. What was issued as opaque text stays opaque: only its issuer can read it. */
+/** A checked request. Cursors and snapshots stay opaque text here, because the agent may have issued them. */
 export interface TranscriptQuery {
   /** Records of a page, 1 to 500. */
   readonly limit: number;
-  /** Alone when it is given. */
+  /** Excludes every field below. */
   readonly cursor?: string;
   readonly direction?: 'backward';
   readonly beforeRecordId?: string;
-  /** Never without a snapshot. */
+  /** Given only with a snapshot. */
   readonly atRecordId?: string;
   readonly snapshot?: string;
 }
@@ -108,10 +108,10 @@ export function encodeCursor(recordId: string, direction: Direction, snapshot: s
   return encode({ r: recordId, d: direction === 'forward' ? 'f' : 'b', s: snapshot });
 }
 
-/** Where our own page begins and its snapshot ends. @throws ApiError 400 `invalid_transcript_cursor`. */
+/** Where a page of our own transcript begins, and where its snapshot ends. @throws ApiError 400 `invalid_transcript_cursor`. */
 export function startOf(query: TranscriptQuery): {
   readonly start: PageStart;
-  /** Last record of the snapshot; undefined shows what there is now. */
+  /** Last record of the snapshot; undefined: the page shows the transcript as it is now. */
   readonly last: string | undefined;
 } {
   const { cursor, direction, beforeRecordId, atRecordId, snapshot } = query;
@@ -142,7 +142,7 @@ function decode(text: string): Readonly<Record<string, unknown>> {
     const value: unknown = JSON.parse(Buffer.from(text, 'base64url').toString('utf8'));
     if (isRecord(value)) return value;
   } catch {
-    // Not one of ours: refused below like any other bad one.
+    // Text that was not issued here is refused below.
   }
   throw invalidCursor('The cursor or snapshot was not issued by this server');
 }

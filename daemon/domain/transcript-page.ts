@@ -1,4 +1,4 @@
-// Pages of a transcript: which of its records a page may show, and what it is made of those.
+// Pages of a transcript: which of its records a page may show, and the page that is made of them.
 import { fail } from '../contract/errors.ts';
 import { asRecord, isRecord, type JsonRecord } from '../contract/json-record.ts';
 import { RECORD_ID_KEY, updateOf } from './transcript.ts';
@@ -18,11 +18,11 @@ import {
   type TranscriptView,
 } from './transcript-view.ts';
 
-/** What one page may take as JSON. */
+/** Size of one page as JSON. */
 export interface PageBounds {
-  /** A page ends before the record that would exceed it; its first record may. */
+  /** A page ends before the record with which it would exceed this size. Its first record alone may exceed it. */
   readonly targetBytes: number;
-  /** A record larger than it is refused. */
+  /** A record larger than this is refused. */
   readonly maxBytes: number;
 }
 
@@ -42,7 +42,7 @@ export interface TranscriptPage {
 }
 
 /**
- * One page, in the order in which things happened, whatever its direction. Following `nextCursor` shows every record of the
+ * One page, oldest record first, whatever the page's direction. Following `nextCursor` shows every record of the
  * snapshot once.
  * @throws ApiError 400 `invalid_transcript_cursor`, `invalid_turn_anchor`; 409 `transcript_snapshot_unavailable` when a
  *   record that the query names has been dropped; 413 `transcript_page_too_large`.
@@ -70,7 +70,7 @@ export function timesOf(
   };
 }
 
-/** How many records the snapshot has. @throws ApiError 409 */
+/** How many records the snapshot has; all of them without a snapshot. @throws ApiError 409 */
 export function lengthWithin(outline: TranscriptOutline, snapshot: string | undefined): number {
   if (snapshot === undefined) return outline.length;
   const last = outline.positionOf(snapshot);
@@ -78,7 +78,7 @@ export function lengthWithin(outline: TranscriptOutline, snapshot: string | unde
   return Math.min(last + 1, outline.length);
 }
 
-/** A page that is being made: which records may be in it, and which are. */
+/** A page in the making: which records it may show, and which it has so far. */
 export class PageFilling {
   readonly #outline: TranscriptOutline;
   readonly #bounds: PageBounds;
@@ -105,7 +105,11 @@ export class PageFilling {
     this.high = isForward ? Math.min(this.#length, from + query.limit) : from;
   }
 
-  /** Adds the next candidate in the page's direction; the first one whatever its size. @returns false when it does not fit. */
+  /**
+   * Adds the next candidate in the page's direction.
+   * @returns false when the candidate does not fit any more; the first candidate always fits.
+   * @throws ApiError 413 for a record over `maxBytes`.
+   */
   add(record: TranscriptRecord): boolean {
     const { targetBytes, maxBytes } = this.#bounds;
     const event = eventOf(record);
@@ -152,7 +156,7 @@ function directionOf(start: PageStart): Direction {
   return start.kind === 'last' || start.kind === 'before' ? 'backward' : 'forward';
 }
 
-/** First position of a forward page, or the one behind the last of a backward page. */
+/** Position of a forward page's first record, or of the record behind a backward page's last. */
 function positionOf(start: PageStart, outline: TranscriptOutline, length: number): number {
   switch (start.kind) {
     case 'first':

@@ -1,12 +1,12 @@
-// What is shown of a transcript: records of its own. The chunks of one text are one record, named by its first chunk, so that
-// the names hold while the text grows and after the file was compacted.
+// The records of a transcript as clients are shown them. The chunks of one text are one record, named by its first chunk, so
+// that a record's name stays valid while its text grows and after the file was compacted.
 import type { JsonRecord } from '../contract/json-record.ts';
 import { isOfTranscript, isTerminal, MAX_RECORD_CHARS, TextRun, TurnBounds, updateOf } from './transcript.ts';
 
-/** A record of a transcript, whoever keeps it. */
+/** A record of a transcript, of our own file or of an agent's. */
 export interface TranscriptRecord {
   readonly recordId: string;
-  /** 0 where it is not known. */
+  /** Epoch ms; 0 where the time is not known. */
   readonly atMs: number;
   readonly type: string;
   readonly data: JsonRecord;
@@ -18,38 +18,38 @@ export interface TranscriptRecord {
 export interface TranscriptView {
   readonly sessionId: string;
   readonly records: readonly TranscriptRecord[];
-  /** Where each known record is in `records`; of one that is not shown, where the next one is. */
+  /** Index in `records` of every record by its name; for a record that is not shown, the index of the next shown record. */
   readonly positions: ReadonlyMap<string, number>;
-  /** Something could not be read, or the oldest part has been dropped. */
+  /** Some part could not be read, or the oldest part has been dropped. */
   readonly isPartial: boolean;
 }
 
-/** What is known of a transcript before any of its records is read; they are counted from 0. */
+/** What is known of a transcript before any of its records is read. Positions of records are counted from 0. */
 export interface TranscriptOutline {
   readonly sessionId: string;
   readonly isPartial: boolean;
   readonly length: number;
   recordIdAt(at: number): string;
-  /** 0 where it is not known. */
+  /** Epoch ms; 0 where the time is not known. */
   atMsAt(at: number): number;
   kindAt(at: number): RecordKind;
-  /** Where the record is; of one that is not shown, where the next one is. Undefined when there is none of the name. */
+  /** The record's position; for a record that is not shown, that of the next shown record. Undefined for an unknown name. */
   positionOf(recordId: string): number | undefined;
 }
 
 /** `question`: what the person sent, of which a turn's first is its `start`. */
 export type RecordKind = 'start' | 'question' | 'other';
 
-/** Whether the record is shown. The mere end of a turn is not: agents' own transcripts have none, and it tells nothing more. */
+/** Whether the record is shown. The plain end of a turn is not: agents' own transcripts do not have it, and it adds nothing. */
 export function isShown({ type, data }: TranscriptRecord): boolean {
   return type !== 'turn_complete' && isOfTranscript(type, data);
 }
 
-/** Makes the records that are shown of those that are kept. */
+/** Turns the records that are kept, one after the other, into the records that are shown. */
 export class Showing {
   #run: TextRun<TranscriptRecord> | undefined;
 
-  /** @returns the record that is complete now, where one is. */
+  /** @returns the shown record that ends before this one; undefined when none does. */
   add(record: TranscriptRecord): TranscriptRecord | undefined {
     const isToShow = isShown(record);
     if (isToShow && this.#run?.add(record) === true) return undefined;
@@ -58,6 +58,7 @@ export class Showing {
     return done;
   }
 
+  /** @returns the last shown record; undefined when there is none. */
   end(): TranscriptRecord | undefined {
     const done = this.#run?.merged();
     this.#run = undefined;
@@ -65,7 +66,7 @@ export class Showing {
   }
 }
 
-/** Shows a transcript that is held whole. */
+/** The view of a transcript of which all records are in memory. @param raw the records as they are kept. */
 export function viewOf(
   sessionId: string,
   raw: readonly TranscriptRecord[],
@@ -84,7 +85,7 @@ export function viewOf(
   return { sessionId, records, positions, isPartial };
 }
 
-/** Tells the kinds of shown records, one after the other. */
+/** Finds the kind of each shown record, which are given to it in their order. */
 export class RecordKinds {
   readonly #bounds = new TurnBounds();
 
@@ -97,6 +98,7 @@ export class RecordKinds {
   }
 }
 
+/** The outline of a transcript of which all records are in memory. */
 export function outlineOf({ sessionId, records, positions, isPartial }: TranscriptView): TranscriptOutline {
   let kinds: readonly RecordKind[] | undefined;
   const kindsOf = () => {

@@ -1,5 +1,5 @@
-// What of a session's events is its past: which kinds belong to a transcript, where a turn ends, and which chunks are one
-// text. Recording, compaction and replay all decide by these rules.
+// The rules of a transcript: which kinds of events belong to it, where a turn ends, and which chunks are one text. Recording,
+// compaction and replay all decide by them.
 import { asRecord, isRecord, type JsonRecord } from '../contract/json-record.ts';
 
 /** The parts of an event that the rules look at. */
@@ -9,7 +9,7 @@ export interface TranscriptEvent {
   readonly promptId?: string | undefined;
 }
 
-/** States that the next report replaces, and figures: a replay that repeated them would show stale ones. */
+/** Updates that the next update of their kind replaces: a replay that repeated them would show stale values. */
 const PASSING_KINDS = new Set([
   'available_commands_update',
   'current_mode_update',
@@ -29,7 +29,7 @@ export function isTerminal(type: string): boolean {
   return type === 'turn_complete' || type === 'turn_error';
 }
 
-/** The `update` of a `session_update`; some transcripts hold it bare. */
+/** The `update` of a `session_update`'s data; in some transcripts the data is the update itself. */
 export function updateOf(data: unknown): JsonRecord {
   const record = asRecord(data);
   return isRecord(record.update) ? record.update : record;
@@ -49,7 +49,7 @@ function isUserChunk({ type, data }: TranscriptEvent): boolean {
 /**
  * Finds the turns in a run of events. A turn ends with its terminal event; one without (an agent's own replay has none,
  * and neither has a daemon that was killed) ends where the next user message begins. The end of a prompt that never ran
- * may stand inside another one's turn.
+ * may stand inside another prompt's turn.
  */
 export class TurnBounds {
   #promptId: string | undefined;
@@ -61,12 +61,12 @@ export class TurnBounds {
     return this.#has !== 'nothing';
   }
 
-  /** Prompt of the open turn, where its events name one. */
+  /** Prompt of the open turn; undefined when no turn is open, or its events name no prompt. */
   get openPromptId(): string | undefined {
     return this.isOpen ? this.#promptId : undefined;
   }
 
-  /** @returns whether a turn ends `before` this event, or `after` it (with it). */
+  /** Takes the next event. @returns whether a turn ends `before` this event, or with it (`after`). */
   see(event: TranscriptEvent): { readonly before: boolean; readonly after: boolean } {
     if (isTerminal(event.type)) return { before: false, after: this.#seeTerminal(event) };
     const isUser = isUserChunk(event);
@@ -76,7 +76,7 @@ export class TurnBounds {
     return { before, after: false };
   }
 
-  /** What was seen so far is over. */
+  /** Forgets the open turn: the events so far belong to a finished one. */
   reset(): void {
     this.#has = 'nothing';
     this.#promptId = undefined;
@@ -96,14 +96,14 @@ export class TurnBounds {
 }
 
 /**
- * Characters of one text that a record of a transcript holds; a longer text is several records, cut between its chunks. Who
- * shows a transcript and who compacts it cut by the same rule, so that the names of records hold.
+ * Characters of one text in a record of a transcript; a longer text is several records, cut between its chunks. Showing and
+ * compacting a transcript cut by the same rule, so that the names of records stay valid.
  */
 export const MAX_RECORD_CHARS = 1024 * 1024;
 
 /**
- * Which chunks are one text, without the text. User blocks stay apart: they are what the person sent. It is asked about every
- * event of a session, so what identifies the text is worked out once.
+ * Finds the chunks that make up one text, without keeping the text. User blocks stay apart: they are what the person sent.
+ * Every event of a session comes here, so the facts that identify the text are worked out once.
  */
 export class TextSpan {
   readonly #promptId: string | undefined;
@@ -124,7 +124,7 @@ export class TextSpan {
     this.#chars = text.length;
   }
 
-  /** Whether others may continue it. */
+  /** Whether the first event is a chunk of text that further chunks may continue. */
   get isText(): boolean {
     return this.#kind !== undefined;
   }
@@ -166,7 +166,7 @@ export class TextRun<Event extends TranscriptEvent> extends TextSpan {
     return true;
   }
 
-  /** The event itself when it stayed alone, else the first with the whole text and everybody's `_meta`. */
+  /** The first event when no other was added, else the first event with the whole text and the `_meta` of all. */
   merged(): Event {
     if (this.isSingle) return this.#first;
     const update = updateOf(this.#first.data);

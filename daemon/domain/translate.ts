@@ -1,5 +1,5 @@
 // From what the agent notifies to what the bus carries. One table: a method that is not in it is ignored.
-import { isRecord } from '../contract/json-record.ts';
+import { definedFields, isRecord } from '../contract/json-record.ts';
 
 export interface BusEvent {
   readonly type: string;
@@ -19,7 +19,7 @@ const TRANSLATORS: Readonly<Record<string, Translator>> = {
       ? [
           {
             type: 'session_metadata_updated',
-            data: { sessionId, displayName: title, ...optional({ titleSource }) },
+            data: { sessionId, displayName: title, ...definedFields({ titleSource }) },
           },
         ]
       : undefined,
@@ -51,21 +51,23 @@ const TRANSLATORS: Readonly<Record<string, Translator>> = {
       ? [
           {
             type: 'background_notification_turn_complete',
-            data: { sessionId, reason, ...optional({ turnId }) },
+            data: { sessionId, reason, ...definedFields({ turnId }) },
           },
         ]
       : undefined,
 };
 
 /**
- * The events that a notification becomes, none when it is ours to ignore.
+ * The events that a notification becomes; none for a notification that clients are not shown.
  * @returns undefined when the method is unknown or its fields are unusable; the caller logs it.
  */
 export function translate(method: string, params: Params): readonly BusEvent[] | undefined {
   return Object.hasOwn(TRANSLATORS, method) ? TRANSLATORS[method]?.(params) : undefined;
 }
 
-/** What clients take for one. Artifacts without an id are for a store of artifacts, which there is none of. */
+/**
+ * Whether clients take the value for an artifact's change. Artifacts without an id are meant for a store that we do not have.
+ */
 function isArtifactChange(value: unknown): boolean {
   if (!isRecord(value) || !isText(value.artifactId) || !isText(value.action)) return false;
   return value.reason === undefined || isText(value.reason);
@@ -79,10 +81,4 @@ function mcpBudget({ v: _v, sessionId: _sessionId, kind, ...data }: Params): rea
 
 function isText(value: unknown): value is string {
   return typeof value === 'string' && value !== '';
-}
-
-function optional(fields: Record<string, unknown>): Record<string, unknown> {
-  return Object.fromEntries(
-    Object.entries(fields).filter(([, value]) => value !== undefined && value !== null),
-  );
 }

@@ -70,7 +70,7 @@ export class AskedTurns {
   readonly #length: number;
   readonly #start: number;
   readonly #totalTurns: number;
-  /** Where the shown turns have what the person wrote. */
+  /** For each turn to show, the positions of the records with the person's words: from `from` up to but not `to`. */
   readonly questions: readonly { readonly from: number; readonly to: number }[];
 
   constructor(outline: TranscriptOutline, { snapshot, start, limit }: TurnIndexQuery) {
@@ -102,6 +102,7 @@ export class AskedTurns {
   }
 }
 
+/** @param question the records with the person's words that begin the turn. */
 export function turnEntryOf(question: readonly TranscriptRecord[]): TurnEntry {
   const { recordId = '', promptId, atMs = 0 } = question[0] ?? {};
   return {

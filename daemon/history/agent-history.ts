@@ -1,7 +1,7 @@
 // Transcripts of an agent that keeps its own, page by page through its own method.
 import { AgentCallError, type AgentChannel, type Params } from '../agent/agent.ts';
 import { callIfKnown } from '../agent/extensions.ts';
-import { asRecord, isRecord, type JsonRecord } from '../contract/json-record.ts';
+import { asRecord, isRecord, type JsonRecord, recordsIn } from '../contract/json-record.ts';
 import { RECORD_ID_KEY, updateOf } from '../domain/transcript.ts';
 import type { HistoryRecord } from './history.ts';
 
@@ -59,7 +59,7 @@ async function readPage(
     const answer = await callIfKnown(channel, TRANSCRIPT_METHOD, params, timeoutMs);
     if (answer === undefined) return undefined;
     const { events, partial, nextCursor } = asRecord(answer);
-    const found = Array.isArray(events) ? events.filter(isRecord) : [];
+    const found = recordsIn(events);
     // A cursor behind an empty page would be followed for ever.
     const hasMore = typeof nextCursor === 'string' && found.length > 0;
     return { events: found, isPartial: partial === true, nextCursor: hasMore ? nextCursor : undefined };

@@ -209,7 +209,7 @@ export class Turns {
   #admit(asked: Pick<PromptEntry, 'clientId' | 'content' | 'request' | 'deadlineMs'>): AcceptedPrompt {
     const { bus, clock, limits } = this.#o;
     const lastEventId = bus.ring.head;
-    const entry = this.#queue.admit({
+    const entry = this.#queue.accept({
       ...asked,
       // The agent may be held by a prompt that has ended for everybody else.
       ...(this.#overdue === undefined ? {} : { hadToQueue: true }),
@@ -303,7 +303,7 @@ export class Turns {
     publishTerminal();
     if (entry.hadToQueue && !isRemoved) this.#events.left(entry, 'completed');
     // Messages that the ended turn did not take run as prompts of their own, in order and under their own ids.
-    for (const message of this.#midTurn.drain()) this.#queue.admit(asPrompt(message));
+    for (const message of this.#midTurn.drain()) this.#queue.accept(asPrompt(message));
     this.#startNext();
     if (this.isIdle) this.#o.onIdle();
   }

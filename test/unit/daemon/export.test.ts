@@ -1,8 +1,8 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
+import { escapeHtml } from '../../../daemon/contract/escape-html.ts';
 import { EXPORT_FORMATS, exportOf, parseExportFormat } from '../../../daemon/domain/export.ts';
 import { entriesOf } from '../../../daemon/domain/export-entries.ts';
-import { escapeHtml } from '../../../daemon/domain/export-html.ts';
 import { type TranscriptRecord, viewOf } from '../../../daemon/domain/transcript-view.ts';
 
 function updates(...list: readonly Record<string, unknown>[]): readonly TranscriptRecord[] {

@@ -14,15 +14,15 @@ const prompt = (promptId: string) => ({
 describe('prompt queue', () => {
   test('the first prompt runs at once, the next ones had to queue', () => {
     const queue = new PromptQueue(5);
-    expect(queue.admit(prompt('a')).hadToQueue).toBe(false);
+    expect(queue.accept(prompt('a')).hadToQueue).toBe(false);
     expect(queue.startNext()?.promptId).toBe('a');
-    expect(queue.admit(prompt('b')).hadToQueue).toBe(true);
+    expect(queue.accept(prompt('b')).hadToQueue).toBe(true);
     expect(queue.startNext()).toBeUndefined();
   });
 
   test('a prompt settles once', () => {
     const queue = new PromptQueue(5);
-    queue.admit(prompt('a'));
+    queue.accept(prompt('a'));
     queue.startNext();
     expect(queue.settle('a')).toBe(true);
     expect(queue.settle('a')).toBe(false);
@@ -30,16 +30,16 @@ describe('prompt queue', () => {
 
   test('the cap counts the running prompt', () => {
     const queue = new PromptQueue(2);
-    queue.admit(prompt('a'));
+    queue.accept(prompt('a'));
     queue.startNext();
     expect(queue.isFull).toBe(false);
-    queue.admit(prompt('b'));
+    queue.accept(prompt('b'));
     expect(queue.isFull).toBe(true);
   });
 
   test('a cap of zero is none', () => {
     const queue = new PromptQueue(0);
-    for (let i = 0; i < 100; i++) queue.admit(prompt(String(i)));
+    for (let i = 0; i < 100; i++) queue.accept(prompt(String(i)));
     expect(queue.isFull).toBe(false);
   });
 
@@ -58,7 +58,7 @@ describe('prompt queue', () => {
         const started: string[] = [];
         let admitted = 0;
         for (const action of steps) {
-          if (action === 'admit' && !queue.isFull) queue.admit(prompt(String(admitted++)));
+          if (action === 'admit' && !queue.isFull) queue.accept(prompt(String(admitted++)));
           if (action === 'start') {
             const next = queue.startNext();
             if (next !== undefined) started.push(next.promptId);

@@ -1,0 +1,6 @@
+// Text inside HTML, escaped so that a browser never reads it as markup.
+
+/** `text` with every character escaped that HTML reads as markup, for element contents and quoted attributes. */
+export function escapeHtml(text: string): string {
+  return text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
+}
