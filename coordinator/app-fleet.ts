@@ -1,17 +1,13 @@
 // The half of the composition root that owns daemons and sessions: store upwards to the supervisor.
-import { mkdirSync } from 'node:fs';
-import { join } from 'node:path';
 import { systemClock } from '../daemon/contract/clock.ts';
+import type { BridgeSettings } from '../daemon/contract/handshake.ts';
 import type { Log } from '../daemon/contract/log.ts';
 import type { Config } from './config.ts';
 import { type CgroupProbe, cgroupWords } from './launch/cgroup-probe.ts';
-import { socketPathFor } from './launch/directories.ts';
-import { readBootId } from './launch/identity.ts';
+import { createLauncher } from './launch/create-launcher.ts';
 import type { Launcher } from './launch/launcher.ts';
-import { rotateIfLarge } from './launch/log-files.ts';
-import { createProcessLauncher } from './launch/process.ts';
 import type { Store } from './store/store.ts';
-import type { DaemonLayout, SupervisorDeps } from './supervise/daemon/deps.ts';
+import type { DaemonLink } from './supervise/daemon/link.ts';
 import { feedFollower } from './supervise/feed/follower.ts';
 import type { WorkspaceKey } from './supervise/fleet.ts';
 import { createEventJournal, type EventJournal } from './supervise/records/event-journal.ts';
@@ -30,7 +26,6 @@ import { releaseOn, restoreOn } from './upstream/control-calls.ts';
 import type { DaemonClient } from './upstream/daemon-client.ts';
 import { askIdentity } from './upstream/identity.ts';
 
-const KEPT_LOGS = 2;
 /** The daemon itself waits 2 s for clients that do not read. */
 const RELEASE_TIMEOUT_MS = 4000;
 
@@ -65,7 +60,7 @@ export interface FleetParts {
 
 /** Makes the parts and starts nothing. */
 export function assembleFleet(options: FleetOptions): FleetParts {
-  const { config, log, store, client } = options;
+  const { config, log, store } = options;
   const clock = systemClock;
   const launcher = makeLauncher(options);
   const buryLost = recoverLostDaemons({ store, launcher, clock, log });
@@ -74,13 +69,16 @@ export function assembleFleet(options: FleetOptions): FleetParts {
   const { workspaces, roots } = config;
   const registry = new WorkspaceRegistry({ workspaces, roots, store, clock, log });
   const restorable = new RestorableWorkspaces();
-  const supervisor = makeSupervisor(options, {
+  const supervisor = createSupervisor({
+    store,
     launcher,
-    recorder,
-    journal,
-    restorable,
-    release: (endpoint, request) =>
-      releaseOn(client, endpoint, request, AbortSignal.timeout(RELEASE_TIMEOUT_MS)),
+    link: linkOf(options),
+    records: { recorder, journal, restorable },
+    bridge: bridgeOf(config),
+    settings: config.supervise,
+    clock,
+    log,
+    random: Math.random,
   });
   const admission = new SessionAdmission({
     maxTotalSessions: config.limits.maxTotalSessions,
@@ -143,69 +141,41 @@ function makeRestorer(
   });
 }
 
-/** Share of an adoption's deadline in which a daemon has to say who it is; in the rest it is looked at from outside. */
-const IDENTITY_SHARE = 0.8;
-
 function makeLauncher(options: FleetOptions): Launcher {
-  const { log, daemonCommand, daemonEnv: env, runtimeDir, cgroups } = options;
+  const { config, log, stateDir, runtimeDir, daemonCommand, daemonEnv, cgroups } = options;
+  const { maxLogBytes } = config;
+  const { adoptTimeoutMs } = config.supervise;
   log.info({ cgroups: cgroupWords(cgroups) }, 'cgroup support');
-  return createProcessLauncher({
-    daemonCommand,
+  return createLauncher({
+    stateDir,
     runtimeDir,
-    env,
+    daemonCommand,
+    daemonEnv,
+    cgroups,
     clock: systemClock,
     log,
-    bootId: readBootId(),
-    cgroups: cgroups.isUsable ? cgroups.cgroups : undefined,
-    identityTimeoutMs: options.config.supervise.adoptTimeoutMs * IDENTITY_SHARE,
+    limits: { adoptTimeoutMs, maxLogBytes },
   });
 }
 
-function makeSupervisor(
-  options: FleetOptions,
-  parts: {
-    readonly launcher: Launcher;
-    readonly recorder: SessionRecorder;
-    readonly journal: EventJournal;
-    readonly restorable: RestorableWorkspaces;
-    readonly release: SupervisorDeps['release'];
-  },
-): Supervisor {
-  const { config, log, store, endStreams } = options;
-  return createSupervisor({
-    ...parts,
-    store,
-    clock: systemClock,
-    log,
-    settings: config.supervise,
+function linkOf({ config, log, client, endStreams }: FleetOptions): DaemonLink {
+  return {
     followFeed: feedFollower({ clock: systemClock, log, settings: config.supervise }),
     askIdentity: (at, timeoutMs) => askIdentity(at, timeoutMs).catch(() => undefined),
-    bootId: readBootId(),
-    layoutOf: (workspace, incarnation) => layoutOf(options, workspace.id, incarnation),
+    release: (endpoint, request) =>
+      releaseOn(client, endpoint, request, AbortSignal.timeout(RELEASE_TIMEOUT_MS)),
     endStreams,
-    rotateLogs: (paths) => {
-      for (const path of paths) rotateIfLarge(path, config.maxLogBytes, KEPT_LOGS);
-    },
-    random: Math.random,
-  });
+  };
 }
 
-function layoutOf(options: FleetOptions, workspaceId: string, incarnation: string): DaemonLayout {
-  const { config, stateDir, runtimeDir } = options;
-  const daemonStateDir = join(stateDir, 'workspaces', workspaceId);
-  mkdirSync(daemonStateDir, { recursive: true, mode: 0o700 });
+function bridgeOf(config: Config): BridgeSettings {
   return {
-    socketPath: socketPathFor(runtimeDir, incarnation),
-    logPath: join(stateDir, 'logs', `${workspaceId}.log`),
-    daemonStateDir,
-    bridge: {
-      agent: config.agent,
-      permissionPolicy: config.permissionPolicy,
-      consensusQuorum: config.consensusQuorum ?? null,
-      rateLimit: config.isRateLimited,
-      // The total is counted over the fleet, by the coordinator.
-      limits: { ...config.limits, maxTotalSessions: 0 },
-      logLevel: config.logLevel,
-    },
+    agent: config.agent,
+    permissionPolicy: config.permissionPolicy,
+    consensusQuorum: config.consensusQuorum ?? null,
+    rateLimit: config.isRateLimited,
+    // The total is counted over the fleet, by the coordinator.
+    limits: { ...config.limits, maxTotalSessions: 0 },
+    logLevel: config.logLevel,
   };
 }

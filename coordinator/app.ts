@@ -1,5 +1,4 @@
 // Composition root of the coordinator: makes the parts, starts them in order, stops them in reverse.
-import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { ApiDocument } from '../daemon/contract/api-document.ts';
 import { systemClock } from '../daemon/contract/clock.ts';
@@ -96,7 +95,6 @@ export class Coordinator {
     const { config, log, runtimeBases } = options;
     const places = ensureDirectories(config.stateDir, runtimeBases);
     const { stateDir, adminPath } = places;
-    mkdirSync(join(stateDir, 'logs'), { recursive: true, mode: 0o700 });
     const lock = acquireStateLock(stateDir, { pid: process.pid, adminPath });
     let store: Store | undefined;
     try {

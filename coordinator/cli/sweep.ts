@@ -6,14 +6,14 @@ import type { Log } from '../../daemon/contract/log.ts';
 import { DATABASE_FILE } from '../app.ts';
 import type { SweepConfig } from '../config.ts';
 import { probeCgroups } from '../launch/cgroup-probe.ts';
+import { createLauncher } from '../launch/create-launcher.ts';
 import { findStateDir, runtimeDirOf } from '../launch/directories.ts';
-import { readBootId } from '../launch/identity.ts';
-import type { DaemonMark, Launcher } from '../launch/launcher.ts';
-import { createProcessLauncher } from '../launch/process.ts';
+import type { Launcher } from '../launch/launcher.ts';
 import { acquireStateLock } from '../store/lock.ts';
 import { openStore } from '../store/open.ts';
 import type { DaemonRow, Store } from '../store/store.ts';
 import { recoverLostDaemons } from '../supervise/supervisor/lost-daemons.ts';
+import { bearerOf } from '../upstream/address.ts';
 import type { Runtime } from './runtime.ts';
 
 /** @throws StateDirLocked while a coordinator runs on the state directory; SchemaTooNew, UnusablePath. */
@@ -41,17 +41,10 @@ export async function sweep(config: SweepConfig, runtime: Runtime): Promise<void
 }
 
 function launcherFor(stateDir: string, runtime: Runtime, log: Log): Launcher {
-  const probe = probeCgroups();
-  const { daemonCommand, daemonEnv: env, runtimeBases } = runtime;
-  return createProcessLauncher({
-    daemonCommand,
-    runtimeDir: runtimeDirOf({ ...runtimeBases, uid: process.getuid?.() ?? 0, stateDir }),
-    env,
-    clock: systemClock,
-    log,
-    bootId: readBootId(),
-    cgroups: probe.isUsable ? probe.cgroups : undefined,
-  });
+  const { daemonCommand, daemonEnv, runtimeBases } = runtime;
+  const runtimeDir = runtimeDirOf({ ...runtimeBases, uid: process.getuid?.() ?? 0, stateDir });
+  const cgroups = probeCgroups();
+  return createLauncher({ stateDir, runtimeDir, daemonCommand, daemonEnv, cgroups, clock: systemClock, log });
 }
 
 /** @returns what became of it, for a person. */
@@ -59,20 +52,16 @@ async function endDaemon(
   row: DaemonRow,
   { store, launcher, stopGraceMs }: { store: Store; launcher: Launcher; stopGraceMs: number },
 ): Promise<string> {
-  const found = await launcher.adopt(markOf(row));
-  if (found.verdict === 'unverifiable') return `left alone: ${row.incarnation}, ${found.why}`;
+  const { incarnation, launchHandle: handle } = row;
+  const found = await launcher.adopt({ incarnation, handle, secret: bearerOf(row.secret) });
+  if (found.verdict === 'unverifiable') return `left alone: ${incarnation}, ${found.why}`;
   const exit = found.verdict === 'alive' ? await found.process.terminate(stopGraceMs) : undefined;
-  store.daemons.setEnded(row.incarnation, {
+  store.daemons.setEnded(incarnation, {
     atMs: systemClock.nowMs(),
     code: exit?.code ?? null,
     signal: exit?.signal ?? null,
     reason: 'swept',
     kind: 'stopped',
   });
-  return `${found.verdict === 'alive' ? 'ended' : 'was gone'}: ${row.incarnation}`;
-}
-
-function markOf(row: DaemonRow): DaemonMark {
-  const { incarnation, bootId, socketPath, secret } = row;
-  return { incarnation, bootId, pid: row.pid ?? 0, startTime: row.startTime ?? 0, socketPath, secret };
+  return `${found.verdict === 'alive' ? 'ended' : 'was gone'}: ${incarnation}`;
 }

@@ -5,11 +5,8 @@ import type { Refusal } from './refusal.ts';
 /** What the rule needs to know of each workspace. */
 export interface Occupancy {
   readonly state: State;
-  /**
-   * Null when no process is known. A process that may belong to the workspace and cannot be verified has its pid here: it
-   * counts like a daemon that is proven to run.
-   */
-  readonly pid: number | null;
+  /** A process is there, or may be: one that cannot be verified counts like a daemon that is proven to run. */
+  readonly hasProcess: boolean;
 }
 
 const WITH_PROCESS: readonly State[] = ['starting', 'ready', 'draining', 'stopping'];
@@ -20,7 +17,9 @@ export function admitDaemon(
   workspaces: readonly Occupancy[],
   retryAfterMs: number,
 ): Refusal | undefined {
-  const used = workspaces.filter(({ state, pid }) => pid !== null || WITH_PROCESS.includes(state)).length;
+  const used = workspaces.filter(
+    ({ state, hasProcess }) => hasProcess || WITH_PROCESS.includes(state),
+  ).length;
   if (maxDaemons === 0 || used < maxDaemons) return undefined;
   return {
     code: 'daemon_limit_exceeded',

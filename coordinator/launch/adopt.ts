@@ -1,14 +1,16 @@
 // Finding a daemon again that an earlier coordinator started: proven alive, proven dead, or left alone.
-import { readlinkSync } from 'node:fs';
 import { readProcStat } from '../../daemon/contract/proc.ts';
+import type { Reach } from '../upstream/address.ts';
 import { askIdentity, Unanswered } from '../upstream/identity.ts';
 import { type Cgroups, type DaemonCgroup, findCgroup, NO_EVIDENCE } from './cgroup.ts';
-import { daemonProcess, endStraysOf, pause, type SweepSettings } from './daemon-process.ts';
+import { daemonProcess, endStraysOf, LAST_LINES, type ProcessSettings, pause } from './daemon-process.ts';
 import { comparePid } from './identity.ts';
-import type { Adoption, DaemonMark } from './launcher.ts';
+import type { DaemonProcess, Ready, Whereabouts } from './launcher.ts';
+import { tail } from './log-files.ts';
+import type { DaemonMark } from './process-handle.ts';
 import { bearsMark, findDaemon } from './process-tree.ts';
 
-export interface AdoptSettings extends SweepSettings {
+export interface AdoptSettings extends ProcessSettings {
   readonly bootId: string;
   /** Where daemons may have cgroups; undefined where this process may not make any. */
   readonly cgroups: Cgroups | undefined;
@@ -18,54 +20,111 @@ export interface AdoptSettings extends SweepSettings {
   readonly identityTimeoutMs: number;
 }
 
-/**
- * Where the pid was never noted (pid 0: the coordinator died between the spawn and the note) the daemon is looked for by
- * its arguments and environment. Resolves `alive` also for a daemon that is about to end; its exit then comes soon.
- */
-export async function adoptDaemon(noted: DaemonMark, settings: AdoptSettings): Promise<Adoption> {
-  // No process outlives its kernel, and start times of another boot say nothing about any process of this one.
-  if (noted.bootId !== settings.bootId) return { verdict: 'gone', strays: 0, ...NO_EVIDENCE };
-  const mark = noted.pid === 0 ? markByIncarnation(noted) : noted;
-  const verdict = mark === undefined ? 'mismatch' : comparePid(mark, settings.bootId);
-  if (mark === undefined || verdict === 'mismatch') return buried(mark ?? noted, settings);
-  // Without a start time (no /proc) the answer on the socket is all the proof there is; it decides alone.
-  return proveBySocket(mark, settings);
+/** A daemon's process, and the secret with which it is asked who it is. */
+export interface Suspect {
+  readonly mark: DaemonMark;
+  readonly secret: string;
 }
 
-async function buried(mark: DaemonMark, settings: AdoptSettings): Promise<Adoption> {
-  return { verdict: 'gone', ...(await endStraysOf(mark, cgroupOf(mark, settings), settings)) };
+/** As `Launcher.adopt`. Where the pid was never noted the daemon is looked for by its arguments and environment. */
+export async function adoptDaemon(noted: Suspect, settings: AdoptSettings): Promise<Whereabouts> {
+  const { mark } = noted;
+  // No process outlives its kernel, and start times of another boot say nothing about any process of this one.
+  if (mark.bootId !== settings.bootId) return goneFrom(mark, { strays: 0, ...NO_EVIDENCE });
+  const suspect = mark.pid === 0 ? await findByIncarnation(noted, settings) : noted;
+  if (suspect === undefined || comparePid(suspect.mark, settings.bootId) === 'mismatch')
+    return bury(suspect?.mark ?? mark, settings);
+  // Without a start time (no /proc) the answer on the socket is all the proof there is; it decides alone.
+  return proveBySocket(suspect, settings);
+}
+
+/** Where the daemon of this mark answers. */
+export function reachOf({ mark, secret }: Suspect): Reach {
+  return { address: { kind: 'unix', path: mark.socketPath }, secret };
+}
+
+/** The running daemon, ended and followed like a child from now on. */
+export function observe(mark: DaemonMark, settings: AdoptSettings): DaemonProcess {
+  return daemonProcess({
+    ...settings,
+    mark,
+    cgroup: cgroupOf(mark, settings),
+    onDeath(report) {
+      const poll = settings.clock.every(settings.pollMs, () => {
+        if (comparePid(mark, settings.bootId) !== 'mismatch') return;
+        poll.cancel();
+        report(null, null);
+      });
+    },
+  });
+}
+
+/** The first word of a daemon that runs already. Waits for as long as it runs. @throws Error when it ends before. */
+export async function readyAgain(suspect: Suspect, settings: AdoptSettings): Promise<Ready> {
+  const { clock, bootId, pollMs, identityTimeoutMs } = settings;
+  const { address, secret } = reachOf(suspect);
+  while (comparePid(suspect.mark, bootId) !== 'mismatch') {
+    const identity = await askIdentity({ address, secret }, identityTimeoutMs).catch(() => undefined);
+    if (identity?.incarnation === suspect.mark.incarnation) return { address, version: identity.version };
+    await pause(clock, pollMs);
+  }
+  throw new Error('the daemon ended before it was ready');
+}
+
+async function bury(mark: DaemonMark, settings: AdoptSettings): Promise<Whereabouts> {
+  return goneFrom(mark, await endStraysOf(mark, cgroupOf(mark, settings), settings));
+}
+
+function goneFrom(mark: DaemonMark, left: Awaited<ReturnType<typeof endStraysOf>>): Whereabouts {
+  const lastLines = tail(mark.logPath, LAST_LINES);
+  const unseen = { code: null, signal: null, hostOomKills: null };
+  return { verdict: 'gone', hasRun: mark.pid !== 0, exit: { ...unseen, lastLines, ...left } };
 }
 
 function cgroupOf(mark: DaemonMark, { cgroups }: AdoptSettings): DaemonCgroup | undefined {
   return cgroups === undefined ? undefined : findCgroup(cgroups, mark);
 }
 
-function markByIncarnation(noted: DaemonMark): DaemonMark | undefined {
-  const found = findDaemon(noted.incarnation);
-  return found === undefined ? undefined : { ...noted, pid: found.pid, startTime: found.startTime };
+/** In the process table; where there is none, by who answers on the daemon's socket. */
+async function findByIncarnation(
+  { mark, secret }: Suspect,
+  { identityTimeoutMs }: AdoptSettings,
+): Promise<Suspect | undefined> {
+  const { incarnation } = mark;
+  const found =
+    findDaemon(incarnation) ??
+    (await askIdentity(reachOf({ mark, secret }), identityTimeoutMs).catch(() => undefined));
+  if (found === undefined || ('incarnation' in found && found.incarnation !== incarnation)) return undefined;
+  return { mark: { ...mark, pid: found.pid, startTime: found.startTime }, secret };
 }
 
 /** Asks until the answer is right, the process is gone, or the time is up: a daemon may still be on its way to listen. */
-async function proveBySocket(mark: DaemonMark, settings: AdoptSettings): Promise<Adoption> {
+async function proveBySocket(suspect: Suspect, settings: AdoptSettings): Promise<Whereabouts> {
+  const { mark } = suspect;
   const { clock, bootId, pollMs, identityTimeoutMs } = settings;
   const deadline = clock.monotonicMs() + identityTimeoutMs;
   let answered: Doubt | undefined;
   for (;;) {
-    const found = await doubtAbout(mark, Math.max(pollMs, Math.ceil(deadline - clock.monotonicMs())));
-    if (found === undefined) return { verdict: 'alive', process: observe(mark, settings) };
-    if (comparePid(mark, bootId) === 'mismatch') return buried(mark, settings);
+    const found = await doubtAbout(suspect, Math.max(pollMs, Math.ceil(deadline - clock.monotonicMs())));
+    if (found === undefined) return alive(suspect, settings);
+    if (comparePid(mark, bootId) === 'mismatch') return bury(mark, settings);
     // Silence does not take back a wrong answer: the last question has little time, and whoever answered may just be slow.
     if (!found.isSilence) answered = found;
     const doubt = answered ?? found;
     // With less than a period left the next question could only end as "no answer", and hide this one's reason.
     if (clock.monotonicMs() + pollMs >= deadline) {
       // It may be frozen, or its socket gone. Whoever follows it from now on finds out, by the thresholds for any daemon.
-      if (doubt.isSilence && isMarked(mark)) return { verdict: 'alive', process: observe(mark, settings) };
+      if (doubt.isSilence && isMarked(mark)) return alive(suspect, settings);
       const why = `pid ${mark.pid} runs, but on ${mark.socketPath}: ${doubt.why}`;
-      return { verdict: 'unverifiable', why };
+      return { verdict: 'unverifiable', why, facts: { pid: mark.pid } };
     }
     await pause(clock, pollMs);
   }
+}
+
+function alive(suspect: Suspect, settings: AdoptSettings): Whereabouts {
+  const { address } = reachOf(suspect);
+  return { verdict: 'alive', process: observe(suspect.mark, settings), address };
 }
 
 /** Whether the process is the daemon by boot, pid, start time, arguments and environment, though it does not say so. */
@@ -81,41 +140,13 @@ interface Doubt {
 }
 
 /** Why the process is not proven to be the daemon; undefined when it is. */
-async function doubtAbout(mark: DaemonMark, timeoutMs: number): Promise<Doubt | undefined> {
+async function doubtAbout(suspect: Suspect, timeoutMs: number): Promise<Doubt | undefined> {
+  const { mark } = suspect;
   try {
-    const { incarnation, pid } = await askIdentity(
-      { address: { kind: 'unix', path: mark.socketPath }, secret: mark.secret },
-      timeoutMs,
-    );
+    const { incarnation, pid } = await askIdentity(reachOf(suspect), timeoutMs);
     if (incarnation === mark.incarnation && pid === mark.pid) return undefined;
     return { why: `${incarnation} with pid ${pid} answers instead of ${mark.incarnation}`, isSilence: false };
   } catch (error) {
     return { why: (error as Error).message, isSilence: error instanceof Unanswered };
-  }
-}
-
-function observe(mark: DaemonMark, settings: AdoptSettings) {
-  return daemonProcess({
-    ...settings,
-    mark,
-    cgroup: cgroupOf(mark, settings),
-    logPath: logPathOf(mark.pid),
-    onDeath(report) {
-      const poll = settings.clock.every(settings.pollMs, () => {
-        if (comparePid(mark, settings.bootId) !== 'mismatch') return;
-        poll.cancel();
-        report(null, null);
-      });
-    },
-  });
-}
-
-/** The mark does not say where the daemon logs, but its stdout does. */
-function logPathOf(pid: number): string | undefined {
-  try {
-    return readlinkSync(`/proc/${pid}/fd/1`);
-  } catch {
-    // No /proc, or gone this moment: its exit then comes without last lines.
-    return undefined;
   }
 }

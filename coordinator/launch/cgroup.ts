@@ -4,7 +4,8 @@ import { createHash } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, rmdirSync, statSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { isAlive, type ProcStat, readCgroupPath, readProcStat } from '../../daemon/contract/proc.ts';
-import type { DaemonMark, MemoryEvidence } from './launcher.ts';
+import type { MemoryEvidence } from './launcher.ts';
+import type { DaemonMark } from './process-handle.ts';
 
 /** What is known where there is no cgroup, or one without the memory controller. */
 export const NO_EVIDENCE: MemoryEvidence = Object.freeze({ oomKills: null, peakBytes: null });

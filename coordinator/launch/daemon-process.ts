@@ -4,12 +4,18 @@ import type { Clock, Timer } from '../../daemon/contract/clock.ts';
 import type { Log } from '../../daemon/contract/log.ts';
 import type { ProcStat } from '../../daemon/contract/proc.ts';
 import { type DaemonCgroup, NO_EVIDENCE } from './cgroup.ts';
-import type { DaemonExit, DaemonMark, DaemonProcess, MemoryEvidence } from './launcher.ts';
-import { tail } from './log-files.ts';
+import { readHostOomKills } from './host-oom.ts';
+import type { DaemonExit, DaemonProcess, MemoryEvidence } from './launcher.ts';
+import { rotateIfLarge, tail } from './log-files.ts';
 import { removeNote } from './notes.ts';
-import { findTree, isStill, killMembers, signalProcess } from './process-tree.ts';
+import { type DaemonMark, handleOf } from './process-handle.ts';
+import { daemonCommandOf, findTree, isStill, killMembers, signalProcess } from './process-tree.ts';
 
-const LAST_LINES = 20;
+/** Lines of a daemon's log that its exit tells. */
+export const LAST_LINES = 20;
+
+/** Earlier parts of a daemon's log that are kept beside it. */
+const KEPT_LOGS = 2;
 
 /** Between two looks at processes that were killed and are not gone yet. */
 const SWEEP_PERIOD_MS = 20;
@@ -24,18 +30,40 @@ export interface SweepSettings {
   readonly sweepTimeoutMs: number;
 }
 
-export interface Observed extends SweepSettings {
+export interface ProcessSettings extends SweepSettings {
+  /** Program and first arguments that a daemon is started with where nothing else is asked for. */
+  readonly daemonCommand: readonly string[];
+  /** A log that is larger is rotated. */
+  readonly maxLogBytes: number;
+}
+
+export interface Observed extends ProcessSettings {
   readonly mark: DaemonMark;
   /** Undefined where this process may not make any, or the daemon was started without. */
   readonly cgroup: DaemonCgroup | undefined;
-  /** Undefined when nobody knows where an adopted daemon logs. */
-  readonly logPath: string | undefined;
   /** Calls back once, when the daemon process itself is dead. */
   readonly onDeath: (report: (code: number | null, signal: string | null) => void) => void;
 }
 
 export function daemonProcess(observed: Observed): DaemonProcess {
+  const { mark, daemonCommand, maxLogBytes } = observed;
+  return {
+    incarnation: mark.incarnation,
+    handle: handleOf(mark),
+    facts: { pid: mark.pid },
+    ...lifeOf(observed),
+    otherCommand() {
+      const command = daemonCommandOf(mark.pid, mark.incarnation);
+      return command?.join('\0') === daemonCommand.join('\0') ? undefined : command;
+    },
+    rotateLog: () => void rotateIfLarge(mark.logPath, maxLogBytes, KEPT_LOGS),
+  };
+}
+
+/** The daemon until it is gone, and the ways to end it. */
+function lifeOf(observed: Observed): Pick<DaemonProcess, 'exited' | 'terminate' | 'killNow'> {
   const { mark, cgroup, clock, log } = observed;
+  const hostOomKillsBefore = readHostOomKills();
   // What was seen before a signal: whoever loses its parent by that signal is found in no later table.
   const remembered = new Map<number, ProcStat>();
   const strays = new Set<number>();
@@ -73,9 +101,10 @@ export function daemonProcess(observed: Observed): DaemonProcess {
     await untilNothingIsLeft(sweep, mark, observed);
     removeTraces(mark.socketPath);
     const evidence = await closeCgroup(cgroup, mark, observed);
-    const lastLines = observed.logPath === undefined ? [] : tail(observed.logPath, LAST_LINES);
+    const hostOomKills = oomKillsSince(hostOomKillsBefore);
+    const lastLines = tail(mark.logPath, LAST_LINES);
     log.debug({ incarnation: mark.incarnation, code, signal, strays: strays.size }, 'daemon is gone');
-    return { code, signal, lastLines, strays: strays.size, ...evidence };
+    return { code, signal, lastLines, strays: strays.size, ...evidence, hostOomKills };
   }
 
   const exited = new Promise<DaemonExit>((resolve) => {
@@ -96,7 +125,13 @@ export function daemonProcess(observed: Observed): DaemonProcess {
     return exited;
   }
 
-  return { mark, exited, terminate, killNow };
+  return { exited, terminate, killNow };
+}
+
+/** Null where the host does not count them. */
+function oomKillsSince(before: number | null): number | null {
+  const after = before === null ? null : readHostOomKills();
+  return after === null || before === null ? null : after - before;
 }
 
 /**

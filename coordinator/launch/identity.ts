@@ -1,7 +1,7 @@
 // Whether a pid is still the process that was noted, by boot and start time. Never signals anything.
 import { readFileSync } from 'node:fs';
 import { isAlive, readProcStat } from '../../daemon/contract/proc.ts';
-import type { DaemonMark } from './launcher.ts';
+import type { DaemonMark } from './process-handle.ts';
 
 /** Names this run of the kernel; empty where there is no /proc. */
 export function readBootId(): string {

@@ -1,36 +1,39 @@
-// The seam between "a daemon should run" and how it comes to run. `process.ts` is the embedded implementation;
-// another one may hand daemons to a service manager. Nothing outside launch/ knows about processes or signals.
+// The seam between "a daemon should run" and how it comes to run. `process.ts` is the embedded implementation; another
+// launcher may hand daemons to a service manager or a scheduler. Nothing outside launch/ knows processes, signals or log files.
+import type { BridgeSettings } from '../../daemon/contract/handshake.ts';
+import type { DaemonAddress } from '../upstream/address.ts';
 
-import type { BridgeSettings, ReadyLine } from '../../daemon/contract/handshake.ts';
+/**
+ * How a launcher finds a daemon again, also after a restart of the coordinator. Only launchers write and read one (handle.ts);
+ * the store keeps it as text, also in backups: it carries the launcher's kind and version, and no credential.
+ */
+export type LaunchHandle = string;
 
-export interface LaunchSpec {
+/** What a handle is planned from. */
+export interface LaunchPlan {
   readonly workspaceId: string;
+  /** Never used twice in the life of a state directory. */
+  readonly incarnation: string;
+}
+
+/** What a daemon is started with. */
+export interface LaunchSpec extends LaunchPlan {
   /** Canonical workspace path. */
   readonly workspacePath: string;
-  readonly incarnation: string;
-  readonly socketPath: string;
+  /** The bearer that the daemon will expect. */
   readonly secret: string;
   readonly bridge: BridgeSettings;
-  /** The daemon's stdout and stderr are appended here. */
-  readonly logPath: string;
-  /** What the daemon may keep on disk. */
-  readonly daemonStateDir: string;
   /** Program and first arguments in place of the configured ones: those of an earlier version. */
   readonly command?: readonly string[];
 }
 
-/** What is needed to find a daemon again after a restart of the coordinator. */
-export interface DaemonMark {
-  readonly incarnation: string;
-  readonly bootId: string;
-  readonly pid: number;
-  /** Field 22 of /proc/pid/stat, 0 where there is no /proc. */
-  readonly startTime: number;
-  readonly socketPath: string;
-  readonly secret: string;
+/** What a launcher may know of a daemon for people to read. */
+export interface LaunchFacts {
+  /** Null where the launcher knows of no process, or makes none. */
+  readonly pid: number | null;
 }
 
-/** What the daemon's cgroup tells of memory; null where it had none or the memory controller is not handed down to it. */
+/** What a launcher may know of a daemon's memory; null where it does not. */
 export interface MemoryEvidence {
   /** Processes of the daemon's tree that the kernel killed for want of memory. */
   readonly oomKills: number | null;
@@ -38,65 +41,99 @@ export interface MemoryEvidence {
   readonly peakBytes: number | null;
 }
 
-/** What a launcher wrote down of a daemon that it has not seen end. */
-export interface DaemonNote extends Omit<DaemonMark, 'pid' | 'startTime'> {
-  readonly workspaceId: string;
-  readonly workspacePath: string;
-  readonly logPath: string;
-  readonly createdAtMs: number;
-  /** Null when no such process runs, or none can be looked for (no /proc). */
-  readonly pid: number | null;
-  readonly startTime: number | null;
-}
-
-/** What the database says of a noted daemon: it is in it, it is in it as ended, or it is not (or without its secret). */
-export type NoteFate = 'known' | 'over' | 'lost';
-
 export interface DaemonExit extends MemoryEvidence {
-  /** Null when the exit was not observed by its parent (an adopted daemon) or it died by a signal. */
+  /** Processes that the OOM killer of the daemon's host ended while the daemon ran, whosever they were; null where not known. */
+  readonly hostOomKills: number | null;
+  /** Null when the launcher did not see it (the process launcher: of an adopted daemon), or the daemon died by a signal. */
   readonly code: number | null;
   readonly signal: string | null;
-  /** Last lines that the daemon wrote to its log, oldest first. */
+  /** Last lines that the daemon wrote to its log, oldest first; empty where the launcher keeps none. */
   readonly lastLines: readonly string[];
   /** Descendants that were still alive and were ended with it. */
   readonly strays: number;
 }
 
 export interface DaemonProcess {
-  readonly mark: DaemonMark;
+  readonly incarnation: string;
+  /** The planned handle with what the launcher has learned since. It takes the planned one's place in the store. */
+  readonly handle: LaunchHandle;
+  readonly facts: LaunchFacts;
   /** Settles once, after the daemon and every descendant are gone. Never rejects. */
   readonly exited: Promise<DaemonExit>;
   /** Asks the daemon to end (SIGTERM), kills its whole tree after `graceMs`. Idempotent; returns `exited`. */
   terminate(graceMs: number): Promise<DaemonExit>;
-  /** Kills the whole tree at once. Returns when the signals are sent. */
+  /** Kills the whole tree at once. Returns when that is on its way. */
   killNow(): void;
+  /** Program and first arguments that the daemon was started with; undefined where they are the configured ones or not known. */
+  otherCommand(): readonly string[] | undefined;
+  /** Keeps the daemon's log, if the launcher writes one, from growing without bound. @throws Error of the file system. */
+  rotateLog(): void;
+}
+
+/** The first word of a daemon that listens. */
+export interface Ready {
+  readonly address: DaemonAddress;
+  readonly version: string;
 }
 
 export interface Launch {
   readonly process: DaemonProcess;
-  /** The daemon's ready line. Rejects with the daemon's own words, or with why there were none. */
-  readonly ready: Promise<ReadyLine>;
+  /**
+   * Rejects with the daemon's own words, or with why there were none. Has no deadline and never ends the daemon: whoever gives
+   * up on it calls `terminate`.
+   */
+  readonly ready: Promise<Ready>;
 }
 
-/** What became of a daemon that an earlier coordinator started. */
-export type Adoption =
-  | { readonly verdict: 'alive'; readonly process: DaemonProcess }
-  /** Proven dead; its strays, if any, were ended. */
-  | ({ readonly verdict: 'gone'; readonly strays: number } & MemoryEvidence)
-  /** The pid is alive but not proven ours: it is left alone. */
-  | { readonly verdict: 'unverifiable'; readonly why: string };
+/** A daemon that an earlier coordinator started, as the store knows it. */
+export interface KnownDaemon {
+  readonly incarnation: string;
+  readonly handle: LaunchHandle;
+  readonly secret: string;
+}
+
+/** What became of a known daemon. */
+export type Whereabouts =
+  /** `address` is absent where the launcher cannot tell it from the handle: then only the stored one leads there. */
+  | { readonly verdict: 'alive'; readonly process: DaemonProcess; readonly address?: DaemonAddress }
+  /** It does not run. `hasRun` false: as far as can be told it never did, and a start under way may still make it. */
+  | { readonly verdict: 'gone'; readonly hasRun: boolean; readonly exit: DaemonExit }
+  /** It may run, but that is not proven: it is left alone. Also for every handle that is not this launcher's. `facts` is what
+      was found out beyond the handle's own. */
+  | { readonly verdict: 'unverifiable'; readonly why: string; readonly facts?: LaunchFacts };
+
+/** What a launcher wrote down of a daemon that it has not seen end. */
+export interface DaemonNote extends KnownDaemon {
+  readonly workspaceId: string;
+  readonly workspacePath: string;
+  readonly createdAtMs: number;
+  /** False also where that cannot be told. */
+  readonly isRunning: boolean;
+  readonly facts: LaunchFacts;
+}
+
+/** What the database says of a noted daemon: it is in it, it is in it as ended, or it is not (or without its secret). */
+export type NoteFate = 'known' | 'over' | 'lost';
 
 export interface Launcher {
-  /** @throws Error when no process could be made (socket path too long, out of processes). */
-  start(spec: LaunchSpec): Launch;
-  adopt(mark: DaemonMark): Promise<Adoption>;
   /**
-   * Program and first arguments that the running process was started with, where the configured ones are different.
-   * Undefined where they are the same, the process is gone, or there is no /proc.
+   * The handle of a daemon that is to be started. Does nothing else: commit it before `start`, so that whatever `start` makes
+   * can be found again, wherever the coordinator is killed.
+   * @throws Error when no such daemon could be started (its socket path would be too long).
    */
-  otherCommandOf(mark: DaemonMark): readonly string[] | undefined;
+  plan(plan: LaunchPlan): LaunchHandle;
+  /**
+   * Starts the daemon of a planned handle. Idempotent: a handle whose daemon was started already gives that daemon.
+   * @throws Error when none could be made (out of processes, no program), or the handle is not this launcher's.
+   */
+  start(handle: LaunchHandle, spec: LaunchSpec): Launch;
+  /**
+   * Finds the daemon of an earlier coordinator; of one that is gone the leftovers are ended. Resolves `alive` also for a daemon
+   * that is about to end; its exit then comes soon. Signals nothing that is not proven to be the daemon's.
+   */
+  adopt(known: KnownDaemon): Promise<Whereabouts>;
+  /** What the handle tells by itself. Never throws: of a handle that is not this launcher's nothing is known. */
+  factsOf(handle: LaunchHandle): LaunchFacts;
   /** The daemons that were started here, were not seen to end, and are `lost` to the caller. Forgets those that are `over`. */
-  list(fateOf: (incarnation: string) => NoteFate): readonly DaemonNote[];
-  /** Last lines of a daemon's log, oldest first; empty when there is none. */
-  logs(logPath: string, maxLines: number): readonly string[];
+  lost(fateOf: (incarnation: string) => NoteFate): readonly DaemonNote[];
 }

@@ -1,22 +1,31 @@
 // A note beside each daemon's socket: what a coordinator needs to find the daemon again when its database is lost. Whoever
 // can read this directory (0700, the notes 0600) can use the sockets in it anyway. See docs/adr/0005-a-damaged-database.md.
-import { readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { DaemonNote, LaunchSpec, NoteFate } from './launcher.ts';
+import { type DaemonMark, handleOf } from './process-handle.ts';
 import { findDaemon } from './process-tree.ts';
 
 const SUFFIX = '.note.json';
 
-type Written = Omit<DaemonNote, 'pid' | 'startTime'>;
+/** As earlier releases wrote it and read it: after a step back they find the daemons of this one. */
+type Written = Pick<DaemonNote, 'workspaceId' | 'workspacePath' | 'secret' | 'createdAtMs'> &
+  Omit<DaemonMark, 'pid' | 'startTime'>;
 
 /** Where the note of the daemon on this socket is. */
 export function notePathOf(socketPath: string): string {
   return socketPath.replace(/\.sock$/, '') + SUFFIX;
 }
 
+/** Whether a daemon was ever started for this socket and not seen to end. */
+export function hasNote(socketPath: string): boolean {
+  return existsSync(notePathOf(socketPath));
+}
+
 /** Call it before the process is made. @throws Error when the directory cannot be written. */
-export function writeNote(spec: LaunchSpec, bootId: string, createdAtMs: number): void {
-  const { workspaceId, workspacePath, incarnation, socketPath, secret, logPath } = spec;
+export function writeNote(mark: DaemonMark, spec: LaunchSpec, createdAtMs: number): void {
+  const { workspaceId, workspacePath, secret } = spec;
+  const { incarnation, socketPath, logPath, bootId } = mark;
   const note: Written = {
     workspaceId,
     workspacePath,
@@ -42,7 +51,7 @@ export function removeNote(socketPath: string): void {
   }
 }
 
-/** As `Launcher.list`. What cannot be read is no note. */
+/** As `Launcher.lost`. What cannot be read is no note. */
 export function readNotes(
   runtimeDir: string,
   fateOf: (incarnation: string) => NoteFate,
@@ -54,10 +63,17 @@ export function readNotes(
   return notes.flatMap((note) => {
     const fate = fateOf(note.incarnation);
     if (fate === 'over') removeNote(note.socketPath);
-    if (fate !== 'lost') return [];
-    const found = findDaemon(note.incarnation);
-    return [{ ...note, pid: found?.pid ?? null, startTime: found?.startTime ?? null }];
+    return fate === 'lost' ? [located(note)] : [];
   });
+}
+
+function located(note: Written): DaemonNote {
+  const { workspaceId, workspacePath, incarnation, secret, createdAtMs } = note;
+  const found = findDaemon(incarnation);
+  const handle = handleOf({ ...note, pid: found?.pid ?? 0, startTime: found?.startTime ?? 0 });
+  const facts = { pid: found?.pid ?? null };
+  const isRunning = found !== undefined;
+  return { workspaceId, workspacePath, incarnation, secret, createdAtMs, handle, isRunning, facts };
 }
 
 function readNote(path: string): Written | undefined {

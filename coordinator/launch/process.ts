@@ -1,115 +1,165 @@
 // The embedded launcher: a daemon is a detached child process that outlives the coordinator.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { accessSync, closeSync, constants, mkdirSync, openSync } from 'node:fs';
-import { dirname, isAbsolute } from 'node:path';
+import { dirname, isAbsolute, join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import {
   CONTRACT_VERSION,
   HANDSHAKE_FD,
   type HandshakeRequest,
   INCARNATION_ENV,
-  type ReadyLine,
 } from '../../daemon/contract/handshake.ts';
-import { type AdoptSettings, adoptDaemon } from './adopt.ts';
+import { type AdoptSettings, adoptDaemon, observe, readyAgain } from './adopt.ts';
 import { type DaemonCgroup, encloseDaemon } from './cgroup.ts';
 import { daemonProcess, pause } from './daemon-process.ts';
-import { checkSocketPath } from './directories.ts';
+import { socketPathFor } from './directories.ts';
+import { ForeignHandle } from './handle.ts';
 import { acceptedReadyLine, exchange, HandshakeClosed } from './handshake-pipe.ts';
 import { startTimeOf } from './identity.ts';
-import type { DaemonMark, Launch, Launcher, LaunchSpec } from './launcher.ts';
+import type {
+  KnownDaemon,
+  Launch,
+  Launcher,
+  LaunchPlan,
+  LaunchSpec,
+  Ready,
+  Whereabouts,
+} from './launcher.ts';
 import { tail } from './log-files.ts';
-import { readNotes, writeNote } from './notes.ts';
-import { daemonCommandOf, INCARNATION_FLAG } from './process-tree.ts';
+import { hasNote, readNotes, writeNote } from './notes.ts';
+import { type DaemonMark, handleOf, markFrom, markIn } from './process-handle.ts';
+import { findDaemon, INCARNATION_FLAG } from './process-tree.ts';
 
 /** Exit, last output and end of the pipe arrive in any order; this is how long the first waits for the others. */
 const EXIT_AND_PIPE_APART_MS = 250;
 const LAST_LINES_IN_MESSAGE = 5;
-const DEFAULTS = { pollMs: 200, identityTimeoutMs: 5000, sweepTimeoutMs: 5000 };
+const DEFAULTS = {
+  pollMs: 200,
+  identityTimeoutMs: 5000,
+  sweepTimeoutMs: 5000,
+  maxLogBytes: Number.POSITIVE_INFINITY,
+};
 
 export interface ProcessLauncherOptions
   extends Omit<AdoptSettings, keyof typeof DEFAULTS>,
     Partial<Pick<AdoptSettings, keyof typeof DEFAULTS>> {
-  /** Program and arguments of a daemon; its incarnation is appended. Must not fork and exit. */
-  readonly daemonCommand: readonly string[];
-  /** The directory of the daemons' sockets. */
+  /** The directory of the daemons' sockets and notes. */
   readonly runtimeDir: string;
+  /** Logs are in its `logs`, what a workspace's daemons keep in its `workspaces/<id>`. */
+  readonly stateDir: string;
   /** From `strippedEnvironment`. */
   readonly env: Readonly<Record<string, string>>;
 }
+
+type Settings = AdoptSettings & Pick<ProcessLauncherOptions, 'runtimeDir' | 'stateDir' | 'env'>;
 
 interface ChildExit {
   readonly code: number | null;
   readonly signal: string | null;
 }
 
+/**
+ * A second `start` of a handle gives the first one's daemon. Within a coordinator that is remembered; a daemon that an earlier
+ * coordinator started is betrayed by its note, and then looked for in the process table. (Without /proc it is not found: the
+ * second process refuses itself by the workspace lock.)
+ */
 export function createProcessLauncher(options: ProcessLauncherOptions): Launcher {
-  const settings = { ...DEFAULTS, ...options };
+  const settings: Settings = { ...DEFAULTS, ...options };
+  const launches = new Map<string, Launch>();
   return {
-    start: (spec) => start(spec, settings),
-    adopt: (mark) => adoptDaemon(mark, settings),
-    otherCommandOf: (mark) => otherCommand(mark, settings.daemonCommand),
-    list: (fateOf) => readNotes(settings.runtimeDir, fateOf),
-    logs: tail,
+    plan: (plan) => handleOf(plannedMark(plan, settings)),
+    start(handle, spec) {
+      const mark = markFrom(handle);
+      const known = launches.get(mark.incarnation);
+      if (known !== undefined) return known;
+      const launch = found(mark, spec, settings) ?? make(mark, spec, settings);
+      launches.set(mark.incarnation, launch);
+      void launch.process.exited.then(() => launches.delete(mark.incarnation));
+      return launch;
+    },
+    adopt: (known) => adopt(known, settings),
+    factsOf: (handle) => ({ pid: markIn(handle)?.pid || null }),
+    lost: (fateOf) => readNotes(settings.runtimeDir, fateOf),
   };
 }
 
-function otherCommand(
-  { pid, incarnation }: DaemonMark,
-  configured: readonly string[],
-): readonly string[] | undefined {
-  const command = daemonCommandOf(pid, incarnation);
-  return command?.join('\0') === configured.join('\0') ? undefined : command;
+function plannedMark({ workspaceId, incarnation }: LaunchPlan, settings: Settings): DaemonMark {
+  const { runtimeDir, stateDir, bootId } = settings;
+  const socketPath = socketPathFor(runtimeDir, incarnation);
+  const logPath = join(stateDir, 'logs', `${workspaceId}.log`);
+  return { incarnation, bootId, socketPath, logPath, pid: 0, startTime: 0 };
 }
 
-type Settings = AdoptSettings & Pick<ProcessLauncherOptions, 'daemonCommand' | 'env'>;
+async function adopt({ handle, secret }: KnownDaemon, settings: Settings): Promise<Whereabouts> {
+  try {
+    return await adoptDaemon({ mark: markFrom(handle), secret }, settings);
+  } catch (error) {
+    if (!(error instanceof ForeignHandle)) throw error;
+    return { verdict: 'unverifiable', why: error.message };
+  }
+}
 
-/** `ready` never ends the process: whoever gives up on it calls `terminate`. */
-function start(spec: LaunchSpec, settings: Settings): Launch {
-  checkSocketPath(spec.socketPath);
-  noteDown(spec, settings);
-  const child = spawnDaemon(spec, settings);
+/** The daemon that an earlier coordinator started from this very handle, if it still runs. */
+function found(planned: DaemonMark, { secret }: LaunchSpec, settings: Settings): Launch | undefined {
+  const stat = hasNote(planned.socketPath) ? findDaemon(planned.incarnation) : undefined;
+  if (stat === undefined) return undefined;
+  const mark = { ...planned, pid: stat.pid, startTime: stat.startTime };
+  const ready = readyAgain({ mark, secret }, settings);
+  ready.catch(() => undefined);
+  return { process: observe(mark, settings), ready };
+}
+
+function make(planned: DaemonMark, spec: LaunchSpec, settings: Settings): Launch {
+  noteDown(planned, spec, settings);
+  const child = spawnDaemon(planned, spec, settings);
   const exit = new Promise<ChildExit>((resolve) => {
     child.once('exit', (code, signal) => resolve({ code, signal }));
   });
-  const mark = markOf(child, spec, settings.bootId);
+  const pid = child.pid ?? 0;
+  // Not reaped before the event loop turns, so its row is in the process table even if it is dead already.
+  const mark = { ...planned, pid, startTime: startTimeOf(pid) };
   const process = daemonProcess({
     ...settings,
     mark,
     cgroup: enclosed(mark, settings),
-    logPath: spec.logPath,
     onDeath: (report) => void exit.then(({ code, signal }) => report(code, signal)),
   });
-  const ready = readyLine(child, spec, exit, settings);
+  const ready = firstWord(child, exit, { mark, spec, settings });
   // Whoever terminates a daemon before it is ready may never look at this.
   ready.catch(() => undefined);
   return { process, ready };
 }
 
 /** A daemon without a note is as good a daemon; only a lost database could not be rebuilt from it. */
-function noteDown(spec: LaunchSpec, { bootId, clock, log }: Settings): void {
+function noteDown(mark: DaemonMark, spec: LaunchSpec, { clock, log }: Settings): void {
   try {
-    writeNote(spec, bootId, clock.nowMs());
+    writeNote(mark, spec, clock.nowMs());
   } catch (error) {
-    log.warn({ err: error, incarnation: spec.incarnation }, 'the note of a daemon could not be written');
+    log.warn({ err: error, incarnation: mark.incarnation }, 'the note of a daemon could not be written');
   }
 }
 
-function spawnDaemon(spec: LaunchSpec, { daemonCommand, env, log }: Settings): ChildProcess {
-  const [program, ...args] = spec.command ?? daemonCommand;
+function spawnDaemon(
+  { incarnation, logPath }: DaemonMark,
+  { command, workspaceId }: LaunchSpec,
+  { daemonCommand, env, log, stateDir }: Settings,
+): ChildProcess {
+  const [program, ...args] = command ?? daemonCommand;
   if (program === undefined) throw new Error('the daemon command is empty');
   // spawn() tells about a missing program only later, and without a process there is nothing to wait for.
   if (isAbsolute(program)) accessSync(program, constants.X_OK);
-  mkdirSync(dirname(spec.logPath), { recursive: true, mode: 0o700 });
-  const logFd = openSync(spec.logPath, 'a', 0o600);
+  for (const directory of [dirname(logPath), keptDirOf(stateDir, workspaceId)])
+    mkdirSync(directory, { recursive: true, mode: 0o700 });
+  const logFd = openSync(logPath, 'a', 0o600);
   try {
-    const child = spawn(program, [...args, INCARNATION_FLAG, spec.incarnation], {
+    const child = spawn(program, [...args, INCARNATION_FLAG, incarnation], {
       // A session of its own: a terminal's Ctrl-C reaches only the coordinator. "/" keeps no directory busy.
       detached: true,
       cwd: '/',
-      env: { ...env, [INCARNATION_ENV]: spec.incarnation },
+      env: { ...env, [INCARNATION_ENV]: incarnation },
       stdio: ['ignore', logFd, logFd, 'pipe'],
     });
-    child.once('error', (error) => log.warn({ err: error, incarnation: spec.incarnation }, 'spawn failed'));
+    child.once('error', (error) => log.warn({ err: error, incarnation }, 'spawn failed'));
     if (child.pid === undefined)
       throw new Error(`cannot start a daemon: "${program}" is missing, or the host is at its process limit`);
     // A coordinator that leaves its daemons running must be able to end.
@@ -118,13 +168,6 @@ function spawnDaemon(spec: LaunchSpec, { daemonCommand, env, log }: Settings): C
   } finally {
     closeSync(logFd);
   }
-}
-
-function markOf(child: ChildProcess, spec: LaunchSpec, bootId: string): DaemonMark {
-  const { incarnation, socketPath, secret } = spec;
-  const pid = child.pid ?? 0;
-  // Not reaped before the event loop turns, so its row is in the process table even if it is dead already.
-  return { incarnation, socketPath, secret, bootId, pid, startTime: startTimeOf(pid) };
 }
 
 /** A daemon without a cgroup is as good a daemon; only what hides from the process table could outlive it. */
@@ -138,22 +181,27 @@ function enclosed(mark: DaemonMark, { cgroups, log }: Settings): DaemonCgroup | 
   }
 }
 
-async function readyLine(
-  child: ChildProcess,
-  spec: LaunchSpec,
-  exit: Promise<ChildExit>,
-  { clock }: Settings,
-): Promise<ReadyLine> {
+interface Begun {
+  readonly mark: DaemonMark;
+  readonly spec: LaunchSpec;
+  readonly settings: Settings;
+}
+
+/** Tells the child on its pipe who it is, and waits for its answer there. */
+async function firstWord(child: ChildProcess, exit: Promise<ChildExit>, begun: Begun): Promise<Ready> {
+  const { clock } = begun.settings;
+  const { socketPath, logPath, pid } = begun.mark;
   const pipe = child.stdio[HANDSHAKE_FD] as Duplex;
   // A grandchild that inherited the descriptor would keep it open after the daemon's death.
   void exit.then(() => pause(clock, EXIT_AND_PIPE_APART_MS)).then(() => pipe.destroy());
-  const request = handshakeRequest(spec);
   try {
-    return acceptedReadyLine(await exchange(pipe, request), request, child.pid ?? 0);
+    const request = handshakeRequest(begun);
+    const { version } = acceptedReadyLine(await exchange(pipe, request), request, pid);
+    return { address: { kind: 'unix', path: socketPath }, version };
   } catch (error) {
     if (!(error instanceof HandshakeClosed)) throw error;
     const ended = await Promise.race([exit, pause(clock, EXIT_AND_PIPE_APART_MS)]);
-    throw ended === undefined ? error : new Error(deathWords(ended, spec.logPath));
+    throw ended === undefined ? error : new Error(deathWords(ended, logPath));
   }
 }
 
@@ -165,14 +213,19 @@ function deathWords({ code, signal }: ChildExit, logPath: string): string {
   return `the daemon ${how} before it was ready${said}`;
 }
 
-function handshakeRequest(spec: LaunchSpec): HandshakeRequest {
+/** What the workspace's daemons may keep on disk. */
+function keptDirOf(stateDir: string, workspaceId: string): string {
+  return join(stateDir, 'workspaces', workspaceId);
+}
+
+function handshakeRequest({ mark, spec, settings }: Begun): HandshakeRequest {
   return {
     ...spec.bridge,
     contract: CONTRACT_VERSION,
-    incarnation: spec.incarnation,
+    incarnation: mark.incarnation,
     workspace: spec.workspacePath,
-    socket: spec.socketPath,
+    socket: mark.socketPath,
     secret: spec.secret,
-    stateDir: spec.daemonStateDir,
+    stateDir: keptDirOf(settings.stateDir, spec.workspaceId),
   };
 }

@@ -11,22 +11,19 @@ import {
 } from '../../daemon/contract/proc.ts';
 import { type Cgroups, cgroupsBeside, type DaemonCgroup } from './cgroup.ts';
 import { endStraysOf, type SweepSettings } from './daemon-process.ts';
-import type { DaemonMark } from './launcher.ts';
+import { comparePid, readBootId } from './identity.ts';
+import type { LaunchHandle } from './launcher.ts';
+import { type DaemonMark, markIn } from './process-handle.ts';
 import { findTree } from './process-tree.ts';
 
 /** What a state directory's database says of an incarnation. */
 export interface NotedIncarnation {
   readonly incarnation: string;
   readonly isEnded: boolean;
-  readonly bootId: string;
-  readonly socketPath: string;
-  /** Null when its process was never noted. */
-  readonly pid: number | null;
-  readonly startTime: number | null;
+  readonly handle: LaunchHandle;
 }
 
 export interface StraySearch {
-  readonly bootId: string;
   /** Directory of the daemons' sockets; with the cgroups it leads to strays without an environment. */
   readonly runtimeDir: string;
   readonly cgroups: Cgroups | undefined;
@@ -61,23 +58,18 @@ export function findStrays(search: StraySearch): StrayReport {
       : cgroupsBeside(search.cgroups, `${search.runtimeDir}/any.sock`);
   const strays: Strays[] = [];
   for (const incarnation of new Set([...marked.keys(), ...cgroups.keys()])) {
-    const found = straysOf(search, search.noted(incarnation), cgroups.get(incarnation));
+    const found = straysOf(search.noted(incarnation), cgroups.get(incarnation));
     if (found !== undefined && found.processes.length > 0) strays.push(found);
   }
   const unknown = [...marked].filter(([incarnation]) => search.noted(incarnation) === undefined);
   return { strays, unknown: unknown.flatMap(([, processes]) => processes) };
 }
 
-function straysOf(
-  { bootId }: StraySearch,
-  noted: NotedIncarnation | undefined,
-  cgroup: DaemonCgroup | undefined,
-): Strays | undefined {
-  if (noted === undefined || !noted.isEnded || noted.bootId !== bootId) return undefined;
+function straysOf(noted: NotedIncarnation | undefined, cgroup: DaemonCgroup | undefined): Strays | undefined {
+  const mark = noted?.isEnded ? markIn(noted.handle) : undefined;
+  if (mark === undefined || mark.bootId !== readBootId()) return undefined;
   // Without a start time nothing could be told from the processes of a namesake.
-  if (noted.pid === null || noted.startTime === null || noted.startTime === 0) return undefined;
-  const { incarnation, socketPath, pid, startTime } = noted;
-  const mark = { incarnation, bootId, socketPath, pid, startTime, secret: '' };
+  if (mark.pid === 0 || mark.startTime === 0) return undefined;
   const tree = findTree(mark, false);
   const inTree = new Set(tree.map((stat) => stat.pid));
   const others = cgroup?.members().filter((stat) => !inTree.has(stat.pid)) ?? [];
@@ -87,6 +79,15 @@ function straysOf(
     ? 'this command is running inside it'
     : undefined;
   return { mark, cgroup, processes, spared };
+}
+
+/** The pids of daemons of these handles that are there, or may be: some process has the pid and nothing disproves it. */
+export function runningPids(handles: readonly LaunchHandle[]): readonly number[] {
+  const bootId = readBootId();
+  return handles
+    .map(markIn)
+    .filter((mark) => mark !== undefined && mark.pid !== 0 && comparePid(mark, bootId) !== 'mismatch')
+    .map((mark) => mark?.pid ?? 0);
 }
 
 /** Ends what was found. @returns how many processes that were. */

@@ -1,10 +1,11 @@
 // A copy of the database while it is in use, without what would let its reader talk to running daemons.
-import { chmodSync, closeSync, fsyncSync, linkSync, openSync, rmSync, statSync } from 'node:fs';
+import { chmodSync, closeSync, linkSync, openSync, rmSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { failPlain } from '../../daemon/contract/errors.ts';
 import type { StoreDatabase } from './database.ts';
 import { Connection } from './driver.ts';
 import type { BackupFacts } from './store.ts';
+import { syncToDisk } from './sync-to-disk.ts';
 
 /**
  * Copies into `file` (absolute, mode 0600), a single file that can be opened anywhere. Writes go on meanwhile; what was
@@ -21,7 +22,7 @@ export async function backupTo(database: StoreDatabase, file: string): Promise<B
     const sessions = withoutSecrets(partial);
     // Not a rename: that would overwrite what came meanwhile.
     linkSync(partial, file);
-    syncDirectory(dirname(file));
+    syncToDisk(dirname(file));
     return { file, bytes: statSync(file).size, sessions };
   } finally {
     for (const end of ['', '-wal', '-shm', '-journal']) rmSync(partial + end, { force: true });
@@ -50,15 +51,5 @@ function withoutSecrets(path: string): number {
     return Number(copy.prepare('SELECT count(*) FROM sessions').pluck().get());
   } finally {
     copy.close();
-  }
-}
-
-/** The name itself survives a power loss only once its directory is on the disk. */
-function syncDirectory(path: string): void {
-  const fd = openSync(path, 'r');
-  try {
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
   }
 }

@@ -2,15 +2,16 @@
 import type { StoreDatabase } from './database.ts';
 import type { EventTable } from './events.ts';
 import type { SessionTable } from './sessions.ts';
-import type { DaemonRow, Daemons, RecoveredDaemon } from './store.ts';
+import type { DaemonRow, Daemons, RecoveredDaemon, ShownFacts } from './store.ts';
 
 type Starting = Parameters<Daemons['insertStarting']>[0];
 type End = Parameters<Daemons['setEnded']>[1];
 
-const COLUMNS = `incarnation, workspace_id AS workspaceId, state, socket_path AS socketPath, secret,
-  boot_id AS bootId, pid, start_time AS startTime, version, log_path AS logPath, created_at_ms AS createdAtMs,
-  start_deadline_at_ms AS startDeadlineAtMs, ended_at_ms AS endedAtMs, exit_code AS exitCode,
-  exit_signal AS exitSignal, end_reason AS endReason, can_load AS canLoad`;
+const UNCHANGED = { state: null, launchHandle: null, address: null, secret: null, version: null };
+
+const COLUMNS = `incarnation, workspace_id AS workspaceId, state, launch_handle AS launchHandle, address, secret,
+  version, created_at_ms AS createdAtMs, start_deadline_at_ms AS startDeadlineAtMs, ended_at_ms AS endedAtMs,
+  exit_code AS exitCode, exit_signal AS exitSignal, end_reason AS endReason, can_load AS canLoad`;
 
 /**
  * The setters do nothing to an incarnation that is unknown or already ended: a late report cannot revive it.
@@ -43,14 +44,14 @@ export function createDaemons(database: StoreDatabase, events: EventTable, sessi
     return moved;
   }
 
-  function recover(row: RecoveredDaemon): boolean {
+  function recover(row: RecoveredDaemon, facts: ShownFacts): boolean {
     const known = rows.find.get({ incarnation: row.incarnation });
     if (known?.state === 'ended' || (known !== undefined && known.secret !== '')) return false;
-    const { incarnation, workspaceId, pid } = row;
+    const { incarnation, workspaceId } = row;
     if (known === undefined) rows.insertRecovered.run(row);
     else rows.setSecret.run({ incarnation, secret: row.secret });
     rows.raiseIssued.run({ workspaceId, issued: Number(incarnation.split('-').at(-1)) || 0 });
-    events.add({ kind: 'daemon_recovered', workspaceId, incarnation, detail: { pid } });
+    events.add({ kind: 'daemon_recovered', workspaceId, incarnation, detail: facts });
     return true;
   }
 
@@ -58,7 +59,7 @@ export function createDaemons(database: StoreDatabase, events: EventTable, sessi
   function advance(incarnation: string, kind: string, change: object, detail: Record<string, unknown>): void {
     const row = rows.find.get({ incarnation });
     if (row === undefined || row.state === 'ended') return;
-    rows.advance.run({ incarnation, state: null, pid: null, startTime: null, version: null, ...change });
+    rows.advance.run({ ...UNCHANGED, incarnation, ...change });
     events.add({ kind, workspaceId: row.workspaceId, incarnation, detail });
   }
 
@@ -66,16 +67,18 @@ export function createDaemons(database: StoreDatabase, events: EventTable, sessi
     nextIncarnation: (workspaceId) =>
       database.write(() => `${workspaceId}-${rows.issue.get({ workspaceId })?.issued}`),
     insertStarting: (row) => database.write(() => insertStarting(row)),
-    setPid: (incarnation, pid, startTime) =>
-      database.write(() => advance(incarnation, 'daemon_spawned', { pid, startTime }, { pid })),
-    setReady: (incarnation, version) =>
-      database.write(() => advance(incarnation, 'daemon_ready', { state: 'ready', version }, { version })),
+    setLaunched: (incarnation, launchHandle, facts) =>
+      database.write(() => advance(incarnation, 'daemon_spawned', { launchHandle }, facts)),
+    setReady: (incarnation, { version, ...reach }) =>
+      database.write(() =>
+        advance(incarnation, 'daemon_ready', { state: 'ready', version, ...reach }, { version }),
+      ),
     setCanLoad: (incarnation, canLoad) =>
       database.write(() => {
         rows.setCanLoad.run({ incarnation, canLoad: canLoad ? 1 : 0 });
       }),
     setEnded: (incarnation, end) => database.write(() => setEnded(incarnation, end)),
-    recover: (row) => database.write(() => recover(row)),
+    recover: (row, facts) => database.write(() => recover(row, facts)),
     unended: () => rows.unended.all({}),
     find: (incarnation) => rows.find.get({ incarnation }),
     latest: (workspaceId) => rows.latest.get({ workspaceId }),
@@ -100,17 +103,13 @@ function daemonRows(database: StoreDatabase) {
        ON CONFLICT (workspace_id) DO UPDATE SET issued = issued + 1 RETURNING issued`,
     ),
     insert: database.prepare<Starting>(
-      `INSERT INTO daemons (incarnation, workspace_id, state, socket_path, secret, boot_id, log_path,
-         created_at_ms, start_deadline_at_ms)
-       VALUES (@incarnation, @workspaceId, 'starting', @socketPath, @secret, @bootId, @logPath,
-         @createdAtMs, @startDeadlineAtMs)`,
+      `INSERT INTO daemons (incarnation, workspace_id, state, launch_handle, secret, created_at_ms, start_deadline_at_ms)
+       VALUES (@incarnation, @workspaceId, 'starting', @launchHandle, @secret, @createdAtMs, @startDeadlineAtMs)`,
     ),
     // Its start deadline is over: whatever is not there by now never will be.
     insertRecovered: database.prepare<RecoveredDaemon>(
-      `INSERT INTO daemons (incarnation, workspace_id, state, socket_path, secret, boot_id, pid, start_time, log_path,
-         created_at_ms, start_deadline_at_ms)
-       VALUES (@incarnation, @workspaceId, 'starting', @socketPath, @secret, @bootId, @pid, @startTime, @logPath,
-         @createdAtMs, 0)`,
+      `INSERT INTO daemons (incarnation, workspace_id, state, launch_handle, secret, created_at_ms, start_deadline_at_ms)
+       VALUES (@incarnation, @workspaceId, 'starting', @launchHandle, @secret, @createdAtMs, 0)`,
     ),
     setSecret: database.prepare<{ incarnation: string; secret: string }>(
       'UPDATE daemons SET secret = @secret WHERE incarnation = @incarnation',
@@ -124,8 +123,8 @@ function daemonRows(database: StoreDatabase) {
        ON CONFLICT (workspace_id) DO UPDATE SET starts = starts + 1`,
     ),
     advance: database.prepare<object>(
-      `UPDATE daemons SET state = coalesce(@state, state), pid = coalesce(@pid, pid),
-         start_time = coalesce(@startTime, start_time), version = coalesce(@version, version)
+      `UPDATE daemons SET state = coalesce(@state, state), launch_handle = coalesce(@launchHandle, launch_handle),
+         address = coalesce(@address, address), secret = coalesce(@secret, secret), version = coalesce(@version, version)
        WHERE incarnation = @incarnation`,
     ),
     setCanLoad: database.prepare<{ incarnation: string; canLoad: 0 | 1 }>(

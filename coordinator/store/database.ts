@@ -58,7 +58,7 @@ export interface StoreDatabase {
 
 /**
  * Opens or creates the database at `path` (mode 0600), checks it and migrates it.
- * @throws SchemaTooNew; DatabaseDamaged; Error when the file cannot be opened.
+ * @throws SchemaTooNew; CopyFailed; DatabaseDamaged; Error when the file cannot be opened.
  */
 export function openDatabase(path: string, log: Log): StoreDatabase & { readonly sqlite: Sqlite } {
   makePrivate(path);

@@ -2,12 +2,10 @@
 import { existsSync } from 'node:fs';
 import { Connection, type Sqlite } from './driver.ts';
 import { MIGRATIONS } from './migrate.ts';
+import { HANDLE_FROM_COLUMNS, launchHandles } from './migrations/0006-launch-handles.ts';
 import type { DaemonRow } from './store.ts';
 
-export type InspectedDaemon = Pick<
-  DaemonRow,
-  'incarnation' | 'workspaceId' | 'state' | 'socketPath' | 'bootId' | 'pid' | 'startTime'
->;
+export type InspectedDaemon = Pick<DaemonRow, 'incarnation' | 'workspaceId' | 'state' | 'launchHandle'>;
 
 export interface DatabaseInspection {
   /** What is wrong, as sentences; empty when nothing is. */
@@ -19,8 +17,11 @@ export interface DatabaseInspection {
   close(): void;
 }
 
-const COLUMNS = `incarnation, workspace_id AS workspaceId, state, socket_path AS socketPath, boot_id AS bootId, pid,
-  start_time AS startTime`;
+/** The columns of any schema version. */
+function columnsOf(schemaVersion: number): string {
+  const handle = schemaVersion < launchHandles.version ? HANDLE_FROM_COLUMNS : 'launch_handle';
+  return `incarnation, workspace_id AS workspaceId, state, ${handle} AS launchHandle`;
+}
 
 /**
  * Opens the database read-only and checks it, which reads every page.
@@ -43,11 +44,12 @@ function inspection(sqlite: Sqlite): DatabaseInspection {
   const problems = problemsOf(sqlite, schemaVersion);
   // Of a foreign schema nothing may be assumed, not even that there is this table, and of a damaged one no answer is proof.
   const isUsable = problems.length === 0 && schemaVersion > 0;
+  const columns = columnsOf(schemaVersion);
   const one = isUsable
-    ? sqlite.prepare<[string], InspectedDaemon>(`SELECT ${COLUMNS} FROM daemons WHERE incarnation = ?`)
+    ? sqlite.prepare<[string], InspectedDaemon>(`SELECT ${columns} FROM daemons WHERE incarnation = ?`)
     : undefined;
   const unended = isUsable
-    ? sqlite.prepare<[], InspectedDaemon>(`SELECT ${COLUMNS} FROM daemons WHERE state <> 'ended'`)
+    ? sqlite.prepare<[], InspectedDaemon>(`SELECT ${columns} FROM daemons WHERE state <> 'ended'`)
     : undefined;
   return {
     problems,

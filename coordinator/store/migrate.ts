@@ -2,15 +2,24 @@
 
 import type { Log } from '../../daemon/contract/log.ts';
 import type { Sqlite } from './driver.ts';
+import { copyBeforeMigration } from './migration-copy.ts';
 import { initial } from './migrations/0001-initial.ts';
 import { sessionStates } from './migrations/0002-session-states.ts';
 import { upkeep } from './migrations/0003-upkeep.ts';
 import { shelves } from './migrations/0004-shelves.ts';
 import { drainLimits } from './migrations/0005-drain-limits.ts';
+import { launchHandles } from './migrations/0006-launch-handles.ts';
 import type { Migration } from './migrations/migration.ts';
 
 /** In order. TypeScript and not .sql files, so that the bundle carries them. */
-export const MIGRATIONS: readonly Migration[] = [initial, sessionStates, upkeep, shelves, drainLimits];
+export const MIGRATIONS: readonly Migration[] = [
+  initial,
+  sessionStates,
+  upkeep,
+  shelves,
+  drainLimits,
+  launchHandles,
+];
 
 /** The database was written by a newer version of this program. Nothing in it has been touched. */
 export class SchemaTooNew extends Error {
@@ -28,10 +37,10 @@ export class SchemaTooNew extends Error {
 }
 
 /**
- * Applies what is missing, each migration in a transaction of its own together with its version number, so that a kill
- * at any moment leaves a whole version. Foreign keys must still be off: a migration may rebuild a table that others refer to.
+ * Copies a database that has content, then applies what is missing, each migration in a transaction of its own together with
+ * its version number, so that a kill at any moment leaves a whole version. Foreign keys must still be off: a migration may rebuild a table that others refer to.
  * @returns the schema version afterwards.
- * @throws SchemaTooNew; Error when a migration leaves a dangling reference (it is rolled back).
+ * @throws SchemaTooNew; CopyFailed; Error when a migration leaves a dangling reference (it is rolled back).
  */
 export function migrate(
   sqlite: Sqlite,
@@ -42,6 +51,10 @@ export function migrate(
   const known = migrations.at(-1)?.version ?? 0;
   const found = Number(sqlite.pragma('user_version', { simple: true }));
   if (found > known) throw new SchemaTooNew(path, found, known);
+  if (found > 0 && found < known) {
+    const copy = copyBeforeMigration(sqlite, path, known);
+    log.info({ copy, from: found, to: known }, 'database copied before its schema changes');
+  }
   for (const migration of migrations.filter(({ version }) => version > found)) {
     sqlite.transaction(() => apply(sqlite, migration)).immediate();
     log.info({ version: migration.version, migration: migration.name }, 'database schema migrated');

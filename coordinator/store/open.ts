@@ -7,6 +7,7 @@ import { openDatabase, type StoreDatabase } from './database.ts';
 import { createEvents } from './events.ts';
 import { createHeartbeats } from './heartbeats.ts';
 import { DatabaseDamaged, isCorruptionCode, setAside } from './integrity.ts';
+import { removeOldCopies } from './migration-copy.ts';
 import { createPrompts } from './prompts.ts';
 import { createRetention, DEFAULT_RETENTION, type RetentionSettings } from './retention.ts';
 import { createSessions } from './sessions.ts';
@@ -25,7 +26,7 @@ export interface OpenStoreOptions {
 /**
  * Opens or creates the store. Hold the state lock (`lock.ts`) first: one coordinator is the only writer.
  * A damaged file is set aside under a dated name and the store begins empty; `facts().warnings` says so.
- * @throws SchemaTooNew; ApiError 507 when the disk refuses; Error when the file cannot be opened or set aside.
+ * @throws SchemaTooNew; CopyFailed; ApiError 507 when the disk refuses; Error when the file cannot be opened or set aside.
  */
 export function openStore(options: OpenStoreOptions): Store {
   const retention = { ...DEFAULT_RETENTION, ...options.retention };
@@ -100,6 +101,7 @@ export function storeOn(
     transaction: (work) => database.write(work),
     async upkeep() {
       await forget.run();
+      removeOldCopies(database.path, retention.maxAgeMs, clock.nowMs());
       database.checkpoint();
     },
     backup: (file) => backupTo(database, file),

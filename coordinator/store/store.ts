@@ -28,16 +28,15 @@ export interface DaemonRow {
   readonly incarnation: string;
   readonly workspaceId: string;
   readonly state: 'starting' | 'ready' | 'ended';
-  readonly socketPath: string;
+  /** How its launcher finds it again; text to everybody else. */
+  readonly launchHandle: string;
+  /** Where it answers, without credentials (upstream/address.ts); null until it has been ready. */
+  readonly address: string | null;
+  /** Every credential with which it is asked; empty once it has ended, and in backups. */
   readonly secret: string;
-  readonly bootId: string;
-  /** Null until the process exists. */
-  readonly pid: number | null;
-  readonly startTime: number | null;
   readonly version: string | null;
-  readonly logPath: string;
   readonly createdAtMs: number;
-  /** Epoch ms until which a `starting` row without a pid may still become a process. */
+  /** Epoch ms until which the start of a `starting` row may still make a daemon. */
   readonly startDeadlineAtMs: number;
   readonly endedAtMs: number | null;
   readonly exitCode: number | null;
@@ -104,16 +103,11 @@ export interface NewEvent {
 /** What is known of a running daemon without its row. */
 export type RecoveredDaemon = Pick<
   DaemonRow,
-  | 'incarnation'
-  | 'workspaceId'
-  | 'socketPath'
-  | 'secret'
-  | 'bootId'
-  | 'pid'
-  | 'startTime'
-  | 'logPath'
-  | 'createdAtMs'
+  'incarnation' | 'workspaceId' | 'launchHandle' | 'secret' | 'createdAtMs'
 >;
+
+/** What a launcher tells of a daemon for people to read. It goes into the event rows. */
+export type ShownFacts = Readonly<Record<string, string | number | null>>;
 
 export interface Workspaces {
   /** Inserts, or updates origin and display name of a known id. */
@@ -128,22 +122,13 @@ export interface Workspaces {
 export interface Daemons {
   /** Commits the row before the process is made. `incarnation` = `<workspaceId>-<n>`, n counting up for ever. */
   nextIncarnation(workspaceId: string): string;
-  insertStarting(
-    row: Omit<
-      DaemonRow,
-      | 'state'
-      | 'pid'
-      | 'startTime'
-      | 'version'
-      | 'endedAtMs'
-      | 'exitCode'
-      | 'exitSignal'
-      | 'endReason'
-      | 'canLoad'
-    >,
+  insertStarting(row: RecoveredDaemon & Pick<DaemonRow, 'startDeadlineAtMs'>): void;
+  /** It was made: `launchHandle` takes the place of the planned one. */
+  setLaunched(incarnation: string, launchHandle: string, facts: ShownFacts): void;
+  setReady(
+    incarnation: string,
+    ready: { readonly version: string; readonly address: string; readonly secret: string },
   ): void;
-  setPid(incarnation: string, pid: number, startTime: number): void;
-  setReady(incarnation: string, version: string): void;
   setCanLoad(incarnation: string, canLoad: boolean): void;
   /** Also moves every live session of the incarnation on by the table of domain/session.ts; returns what each became. */
   setEnded(
@@ -163,7 +148,7 @@ export interface Daemons {
    * Does nothing to a row that is whole or ended. Incarnation numbers go on above it.
    * @returns whether anything changed.
    */
-  recover(row: RecoveredDaemon): boolean;
+  recover(row: RecoveredDaemon, facts: ShownFacts): boolean;
   /** Rows whose state is not `ended`. */
   unended(): readonly DaemonRow[];
   find(incarnation: string): DaemonRow | undefined;

@@ -2,6 +2,7 @@
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { BEAT, fleetFixture, stays, WORKSPACE } from '../support/fleet-fixture.ts';
 import { ManualClock, pass } from '../support/manual-clock.ts';
+import { memoryHandle } from '../support/memory-launcher.ts';
 
 const DAY_MS = 24 * 60 * 60_000;
 
@@ -93,24 +94,22 @@ describe.each([
     const demand = supervisor.ensureReady(WORKSPACE, stays).catch((error: Error) => error);
     clock.jumpMs = jumpMs;
     await pass(clock, settings.restart.firstBackoffMs - 10, 10);
-    expect(launcher.processes).toHaveLength(1);
+    expect(launcher.daemons).toHaveLength(1);
     await pass(clock, 20, 10);
-    expect(launcher.processes).toHaveLength(2);
+    expect(launcher.daemons).toHaveLength(2);
     launcher.last.refuse('not now');
     launcher.last.exit();
     await demand;
   });
 
-  test('does not hold a workspace whose start left no pid for longer than a start may take', async () => {
+  test('does not hold a workspace whose start left no daemon for longer than a start may take', async () => {
     const clock = new SetClock();
     const { supervisor, store, settings, launcher } = fixtureOn(clock);
     store.daemons.insertStarting({
       incarnation: `${WORKSPACE.id}-99`,
       workspaceId: WORKSPACE.id,
-      socketPath: '/run/a.sock',
+      launchHandle: memoryHandle(`${WORKSPACE.id}-99`, false),
       secret: 's',
-      bootId: 'boot',
-      logPath: '/log/a.log',
       createdAtMs: clock.nowMs(),
       startDeadlineAtMs: clock.nowMs() + settings.startTimeoutMs,
     });
@@ -121,7 +120,7 @@ describe.each([
     await pass(clock, settings.reconcilePeriodMs + 1000);
     const demand = supervisor.ensureReady(WORKSPACE, stays).catch((error: Error) => error);
     await pass(clock, 1, 1);
-    expect(launcher.processes).toHaveLength(1);
+    expect(launcher.daemons).toHaveLength(1);
     launcher.last.refuse('not now');
     launcher.last.exit();
     await demand;

@@ -9,6 +9,7 @@ import { openStore } from '../../coordinator/store/open.ts';
 import type { DaemonRow, EventRow, SeenEntry, Store } from '../../coordinator/store/store.ts';
 import { fail } from '../../daemon/contract/errors.ts';
 import { createLog } from '../../daemon/contract/log.ts';
+import { memoryHandle } from './memory-launcher.ts';
 
 // In memory where that is to be had: nobody here waits for a disk.
 const scratch = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'qf-'));
@@ -73,27 +74,29 @@ export class FakeStore implements Store {
   addDaemon(row: Partial<DaemonRow> & Pick<DaemonRow, 'incarnation' | 'workspaceId'>): void {
     const started = Number(row.incarnation.split('-').at(-1));
     for (let n = 0; n < started; n++) this.#store.daemons.nextIncarnation(row.workspaceId);
-    const { incarnation, workspaceId, socketPath, secret, bootId, logPath, createdAtMs, startDeadlineAtMs } =
-      {
-        socketPath: `/run/${row.incarnation}.sock`,
-        secret: 'secret',
-        bootId: 'boot',
-        logPath: `/log/${row.workspaceId}.log`,
-        createdAtMs: 0,
-        startDeadlineAtMs: 0,
-        ...row,
-      };
-    const starting = { incarnation, workspaceId, socketPath, secret, bootId, logPath };
+    const { incarnation, workspaceId } = row;
+    const whole = {
+      launchHandle: memoryHandle(incarnation),
+      address: JSON.stringify({ kind: 'tcp', host: 'earlier.invalid', port: 1 }),
+      secret: 'secret',
+      createdAtMs: 0,
+      startDeadlineAtMs: 0,
+      version: null,
+      state: 'ready',
+      canLoad: null,
+      ...row,
+    };
+    const { launchHandle, address, secret, createdAtMs, startDeadlineAtMs, version, state, canLoad } = whole;
+    const starting = { incarnation, workspaceId, launchHandle, secret };
     const isKnown =
       this.#sql.prepare('SELECT 1 FROM daemons WHERE incarnation = ?').get(incarnation) !== undefined;
     if (!isKnown) this.#store.daemons.insertStarting({ ...starting, createdAtMs, startDeadlineAtMs });
-    const { pid = null, startTime = null, version = null, state = 'ready' } = row;
     this.#sql
       .prepare(
-        `UPDATE daemons SET pid = ?, start_time = ?, version = ?, state = ?, can_load = ?, start_deadline_at_ms = ?
+        `UPDATE daemons SET launch_handle = ?, address = ?, version = ?, state = ?, can_load = ?, start_deadline_at_ms = ?
          WHERE incarnation = ?`,
       )
-      .run(pid, startTime, version, state, row.canLoad ?? null, startDeadlineAtMs, incarnation);
+      .run(launchHandle, address, version, state, canLoad, startDeadlineAtMs, incarnation);
   }
 
   transaction<T>(work: () => T): T {

@@ -1,6 +1,6 @@
 // A supervisor over fakes, and feeds that a test drives by hand.
 
-import type { SupervisorDeps } from '../../coordinator/supervise/daemon/deps.ts';
+import type { DaemonLink } from '../../coordinator/supervise/daemon/link.ts';
 import type { FeedSink, FollowedFeed } from '../../coordinator/supervise/feed/follower.ts';
 import type { WorkspaceKey } from '../../coordinator/supervise/fleet.ts';
 import { createEventJournal } from '../../coordinator/supervise/records/event-journal.ts';
@@ -11,9 +11,9 @@ import type { Endpoint } from '../../coordinator/upstream/endpoint.ts';
 import type { FeedBeat, FeedBody, FeedSession } from '../../daemon/contract/feed.ts';
 import { DEFAULT_LIMITS } from '../../daemon/contract/limits.ts';
 import { createLog } from '../../daemon/contract/log.ts';
-import { FakeLauncher } from './fake-launcher.ts';
 import { FakeStore } from './fake-store.ts';
 import { ManualClock } from './manual-clock.ts';
+import { MemoryLauncher } from './memory-launcher.ts';
 
 export const silentLog = createLog('test', 'silent');
 
@@ -107,13 +107,17 @@ export class FakeFeed implements FollowedFeed {
   }
 }
 
+/** What a test may put in place of the fixture's own. */
+export interface FleetParts extends Partial<DaemonLink> {
+  readonly clock?: ManualClock;
+  readonly launcher?: MemoryLauncher;
+}
+
 export function fleetFixture(
   settings: Partial<SuperviseSettings> = {},
-  parts: Partial<SupervisorDeps> = {},
+  { clock = new ManualClock(), launcher = new MemoryLauncher(), ...link }: FleetParts = {},
   store = new FakeStore(),
 ) {
-  const clock = new ManualClock();
-  const launcher = new FakeLauncher();
   const feeds: FakeFeed[] = [];
   const all = { ...DEFAULT_SUPERVISE_SETTINGS, ...settings };
   const recorder = createSessionRecorder({ store, clock, log: silentLog, settings: all });
@@ -122,37 +126,34 @@ export function fleetFixture(
   const supervisor = createSupervisor({
     store,
     launcher,
+    link: {
+      followFeed: (target, sink) => {
+        const feed = new FakeFeed(target, sink);
+        feeds.push(feed);
+        return feed;
+      },
+      askIdentity: () => Promise.resolve(undefined),
+      release: () => Promise.resolve(true),
+      endStreams: () => {},
+      ...link,
+    },
+    records: {
+      recorder,
+      journal: createEventJournal({ store, clock, log: silentLog }),
+      restorable: { add: () => {} },
+    },
+    bridge: {
+      agent: 'demo',
+      permissionPolicy: 'first-responder',
+      consensusQuorum: null,
+      rateLimit: false,
+      limits: DEFAULT_LIMITS,
+      logLevel: 'info',
+    },
     clock,
     log: silentLog,
     settings: all,
-    recorder,
-    journal: createEventJournal({ store, clock, log: silentLog }),
-    followFeed: (target, sink) => {
-      const feed = new FakeFeed(target, sink);
-      feeds.push(feed);
-      return feed;
-    },
-    askIdentity: () => Promise.resolve(undefined),
-    bootId: 'boot',
-    layoutOf: ({ id }, incarnation) => ({
-      socketPath: `/run/${incarnation}.sock`,
-      logPath: `/log/${id}.log`,
-      daemonStateDir: `/state/${id}`,
-      bridge: {
-        agent: 'demo',
-        permissionPolicy: 'first-responder',
-        consensusQuorum: null,
-        rateLimit: false,
-        limits: DEFAULT_LIMITS,
-        logLevel: 'info',
-      },
-    }),
-    restorable: { add: () => {} },
-    endStreams: () => {},
-    release: () => Promise.resolve(true),
-    rotateLogs: () => {},
     random: () => 0,
-    ...parts,
   });
   return { clock, launcher, feeds, recorder, store, supervisor, settings: all };
 }

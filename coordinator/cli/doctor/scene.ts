@@ -4,7 +4,6 @@ import { join } from 'node:path';
 import { DATABASE_FILE } from '../../app.ts';
 import { type CgroupProbe, probeCgroups } from '../../launch/cgroup-probe.ts';
 import { findStateDir, hasRuntimeDir, runtimeDirOf } from '../../launch/directories.ts';
-import { readBootId } from '../../launch/identity.ts';
 import { type DatabaseInspection, inspectDatabase } from '../../store/inspect.ts';
 import { stateHolder } from '../../store/lock.ts';
 import { askCoordinator } from '../admin-client.ts';
@@ -26,7 +25,6 @@ export interface Scene {
   /** The running coordinator's own diagnostics. */
   readonly coordinator: Look<Readonly<Record<string, unknown>>>;
   readonly cgroups: CgroupProbe;
-  readonly bootId: string;
 }
 
 export async function openScene(target: AdminTarget, runtime: Runtime): Promise<Scene> {
@@ -44,7 +42,6 @@ export async function openScene(target: AdminTarget, runtime: Runtime): Promise<
     database,
     coordinator: await lookForCoordinator(target, stateDir),
     cgroups: probeCgroups(),
-    bootId: readBootId(),
   };
 }
 

@@ -3,20 +3,17 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { isAnswered } from '../../../daemon/contract/unix-socket.ts';
 import { ADMIN_SOCKET } from '../../app.ts';
-import { comparePid } from '../../launch/identity.ts';
-import { findStrays, type NotedIncarnation, type Strays } from '../../launch/strays.ts';
+import { findStrays, type NotedIncarnation, runningPids, type Strays } from '../../launch/strays.ts';
 import type { InspectedDaemon } from '../../store/inspect.ts';
 import type { Finding } from './finding.ts';
 import type { Scene } from './scene.ts';
 
 /** Daemons that run while no coordinator does. */
-export function daemonsCheck({ coordinator, database, bootId }: Scene): Finding[] {
+export function daemonsCheck({ coordinator, database }: Scene): Finding[] {
   if (coordinator.kind !== 'missing' || database.kind !== 'found') return [];
-  const isThere = ({ pid, startTime, bootId: boot }: InspectedDaemon) =>
-    pid !== null && comparePid({ bootId: boot, pid, startTime: startTime ?? 0 }, bootId) !== 'mismatch';
-  const left = database.value.unended().filter(isThere);
-  if (left.length === 0) return [];
-  const text = `${left.length} run without a coordinator (pids ${left.map(({ pid }) => pid).join(', ')})`;
+  const pids = runningPids(database.value.unended().map(({ launchHandle }) => launchHandle));
+  if (pids.length === 0) return [];
+  const text = `${pids.length} run without a coordinator (pids ${pids.join(', ')})`;
   return [{ check: 'daemons', level: 'warn', text, remedy: '"start" takes them over, "sweep" ends them' }];
 }
 
@@ -42,7 +39,7 @@ export async function socketsCheck({ runtimeDir, coordinator, database }: Scene)
 }
 
 /** What ended daemons left running. `found` is for `reap`. */
-export function straysCheck({ runtimeDir, database, cgroups, bootId }: Scene): {
+export function straysCheck({ runtimeDir, database, cgroups }: Scene): {
   readonly findings: Finding[];
   readonly found: readonly Strays[];
 } {
@@ -53,7 +50,6 @@ export function straysCheck({ runtimeDir, database, cgroups, bootId }: Scene): {
       found: [],
     };
   const { strays, unknown } = findStrays({
-    bootId,
     runtimeDir: runtimeDir.kind === 'found' ? runtimeDir.value : '',
     cgroups: cgroups.isUsable && runtimeDir.kind === 'found' ? cgroups.cgroups : undefined,
     noted: (incarnation) =>
@@ -79,5 +75,7 @@ function strayFinding({ mark, processes, spared }: Strays): Finding {
 }
 
 function notedOf(row: InspectedDaemon | undefined): NotedIncarnation | undefined {
-  return row === undefined ? undefined : { ...row, isEnded: row.state === 'ended' };
+  if (row === undefined) return undefined;
+  const { incarnation, state, launchHandle: handle } = row;
+  return { incarnation, isEnded: state === 'ended', handle };
 }

@@ -1,33 +1,45 @@
 // One workspace's daemon through its life: events go through the table one at a time, and each effect is one method here
 // or of the incarnation that runs. Decides nothing itself: the state table, the restart policy and admission do.
+import type { Clock } from '../../../daemon/contract/clock.ts';
+import type { Log } from '../../../daemon/contract/log.ts';
 import type { Occupancy } from '../../domain/admission.ts';
 import { type Event, type State, step } from '../../domain/daemon-state.ts';
-import type { DaemonExit, DaemonProcess } from '../../launch/launcher.ts';
-import { isStorageRefusal } from '../../store/storage-refusal.ts';
+import type { DaemonExit } from '../../launch/launcher.ts';
 import type { Endpoint } from '../../upstream/endpoint.ts';
 import type { DaemonView, WorkspaceKey } from '../fleet.ts';
 import * as refusals from '../refusals.ts';
-import { type Next, recordDeath } from './daemon-end.ts';
-import { Deaths } from './deaths.ts';
+import type { SuperviseSettings } from '../settings.ts';
+import { type DeathRecorder, type Deaths, endOf, type Next, type SpawnFailed } from './daemon-end.ts';
 import { Demand, type StartConditions } from './demand.ts';
-import type { SupervisorDeps } from './deps.ts';
-import { endOf } from './end-cause.ts';
-import { Incarnation, type KnownBefore } from './incarnation.ts';
+import { Incarnation, type IncarnationDeps, type KnownBefore, type Origin } from './incarnation.ts';
 import { type Effects, Machine } from './machine.ts';
-import { spawnDaemon } from './spawn.ts';
+import type { Spawner } from './spawn.ts';
+import type { WaiterLimits } from './waiters.ts';
 
-export interface ControllerDeps extends SupervisorDeps, StartConditions {
-  /** Endpoints of ready daemons by workspace id. The cell owns its workspace's entry. */
+/** What a controller has of the fleet that it is part of. */
+export interface FleetSide extends StartConditions {
+  /** Endpoints of ready daemons by workspace id. The controller owns its workspace's entry. */
   readonly routes: Map<string, Endpoint>;
 }
 
-type SpawnFailed = Extract<Event, { type: 'spawn_failed' }>;
+export interface ControllerDeps {
+  readonly fleet: FleetSide;
+  readonly spawner: Spawner;
+  readonly deaths: Deaths;
+  readonly deathRecorder: DeathRecorder;
+  readonly incarnation: Omit<IncarnationDeps, 'machine'>;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly settings: WaiterLimits & Pick<SuperviseSettings, 'drainTimeoutMs'>;
+}
+
+/** The view of a daemon as far as its controller knows it. */
+export type ControllerView = Omit<DaemonView, 'starts' | 'heldWhy'>;
 
 export class DaemonController {
   readonly workspace: WorkspaceKey;
   readonly #deps: ControllerDeps;
   readonly #machine: Machine;
-  readonly #deaths: Deaths;
   readonly #demand: Demand;
   /** The incarnation whose process is there, from spawn or adoption to its exit. */
   #current: Incarnation | undefined;
@@ -39,18 +51,18 @@ export class DaemonController {
   #command: readonly string[] | undefined;
 
   constructor(workspace: WorkspaceKey, deps: ControllerDeps) {
-    const log = deps.log.child({ workspace: workspace.path });
+    const { fleet: conditions, clock, log, settings, deaths } = deps;
     this.workspace = workspace;
-    this.#deps = { ...deps, log };
+    this.#deps = deps;
     this.#machine = new Machine({
-      clock: deps.clock,
+      clock,
       log,
       effects: this.#effects(),
       currentIncarnation: () => this.#current?.id,
       taken: (event, previous) => this.#taken(event, previous),
     });
-    this.#deaths = new Deaths(workspace, deps);
-    this.#demand = new Demand(workspace, { ...this.#deps, machine: this.#machine, deaths: this.#deaths });
+    const machine = this.#machine;
+    this.#demand = new Demand(workspace, { conditions, clock, log, settings, machine, deaths });
   }
 
   /** The incarnation that runs, whatever its state. */
@@ -76,7 +88,7 @@ export class DaemonController {
 
   /** As `Fleet.ensureReady`. */
   async demand(signal: AbortSignal): Promise<Endpoint> {
-    const endpoint = this.#deps.routes.get(this.workspace.id);
+    const endpoint = this.#deps.fleet.routes.get(this.workspace.id);
     if (endpoint === undefined) return this.#demand.wait(signal);
     this.noteDemand();
     return endpoint;
@@ -89,7 +101,7 @@ export class DaemonController {
 
   /** As `Fleet.attend`. */
   async attend(signal: AbortSignal): Promise<Endpoint> {
-    return this.#deps.routes.get(this.workspace.id) ?? this.#demand.attend(signal);
+    return this.#deps.fleet.routes.get(this.workspace.id) ?? this.#demand.attend(signal);
   }
 
   /** Resolves when no process is left and its end is recorded. Turns under way may go on for `drainMs`. */
@@ -116,16 +128,16 @@ export class DaemonController {
   async startWith(command: readonly string[] | undefined): Promise<void> {
     this.#command = command;
     if (this.#machine.state === 'stopping') await this.#gone;
-    this.#deaths.forget();
+    this.#deps.deaths.forget();
     this.#machine.dispatch({ type: 'reset' });
   }
 
-  /** Takes over a process that an earlier coordinator started. False when the cell is not in a state to do so. */
-  adopt(process: DaemonProcess, known: KnownBefore & { readonly isEnding: boolean }): boolean {
-    const { incarnation } = process.mark;
+  /** Takes over a process that an earlier coordinator started. False when this controller is not in a state to do so. */
+  adopt(origin: Origin, known: KnownBefore & { readonly isEnding: boolean }): boolean {
+    const { incarnation } = origin.process;
     const event: Event = { type: 'adopted', incarnation, isEnding: known.isEnding };
     if (this.#current !== undefined || step(this.#machine.state, event) === undefined) return false;
-    this.#own(process, known);
+    this.#own(origin, known);
     this.#machine.dispatch(event);
     return true;
   }
@@ -143,27 +155,27 @@ export class DaemonController {
   detach(): void {
     this.#machine.cancelTimer();
     this.#current?.unfollow();
-    this.#deps.routes.delete(this.workspace.id);
+    this.#deps.fleet.routes.delete(this.workspace.id);
     this.#demand.failAll(refusals.shuttingDown());
   }
 
   get occupancy(): Occupancy {
-    return { state: this.#machine.state, pid: this.#current?.process.mark.pid ?? null };
+    return { state: this.#machine.state, hasProcess: this.#current !== undefined };
   }
 
-  view(): DaemonView {
+  view(): ControllerView {
     const current = this.#current;
     return {
       workspace: this.workspace,
-      ...this.occupancy,
+      state: this.#machine.state,
+      pid: current?.process.facts.pid ?? null,
       incarnation: current?.id ?? null,
       version: current?.version ?? null,
       agent: current?.facts.agent ?? null,
       lastBeat: current?.facts.lastBeat ?? null,
       isFeedUp: current?.feed?.isUp ?? false,
       waiters: this.#demand.size,
-      starts: this.#deps.store.daemons.countStarts(this.workspace.id),
-      lastExit: this.#deaths.lastExit,
+      lastExit: this.#deps.deaths.lastExit,
     };
   }
 
@@ -176,16 +188,17 @@ export class DaemonController {
       },
       follow_feed: () => this.#current?.followFeed(),
       publish_route: () => this.#publishRoute(),
-      withdraw_route: () => this.#deps.routes.delete(this.workspace.id),
+      withdraw_route: () => this.#deps.fleet.routes.delete(this.workspace.id),
       wake_waiters: () => this.#wakeWaiters(),
-      fail_waiters: (event) => this.#demand.failAll(this.#deaths.refusalAfter(event)),
+      fail_waiters: (event) => this.#demand.failAll(this.#deps.deaths.refusalAfter(event)),
       serve_parked: () => this.#demand.serveParked(),
       begin_drain: (event) =>
         event.type === 'stop'
           ? this.#current?.drain(event.drainMs)
           : this.#current?.endIfQuiet(settings.drainTimeoutMs),
       terminate: () => this.#current?.terminate(),
-      arm_backoff: () => this.#machine.dispatchAfter(this.#deaths.retryAfterMs, { type: 'backoff_over' }),
+      arm_backoff: () =>
+        this.#machine.dispatchAfter(this.#deps.deaths.retryAfterMs, { type: 'backoff_over' }),
     };
   }
 
@@ -199,40 +212,38 @@ export class DaemonController {
       this.#stays();
     }
     if (event.type === 'exited') this.#current = undefined;
-    if (event.type === 'exited' || event.type === 'spawn_failed') this.#deaths.follow(event.verdict);
+    if (event.type === 'exited' || event.type === 'spawn_failed') this.#deps.deaths.follow(event.verdict);
   }
 
   #spawn(): void {
     let failure: SpawnFailed | undefined;
     // Judged once: the record tells it, and then the table acts on it.
     const failed = (error: unknown) => {
-      failure ??= this.#judgeSpawn(error);
+      failure ??= this.#deps.deaths.judgeSpawn(error);
       return failure;
     };
     try {
-      const { process, ready } = spawnDaemon(this.#deps, this.workspace, this.#command, (error) =>
-        this.#nextAfter(failed(error)),
-      );
-      this.#own(process, { version: null, wasReady: false }).awaitReady(ready);
+      const { workspace } = this;
+      const { process, secret, ready } = this.#deps.spawner.spawn({
+        workspace,
+        command: this.#command,
+        nextAfter: (error) => this.#nextAfter(failed(error)),
+      });
+      const origin = { workspaceId: workspace.id, process, secret, address: undefined };
+      this.#own(origin, { version: null, wasReady: false }).awaitReady(ready);
     } catch (error) {
       this.#deps.log.error({ err: error }, 'no daemon could be started');
       this.#machine.dispatch({ ...failed(error), error });
     }
   }
 
-  /** A store that cannot take the row is no fault of the daemon's. */
-  #judgeSpawn(error: unknown): SpawnFailed {
-    const end = isStorageRefusal(error) ? 'asked' : 'own';
-    return { type: 'spawn_failed', error, verdict: this.#deaths.judge({ end, wasReady: false, code: null }) };
-  }
-
   #nextAfter(event: Extract<Event, { verdict: unknown }>): Next {
-    return this.#deaths.nextAfter(step(this.#machine.state, event)?.next, event.verdict);
+    return this.#deps.deaths.nextAfter(step(this.#machine.state, event)?.next, event.verdict);
   }
 
-  #own(process: DaemonProcess, known: KnownBefore): Incarnation {
-    const deps = { ...this.#deps, machine: this.#machine };
-    const incarnation = new Incarnation(deps, this.workspace, process, known);
+  #own(origin: Origin, known: KnownBefore): Incarnation {
+    const deps = { ...this.#deps.incarnation, machine: this.#machine };
+    const incarnation = new Incarnation(deps, origin, known);
     this.#current = incarnation;
     this.#gone = incarnation.whenEnded((exit) => this.#exited(incarnation, exit));
     return incarnation;
@@ -240,40 +251,41 @@ export class DaemonController {
 
   #publishRoute(): void {
     const current = this.#current;
-    if (current === undefined) return;
+    if (current?.endpoint === undefined) return;
     current.markReady();
-    this.#deps.routes.set(this.workspace.id, current.endpoint);
+    this.#deps.fleet.routes.set(this.workspace.id, current.endpoint);
   }
 
   #wakeWaiters(): void {
-    if (this.#current === undefined) return;
+    const endpoint = this.#current?.endpoint;
+    if (endpoint === undefined) return;
     if (this.#demand.size > 0) this.noteDemand();
-    this.#demand.release(this.#current.endpoint);
+    this.#demand.wake(endpoint);
     this.#stopIfDrained();
   }
 
   /** A drain that an earlier coordinator began, or that came as this daemon was being adopted, goes on. */
   #stopIfDrained(): void {
-    const { operatorSettings, settings, log } = this.#deps;
+    const { fleet, settings } = this.#deps;
     try {
-      const { holdReason, holdDrainMs } = operatorSettings();
+      const { holdReason, holdDrainMs } = fleet.operatorSettings();
       if (holdReason === null) return;
       const drainMs = holdDrainMs ?? settings.drainTimeoutMs;
       void this.stop({ reason: `drained: ${holdReason}`, kind: 'stopped', drainMs });
     } catch (error) {
-      log.warn({ err: error }, 'whether the workspace is drained cannot be read');
+      this.#deps.log.warn({ err: error }, 'whether the workspace is drained cannot be read');
     }
   }
 
   #exited(incarnation: Incarnation, exit: DaemonExit): void {
-    const { id, endpoint, cause, wasReady } = incarnation;
+    const { id, source, cause, wasReady } = incarnation;
     const { code, signal, lastLines } = exit;
-    const verdict = this.#deaths.judge({ end: endOf(cause), wasReady, code });
+    const verdict = this.#deps.deaths.judge({ end: endOf(cause), wasReady, code });
     const event = { type: 'exited', incarnation: id, verdict } as const;
     const reason = cause?.reason ?? refusals.wordsOfExit(exit);
-    this.#deaths.lastExit = { atMs: this.#deps.clock.nowMs(), code, signal, reason, lastLines };
-    recordDeath(this.#deps, {
-      source: endpoint,
+    this.#deps.deaths.lastExit = { atMs: this.#deps.clock.nowMs(), code, signal, reason, lastLines };
+    this.#deps.deathRecorder.record({
+      source,
       exit,
       reason,
       kind: cause?.kind ?? 'died',

@@ -1,16 +1,17 @@
 // Those who want one workspace's daemon: they are parked until it is ready, and a start is asked for on their behalf. It
 // begins when neither a cool-off, nor the starts of other daemons, nor admission is against it.
+import type { Clock } from '../../../daemon/contract/clock.ts';
+import type { Log } from '../../../daemon/contract/log.ts';
 import { type Event, step } from '../../domain/daemon-state.ts';
 import type { Refusal } from '../../domain/refusal.ts';
 import type { WorkspaceSettings } from '../../store/store.ts';
 import type { Endpoint } from '../../upstream/endpoint.ts';
 import type { WorkspaceKey } from '../fleet.ts';
 import * as refusals from '../refusals.ts';
-import type { Deaths } from './deaths.ts';
-import type { SupervisorDeps } from './deps.ts';
+import type { Deaths } from './daemon-end.ts';
 import type { Machine } from './machine.ts';
 import type { StartGate } from './start-gate.ts';
-import { Waiters } from './waiters.ts';
+import { type WaiterLimits, Waiters } from './waiters.ts';
 
 /** What the rest of the fleet may have against a start. */
 export interface StartConditions {
@@ -23,9 +24,13 @@ export interface StartConditions {
   readonly operatorSettings: () => WorkspaceSettings;
 }
 
-export interface DemandDeps extends StartConditions, Pick<SupervisorDeps, 'clock' | 'log' | 'settings'> {
+export interface DemandDeps {
+  readonly conditions: StartConditions;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly settings: WaiterLimits;
   readonly machine: Pick<Machine, 'state' | 'dispatch' | 'whenSettled'>;
-  readonly deaths: Deaths;
+  readonly deaths: Pick<Deaths, 'coolOffRefusal' | 'retryAfterMs'>;
 }
 
 export class Demand {
@@ -77,8 +82,8 @@ export class Demand {
     });
   }
 
-  release(endpoint: Endpoint): void {
-    this.#waiters.release(endpoint);
+  wake(endpoint: Endpoint): void {
+    this.#waiters.wake(endpoint);
   }
 
   failAll(error: unknown): void {
@@ -87,20 +92,20 @@ export class Demand {
 
   /** A start is over, however it went: another workspace's may begin. */
   startEnded(): void {
-    this.#deps.startGate.leave(this.#workspace.id);
+    this.#deps.conditions.startGate.leave(this.#workspace.id);
   }
 
   /** Spawns unless the state or admission is against it; those who wait then stay parked or hear the refusal. */
   #askForStart(): void {
-    const { machine, startGate } = this.#deps;
+    const { conditions, machine } = this.#deps;
     const event: Event = { type: 'demand', isCoolOffOver: this.#coolOffRefusal() === undefined };
     const isSpawn = step(machine.state, event)?.effects.includes('spawn') ?? false;
-    if (isSpawn) startGate.enter(this.#workspace.id, () => this.#takePlace(event));
+    if (isSpawn) conditions.startGate.enter(this.#workspace.id, () => this.#enterStart(event));
     else machine.dispatch(event);
   }
 
-  /** A place among the starting ones is free. Whatever is against the start is told to those who wait. */
-  #takePlace(event: Event): boolean {
+  /** One more daemon may be starting now. Whatever is against this start is the answer to the requests that wait. */
+  #enterStart(event: Event): boolean {
     try {
       return this.#beginStart(event);
     } catch (error) {
@@ -114,13 +119,13 @@ export class Demand {
     if (this.#waiters.size === 0 || this.#isRoomComing) return false;
     // The drain may have begun after they were parked.
     this.#checkDrain();
-    const { admit, machine, makeRoom } = this.#deps;
-    const refusal = admit();
+    const { conditions, machine } = this.#deps;
+    const refusal = conditions.admit();
     if (refusal === undefined) {
       machine.dispatch(event);
       return machine.state === 'starting';
     }
-    const room = makeRoom();
+    const room = conditions.makeRoom();
     if (room === undefined) this.#waiters.failAll(refusals.refused(refusal));
     else void this.#startWhenRoom(room);
     return false;
@@ -138,7 +143,7 @@ export class Demand {
 
   /** @throws ApiError 503 `workspace_draining`, 507. */
   #checkDrain(): void {
-    const { holdReason } = this.#deps.operatorSettings();
+    const { holdReason } = this.#deps.conditions.operatorSettings();
     if (holdReason !== null) throw refusals.draining(this.#workspace, holdReason);
   }
 

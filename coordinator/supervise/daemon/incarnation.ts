@@ -1,19 +1,22 @@
-// One incarnation of a daemon, from its process to its exit. What happens to it becomes events of the state table, and
-// what the table wants of it is a method here; why it goes and what follows is the cell's affair.
+// One incarnation of a daemon, from its process to its exit. What happens to it becomes events of the state table, and what
+// the table wants of it is a method here; why it goes and what follows is the controller's affair.
+import type { Clock } from '../../../daemon/contract/clock.ts';
+import type { Log } from '../../../daemon/contract/log.ts';
 import type { Event } from '../../domain/daemon-state.ts';
-import { readHostOomKills } from '../../launch/host-oom.ts';
 import type { DaemonExit, DaemonProcess, Launch } from '../../launch/launcher.ts';
+import type { Daemons } from '../../store/store.ts';
+import { type DaemonAddress, storedReach } from '../../upstream/address.ts';
 import type { Endpoint } from '../../upstream/endpoint.ts';
 import type { FollowedFeed } from '../feed/follower.ts';
-import type { WorkspaceKey } from '../fleet.ts';
-import type { Watched } from './daemon-end.ts';
-import type { SupervisorDeps } from './deps.ts';
-import { causeOf, type EndCause } from './end-cause.ts';
+import type { SessionRecorder, Source } from '../records/session-recorder.ts';
+import type { SuperviseSettings } from '../settings.ts';
+import { causeOf, type EndCause, type Watched } from './daemon-end.ts';
 import { DaemonFacts } from './facts.ts';
+import type { DaemonLink } from './link.ts';
 import type { Machine } from './machine.ts';
 import { ReleaseCall } from './release.ts';
 
-/** A dead daemon's feed ends at once; only a connection that somebody holds open would take longer. */
+/** A dead daemon's feed ends at once; only a connection that another process holds open would take longer. */
 const LAST_WORDS_WITHIN_MS = 500;
 
 /** What is known of a process before it says anything itself. */
@@ -24,24 +27,43 @@ export interface KnownBefore {
   readonly misfit?: string;
 }
 
-export interface IncarnationDeps extends SupervisorDeps {
-  /** Its cell's. */
+/** A process that runs, and whose it is. */
+export interface Origin {
+  readonly workspaceId: string;
+  readonly process: DaemonProcess;
+  /** The bearer that the daemon expects. */
+  readonly secret: string;
+  /** Undefined while it has not said where it listens. */
+  readonly address: DaemonAddress | undefined;
+}
+
+export interface IncarnationDeps {
+  readonly daemons: Pick<Daemons, 'setLaunched' | 'setReady'>;
+  readonly recorder: Pick<SessionRecorder, 'apply'>;
+  readonly link: Pick<DaemonLink, 'followFeed' | 'release' | 'endStreams'>;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly settings: Pick<
+    SuperviseSettings,
+    'startTimeoutMs' | 'feedReadyTimeoutMs' | 'drainTimeoutMs' | 'stopGraceMs'
+  >;
+  /** Period in which beats are due. */
+  readonly beatMs: number;
+  /** Its controller's. */
   readonly machine: Pick<Machine, 'stateOf' | 'dispatch' | 'dispatchAfter'>;
 }
 
 export class Incarnation {
   readonly id: string;
+  readonly source: Source;
   readonly process: DaemonProcess;
-  readonly endpoint: Endpoint;
-  readonly logPath: string;
-  /** Period in which beats are due. */
   readonly beatMs: number;
   readonly facts: DaemonFacts;
   readonly #deps: IncarnationDeps;
-  readonly #lettingGo: ReleaseCall;
+  readonly #secret: string;
   readonly #misfit: string | undefined;
-  /** What the host's oom killer had done when it began. */
-  readonly #hostOomKillsBefore = readHostOomKills();
+  #endpoint: Endpoint | undefined;
+  #release: ReleaseCall | undefined;
   #version: string | null;
   #wasReady: boolean;
   #feed: FollowedFeed | undefined;
@@ -52,25 +74,24 @@ export class Incarnation {
   #mayStay = false;
 
   /** Around a process that runs already. Nothing is done with it before a method is called. */
-  constructor(deps: IncarnationDeps, workspace: WorkspaceKey, process: DaemonProcess, known: KnownBefore) {
-    const { incarnation, socketPath, secret } = process.mark;
-    const { logPath, bridge } = deps.layoutOf(workspace, incarnation);
-    this.id = incarnation;
+  constructor(deps: IncarnationDeps, origin: Origin, known: KnownBefore) {
+    const { workspaceId, process, secret, address } = origin;
+    this.id = process.incarnation;
+    this.source = { workspaceId, incarnation: this.id };
     this.process = process;
-    this.endpoint = {
-      workspaceId: workspace.id,
-      incarnation,
-      address: { kind: 'unix', path: socketPath },
-      secret,
-    };
-    this.logPath = logPath;
-    this.beatMs = bridge.limits.feedBeatMs;
+    this.beatMs = deps.beatMs;
     this.facts = new DaemonFacts(deps.clock.monotonicMs());
     this.#deps = deps;
-    this.#lettingGo = new ReleaseCall(deps, this.endpoint);
+    this.#secret = secret;
     this.#misfit = known.misfit;
     this.#version = known.version;
     this.#wasReady = known.wasReady;
+    if (address !== undefined) this.#listensAt(address);
+  }
+
+  /** Undefined until the daemon listens. */
+  get endpoint(): Endpoint | undefined {
+    return this.#endpoint;
   }
 
   get version(): string | null {
@@ -94,49 +115,52 @@ export class Incarnation {
 
   /** For the record of its death. */
   watched(): Watched {
-    const before = this.#hostOomKillsBefore;
-    const after = before === null ? null : readHostOomKills();
     return {
       wasReady: this.#wasReady,
       isUnasked: this.#cause === undefined,
       beats: this.facts.lastBeats,
-      hostOomKills: after === null || before === null ? null : after - before,
     };
   }
 
-  /** Awaits the first word of a process that was just made, and lets the database know of it. */
+  /** Awaits the first word of a process that was just made, and lets the database know of the process. */
   awaitReady(ready: Launch['ready']): void {
-    const { pid, startTime } = this.process.mark;
+    const { handle, facts } = this.process;
     const failed = (error: unknown) => this.#startFailed(error);
     this.#giveUpAfter(this.#deps.settings.startTimeoutMs, 'its ready line');
-    ready.then(({ version }) => this.#dispatch({ type: 'listening', incarnation: this.id, version }), failed);
+    ready.then(({ address, version }) => {
+      this.#listensAt(address);
+      this.#dispatch({ type: 'listening', incarnation: this.id, version });
+    }, failed);
     try {
-      this.#deps.store.daemons.setPid(this.id, pid, startTime);
+      this.#deps.daemons.setLaunched(this.id, handle, { ...facts });
     } catch (error) {
       // A process that the database does not know could not be found again, so it must not live on.
       failed(error);
     }
   }
 
-  /** Records that its ready line came; its feed is due next. */
+  /** Records that its ready line came, and where it listens; its feed is due next. */
   recordListening(version: string): void {
     this.#giveUpAfter(this.#deps.settings.feedReadyTimeoutMs, 'its feed');
     this.#version = version;
+    if (this.#endpoint === undefined) return;
     try {
-      this.#deps.store.daemons.setReady(this.id, version);
+      this.#deps.daemons.setReady(this.id, { version, ...storedReach(this.#endpoint) });
     } catch (error) {
       this.#startFailed(error);
     }
   }
 
   followFeed(): void {
-    const { clock, recorder, settings } = this.#deps;
+    const endpoint = this.#endpoint;
+    if (endpoint === undefined) return;
+    const { clock, link, recorder, settings } = this.#deps;
     // The feed of another version may be none that can be read here.
     if (this.#misfit !== undefined) this.#giveUpAfter(settings.drainTimeoutMs, 'its feed');
-    this.#feed = this.#deps.followFeed(this.endpoint, {
+    this.#feed = link.followFeed(endpoint, {
       record: (record) => {
         this.facts.take(record, clock.monotonicMs());
-        recorder.apply(this.endpoint, record);
+        recorder.apply(this.source, record);
         this.#endDrainIfQuiet();
       },
       up: () => {
@@ -164,7 +188,7 @@ export class Incarnation {
     this.#endWithin(drainMs);
   }
 
-  /** Ends it once it says itself that nothing runs; where it has work after all it stays, and `busy` is told. */
+  /** Ends it once it says itself that nothing runs; where it has work after all it stays, and `busy` is dispatched. */
   endIfQuiet(withinMs: number): void {
     this.#mayStay = true;
     this.#drainUntilMs = Number.POSITIVE_INFINITY;
@@ -179,12 +203,13 @@ export class Incarnation {
     this.#endDrainIfQuiet();
   }
 
-  /** Ends the process. One that is given up on is not asked to let go of anything first. */
+  /** Ends the process. A daemon that is given up on, or never listened, is not asked to release anything first. */
   terminate(): void {
     const terminate = () => void this.process.terminate(this.#deps.settings.stopGraceMs);
     const isThere = () => this.#deps.machine.stateOf(this.id) !== undefined;
-    if (this.#cause === undefined || this.#cause.kind === 'died') terminate();
-    else void this.#lettingGo.now(isThere, terminate);
+    const isGivenUp = this.#cause === undefined || this.#cause.kind === 'died';
+    if (isGivenUp || this.#release === undefined) terminate();
+    else void this.#release.now(isThere, terminate);
   }
 
   /** Calls `done` once, when the process is gone and its last words are heard; settles after that. */
@@ -201,24 +226,29 @@ export class Incarnation {
     this.#feed?.close();
   }
 
-  /** It may end its turns; the next demand starts one that fits. */
+  #listensAt(address: DaemonAddress): void {
+    this.#endpoint = { ...this.source, address, secret: this.#secret };
+    this.#release = new ReleaseCall(this.#deps, this.#endpoint);
+  }
+
+  /** It may end its turns; the next demand starts a daemon that fits. */
   #replace(reason: string): void {
     const { drainTimeoutMs: drainMs } = this.#deps.settings;
     this.#dispatch({ type: 'stop', reason, kind: 'replaced', drainMs, hasServed: true });
   }
 
-  /** Where the feed is down nobody knows whether a turn runs: the drain then takes its full time. */
+  /** While the feed is down it is not known whether a turn runs: the drain then takes its full time. */
   #endDrainIfQuiet(): void {
     if (this.#deps.machine.stateOf(this.id) !== 'draining') return;
     const isQuiet = this.#feed?.isUp === true && this.facts.isQuietOnFeed;
-    const { state } = this.#lettingGo;
-    // One that may have let go takes no work any more, so it cannot stay before it has said that it has some.
+    const state = this.#release?.state;
+    // A daemon that may have released takes no work any more, so it cannot stay before it has said that it has some.
     if (isQuiet || (this.#mayStay && state === 'unsure')) this.#askIfQuiet();
-    else if (this.#mayStay && state === 'held') this.#stay();
+    else if (this.#mayStay && state === 'working') this.#stay();
   }
 
   #askIfQuiet(): void {
-    this.#lettingGo.ifQuiet({
+    this.#release?.ifQuiet({
       done: () => this.#dispatch({ type: 'drained', incarnation: this.id }),
       busy: () => (this.#mayStay ? this.#stay() : this.#endDrainIfQuiet()),
       again: () => this.#endDrainIfQuiet(),

@@ -1,33 +1,41 @@
 // The last call to a daemon that is shut down cleanly: no new work, and every client's stream ends after its last event. Only
 // then may its process be ended, or a turn's end could be cut off on the way to its client.
+import type { Clock } from '../../../daemon/contract/clock.ts';
 import { ApiError } from '../../../daemon/contract/errors.ts';
+import type { Log } from '../../../daemon/contract/log.ts';
 import type { Endpoint } from '../../upstream/endpoint.ts';
-import type { SupervisorDeps } from './deps.ts';
+import type { DaemonLink } from './link.ts';
 
 /** How soon a daemon that was busy after all is asked again; the feed usually tells sooner. */
 const ASK_AGAIN_MS = 100;
 
-/** `unsure`: it did not answer, and may have let go all the same: its doors would be closed for good. */
-type LettingGoState = 'held' | 'asking' | 'unsure' | 'released';
+/** `unsure`: the daemon did not answer, and may have released all the same: it would take no work ever again. */
+type ReleaseState = 'working' | 'asking' | 'unsure' | 'released';
+
+export interface ReleaseDeps {
+  readonly link: Pick<DaemonLink, 'release' | 'endStreams'>;
+  readonly clock: Clock;
+  readonly log: Log;
+}
 
 export class ReleaseCall {
-  readonly #deps: Pick<SupervisorDeps, 'release' | 'endStreams' | 'clock' | 'log'>;
+  readonly #deps: ReleaseDeps;
   readonly #endpoint: Endpoint;
-  #state: LettingGoState = 'held';
+  #state: ReleaseState = 'working';
 
-  constructor(deps: Pick<SupervisorDeps, 'release' | 'endStreams' | 'clock' | 'log'>, endpoint: Endpoint) {
+  constructor(deps: ReleaseDeps, endpoint: Endpoint) {
     this.#deps = deps;
     this.#endpoint = endpoint;
   }
 
-  get state(): LettingGoState {
+  get state(): ReleaseState {
     return this.#state;
   }
 
   /**
-   * Asks the daemon itself whether it is quiet, since what was heard of it may be old; calls `done` once it has let go, `busy`
-   * when it has said that it has work, and `again` when it is to be asked once more because it did not answer. Does nothing
-   * while it is being asked.
+   * Asks the daemon itself whether it is quiet, since the last word of its feed may be old; calls `done` once the daemon has
+   * released, `busy` when it has said that it has work, and `again` when it has to be asked once more because it did not
+   * answer. Does nothing while the daemon is being asked.
    */
   ifQuiet({ done, busy, again }: { done: () => void; busy: () => void; again: () => void }): void {
     if (this.#state === 'asking' || this.#state === 'released') return;
@@ -35,26 +43,26 @@ export class ReleaseCall {
     void this.#ask(true).then((state) => {
       this.#state = state;
       if (state === 'released') done();
-      else this.#deps.clock.after(ASK_AGAIN_MS, state === 'held' ? busy : again);
+      else this.#deps.clock.after(ASK_AGAIN_MS, state === 'working' ? busy : again);
     });
   }
 
   /**
-   * Lets go whatever runs; calls `done` unless the daemon ended meanwhile (`isThere`): its successor may have streams by then.
-   * A daemon that cannot be asked has its streams ended here.
+   * Releases whatever runs; calls `done` unless the daemon ended meanwhile (`isThere`): its successor may have streams by then.
+   * The streams of a daemon that cannot be asked are ended here.
    */
   async now(isThere: () => boolean, done: () => void): Promise<void> {
     if (this.#state !== 'released') await this.#ask(false);
     this.#state = 'released';
     if (!isThere()) return;
-    this.#deps.endStreams(this.#endpoint.workspaceId);
+    this.#deps.link.endStreams(this.#endpoint.workspaceId);
     done();
   }
 
-  /** One that knows no such question (404, of another version) has nothing more to say. */
-  async #ask(onlyIfQuiet: boolean): Promise<'held' | 'unsure' | 'released'> {
+  /** A daemon of another version that knows no such question (404) has nothing more to say. */
+  async #ask(onlyIfQuiet: boolean): Promise<'working' | 'unsure' | 'released'> {
     try {
-      return (await this.#deps.release(this.#endpoint, { onlyIfQuiet })) ? 'released' : 'held';
+      return (await this.#deps.link.release(this.#endpoint, { onlyIfQuiet })) ? 'released' : 'working';
     } catch (error) {
       this.#deps.log.debug(
         { err: error, incarnation: this.#endpoint.incarnation },

@@ -1,61 +1,73 @@
-// How an incarnation comes to be: its row is committed first, then the process is made.
+// How an incarnation comes to be: its handle is planned and its row committed first, then the process is made.
 import { randomBytes } from 'node:crypto';
+import type { Clock } from '../../../daemon/contract/clock.ts';
 import { messageOf } from '../../../daemon/contract/errors.ts';
-import type { Launch, LaunchSpec } from '../../launch/launcher.ts';
+import type { BridgeSettings } from '../../../daemon/contract/handshake.ts';
+import type { Launch, Launcher } from '../../launch/launcher.ts';
+import type { Daemons } from '../../store/store.ts';
 import type { WorkspaceKey } from '../fleet.ts';
 import type { Next } from './daemon-end.ts';
-import type { SupervisorDeps } from './deps.ts';
 
-/**
- * Starts the workspace's next incarnation, with `command` in place of the configured one where it is given. `nextAfter` says
- * what follows where no process can be made; it goes into the record.
- * @throws the store's ApiError 507, or the launcher's Error; then there is no process, and the row, if any, is ended.
- */
-export function spawnDaemon(
-  deps: SupervisorDeps,
-  workspace: WorkspaceKey,
-  command: readonly string[] | undefined,
-  nextAfter: (error: unknown) => Next,
-): Launch {
-  const { store, clock, settings } = deps;
-  const incarnation = store.daemons.nextIncarnation(workspace.id);
-  const layout = deps.layoutOf(workspace, incarnation);
-  const secret = randomBytes(32).toString('base64url');
-  const nowMs = clock.nowMs();
-  store.daemons.insertStarting({
-    incarnation,
-    workspaceId: workspace.id,
-    socketPath: layout.socketPath,
-    secret,
-    bootId: deps.bootId,
-    logPath: layout.logPath,
-    createdAtMs: nowMs,
-    startDeadlineAtMs: nowMs + settings.startTimeoutMs,
-  });
-  const spec = {
-    ...layout,
-    workspaceId: workspace.id,
-    workspacePath: workspace.path,
-    incarnation,
-    secret,
-    ...(command && { command }),
-  };
-  return launchOrEnd(deps, spec, nextAfter);
+export interface SpawnerDeps {
+  readonly daemons: Pick<Daemons, 'nextIncarnation' | 'insertStarting' | 'setEnded'>;
+  readonly launcher: Pick<Launcher, 'plan' | 'start'>;
+  readonly clock: Clock;
+  readonly bridge: BridgeSettings;
+  readonly startTimeoutMs: number;
 }
 
-function launchOrEnd(deps: SupervisorDeps, spec: LaunchSpec, nextAfter: (error: unknown) => Next): Launch {
-  try {
-    return deps.launcher.start(spec);
-  } catch (error) {
-    const reason = `no process could be made: ${messageOf(error)}`;
-    deps.store.daemons.setEnded(spec.incarnation, {
-      atMs: deps.clock.nowMs(),
-      code: null,
-      signal: null,
-      reason,
-      kind: 'died',
-      event: { kind: 'start_failed', detail: { next: nextAfter(error) } },
+/** What is to be started. */
+export interface SpawnWish {
+  readonly workspace: WorkspaceKey;
+  /** In place of the configured command; undefined: that one. */
+  readonly command: readonly string[] | undefined;
+  /** What follows where no process can be made; it goes into the record. */
+  readonly nextAfter: (error: unknown) => Next;
+}
+
+export interface Spawned extends Launch {
+  /** The bearer that the daemon was given. */
+  readonly secret: string;
+}
+
+export class Spawner {
+  readonly #deps: SpawnerDeps;
+
+  constructor(deps: SpawnerDeps) {
+    this.#deps = deps;
+  }
+
+  /**
+   * Starts the workspace's next incarnation.
+   * @throws the store's ApiError 507, or the launcher's Error; then there is no process, and the row, if any, is ended.
+   */
+  spawn({ workspace, command, nextAfter }: SpawnWish): Spawned {
+    const { daemons, launcher, clock, bridge, startTimeoutMs } = this.#deps;
+    const plan = { workspaceId: workspace.id, incarnation: daemons.nextIncarnation(workspace.id) };
+    const launchHandle = launcher.plan(plan);
+    const secret = randomBytes(32).toString('base64url');
+    const nowMs = clock.nowMs();
+    daemons.insertStarting({
+      ...plan,
+      launchHandle,
+      secret,
+      createdAtMs: nowMs,
+      startDeadlineAtMs: nowMs + startTimeoutMs,
     });
-    throw new Error(reason, { cause: error });
+    try {
+      const spec = { ...plan, workspacePath: workspace.path, secret, bridge, ...(command && { command }) };
+      return { ...launcher.start(launchHandle, spec), secret };
+    } catch (error) {
+      const reason = `no process could be made: ${messageOf(error)}`;
+      daemons.setEnded(plan.incarnation, {
+        atMs: clock.nowMs(),
+        code: null,
+        signal: null,
+        reason,
+        kind: 'died',
+        event: { kind: 'start_failed', detail: { next: nextAfter(error) } },
+      });
+      throw new Error(reason, { cause: error });
+    }
   }
 }

@@ -24,7 +24,7 @@ export class Waiters {
   readonly #limits: WaiterLimits;
   readonly #lastGone: () => void;
 
-  /** `lastGone` is called when a client's leaving or a deadline empties the set, not after `release` or `failAll`. */
+  /** `lastGone` is called when a client's leaving or a deadline empties the set, not after `wake` or `failAll`. */
   constructor(workspace: WorkspaceKey, clock: Clock, limits: WaiterLimits, lastGone: () => void) {
     this.#workspace = workspace;
     this.#clock = clock;
@@ -56,7 +56,7 @@ export class Waiters {
     });
   }
 
-  release(endpoint: Endpoint): void {
+  wake(endpoint: Endpoint): void {
     for (const waiter of this.#taken()) waiter.resolve(endpoint);
   }
 

@@ -19,20 +19,20 @@ const TELLERS: Readonly<Record<string, Teller>> = {
   ],
   workspace_set: (change) => [`its settings changed: ${settingWords(change).join(', ')}`],
   workspace_removed: () => ['the workspace was removed'],
-  workspace_held: ({ why, pid }) => [`held, nothing is started: ${why}${pid == null ? '' : ` (pid ${pid})`}`],
+  workspace_held: ({ why, pid }) => [`held, nothing is started: ${why}${inBrackets(pid)}`],
   workspace_released: () => ['no longer held'],
   daemon_starting: () => ['start decided and recorded'],
-  daemon_spawned: ({ pid }) => [`spawned as pid ${pid}`],
+  daemon_spawned: ({ pid }) => [pid == null ? 'spawned' : `spawned as pid ${pid}`],
   daemon_ready: ({ version }) => [`listening, version ${version}`],
   daemon_adopted: ({ pid, misfit }) => [
-    `taken over, running, from an earlier coordinator (pid ${pid})`,
+    `taken over, running, from an earlier coordinator${inBrackets(pid)}`,
     ...(misfit === undefined ? [] : [`${textOf(misfit)}: it will be replaced once its turns have ended`]),
   ],
   daemon_rolled_back: ({ why, command }) => [
     `rolled back to "${textOf(command)}", because its replacement did not start: ${textOf(why)}`,
   ],
   daemon_recovered: ({ pid }) => [
-    `found running but missing from the database; recovered from its note (pid ${pid})`,
+    `found running but missing from the database; recovered from its note${inBrackets(pid)}`,
   ],
   daemon_evicted: (detail, nowMs, event) => [textOf(detail.why), ...nextOf(detail, nowMs, event.atMs)],
   restore_failed: ({ why, becomes }, _nowMs, { sessionId }) => [
@@ -54,6 +54,11 @@ const TELLERS: Readonly<Record<string, Teller>> = {
   ],
   request_refused: (detail, nowMs) => [refusal(detail, nowMs)],
 };
+
+/** Not every launcher knows pids. */
+function inBrackets(pid: unknown): string {
+  return pid == null ? '' : ` (pid ${pid})`;
+}
 
 /** What happened, as known at `nowMs`. */
 export function renderEvent(event: EventRow, nowMs: number): Sentences {

@@ -1,45 +1,46 @@
-// Reconciles the rows of daemons that the database believes in with the processes that there are: at start and on a timer.
-// A process that is not proven ours is left alone; until it is gone its workspace is held, so that nothing is started twice.
-
+// Reconciles the rows of daemons that the database believes in with the daemons that there are: at start and on a timer.
+// A daemon that is not proven ours is left alone; until it is gone its workspace is held, so that nothing is started twice.
 import type { DaemonIdentity } from '../../../daemon/contract/control.ts';
 import { messageOf } from '../../../daemon/contract/errors.ts';
 import { CONTRACT_VERSION } from '../../../daemon/contract/handshake.ts';
-import type { DaemonExit, DaemonMark, DaemonProcess, Adoption as Found } from '../../launch/launcher.ts';
-import type { DaemonRow } from '../../store/store.ts';
+import type { Log } from '../../../daemon/contract/log.ts';
+import type { DaemonExit, DaemonProcess, LaunchFacts, Whereabouts } from '../../launch/launcher.ts';
+import type { DaemonRow, Store } from '../../store/store.ts';
+import { type Reach, storedReach } from '../../upstream/address.ts';
 import type { DaemonController } from '../daemon/controller.ts';
-import { recordDeath } from '../daemon/daemon-end.ts';
-import type { SupervisorDeps } from '../daemon/deps.ts';
+import type { DeathRecorder } from '../daemon/daemon-end.ts';
 import type { WorkspaceKey } from '../fleet.ts';
+import type { EventJournal } from '../records/event-journal.ts';
+import type { DaemonSearch } from './daemon-search.ts';
+import { type HeldWorkspaces, LOOKED_FOR } from './held-workspaces.ts';
 
-/** A row whose process may be alive without being ours to use. */
-export interface Held {
-  readonly workspace: WorkspaceKey;
+type Found<V extends Whereabouts['verdict']> = Extract<Whereabouts, { verdict: V }>;
+
+/** A row, and the workspace that it is of; undefined when that is no longer registered. */
+interface Case {
   readonly row: DaemonRow;
-  readonly why: string;
+  readonly workspace: WorkspaceKey | undefined;
 }
 
-/** What a daemon that is gone has left. */
-type Leftovers = Pick<DaemonExit, 'strays' | 'oomKills' | 'peakBytes'>;
-
-/** Every start begins with it; it is worth no record. */
-const LOOKED_FOR = 'it is still being located';
-
-/** Share of the time for an adoption in which a daemon has to answer a question that the search does not need. */
-const QUESTION_SHARE = 0.3;
-
-export interface AdoptionDeps extends SupervisorDeps {
-  readonly controllerOf: (workspace: WorkspaceKey) => DaemonController;
-  /** Whether a cell runs this incarnation already. */
-  readonly isOwned: (incarnation: string) => boolean;
+export interface AdoptionDeps {
+  readonly store: Pick<Store, 'daemons' | 'workspaces'>;
+  readonly search: DaemonSearch;
+  readonly held: HeldWorkspaces;
+  readonly fleet: {
+    readonly controllerOf: (workspace: WorkspaceKey) => DaemonController;
+    /** Whether a controller runs this incarnation already. */
+    readonly isOwned: (incarnation: string) => boolean;
+  };
+  readonly deathRecorder: DeathRecorder;
+  readonly journal: Pick<EventJournal, 'note'>;
+  readonly log: Log;
+  readonly stopGraceMs: number;
 }
 
 export class Adoption {
   readonly #deps: AdoptionDeps;
-  readonly #held = new Map<string, Held>();
   /** First looks that are under way, by workspace. */
   readonly #firstLooks = new Map<string, Promise<void>>();
-  /** Monotonic times until which starts that left no pid may still succeed, by incarnation. */
-  readonly #startDeadlines = new Map<string, number>();
   /** Incarnations of removed workspaces whose end is under way. */
   readonly #ending = new Set<string>();
 
@@ -47,200 +48,134 @@ export class Adoption {
     this.#deps = deps;
   }
 
-  /** What holds the workspace's start back; undefined when nothing does. */
-  heldIn(workspaceId: string): Held | undefined {
-    return this.#held.get(workspaceId);
-  }
-
   /** Resolves when the first look at the workspace's daemon is over; undefined when none is under way. */
   firstLookAt(workspaceId: string): Promise<void> | undefined {
     return this.#firstLooks.get(workspaceId);
   }
 
-  get held(): readonly Held[] {
-    return [...this.#held.values()];
-  }
-
   /**
-   * Looks at every unended row that no cell runs, all at once, each step within its deadline. Calls must not overlap.
-   * Never rejects for a single row: what cannot be settled is held and looked at by the next call.
+   * Looks at every unended row that no controller runs, all at once, each step within its deadline. Calls must not overlap.
+   * Never rejects for a single row: the workspace of a row that cannot be settled is held, and the next call looks again.
    */
   async reconcile(): Promise<void> {
-    const { store } = this.#deps;
+    const { store, held } = this.#deps;
     const paths = new Map(store.workspaces.list().map(({ id, path }) => [id, path]));
     const rows = store.daemons.unended().filter(({ incarnation }) => !this.#isCaredFor(incarnation));
     const settling = rows.map((row) => {
       const path = paths.get(row.workspaceId);
       return path === undefined
-        ? this.#settle(row, undefined)
+        ? this.#settle({ row, workspace: undefined })
         : this.#look(row, { id: row.workspaceId, path });
     });
     await Promise.all(settling);
-    this.#releaseEnded(rows);
+    held.releaseEnded(rows);
   }
 
   async #look(row: DaemonRow, workspace: WorkspaceKey): Promise<void> {
-    if (this.#held.has(workspace.id)) return this.#settle(row, workspace);
-    // Held before the first await: no demand may start a second process while this one is being looked for.
-    this.#hold({ workspace, row, why: LOOKED_FOR });
-    const look = this.#settle(row, workspace).finally(() => this.#firstLooks.delete(workspace.id));
+    if (this.#deps.held.of(workspace.id) !== undefined) return this.#settle({ row, workspace });
+    // Held before the first await: no demand may start a second daemon while this one is being looked for.
+    this.#hold({ row, workspace }, LOOKED_FOR);
+    const look = this.#settle({ row, workspace }).finally(() => this.#firstLooks.delete(workspace.id));
     this.#firstLooks.set(workspace.id, look);
     return look;
   }
 
   #isCaredFor(incarnation: string): boolean {
-    return this.#ending.has(incarnation) || this.#deps.isOwned(incarnation);
+    return this.#ending.has(incarnation) || this.#deps.fleet.isOwned(incarnation);
   }
 
-  /** A hold whose row is no longer unended (ended by hand, workspace removed) holds nothing. */
-  #releaseEnded(rows: readonly DaemonRow[]): void {
-    for (const { row } of this.#held.values())
-      if (!rows.some(({ incarnation }) => incarnation === row.incarnation)) this.#release(row);
-  }
-
-  async #settle(row: DaemonRow, workspace: WorkspaceKey | undefined): Promise<void> {
+  async #settle(known: Case): Promise<void> {
     try {
-      const mark = await this.#markOf(row);
-      const found = await this.#find(mark);
-      if (mark.pid === 0 && found.verdict === 'gone') this.#withoutProcess(row, workspace, found);
-      else await this.#act(row, workspace, found);
+      await this.#act(known, await this.#deps.search.find(known.row));
     } catch (error) {
-      this.#deps.log.error({ err: error, incarnation: row.incarnation }, 'a daemon could not be reconciled');
-      if (workspace !== undefined) this.#hold({ workspace, row, why: messageOf(error) });
+      const { incarnation } = known.row;
+      this.#deps.log.error({ err: error, incarnation }, 'a daemon could not be reconciled');
+      this.#hold(known, messageOf(error));
     }
   }
 
-  /**
-   * How to find the row's process. A coordinator that died between spawn and commit left no pid: then the socket tells it,
-   * else the process table is searched (pid 0).
-   */
-  async #markOf(row: DaemonRow): Promise<DaemonMark> {
-    const { incarnation, bootId, pid, startTime, socketPath, secret } = row;
-    const known = { incarnation, bootId, socketPath, secret };
-    if (pid !== null) return { ...known, pid, startTime: startTime ?? 0 };
-    const identity = await this.#identityOf(row);
-    if (identity === undefined) return { ...known, pid: 0, startTime: 0 };
-    this.#deps.store.daemons.setPid(incarnation, identity.pid, identity.startTime);
-    return { ...known, pid: identity.pid, startTime: identity.startTime };
-  }
-
-  #withoutProcess(row: DaemonRow, workspace: WorkspaceKey | undefined, remains: Leftovers): void {
-    if (this.#isStartOver(row)) this.#end(row, workspace, 'no process was ever made for it', remains);
-    else if (workspace !== undefined)
-      this.#hold({ workspace, row, why: 'its start was interrupted and may still succeed' });
-  }
-
-  /** The stored deadline is wall-clock time, of use once: from the first look on time is counted on a clock that cannot jump. */
-  #isStartOver({ incarnation, startDeadlineAtMs }: DaemonRow): boolean {
-    const { clock, settings } = this.#deps;
-    const nowMs = clock.monotonicMs();
-    const leftMs = Math.min(startDeadlineAtMs - clock.nowMs(), settings.startTimeoutMs);
-    const deadline = this.#startDeadlines.get(incarnation) ?? nowMs + leftMs;
-    this.#startDeadlines.set(incarnation, deadline);
-    return nowMs >= deadline;
-  }
-
-  #find(mark: DaemonMark): Promise<Found> {
-    const { clock, launcher, settings } = this.#deps;
-    const { adoptTimeoutMs } = settings;
-    return new Promise((resolve, reject) => {
-      const why = `it could not be verified within ${adoptTimeoutMs} ms`;
-      const deadline = clock.after(adoptTimeoutMs, () => resolve({ verdict: 'unverifiable', why }));
-      launcher
-        .adopt(mark)
-        .then(resolve, reject)
-        .finally(() => deadline.cancel());
-    });
-  }
-
-  async #act(row: DaemonRow, workspace: WorkspaceKey | undefined, found: Found): Promise<void> {
+  async #act(known: Case, found: Whereabouts): Promise<void> {
     switch (found.verdict) {
       case 'gone':
-        return this.#end(row, workspace, 'it was gone when the coordinator looked for it', found);
+        return found.hasRun
+          ? this.#end(known, 'it was gone when the coordinator looked for it', found.exit)
+          : this.#startWasCut(known, found.exit);
       case 'alive':
-        return workspace === undefined
-          ? this.#endOrphan(row, found.process)
-          : this.#takeOver(row, workspace, found.process);
+        return known.workspace === undefined
+          ? this.#endOrphan(known.row, found.process)
+          : this.#takeOver(known.row, known.workspace, found);
       case 'unverifiable':
-        if (workspace !== undefined) this.#hold({ workspace, row, why: found.why });
-        return;
+        return this.#hold(known, found.why, found.facts);
     }
   }
 
-  async #takeOver(row: DaemonRow, workspace: WorkspaceKey, process: DaemonProcess): Promise<void> {
-    const identity = await this.#identityOf(row);
+  /** The coordinator was killed between the commit and the start, or the start is on its way. */
+  #startWasCut(known: Case, exit: DaemonExit): void {
+    if (this.#deps.search.isStartOver(known.row)) this.#end(known, 'no process was ever made for it', exit);
+    else if (known.workspace !== undefined)
+      this.#deps.held.hold({
+        row: known.row,
+        workspace: known.workspace,
+        why: 'its start was interrupted and may still succeed',
+        facts: this.#deps.search.factsOf(known.row),
+        mayRun: false,
+      });
+  }
+
+  async #takeOver(row: DaemonRow, workspace: WorkspaceKey, found: Found<'alive'>): Promise<void> {
+    const { search, held, fleet, journal } = this.#deps;
+    const { process } = found;
+    const { incarnation, workspaceId } = row;
+    const reach = search.reachOf(row, found.address);
+    if (reach === undefined)
+      return this.#hold({ row, workspace }, 'it runs and has not said yet where it answers', process.facts);
+    const identity = await search.identityOf(reach, incarnation);
     const version = identity?.version ?? row.version;
-    if (row.pid === null)
-      this.#deps.store.daemons.setPid(row.incarnation, process.mark.pid, process.mark.startTime);
-    if (row.state === 'starting') this.#deps.store.daemons.setReady(row.incarnation, version ?? 'unknown');
+    this.#noteFound(row, process, reach, version);
     const misfit = misfitOf(identity);
-    const isAdopted = this.#deps.controllerOf(workspace).adopt(process, {
-      version,
-      wasReady: true,
-      isEnding: identity?.ending ?? false,
-      ...(misfit !== undefined && { misfit }),
-    });
-    if (!isAdopted) {
-      this.#hold({ workspace, row, why: 'another daemon of this workspace runs' });
-      return;
-    }
-    this.#note('daemon_adopted', row, { pid: process.mark.pid, ...(misfit !== undefined && { misfit }) });
-    this.#release(row);
+    const isAdopted = fleet.controllerOf(workspace).adopt(
+      { workspaceId, process, ...reach },
+      {
+        version,
+        wasReady: true,
+        isEnding: identity?.ending ?? false,
+        ...(misfit !== undefined && { misfit }),
+      },
+    );
+    if (!isAdopted) return this.#hold({ row, workspace }, 'another daemon of this workspace runs');
+    const detail = { ...process.facts, ...(misfit !== undefined && { misfit }) };
+    journal.note({ kind: 'daemon_adopted', workspaceId, incarnation, detail });
+    held.release(row);
+  }
+
+  /** What the row does not say yet: its coordinator was killed before it could note more. */
+  #noteFound(row: DaemonRow, { handle, facts }: DaemonProcess, reach: Reach, version: string | null): void {
+    const { daemons } = this.#deps.store;
+    if (handle !== row.launchHandle) daemons.setLaunched(row.incarnation, handle, { ...facts });
+    if (row.state === 'starting')
+      daemons.setReady(row.incarnation, { version: version ?? 'unknown', ...storedReach(reach) });
   }
 
   /** Its workspace was removed while nobody could stop it. Not awaited: a slow end must not hold the start back. */
   #endOrphan(row: DaemonRow, process: DaemonProcess): void {
     this.#ending.add(row.incarnation);
-    void process.terminate(this.#deps.settings.stopGraceMs).then((exit) => {
+    void process.terminate(this.#deps.stopGraceMs).then((exit) => {
       this.#ending.delete(row.incarnation);
       const reason = 'its workspace is no longer registered';
-      recordDeath(this.#deps, { source: row, exit, reason, kind: 'removed', next: {} });
+      this.#deps.deathRecorder.record({ source: row, exit, reason, kind: 'removed', next: {} });
     });
   }
 
-  #end(row: DaemonRow, workspace: WorkspaceKey | undefined, reason: string, remains: Leftovers): void {
-    const { strays, oomKills, peakBytes } = remains;
-    const lastLines = this.#deps.launcher.logs(row.logPath, 20);
-    const exit = { code: null, signal: null, lastLines, strays, oomKills, peakBytes };
-    recordDeath(this.#deps, { source: row, exit, reason, kind: 'died', next: {} });
-    this.#startDeadlines.delete(row.incarnation);
-    if (workspace !== undefined) this.#release(row);
+  #end({ row }: Case, reason: string, exit: DaemonExit): void {
+    this.#deps.deathRecorder.record({ source: row, exit, reason, kind: 'died', next: {} });
+    this.#deps.search.forget(row);
+    this.#deps.held.release(row);
   }
 
-  /** A short question before and behind the search, which alone may take the whole time for an adoption. */
-  async #identityOf(row: DaemonRow): Promise<DaemonIdentity | undefined> {
-    const { askIdentity, settings } = this.#deps;
-    const shareMs = Math.ceil(settings.adoptTimeoutMs * QUESTION_SHARE);
-    const at = { address: { kind: 'unix', path: row.socketPath }, secret: row.secret } as const;
-    const identity = await askIdentity(at, Math.min(settings.probeTimeoutMs, shareMs));
-    return identity?.incarnation === row.incarnation ? identity : undefined;
-  }
-
-  #hold(held: Held): void {
-    const known = this.#held.get(held.workspace.id);
-    if (known?.why !== held.why)
-      this.#deps.log.info(
-        { incarnation: held.row.incarnation, pid: held.row.pid, why: held.why },
-        'workspace held',
-      );
-    if (known?.why !== held.why && held.why !== LOOKED_FOR)
-      this.#note('workspace_held', held.row, { why: held.why, pid: held.row.pid });
-    this.#held.set(held.workspace.id, held);
-  }
-
-  #release(row: DaemonRow): void {
-    const held = this.#held.get(row.workspaceId);
-    if (held?.row.incarnation !== row.incarnation) return;
-    this.#held.delete(row.workspaceId);
-    if (held.why !== LOOKED_FOR) this.#note('workspace_released', row, {});
-  }
-
-  #note(
-    kind: string,
-    { workspaceId, incarnation }: DaemonRow,
-    detail: Readonly<Record<string, unknown>>,
-  ): void {
-    this.#deps.journal.note({ kind, workspaceId, incarnation, detail });
+  #hold({ row, workspace }: Case, why: string, facts?: LaunchFacts): void {
+    if (workspace === undefined) return;
+    const { held, search } = this.#deps;
+    held.hold({ row, workspace, why, facts: facts ?? search.factsOf(row), mayRun: true });
   }
 }
 

@@ -1,13 +1,21 @@
 // Watches that daemons go on beating: a silent one is asked directly before anything is decided.
+import type { Clock } from '../../../daemon/contract/clock.ts';
 import { livenessOf } from '../../domain/liveness.ts';
 import type { DaemonController } from '../daemon/controller.ts';
-import type { SupervisorDeps } from '../daemon/deps.ts';
+import type { AskIdentity } from '../daemon/link.ts';
+import type { SuperviseSettings } from '../settings.ts';
 
-/** Checks one cell's daemon, if its feed is being followed; may take as long as a probe. */
-export async function checkHealth(deps: SupervisorDeps, controller: DaemonController): Promise<void> {
+export interface HealthDeps {
+  readonly clock: Clock;
+  readonly askIdentity: AskIdentity;
+  readonly settings: Pick<SuperviseSettings, 'beatTimeoutFactor' | 'probeTimeoutMs'>;
+}
+
+/** Checks one controller's daemon, if its feed is being followed; may take as long as a probe. */
+export async function checkHealth(deps: HealthDeps, controller: DaemonController): Promise<void> {
   const { clock, settings, askIdentity } = deps;
   const current = controller.current;
-  if (current?.feed === undefined) return;
+  if (current?.feed === undefined || current.endpoint === undefined) return;
   const { id, endpoint, beatMs, facts, feed } = current;
   const judge = (probe: 'not_asked' | 'answered' | 'unanswered') => {
     const silentMs = clock.monotonicMs() - facts.lastBeatAtMs;

@@ -7,7 +7,7 @@ import type { DaemonRow, Store } from '../../store/store.ts';
 
 export interface LostDaemonsDeps {
   readonly store: Pick<Store, 'daemons' | 'workspaces' | 'transaction'>;
-  readonly launcher: Pick<Launcher, 'list' | 'adopt'>;
+  readonly launcher: Pick<Launcher, 'lost' | 'adopt'>;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -19,8 +19,8 @@ export interface LostDaemonsDeps {
  */
 export function recoverLostDaemons(deps: LostDaemonsDeps): () => Promise<void> {
   const { store, launcher, log } = deps;
-  const lost = launcher.list((incarnation) => fateOf(store.daemons.find(incarnation)));
-  const running = lost.filter(({ pid }) => pid !== null);
+  const lost = launcher.lost((incarnation) => fateOf(store.daemons.find(incarnation)));
+  const running = lost.filter(({ isRunning }) => isRunning);
   store.transaction(() => {
     for (const note of running) recover(deps, note);
   });
@@ -29,7 +29,7 @@ export function recoverLostDaemons(deps: LostDaemonsDeps): () => Promise<void> {
       { incarnations: running.map(({ incarnation }) => incarnation) },
       'running daemons were missing from the database: their rows were recreated from their notes',
     );
-  const dead = lost.filter(({ pid }) => pid === null);
+  const dead = lost.filter(({ isRunning }) => !isRunning);
   return async () => {
     await Promise.all(dead.map((note) => bury(deps, note)));
   };
@@ -42,7 +42,7 @@ function fateOf(row: DaemonRow | undefined): NoteFate {
 }
 
 function recover({ store, clock }: LostDaemonsDeps, note: DaemonNote): void {
-  const { workspaceId, workspacePath, ...daemon } = note;
+  const { workspaceId, workspacePath, incarnation, handle, secret, createdAtMs, facts } = note;
   const isRegistered = store.workspaces.list().some(({ id }) => id === workspaceId);
   if (!isRegistered)
     store.workspaces.upsert({
@@ -52,14 +52,14 @@ function recover({ store, clock }: LostDaemonsDeps, note: DaemonNote): void {
       origin: 'dynamic',
       createdAtMs: clock.nowMs(),
     });
-  store.daemons.recover({ ...daemon, workspaceId });
+  const row = { incarnation, workspaceId, launchHandle: handle, secret, createdAtMs };
+  store.daemons.recover(row, { ...facts });
 }
 
-/** A daemon without a process: `adopt` ends whatever carries its incarnation, and removes its socket and note. */
+/** A daemon that does not run: `adopt` ends whatever it has left, and forgets its note. */
 async function bury({ launcher, log }: LostDaemonsDeps, note: DaemonNote): Promise<void> {
   try {
-    const { incarnation, bootId, socketPath, secret } = note;
-    await launcher.adopt({ incarnation, bootId, socketPath, secret, pid: 0, startTime: 0 });
+    await launcher.adopt(note);
   } catch (error) {
     log.warn(
       { err: error, incarnation: note.incarnation },

@@ -1,15 +1,18 @@
-// The fleet: one cell per workspace, adoption in front of them, and the periodic work. Owns everything that it starts.
+// The fleet: one controller for each workspace, adoption in front of them, and the periodic work. Owns everything that it starts.
 import { fail } from '../../../daemon/contract/errors.ts';
-import { admitDaemon } from '../../domain/admission.ts';
 import type { Endpoint } from '../../upstream/endpoint.ts';
-import { DaemonController } from '../daemon/controller.ts';
-import type { SupervisorDeps } from '../daemon/deps.ts';
-import { StartGate } from '../daemon/start-gate.ts';
+import type { DaemonController } from '../daemon/controller.ts';
+import { DeathRecorder, Deaths } from '../daemon/daemon-end.ts';
+import { Spawner } from '../daemon/spawn.ts';
 import type { DaemonView, Fleet, FleetStop, RoomReport, WorkspaceKey } from '../fleet.ts';
 import { held as heldRefusal, shuttingDown } from '../refusals.ts';
 import { untilAborted } from '../until-aborted.ts';
 import { Adoption } from './adoption.ts';
-import { type EvictionDeps, makeRoom, roomReport } from './eviction.ts';
+import { Capacity } from './capacity.ts';
+import { Controllers } from './controllers.ts';
+import { DaemonSearch } from './daemon-search.ts';
+import type { SupervisorDeps } from './deps.ts';
+import { HeldWorkspaces } from './held-workspaces.ts';
 import type { Ticker } from './ticker.ts';
 import { startUpkeep } from './upkeep.ts';
 
@@ -37,61 +40,92 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
 
 class FleetSupervisor implements Supervisor {
   readonly #deps: SupervisorDeps;
-  readonly #controllers = new Map<string, DaemonController>();
-  /** Endpoints of the ready daemons; the cells keep it. */
-  readonly #routes = new Map<string, Endpoint>();
+  readonly #controllers: Controllers;
+  readonly #held: HeldWorkspaces;
   readonly #adoption: Adoption;
   /** The start's adoption; a stop that comes during it waits, so that nothing is adopted behind its back. */
   #adopting: Promise<void> | undefined;
-  readonly #startGate: StartGate;
-  readonly #eviction: EvictionDeps;
+  readonly #capacity: Capacity;
   #ticker: Ticker | undefined;
   #isClosing = false;
 
   constructor(deps: SupervisorDeps) {
+    const { store, launcher, link, records, settings, clock, log } = deps;
+    const { journal } = records;
     this.#deps = deps;
-    this.#startGate = new StartGate(deps.settings.maxConcurrentStarts);
-    this.#eviction = {
-      controllers: () => this.#controllers.values(),
-      isPinned: (id) => deps.store.workspaces.settings(id).isPinned,
-      nowMs: () => deps.clock.monotonicMs(),
-      onEvicted: (workspaceId, why) =>
-        deps.journal.note({
-          kind: 'daemon_evicted',
-          workspaceId,
-          detail: { why, next: { state: 'stopped' } },
-        }),
-    };
+    this.#held = new HeldWorkspaces(journal, log);
+    this.#capacity = new Capacity({
+      controllers: () => this.#controllers.all(),
+      held: this.#held,
+      workspaces: store.workspaces,
+      journal,
+      clock,
+      settings,
+      isClosing: () => this.#isClosing,
+    });
+    const deathRecorder = new DeathRecorder({ daemons: store.daemons, clock, log, ...records });
+    this.#controllers = this.#makeControllers(deathRecorder);
     this.#adoption = new Adoption({
-      ...deps,
-      controllerOf: (workspace) => this.#controllerOf(workspace),
-      isOwned: (incarnation) => this.#byIncarnation(incarnation) !== undefined,
+      store,
+      search: new DaemonSearch({ launcher, askIdentity: link.askIdentity, clock, settings }),
+      held: this.#held,
+      fleet: {
+        controllerOf: (workspace) => this.#controllers.of(workspace),
+        isOwned: (incarnation) => this.#controllers.running(incarnation) !== undefined,
+      },
+      deathRecorder,
+      journal,
+      log,
+      stopGraceMs: settings.stopGraceMs,
+    });
+  }
+
+  #makeControllers(deathRecorder: DeathRecorder): Controllers {
+    const { store, launcher, link, records, bridge, settings, clock, log, random } = this.#deps;
+    const { daemons } = store;
+    const { startTimeoutMs } = settings;
+    return new Controllers({
+      spawner: new Spawner({ daemons, launcher, clock, bridge, startTimeoutMs }),
+      deathRecorder,
+      incarnation: {
+        daemons,
+        recorder: records.recorder,
+        link,
+        clock,
+        settings,
+        beatMs: bridge.limits.feedBeatMs,
+      },
+      deathsOf: (workspace) => new Deaths(workspace, { store, clock, settings, random }),
+      conditionsOf: (workspace) => this.#capacity.conditionsOf(workspace),
+      clock,
+      log,
+      settings,
     });
   }
 
   async ensureReady(workspace: WorkspaceKey, signal: AbortSignal): Promise<Endpoint> {
-    const endpoint = this.#routes.get(workspace.id);
+    const endpoint = this.#controllers.routes.get(workspace.id);
     if (endpoint !== undefined && !this.#isClosing) {
-      this.#controllers.get(workspace.id)?.noteDemand();
+      this.#controllers.find(workspace.id)?.noteDemand();
       return endpoint;
     }
-    return this.#told(workspace, () =>
+    return this.#counted(workspace, () =>
       this.#ask(workspace, signal, (controller) => controller.demand(signal)),
     );
   }
 
   attend(workspace: WorkspaceKey, signal: AbortSignal): Promise<Endpoint> {
-    return this.#told(workspace, () =>
+    return this.#counted(workspace, () =>
       this.#ask(workspace, signal, (controller) => controller.attend(signal)),
     );
   }
 
   /** What is refused here is counted for `why`. */
-  async #told<T>(workspace: WorkspaceKey, ask: () => Promise<T>): Promise<T> {
+  async #counted<T>(workspace: WorkspaceKey, ask: () => Promise<T>): Promise<T> {
     try {
       return await ask();
     } catch (error) {
-      if (!this.#isClosing) this.#deps.journal.refused(workspace.id, error);
+      if (!this.#isClosing) this.#deps.records.journal.refused(workspace.id, error);
       throw error;
     }
   }
@@ -109,27 +143,27 @@ class FleetSupervisor implements Supervisor {
       if (this.#isClosing) throw shuttingDown();
     }
     this.#checkHeld(workspace.id);
-    return ask(this.#controllerOf(workspace));
+    return ask(this.#controllers.of(workspace));
   }
 
   endpointOf(workspaceId: string): Endpoint | undefined {
-    return this.#routes.get(workspaceId);
+    return this.#controllers.routes.get(workspaceId);
   }
 
   reachOf(workspaceId: string): Endpoint | undefined {
-    return this.#routes.get(workspaceId) ?? this.#controllers.get(workspaceId)?.reach;
+    return this.#controllers.routes.get(workspaceId) ?? this.#controllers.find(workspaceId)?.reach;
   }
 
   storeRefusalOf(workspaceId: string): unknown {
-    return this.#controllers.get(workspaceId)?.current?.feed?.refusal;
+    return this.#controllers.find(workspaceId)?.current?.feed?.refusal;
   }
 
   async stored(incarnation: string, seq: number): Promise<boolean> {
-    const controller = this.#byIncarnation(incarnation);
+    const controller = this.#controllers.running(incarnation);
     const feed = controller?.current?.feed;
     return controller === undefined || feed === undefined
       ? false
-      : this.#told(controller.workspace, () => feed.stored(seq));
+      : this.#counted(controller.workspace, () => feed.stored(seq));
   }
 
   /** @throws ApiError 503 while the workspace's process is not proven ours: it is not signalled. */
@@ -138,44 +172,44 @@ class FleetSupervisor implements Supervisor {
     if (look !== undefined) await look;
     this.#checkHeld(workspaceId);
     const { drainTimeoutMs } = this.#deps.settings;
-    await this.#controllers.get(workspaceId)?.stop({ ...end, drainMs: drainMs ?? drainTimeoutMs });
+    await this.#controllers.find(workspaceId)?.stop({ ...end, drainMs: drainMs ?? drainTimeoutMs });
   }
 
   makeSessionRoom(forWorkspaceId: string, limit: number): Promise<void> | undefined {
-    const why = `evicted to make room for a session elsewhere (--max-total-sessions is ${limit})`;
-    return makeRoom(this.#eviction, { kind: 'session', forWorkspaceId, why });
+    return this.#capacity.makeSessionRoom(forWorkspaceId, limit);
   }
 
   roomReport(): RoomReport {
-    return roomReport(this.#eviction);
+    return this.#capacity.report();
   }
 
   otherCommandOf(workspaceId: string): readonly string[] | undefined {
-    const current = this.#controllers.get(workspaceId)?.current;
-    return current && this.#deps.launcher.otherCommandOf(current.process.mark);
+    return this.#controllers.find(workspaceId)?.current?.process.otherCommand();
   }
 
   async startWith(workspaceId: string, command: readonly string[] | undefined): Promise<void> {
-    await this.#controllers.get(workspaceId)?.startWith(command);
+    await this.#controllers.find(workspaceId)?.startWith(command);
   }
 
   view(workspaceId: string): DaemonView | undefined {
-    const view = this.#controllers.get(workspaceId)?.view();
-    const held = this.#adoption.heldIn(workspaceId);
-    if (held === undefined || view?.pid != null) return view;
-    const { workspace, row, why } = held;
+    const controller = this.#controllers.find(workspaceId);
+    const starts = this.#deps.store.daemons.countStarts(workspaceId);
+    const held = this.#held.of(workspaceId);
+    if (held === undefined || controller?.current !== undefined)
+      return controller && { ...controller.view(), starts };
+    const { workspace, row, why, facts } = held;
     return {
       workspace,
       state: 'held',
       incarnation: row.incarnation,
-      pid: row.pid,
+      pid: facts.pid,
       version: row.version,
       agent: null,
       lastBeat: null,
       isFeedUp: false,
       waiters: 0,
       heldWhy: why,
-      starts: this.#deps.store.daemons.countStarts(workspaceId),
+      starts,
       // Nothing has ended yet, as far as anybody knows.
       lastExit: null,
     };
@@ -183,8 +217,8 @@ class FleetSupervisor implements Supervisor {
 
   views(): readonly DaemonView[] {
     const ids = new Set([
-      ...this.#controllers.keys(),
-      ...this.#adoption.held.map(({ workspace }) => workspace.id),
+      ...this.#controllers.all().map(({ workspace }) => workspace.id),
+      ...this.#held.list().map(({ workspace }) => workspace.id),
     ]);
     return [...ids].map((id) => this.view(id)).filter((view) => view !== undefined);
   }
@@ -192,11 +226,17 @@ class FleetSupervisor implements Supervisor {
   async adoptAll(): Promise<void> {
     this.#adopting = this.#adoption.reconcile();
     await this.#adopting;
-    if (!this.#isClosing)
-      this.#ticker ??= startUpkeep(this.#deps, {
-        controllers: () => this.#controllers.values(),
-        reconcile: () => this.#adoption.reconcile(),
-      });
+    if (!this.#isClosing) this.#ticker ??= this.#startUpkeep();
+  }
+
+  #startUpkeep(): Ticker {
+    const { store, records, link, clock, log, settings } = this.#deps;
+    const { recorder, journal } = records;
+    const { askIdentity } = link;
+    return startUpkeep(
+      { store, recorder, journal, askIdentity, clock, log, settings },
+      { controllers: () => this.#controllers.all(), reconcile: () => this.#adoption.reconcile() },
+    );
   }
 
   async stopAll(deadlineMs: number): Promise<void> {
@@ -209,7 +249,7 @@ class FleetSupervisor implements Supervisor {
     await this.#adoptionOver();
     const stop = { reason: 'the coordinator stops its daemons', kind: 'stopped', drainMs } as const;
     const stopControllers = () =>
-      Promise.all([...this.#controllers.values()].map((controller) => controller.stop(stop)));
+      Promise.all(this.#controllers.all().map((controller) => controller.stop(stop)));
     await Promise.all([stopControllers(), isQuiet]);
     // The last reconciliation may have adopted one behind the first look.
     await stopControllers();
@@ -218,26 +258,26 @@ class FleetSupervisor implements Supervisor {
   }
 
   killAllNow(): void {
-    for (const controller of this.#controllers.values()) controller.killNow();
+    for (const controller of this.#controllers.all()) controller.killNow();
   }
 
   async detach(): Promise<void> {
     this.#isClosing = true;
     await this.#adoptionOver();
     await this.#ticker?.stop();
-    for (const controller of this.#controllers.values()) controller.detach();
-    this.#deps.journal.flush(true);
-    await this.#deps.recorder.flushSeen();
+    for (const controller of this.#controllers.all()) controller.detach();
+    this.#deps.records.journal.flush(true);
+    await this.#deps.records.recorder.flushSeen();
   }
 
   forget(workspaceId: string): void {
     this.#checkHeld(workspaceId);
-    const controller = this.#controllers.get(workspaceId);
+    const controller = this.#controllers.find(workspaceId);
     if (controller?.isBusy)
       throw fail('workspace_busy', `The daemon of ${controller.workspace.path} has not ended`, {
         workspaceId,
       });
-    this.#controllers.delete(workspaceId);
+    this.#controllers.forget(workspaceId);
   }
 
   async #adoptionOver(): Promise<void> {
@@ -248,45 +288,9 @@ class FleetSupervisor implements Supervisor {
     }
   }
 
-  #controllerOf(workspace: WorkspaceKey): DaemonController {
-    const known = this.#controllers.get(workspace.id);
-    if (known !== undefined) return known;
-    const controller = new DaemonController(workspace, {
-      ...this.#deps,
-      routes: this.#routes,
-      startGate: this.#startGate,
-      admit: () => {
-        if (this.#isClosing) throw shuttingDown();
-        return this.#admit();
-      },
-      makeRoom: () =>
-        makeRoom(this.#eviction, {
-          kind: 'daemon',
-          forWorkspaceId: workspace.id,
-          why: `evicted to make room for ${workspace.path} (--max-daemons is ${this.#deps.settings.maxDaemons})`,
-        }),
-      operatorSettings: () => this.#deps.store.workspaces.settings(workspace.id),
-    });
-    this.#controllers.set(workspace.id, controller);
-    return controller;
-  }
-
-  #admit() {
-    const { maxDaemons, stopGraceMs } = this.#deps.settings;
-    const held = this.#adoption.held.map(({ row }) => ({ state: 'failed' as const, pid: row.pid }));
-    const occupied = [...this.#controllers.values()].map((controller) => controller.occupancy);
-    const refusal = admitDaemon(maxDaemons, [...occupied, ...held], stopGraceMs);
-    return refusal && { ...refusal, context: { ...refusal.context, ...this.roomReport() } };
-  }
-
   #checkHeld(workspaceId: string): void {
-    const held = this.#adoption.heldIn(workspaceId);
+    const held = this.#held.of(workspaceId);
     if (held !== undefined)
-      throw heldRefusal(held.workspace, held.row.pid, held.why, this.#deps.settings.reconcilePeriodMs);
-  }
-
-  #byIncarnation(incarnation: string): DaemonController | undefined {
-    // The incarnation begins with the workspace's id, but that is the store's affair.
-    return [...this.#controllers.values()].find((controller) => controller.current?.id === incarnation);
+      throw heldRefusal(held.workspace, held.facts.pid, held.why, this.#deps.settings.reconcilePeriodMs);
   }
 }

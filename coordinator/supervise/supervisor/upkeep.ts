@@ -1,27 +1,44 @@
 // What is done for the fleet at regular times, whether anybody asks or not.
+import type { Clock } from '../../../daemon/contract/clock.ts';
+import type { Log } from '../../../daemon/contract/log.ts';
 import { judgeIdle } from '../../domain/idle-policy.ts';
+import type { Store } from '../../store/store.ts';
 import type { DaemonController } from '../daemon/controller.ts';
-import type { SupervisorDeps } from '../daemon/deps.ts';
+import type { AskIdentity } from '../daemon/link.ts';
+import type { EventJournal } from '../records/event-journal.ts';
+import type { SessionRecorder } from '../records/session-recorder.ts';
+import type { SuperviseSettings } from '../settings.ts';
 import { checkHealth } from './health.ts';
 import { startTicker, type Ticker } from './ticker.ts';
 
+export interface UpkeepDeps {
+  readonly store: Pick<Store, 'upkeep' | 'workspaces'>;
+  readonly recorder: Pick<SessionRecorder, 'flushSeen'>;
+  readonly journal: Pick<EventJournal, 'flush'>;
+  readonly askIdentity: AskIdentity;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly settings: SuperviseSettings;
+}
+
+/** What the upkeep looks after. */
 export interface Tended {
   readonly controllers: () => Iterable<DaemonController>;
   readonly reconcile: () => Promise<void>;
 }
 
-export function startUpkeep(deps: SupervisorDeps, { controllers, reconcile }: Tended): Ticker {
-  const { clock, journal, log, recorder, settings, store } = deps;
+export function startUpkeep(deps: UpkeepDeps, { controllers, reconcile }: Tended): Ticker {
+  const { askIdentity, clock, journal, log, recorder, settings, store } = deps;
   const checkAll = async () => {
-    await Promise.all([...controllers()].map((controller) => checkHealth(deps, controller)));
+    const health = { askIdentity, clock, settings };
+    await Promise.all([...controllers()].map((controller) => checkHealth(health, controller)));
   };
   const keepStore = () => {
     journal.flush();
     return store.upkeep();
   };
   const rotateLogs = () => {
-    const paths = [...controllers()].map((controller) => controller.current?.logPath);
-    return deps.rotateLogs(paths.filter((path) => path !== undefined));
+    for (const controller of controllers()) controller.current?.process.rotateLog();
   };
   return startTicker(clock, log, [
     { name: 'flush heartbeats', periodMs: settings.seenFlushMs, run: () => recorder.flushSeen() },
@@ -29,7 +46,7 @@ export function startUpkeep(deps: SupervisorDeps, { controllers, reconcile }: Te
     {
       name: 'stop idle daemons',
       periodMs: settings.idleCheckPeriodMs,
-      run: () => stopIdle(deps, controllers()),
+      run: () => stopIdle({ clock, settings, store }, controllers()),
     },
     { name: 'reconcile', periodMs: settings.reconcilePeriodMs, run: reconcile },
     { name: 'rotate logs', periodMs: settings.logRotatePeriodMs, run: rotateLogs },
@@ -38,7 +55,10 @@ export function startUpkeep(deps: SupervisorDeps, { controllers, reconcile }: Te
 }
 
 /** Not awaited: a daemon may take its time to end. */
-function stopIdle({ clock, settings, store }: SupervisorDeps, controllers: Iterable<DaemonController>): void {
+function stopIdle(
+  { clock, settings, store }: Pick<UpkeepDeps, 'clock' | 'settings' | 'store'>,
+  controllers: Iterable<DaemonController>,
+): void {
   for (const controller of controllers) {
     if (!controller.isReady || controller.current?.feed?.isUp !== true) continue;
     const { idleTimeoutMs, isPinned } = store.workspaces.settings(controller.workspace.id);

@@ -2,11 +2,11 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, rmSync } from 'node:fs';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { NO_EVIDENCE } from '../../../coordinator/launch/cgroup.ts';
+import { writeHandle } from '../../../coordinator/launch/handle.ts';
 import { startTimeOf } from '../../../coordinator/launch/identity.ts';
-import type { DaemonMark } from '../../../coordinator/launch/launcher.ts';
+import { type DaemonMark, handleOf, markFrom } from '../../../coordinator/launch/process-handle.ts';
 import { bundleScript } from '../../support/bundle-script.ts';
-import { Bench, isRunning, type Script } from './harness.ts';
+import { Bench, isRunning, markOf, type Script } from './harness.ts';
 
 let script: Awaited<ReturnType<typeof bundleScript>>;
 let bench: Bench;
@@ -38,9 +38,9 @@ async function orphan(daemonScript: Script = {}): Promise<DaemonMark> {
   const closed = once(coordinator, 'exit');
   coordinator.kill('SIGKILL');
   await closed;
-  const mark = JSON.parse(String(line)) as DaemonMark;
-  bench.endsToo(mark);
-  return mark;
+  const handle = String(line).trim();
+  bench.endsToo(handle);
+  return markFrom(handle);
 }
 
 /** Some process of ours that is no daemon. */
@@ -50,21 +50,28 @@ function bystander(): number {
   return child.pid ?? 0;
 }
 
+/** A mark as the bench's own daemon would have it, but for its process. */
 const aMark = (more: Partial<DaemonMark>): DaemonMark => ({
-  incarnation: bench.incarnation,
-  bootId: bench.options().bootId,
-  pid: 0,
-  startTime: 0,
-  socketPath: bench.spec().socketPath,
-  secret: 'only-between-us',
+  ...markFrom(bench.launcher().plan(bench.spec())),
   ...more,
+});
+
+const adopt = (mark: DaemonMark, more: Parameters<Bench['launcher']>[1] = {}, secret?: string) =>
+  bench.launcher({}, more).adopt({ ...bench.known(handleOf(mark)), ...(secret !== undefined && { secret }) });
+
+/** What is left of a daemon that is gone and whose log has `lastLines`. */
+const gone = (strays: number, lastLines: readonly string[], hasRun = true) => ({
+  verdict: 'gone',
+  hasRun,
+  exit: { code: null, signal: null, lastLines, strays, oomKills: null, peakBytes: null, hostOomKills: null },
 });
 
 /** Adopts what must be alive, for this test and for its clean-up. */
 async function adoptAlive(mark: DaemonMark) {
-  const adoption = await bench.launcher().adopt(mark);
-  if (adoption.verdict !== 'alive') throw new Error(JSON.stringify(adoption));
-  return adoption.process;
+  const found = await adopt(mark);
+  if (found.verdict !== 'alive') throw new Error(JSON.stringify(found));
+  expect(found.address).toEqual({ kind: 'unix', path: mark.socketPath });
+  return found.process;
 }
 
 describe('kill -9 of the coordinator', () => {
@@ -73,7 +80,7 @@ describe('kill -9 of the coordinator', () => {
     const agent = await bench.agentPids();
     expect(isRunning(mark.pid)).toBe(true);
     const daemon = await adoptAlive(mark);
-    expect(daemon.mark).toEqual(mark);
+    expect(markOf(daemon)).toEqual(mark);
     const exit = await daemon.terminate(5000);
     expect(exit).toMatchObject({ code: null, signal: null, strays: 5 });
     expect(exit.lastLines.at(-1)).toBe('got SIGTERM');
@@ -83,8 +90,12 @@ describe('kill -9 of the coordinator', () => {
   test('before it noted the pid: the daemon is found by its incarnation', async () => {
     const mark = await orphan();
     const daemon = await adoptAlive({ ...mark, pid: 0, startTime: 0 });
-    expect(daemon.mark).toEqual(mark);
+    expect(markOf(daemon)).toEqual(mark);
     await daemon.terminate(5000);
+  });
+
+  test('before a daemon was made: none has run, and a start may still make one', async () => {
+    expect(await adopt(aMark({}))).toEqual(gone(0, [], false));
   });
 
   test('the death of an adopted daemon is seen, and its agent goes with it', async () => {
@@ -102,26 +113,22 @@ describe('a daemon that died unobserved', () => {
     const mark = await orphan({ agent: true });
     const agent = await bench.agentPids();
     process.kill(mark.pid, 'SIGKILL');
-    const adoption = await bench.launcher().adopt(mark);
-    expect(adoption).toEqual({ verdict: 'gone', strays: 5, ...NO_EVIDENCE });
+    const adoption = await adopt(mark);
+    expect(adoption).toMatchObject({ verdict: 'gone', hasRun: true, exit: { strays: 5 } });
     expect(agent.filter(isRunning)).toEqual([]);
     expect(existsSync(mark.socketPath)).toBe(false);
   });
 
   test('of another boot is gone without a look at any process', async () => {
     const mark = await orphan();
-    expect(await bench.launcher().adopt({ ...mark, bootId: 'another' })).toEqual({
-      verdict: 'gone',
-      strays: 0,
-      ...NO_EVIDENCE,
-    });
+    expect(await adopt({ ...mark, bootId: 'another' })).toEqual(gone(0, ['listening']));
     expect(isRunning(mark.pid)).toBe(true);
   });
 
   test('leaves its pid to another process, which is never signalled', async () => {
     const pid = bystander();
     const mark = aMark({ pid, startTime: startTimeOf(pid) - 1 });
-    expect(await bench.launcher().adopt(mark)).toEqual({ verdict: 'gone', strays: 0, ...NO_EVIDENCE });
+    expect(await adopt(mark)).toMatchObject({ verdict: 'gone', hasRun: true, exit: { strays: 0 } });
     expect(isRunning(pid)).toBe(true);
   });
 
@@ -131,8 +138,8 @@ describe('a daemon that died unobserved', () => {
     const agent = await bench.agentPids();
     const pid = bystander();
     const mark = aMark({ pid, startTime: 1, socketPath: `${bench.dir}/old.sock` });
-    expect(await bench.launcher().adopt(mark)).toEqual({ verdict: 'gone', strays: 0, ...NO_EVIDENCE });
-    expect([theirs.process.mark.pid, ...agent].filter(isRunning)).toHaveLength(6);
+    expect(await adopt(mark)).toMatchObject({ verdict: 'gone', hasRun: true, exit: { strays: 0 } });
+    expect([markOf(theirs.process).pid, ...agent].filter(isRunning)).toHaveLength(6);
   });
 });
 
@@ -141,7 +148,7 @@ describe('a daemon that does not answer', () => {
     for (const isSocketGone of [false, true]) {
       const mark = await orphan({ identity: 'mute' });
       if (isSocketGone) rmSync(mark.socketPath);
-      const adoption = await bench.launcher().adopt(mark);
+      const adoption = await adopt(mark);
       expect(adoption.verdict).toBe('alive');
       if (adoption.verdict !== 'alive') throw new Error('not alive');
       await adoption.process.terminate(100);
@@ -153,29 +160,29 @@ describe('a daemon that does not answer', () => {
 describe('a process that is not proven to be the daemon', () => {
   test('with right pid and start time but nobody on the socket is left alone, and the reason names both', async () => {
     const pid = bystander();
-    const adoption = await bench.launcher().adopt(aMark({ pid, startTime: startTimeOf(pid) }));
+    const adoption = await adopt(aMark({ pid, startTime: startTimeOf(pid) }));
     expect(adoption).toMatchObject({ verdict: 'unverifiable' });
-    expect(adoption).toMatchObject({ why: expect.stringMatching(new RegExp(`${pid}.*d\\.sock.*ENOENT`)) });
+    expect(adoption).toMatchObject({ why: expect.stringMatching(new RegExp(`${pid}.*\\.sock.*ENOENT`)) });
     expect(isRunning(pid)).toBe(true);
   });
 
   test('whose socket is somebody else’s is left alone', async () => {
     const mark = await orphan({ identity: 'other' });
-    const adoption = await bench.launcher({}, PATIENT).adopt(mark);
+    const adoption = await adopt(mark, PATIENT);
     expect(adoption).toMatchObject({ verdict: 'unverifiable', why: expect.stringMatching(/somebody-else/) });
     expect(isRunning(mark.pid)).toBe(true);
   });
 
   test('which answered wrongly once and then no more is left alone', async () => {
     const mark = await orphan({ identity: 'other-then-mute' });
-    const adoption = await bench.launcher({}, PATIENT).adopt(mark);
+    const adoption = await adopt(mark, PATIENT);
     expect(adoption).toMatchObject({ verdict: 'unverifiable', why: expect.stringMatching(/somebody-else/) });
     expect(isRunning(mark.pid)).toBe(true);
   });
 
   test('which is mute and has another daemon’s arguments is left alone', async () => {
     const mark = await orphan({ identity: 'mute' });
-    const adoption = await bench.launcher().adopt({ ...mark, incarnation: `${mark.incarnation}-other` });
+    const adoption = await adopt({ ...mark, incarnation: `${mark.incarnation}-other` });
     expect(adoption).toMatchObject({
       verdict: 'unverifiable',
       why: expect.stringMatching(/no answer within/),
@@ -185,7 +192,16 @@ describe('a process that is not proven to be the daemon', () => {
 
   test('a wrong secret proves nothing', async () => {
     const mark = await orphan();
-    const adoption = await bench.launcher({}, PATIENT).adopt({ ...mark, secret: 'guessed' });
+    const adoption = await adopt(mark, PATIENT, 'guessed');
     expect(adoption).toMatchObject({ verdict: 'unverifiable', why: expect.stringMatching(/status 401/) });
   });
+});
+
+test('a daemon of another launcher is left alone, with the reason', async () => {
+  const known = bench.known(writeHandle('scheduler', 1, { job: 'j-7' }));
+  expect(await bench.launcher().adopt(known)).toEqual({
+    verdict: 'unverifiable',
+    why: expect.stringMatching(/^the launcher "scheduler" .* this coordinator uses "process": start .* stop/),
+  });
+  expect(bench.launcher().factsOf(known.handle)).toEqual({ pid: null });
 });

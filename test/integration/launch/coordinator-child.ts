@@ -1,4 +1,4 @@
-// Child of adopt.test.ts: a coordinator that starts one daemon, says its mark, and waits to be killed.
+// Child of adopt.test.ts: a coordinator that starts one daemon, says its handle, and waits to be killed.
 import { createProcessLauncher } from '../../../coordinator/launch/process.ts';
 import { systemClock } from '../../../daemon/contract/clock.ts';
 import { createLog } from '../../../daemon/contract/log.ts';
@@ -9,7 +9,7 @@ const launcher = createProcessLauncher({
   clock: systemClock,
   log: createLog('child', 'silent'),
 });
-const { process: daemon, ready } = launcher.start(spec);
+const { process: daemon, ready } = launcher.start(launcher.plan(spec), spec);
 await ready;
-process.stdout.write(`${JSON.stringify(daemon.mark)}\n`);
+process.stdout.write(`${daemon.handle}\n`);
 setInterval(() => undefined, 1000);

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { Bench, eventually, isRunning } from './harness.ts';
+import { Bench, eventually, isRunning, markOf } from './harness.ts';
 
 let bench: Bench;
 beforeEach(() => {
@@ -23,7 +23,7 @@ describe('terminate', () => {
     expect(exit).toMatchObject({ code: 0, signal: null, strays: 5 });
     expect(exit.lastLines.at(-1)).toBe('got SIGTERM');
     expect(agent.filter(isRunning)).toEqual([]);
-    expect(existsSync(bench.spec().socketPath)).toBe(false);
+    expect(existsSync(bench.socketPath)).toBe(false);
   });
 
   test('kills a daemon that does not end in time, and every descendant that got away', async () => {
@@ -31,7 +31,7 @@ describe('terminate', () => {
     const exit = await daemon.terminate(100);
     expect(exit).toMatchObject({ code: null, signal: 'SIGKILL', strays: 5 });
     expect(exit.lastLines).toContain('got SIGTERM');
-    expect([daemon.mark.pid, ...agent].filter(isRunning)).toEqual([]);
+    expect([markOf(daemon).pid, ...agent].filter(isRunning)).toEqual([]);
   });
 
   test('may be called again, and gives the same end', async () => {
@@ -46,14 +46,14 @@ describe('terminate', () => {
 test('killNow has sent every signal when it returns', async () => {
   const { daemon, agent } = await startWithAgent({ ignoreTerm: true });
   daemon.killNow();
-  await eventually(() => ![daemon.mark.pid, ...agent].some(isRunning), 5000);
+  await eventually(() => ![markOf(daemon).pid, ...agent].some(isRunning), 5000);
   expect(await daemon.exited).toMatchObject({ signal: 'SIGKILL', strays: 5 });
   daemon.killNow();
 });
 
 test('a daemon that is killed from outside takes its agent with it before its exit is told', async () => {
   const { daemon, agent } = await startWithAgent();
-  process.kill(daemon.mark.pid, 'SIGKILL');
+  process.kill(markOf(daemon).pid, 'SIGKILL');
   const exit = await daemon.exited;
   expect(agent.filter(isRunning)).toEqual([]);
   expect(exit).toMatchObject({ code: null, signal: 'SIGKILL', strays: 5 });
@@ -67,7 +67,7 @@ test('a neighbour of another incarnation is not touched', async () => {
     const theirs = await neighbours.agentPids();
     const { daemon } = await startWithAgent();
     await daemon.terminate(5000);
-    expect([neighbour.process.mark.pid, ...theirs].filter(isRunning)).toHaveLength(6);
+    expect([markOf(neighbour.process).pid, ...theirs].filter(isRunning)).toHaveLength(6);
   } finally {
     await neighbours.close();
   }

@@ -5,8 +5,9 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Cgroups } from '../../../coordinator/launch/cgroup.ts';
 import { readBootId } from '../../../coordinator/launch/identity.ts';
-import type { DaemonMark, Launch, LaunchSpec } from '../../../coordinator/launch/launcher.ts';
+import type { KnownDaemon, Launch, LaunchHandle, LaunchSpec } from '../../../coordinator/launch/launcher.ts';
 import { createProcessLauncher, type ProcessLauncherOptions } from '../../../coordinator/launch/process.ts';
+import { type DaemonMark, markFrom } from '../../../coordinator/launch/process-handle.ts';
 import { signalProcess } from '../../../coordinator/launch/process-tree.ts';
 import { systemClock } from '../../../daemon/contract/clock.ts';
 import { DEFAULT_LIMITS } from '../../../daemon/contract/limits.ts';
@@ -51,6 +52,11 @@ export function moveInto(path: string, pid: number): void {
   }
 }
 
+/** The process of a daemon of this launcher. */
+export function markOf({ handle }: { readonly handle: LaunchHandle }): DaemonMark {
+  return markFrom(handle);
+}
+
 export function isRunning(pid: number): boolean {
   const stat = readProcStat(pid);
   return stat !== undefined && isAlive(stat);
@@ -58,11 +64,12 @@ export function isRunning(pid: number): boolean {
 
 export class Bench {
   readonly dir = mkdtempSync(join(tmpdir(), 'qc-launch-'));
-  readonly logPath = join(this.dir, 'logs', 'daemon.log');
   // Unique over runs and benches: whatever carries it was started by this test.
   readonly incarnation = `${Date.now().toString(16).padStart(16, '0')}-${process.pid}`;
+  readonly socketPath = join(this.dir, `${this.incarnation}.sock`);
+  readonly logPath = join(this.dir, 'logs', `${this.incarnation.slice(0, 16)}.log`);
   #launches: Launch[] = [];
-  #orphans: DaemonMark[] = [];
+  #orphans: LaunchHandle[] = [];
   readonly #cgroups: Cgroups | undefined;
 
   /** Daemons get cgroups below `cgroups`; by default none, so that the process table alone is tried. */
@@ -74,6 +81,7 @@ export class Bench {
     return {
       daemonCommand: [process.execPath, FAKE_DAEMON, JSON.stringify(script)],
       runtimeDir: this.dir,
+      stateDir: this.dir,
       env: { PATH: process.env.PATH ?? '/usr/bin:/bin' },
       clock: systemClock,
       log: silent,
@@ -94,7 +102,6 @@ export class Bench {
       workspaceId: this.incarnation.slice(0, 16),
       workspacePath: '/',
       incarnation: this.incarnation,
-      socketPath: join(this.dir, 'd.sock'),
       secret: 'only-between-us',
       bridge: {
         agent: 'none',
@@ -104,20 +111,24 @@ export class Bench {
         limits: DEFAULT_LIMITS,
         logLevel: 'silent',
       },
-      logPath: this.logPath,
-      daemonStateDir: this.dir,
     };
   }
 
   start(script: Script = {}): Launch {
-    const launch = this.launcher(script).start(this.spec());
+    const launcher = this.launcher(script);
+    const launch = launcher.start(launcher.plan(this.spec()), this.spec());
     this.#launches.push(launch);
     return launch;
   }
 
   /** A daemon that somebody else started for this bench is ended with it. */
-  endsToo(mark: DaemonMark): void {
-    this.#orphans.push(mark);
+  endsToo(handle: LaunchHandle): void {
+    this.#orphans.push(handle);
+  }
+
+  /** The daemon of this handle, as a coordinator knows it from its store. */
+  known(handle: LaunchHandle): KnownDaemon {
+    return { incarnation: this.incarnation, handle, secret: this.spec().secret };
   }
 
   /** The daemon's agent and everything below it, once all of them have said their pids. */
@@ -131,9 +142,9 @@ export class Bench {
 
   async close(): Promise<void> {
     await Promise.all(this.#launches.map(({ process }) => process.terminate(0)));
-    for (const mark of this.#orphans) signalProcess(mark, 'SIGKILL');
+    for (const handle of this.#orphans) signalProcess(markFrom(handle), 'SIGKILL');
     // A dead daemon's adoption ends its strays.
-    await Promise.all(this.#orphans.map((mark) => this.launcher().adopt(mark)));
+    await Promise.all(this.#orphans.map((handle) => this.launcher().adopt(this.known(handle))));
     rmSync(this.dir, { recursive: true, force: true });
   }
 }

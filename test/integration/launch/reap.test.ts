@@ -6,7 +6,8 @@ import { afterEach, expect, test } from '@jest/globals';
 import { cgroupNameOf, DaemonCgroup } from '../../../coordinator/launch/cgroup.ts';
 import { probeCgroups } from '../../../coordinator/launch/cgroup-probe.ts';
 import { readBootId, startTimeOf } from '../../../coordinator/launch/identity.ts';
-import { findStrays, type NotedIncarnation, reap } from '../../../coordinator/launch/strays.ts';
+import { type DaemonMark, handleOf } from '../../../coordinator/launch/process-handle.ts';
+import { findStrays, reap } from '../../../coordinator/launch/strays.ts';
 import { systemClock } from '../../../daemon/contract/clock.ts';
 import { INCARNATION_ENV } from '../../../daemon/contract/handshake.ts';
 import { readEnvironValue } from '../../../daemon/contract/proc.ts';
@@ -43,22 +44,27 @@ async function bearer(): Promise<number> {
   return pid;
 }
 
-function look(noted: Partial<NotedIncarnation> | undefined) {
-  const row = {
+interface Noted extends Partial<DaemonMark> {
+  readonly isEnded?: boolean;
+}
+
+function look(noted: Noted | undefined) {
+  const { isEnded = true, ...mark } = noted ?? {};
+  const handle = handleOf({
     incarnation: INCARNATION,
-    isEnded: true,
     bootId: readBootId(),
     socketPath: join(RUNTIME_DIR, `${INCARNATION}.sock`),
+    logPath: '/log',
     // Long gone, and nobody's now: no pid is that high.
     pid: 2 ** 22 + 1,
     startTime: 1,
-    ...noted,
-  };
+    ...mark,
+  });
   return findStrays({
-    bootId: readBootId(),
     runtimeDir: RUNTIME_DIR,
     cgroups,
-    noted: (incarnation) => (noted !== undefined && incarnation === INCARNATION ? row : undefined),
+    noted: (incarnation) =>
+      noted !== undefined && incarnation === INCARNATION ? { incarnation, isEnded, handle } : undefined,
   });
 }
 
@@ -73,11 +79,11 @@ test('a bearer of an ended incarnation is left over and is ended', async () => {
   expect(isRunning(pid)).toBe(false);
 });
 
-test.each<[string, (pid: number) => Partial<NotedIncarnation>]>([
+test.each<[string, (pid: number) => Noted]>([
   ['has not ended', () => ({ isEnded: false })],
   ['was of another boot', () => ({ bootId: 'before' })],
   ['began later', (pid) => ({ startTime: startTimeOf(pid) + 1 })],
-  ['never had a process that was noted', () => ({ pid: null, startTime: null })],
+  ['never had a process that was noted', () => ({ pid: 0, startTime: 0 })],
   ['was noted without a start time', () => ({ startTime: 0 })],
 ])('a bearer is spared when its incarnation %s', async (_, noted) => {
   const pid = await bearer();

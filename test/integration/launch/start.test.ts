@@ -1,9 +1,10 @@
 import { existsSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { createProcessLauncher } from '../../../coordinator/launch/process.ts';
+import { writeHandle } from '../../../coordinator/launch/handle.ts';
+import { tail } from '../../../coordinator/launch/log-files.ts';
 import { readEnvironValue, readProcStat } from '../../../daemon/contract/proc.ts';
-import { Bench, eventually, isRunning } from './harness.ts';
+import { Bench, eventually, isRunning, markOf } from './harness.ts';
 
 let bench: Bench;
 beforeEach(() => {
@@ -14,23 +15,24 @@ afterEach(() => bench.close());
 describe('a daemon that becomes ready', () => {
   test('is told who it is, answers its ready line, and is marked by pid and start time', async () => {
     const { process: daemon, ready } = bench.start();
-    const line = await ready;
-    expect(line).toMatchObject({ incarnation: bench.incarnation, socket: bench.spec().socketPath });
-    expect(line).toMatchObject({ pid: daemon.mark.pid, startTime: daemon.mark.startTime });
-    expect(existsSync(bench.spec().socketPath)).toBe(true);
+    expect(await ready).toEqual({ address: { kind: 'unix', path: bench.socketPath }, version: 'fake' });
+    const { pid, startTime } = markOf(daemon);
+    expect(readProcStat(pid)).toMatchObject({ startTime });
+    expect(daemon).toMatchObject({ incarnation: bench.incarnation, facts: { pid } });
+    expect(existsSync(bench.socketPath)).toBe(true);
   });
 
   test('leads a session of its own and carries its incarnation in its environment', async () => {
     const { process: daemon, ready } = bench.start();
     await ready;
-    const { pid } = daemon.mark;
+    const { pid } = markOf(daemon);
     expect(readProcStat(pid)).toMatchObject({ session: pid, pgid: pid });
     expect(readEnvironValue(pid, 'QWEN_COORDINATOR_INCARNATION')).toBe(bench.incarnation);
   });
 
   test('writes a log that only its owner can read', async () => {
     await bench.start().ready;
-    expect(bench.launcher().logs(bench.logPath, 5)).toEqual(['listening']);
+    expect(tail(bench.logPath, 5)).toEqual(['listening']);
     expect(statSync(bench.logPath).mode & 0o777).toBe(0o600);
   });
 });
@@ -45,7 +47,7 @@ describe('a daemon that does not become ready', () => {
   test('is reported with exit code and last lines when it exits first', async () => {
     const { ready, process: daemon } = bench.start({ answer: 'exit' });
     await expect(ready).rejects.toThrow(/exited with code 3 before it was ready.*cannot find my workspace/s);
-    expect(await daemon.exited).toEqual({
+    expect(await daemon.exited).toMatchObject({
       code: 3,
       signal: null,
       lastLines: ['cannot find my workspace'],
@@ -57,7 +59,7 @@ describe('a daemon that does not become ready', () => {
 
   test('is reported with its signal when it is killed first', async () => {
     const { ready, process: daemon } = bench.start({ answer: 'never' });
-    process.kill(daemon.mark.pid, 'SIGKILL');
+    process.kill(markOf(daemon).pid, 'SIGKILL');
     await expect(ready).rejects.toThrow(/was killed by SIGKILL before it was ready/);
     expect(await daemon.exited).toMatchObject({ code: null, signal: 'SIGKILL' });
   });
@@ -80,19 +82,69 @@ describe('a daemon that does not become ready', () => {
         () => true,
         () => true,
       ),
-      eventually(() => bench.launcher().logs(bench.logPath, 1).length === 0).then(() => false),
+      eventually(() => tail(bench.logPath, 1).length === 0).then(() => false),
     ]);
     expect(isSettled).toBe(false);
     await daemon.terminate(2000);
     await expect(ready).rejects.toThrow(/before it was ready/);
-    expect(isRunning(daemon.mark.pid)).toBe(false);
+    expect(isRunning(markOf(daemon).pid)).toBe(false);
   });
+});
+
+describe('a second start of the same handle', () => {
+  test('gives the first one’s daemon', async () => {
+    const launcher = bench.launcher();
+    const handle = launcher.plan(bench.spec());
+    const first = launcher.start(handle, bench.spec());
+    bench.endsToo(first.process.handle);
+    expect(launcher.start(handle, bench.spec())).toBe(first);
+    await first.ready;
+    expect(launcher.start(first.process.handle, bench.spec())).toBe(first);
+  });
+
+  test('by another coordinator finds the daemon, gives its first word again, and can end it', async () => {
+    const first = bench.start();
+    const { address, version } = await first.ready;
+    const launcher = bench.launcher();
+    const again = launcher.start(launcher.plan(bench.spec()), bench.spec());
+    expect(again.process.handle).toBe(first.process.handle);
+    expect(await again.ready).toEqual({ address, version });
+    await again.process.terminate(5000);
+    expect(isRunning(markOf(first.process).pid)).toBe(false);
+  });
+
+  test('while it does not answer yet waits for it, and hears of its end', async () => {
+    const first = bench.start({ answer: 'never' });
+    const launcher = bench.launcher();
+    const again = launcher.start(launcher.plan(bench.spec()), bench.spec());
+    expect(again.process.handle).toBe(first.process.handle);
+    await first.process.terminate(2000);
+    await expect(again.ready).rejects.toThrow('the daemon ended before it was ready');
+  });
+
+  test('of a daemon that has ended makes a new one', async () => {
+    const first = bench.start();
+    await first.ready;
+    await first.process.terminate(5000);
+    const second = bench.start();
+    await second.ready;
+    expect(markOf(second.process).pid).not.toBe(markOf(first.process).pid);
+  });
+});
+
+test('a handle of another launcher is not started', () => {
+  expect(() => bench.launcher().start(writeHandle('scheduler', 1, {}), bench.spec())).toThrow(
+    /the launcher "scheduler" .* started it, and this coordinator uses "process"/,
+  );
+  expect(existsSync(bench.logPath)).toBe(false);
 });
 
 describe('a daemon that cannot be made', () => {
   test('a program that is missing or not executable is refused at once', () => {
-    const start = (program: string) =>
-      createProcessLauncher({ ...bench.options(), daemonCommand: [program] }).start(bench.spec());
+    const start = (program: string) => {
+      const launcher = bench.launcher({}, { daemonCommand: [program] });
+      launcher.start(launcher.plan(bench.spec()), bench.spec());
+    };
     expect(() => start('/does/not/exist')).toThrow(/ENOENT.*\/does\/not\/exist/);
     const text = join(bench.dir, 'readme.txt');
     writeFileSync(text, 'no program', { mode: 0o600 });
@@ -102,11 +154,10 @@ describe('a daemon that cannot be made', () => {
     );
   });
 
-  test('a socket path over 100 bytes is refused by its length, and nothing is started', () => {
-    const socketPath = `/tmp/${'x'.repeat(100)}.sock`;
-    expect(() => bench.launcher().start({ ...bench.spec(), socketPath })).toThrow(
-      /110 bytes.*XDG_RUNTIME_DIR/,
-    );
+  test('a socket path over 100 bytes is refused by its length before anything is started', () => {
+    const runtimeDir = `/tmp/${'x'.repeat(100)}`;
+    const launcher = bench.launcher({}, { runtimeDir });
+    expect(() => launcher.plan(bench.spec())).toThrow(/1[34]\d bytes.*XDG_RUNTIME_DIR/);
     expect(existsSync(bench.logPath)).toBe(false);
   });
 });

@@ -11,11 +11,12 @@ import {
   encloseDaemon,
 } from '../../../coordinator/launch/cgroup.ts';
 import { probeCgroups } from '../../../coordinator/launch/cgroup-probe.ts';
-import type { DaemonExit, DaemonMark, Launch } from '../../../coordinator/launch/launcher.ts';
+import type { DaemonExit, Launch } from '../../../coordinator/launch/launcher.ts';
+import { type DaemonMark, handleOf, markFrom } from '../../../coordinator/launch/process-handle.ts';
 import { readCgroupPath } from '../../../daemon/contract/proc.ts';
 import { bundleScript } from '../../support/bundle-script.ts';
 import { ESCAPES, ESCAPING_AGENT, escapedIn } from '../../support/escapes.ts';
-import { Bench, eventually, isRunning, moveInto, type Script } from './harness.ts';
+import { Bench, eventually, isRunning, markOf, moveInto, type Script } from './harness.ts';
 
 const probe = probeCgroups();
 const HIDDEN = ESCAPES.filter(({ isHidden }) => isHidden).map(({ name }) => name);
@@ -70,10 +71,14 @@ async function orphaned(bench: Bench): Promise<DaemonMark> {
   const closed = once(coordinator, 'exit');
   coordinator.kill('SIGKILL');
   await closed;
-  const mark = JSON.parse(String(line)) as DaemonMark;
-  bench.endsToo(mark);
-  return mark;
+  const handle = String(line).trim();
+  bench.endsToo(handle);
+  return markFrom(handle);
 }
+
+const plannedOn = (bench: Bench) => markFrom(bench.launcher().plan(bench.spec()));
+
+const adopt = (bench: Bench, mark: DaemonMark) => bench.launcher().adopt(bench.known(handleOf(mark)));
 
 type Ended = Pick<DaemonExit, 'strays' | 'oomKills' | 'peakBytes'>;
 
@@ -91,13 +96,13 @@ const ENDS: Readonly<Record<string, (bench: Bench) => Promise<Ended>>> = {
   async 'it is frozen and does not stop in time'(bench) {
     const daemon = await started(bench);
     await escapesOf(bench);
-    process.kill(daemon.mark.pid, 'SIGSTOP');
+    process.kill(markOf(daemon).pid, 'SIGSTOP');
     return daemon.terminate(50);
   },
   async 'it is killed with -9'(bench) {
     const daemon = await started(bench);
     await escapesOf(bench);
-    process.kill(daemon.mark.pid, 'SIGKILL');
+    process.kill(markOf(daemon).pid, 'SIGKILL');
     return daemon.exited;
   },
   async 'a second signal comes'(bench) {
@@ -108,7 +113,7 @@ const ENDS: Readonly<Record<string, (bench: Bench) => Promise<Ended>>> = {
     return daemon.exited;
   },
   async 'the coordinator is killed with -9 and the next one stops it'(bench) {
-    const adoption = await bench.launcher().adopt(await orphaned(bench));
+    const adoption = await adopt(bench, await orphaned(bench));
     if (adoption.verdict !== 'alive') throw new Error(JSON.stringify(adoption));
     return adoption.process.terminate(5000);
   },
@@ -116,9 +121,9 @@ const ENDS: Readonly<Record<string, (bench: Bench) => Promise<Ended>>> = {
     const mark = await orphaned(bench);
     process.kill(mark.pid, 'SIGKILL');
     await eventually(() => !isRunning(mark.pid));
-    const adoption = await bench.launcher().adopt(mark);
+    const adoption = await adopt(bench, mark);
     if (adoption.verdict !== 'gone') throw new Error(JSON.stringify(adoption));
-    return adoption;
+    return adoption.exit;
   },
 };
 
@@ -140,7 +145,7 @@ describe.each(Object.entries(ENDS))('when %s', (_, end) => {
     const left = [...escapedIn(readFileSync(bench.logPath, 'utf8'))].filter(([, pid]) => isRunning(pid));
     expect(left).toEqual([]);
     expect(strays).toBe(ESCAPES.length + 1);
-    expect(existsSync(join(cgroups?.base ?? '', cgroupNameOf(bench.spec())))).toBe(false);
+    expect(existsSync(join(cgroups?.base ?? '', cgroupNameOf(bench)))).toBe(false);
   });
 });
 
@@ -151,14 +156,14 @@ const { cgroups } = probe.isUsable ? probe : { cgroups: undefined };
   test('holds the daemon before its handshake is answered, and whatever that starts', async () => {
     const bench = benchWith(place);
     const daemon = await started(bench);
-    const path = readCgroupPath(daemon.mark.pid);
-    expect(path?.endsWith(`/${cgroupNameOf(daemon.mark)}`)).toBe(true);
+    const path = readCgroupPath(markOf(daemon).pid);
+    expect(path?.endsWith(`/${cgroupNameOf(markOf(daemon))}`)).toBe(true);
     const pids = [...(await escapesOf(bench)).values()];
     expect(new Set(pids.map(readCgroupPath))).toEqual(new Set([path]));
   });
 
   test('is not left behind when the daemon cannot be moved into it', () => {
-    const mark = { ...benchWith(place).spec(), bootId: '', pid: 2 ** 22 - 1, startTime: 0 };
+    const mark = { ...plannedOn(benchWith(place)), pid: 2 ** 22 - 1 };
     expect(() => encloseDaemon(place, mark)).toThrow(/ESRCH/);
     expect(existsSync(join(place.base, cgroupNameOf(mark)))).toBe(false);
   });
@@ -190,23 +195,22 @@ const { cgroups } = probe.isUsable ? probe : { cgroups: undefined };
     const daemon = await started(bench, { identity: 'other' });
     const pids = [...(await escapesOf(bench)).values()];
     const patient = bench.launcher({}, { identityTimeoutMs: 1500 });
-    expect(await patient.adopt(daemon.mark)).toMatchObject({ verdict: 'unverifiable' });
-    expect([daemon.mark.pid, ...pids].every(isRunning)).toBe(true);
+    expect(await patient.adopt(bench.known(daemon.handle))).toMatchObject({ verdict: 'unverifiable' });
+    expect([markOf(daemon).pid, ...pids].every(isRunning)).toBe(true);
   });
 
   test('of a pid that somebody else has by now is not that process’s: it is never signalled', async () => {
     const bench = benchWith(place);
     const stranger = spawn('sleep', ['600'], { stdio: 'ignore' });
     coordinators.push(stranger);
-    const { bootId } = bench.options();
-    const mark = { ...bench.spec(), bootId, pid: stranger.pid ?? 0, startTime: 1 };
-    expect(await bench.launcher().adopt(mark)).toMatchObject({ verdict: 'gone', strays: 0 });
+    const mark = { ...plannedOn(bench), pid: stranger.pid ?? 0, startTime: 1 };
+    expect(await adopt(bench, mark)).toMatchObject({ verdict: 'gone', exit: { strays: 0 } });
     expect(isRunning(mark.pid)).toBe(true);
   });
 
   test('with a group that the agent made inside goes too', async () => {
     const bench = benchWith(place);
-    const name = cgroupNameOf(bench.spec());
+    const name = cgroupNameOf(bench);
     const agentScript = `mkdir "${place.base}/${name}/inner" && echo 0 > "${place.base}/${name}/inner/cgroup.procs"
       sleep 600 & echo child $$ agent; echo child $!; echo agent is up; wait`;
     const daemon = await started(bench, { agentScript });

@@ -19,10 +19,8 @@ function writeForEver(): void {
   store.daemons.insertStarting({
     incarnation,
     workspaceId,
-    socketPath: '/run/x.sock',
+    launchHandle: '{"kind":"test","version":1}',
     secret: 's',
-    bootId: 'b',
-    logPath: '/log/x',
     createdAtMs: 1,
     startDeadlineAtMs: 2,
   });

@@ -25,7 +25,7 @@ const MARK = {
   bootId: 'boot',
   pid: 0,
   startTime: 0,
-  secret: '',
+  logPath: '/log',
 };
 
 /** A directory that looks like a cgroup. Unlike a real one it cannot be removed while its files are there. */

@@ -1,9 +1,10 @@
-import { mkdtempSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import type { LaunchSpec } from '../../../coordinator/launch/launcher.ts';
-import { notePathOf, readNotes, removeNote, writeNote } from '../../../coordinator/launch/notes.ts';
+import { hasNote, notePathOf, readNotes, removeNote, writeNote } from '../../../coordinator/launch/notes.ts';
+import { type DaemonMark, handleOf } from '../../../coordinator/launch/process-handle.ts';
 
 let dir: string;
 beforeEach(() => {
@@ -11,44 +12,63 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(dir, { recursive: true, force: true }));
 
-function specOf(incarnation: string): LaunchSpec {
-  return {
+function markOf(incarnation: string): DaemonMark {
+  const socketPath = join(dir, `${incarnation}.sock`);
+  return { incarnation, socketPath, bootId: 'boot', logPath: '/log', pid: 0, startTime: 0 };
+}
+
+/** Notes a daemon down, as the launcher does before it makes the process. */
+function note(incarnation: string): DaemonMark {
+  const mark = markOf(incarnation);
+  const spec = {
     workspaceId: '00000000000000aa',
     workspacePath: '/projects/a',
     incarnation,
-    socketPath: join(dir, `${incarnation}.sock`),
     secret: 'only-between-us',
-    logPath: '/log',
-    daemonStateDir: '/state',
     bridge: {} as LaunchSpec['bridge'],
   };
+  writeNote(mark, spec, 5);
+  return mark;
 }
 
 test('a note is private, tells all that is needed, and is gone when it is removed, twice if need be', () => {
-  const spec = specOf('00000000000000aa-1');
-  writeNote(spec, 'boot', 5);
-  expect(statSync(notePathOf(spec.socketPath)).mode & 0o777).toBe(0o600);
+  const mark = note('00000000000000aa-1');
+  expect(statSync(notePathOf(mark.socketPath)).mode & 0o777).toBe(0o600);
+  expect(hasNote(mark.socketPath)).toBe(true);
   expect(readNotes(dir, () => 'lost')).toEqual([
     {
-      workspaceId: spec.workspaceId,
-      workspacePath: spec.workspacePath,
-      incarnation: spec.incarnation,
-      socketPath: spec.socketPath,
-      secret: spec.secret,
-      logPath: spec.logPath,
-      bootId: 'boot',
+      workspaceId: '00000000000000aa',
+      workspacePath: '/projects/a',
+      incarnation: mark.incarnation,
+      handle: handleOf(mark),
+      secret: 'only-between-us',
       createdAtMs: 5,
-      pid: null,
-      startTime: null,
+      isRunning: false,
+      facts: { pid: null },
     },
   ]);
-  removeNote(spec.socketPath);
-  removeNote(spec.socketPath);
+  removeNote(mark.socketPath);
+  removeNote(mark.socketPath);
   expect(readdirSync(dir)).toEqual([]);
+  expect(hasNote(mark.socketPath)).toBe(false);
+});
+
+test('a note is written as earlier releases read it', () => {
+  const { socketPath } = note('00000000000000aa-1');
+  expect(JSON.parse(readFileSync(notePathOf(socketPath), 'utf8'))).toEqual({
+    workspaceId: '00000000000000aa',
+    workspacePath: '/projects/a',
+    incarnation: '00000000000000aa-1',
+    socketPath,
+    secret: 'only-between-us',
+    logPath: '/log',
+    bootId: 'boot',
+    createdAtMs: 5,
+  });
 });
 
 test('only lost ones are told; those whose daemon is over are forgotten', () => {
-  for (const n of [1, 2, 3]) writeNote(specOf(`00000000000000aa-${n}`), 'boot', 5);
+  for (const n of [1, 2, 3]) note(`00000000000000aa-${n}`);
   const fates = { 1: 'known', 2: 'over', 3: 'lost' } as const;
   const told = readNotes(dir, (incarnation) => fates[Number(incarnation.at(-1)) as 1 | 2 | 3]);
   expect(told.map(({ incarnation }) => incarnation)).toEqual(['00000000000000aa-3']);
@@ -56,8 +76,7 @@ test('only lost ones are told; those whose daemon is over are forgotten', () => 
 });
 
 test('a note that is half, foreign, or moved from another socket is none', () => {
-  const spec = specOf('00000000000000aa-1');
-  writeNote(spec, 'boot', 5);
+  const spec = note('00000000000000aa-1');
   renameSync(notePathOf(spec.socketPath), join(dir, '00000000000000aa-9.note.json'));
   writeFileSync(join(dir, 'half.note.json'), '{"incarnation":');
   writeFileSync(join(dir, 'null.note.json'), 'null');

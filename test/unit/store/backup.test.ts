@@ -2,6 +2,7 @@ import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from '
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { Connection } from '../../../coordinator/store/driver.ts';
+import { type DaemonAddress, storedReach } from '../../../coordinator/upstream/address.ts';
 import { aSession, openTestStore, startDaemon, tempDir, WS } from './open-test-store.ts';
 
 let closers: (() => void)[] = [];
@@ -29,13 +30,17 @@ describe('a backup', () => {
     const { store } = open();
     const incarnation = startDaemon(store);
     for (let n = 0; n < 200; n++) store.sessions.record(WS, incarnation, aSession(`s${n}`));
-    store.daemons.setPid(incarnation, 4711, 99);
-    store.daemons.setReady(incarnation, '1.2.3');
+    store.daemons.setLaunched(incarnation, '{"kind":"test","version":1,"name":"d"}', { pid: 4711 });
+    const tls = { ca: 'PEM of the authority', own: { cert: 'PEM', key: 'a private key in PEM' } };
+    const address: DaemonAddress = { kind: 'tcp', host: 'node-7', port: 8443, tls };
+    const reach = storedReach({ address, secret: 's3cret' });
+    store.daemons.setReady(incarnation, { version: '1.2.3', ...reach });
     const facts = await store.backup(file);
     expect(facts).toEqual({ file, bytes: statSync(file).size, sessions: 200 });
     expect(statSync(file).mode & 0o777).toBe(0o600);
-    expect(readFileSync(file).includes('s3cret')).toBe(false);
-    expect(store.daemons.latest(WS)?.secret).toBe('s3cret');
+    for (const credential of ['s3cret', tls.ca, tls.own.key])
+      expect(readFileSync(file).includes(credential)).toBe(false);
+    expect(store.daemons.latest(WS)).toMatchObject(reach);
     const copy = new Connection(file, { readonly: true });
     closers.push(() => copy.close());
     expect(copy.pragma('integrity_check', { simple: true })).toBe('ok');
@@ -87,17 +92,13 @@ test('a restored backup has no secret until the daemon is taken up again, and nu
   const row = {
     incarnation,
     workspaceId: WS,
-    socketPath: '/s',
+    launchHandle: '{"kind":"test","version":1}',
     secret: 'found',
-    bootId: 'boot-1',
-    pid: 4711,
-    startTime: 99,
-    logPath: '/l',
     createdAtMs: 1,
   };
   expect(restored.store.daemons.unended()[0]?.secret).toBe('');
-  expect(restored.store.daemons.recover(row)).toBe(true);
+  expect(restored.store.daemons.recover(row, { pid: 4711 })).toBe(true);
   expect(restored.store.daemons.unended()[0]?.secret).toBe('found');
-  expect(restored.store.daemons.recover({ ...row, incarnation: `${WS}-9` })).toBe(true);
+  expect(restored.store.daemons.recover({ ...row, incarnation: `${WS}-9` }, {})).toBe(true);
   expect(restored.store.daemons.nextIncarnation(WS)).toBe(`${WS}-10`);
 });

@@ -66,13 +66,18 @@ describe('daemons', () => {
     expect(store.daemons.countStarts('unknown')).toBe(0);
   });
 
-  test('a daemon goes from starting over its pid to ready to ended, and each step has its event', () => {
+  test('a daemon goes from starting over its launch to ready to ended, and each step has its event', () => {
     const incarnation = startDaemon(store);
-    expect(store.daemons.latest(WS)).toMatchObject({ state: 'starting', pid: null, secret: 's3cret' });
-    store.daemons.setPid(incarnation, 4711, 99);
-    expect(store.daemons.latest(WS)).toMatchObject({ state: 'starting', pid: 4711, startTime: 99 });
-    store.daemons.setReady(incarnation, '1.2.3');
-    expect(store.daemons.unended()).toMatchObject([{ state: 'ready', pid: 4711, version: '1.2.3' }]);
+    expect(store.daemons.latest(WS)).toMatchObject({ state: 'starting', address: null, secret: 's3cret' });
+    store.daemons.setLaunched(incarnation, 'the handle that was found', { pid: 4711 });
+    const launchHandle = 'the handle that was found';
+    expect(store.daemons.latest(WS)).toMatchObject({ state: 'starting', launchHandle, address: null });
+    expect(store.events.recent({ limit: 1 })).toMatchObject([
+      { kind: 'daemon_spawned', detail: { pid: 4711 } },
+    ]);
+    const ready = { version: '1.2.3', address: 'where it answers', secret: 's3cret and more' };
+    store.daemons.setReady(incarnation, ready);
+    expect(store.daemons.unended()).toMatchObject([{ state: 'ready', launchHandle, ...ready }]);
     store.daemons.setEnded(incarnation, anEnd);
     expect(store.daemons.unended()).toEqual([]);
     expect(store.daemons.latest(WS)).toMatchObject({
@@ -92,10 +97,15 @@ describe('daemons', () => {
   test('a late report cannot revive an ended daemon', () => {
     const incarnation = startDaemon(store);
     store.daemons.setEnded(incarnation, anEnd);
-    store.daemons.setPid(incarnation, 1, 1);
-    store.daemons.setReady(incarnation, 'late');
+    store.daemons.setLaunched(incarnation, 'late', {});
+    store.daemons.setReady(incarnation, { version: 'late', address: 'late', secret: 'late' });
     expect(store.daemons.setEnded(incarnation, { ...anEnd, reason: 'again' })).toEqual([]);
-    expect(store.daemons.latest(WS)).toMatchObject({ state: 'ended', pid: null, endReason: 'crashed' });
+    expect(store.daemons.latest(WS)).toMatchObject({
+      state: 'ended',
+      address: null,
+      secret: '',
+      endReason: 'crashed',
+    });
     expect(kinds(store)).toEqual(['daemon_ended', 'daemon_starting']);
   });
 

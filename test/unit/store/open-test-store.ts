@@ -37,10 +37,8 @@ export function startDaemon(store: Store, workspaceId = WS): string {
   store.daemons.insertStarting({
     incarnation,
     workspaceId,
-    socketPath: `/run/${incarnation}.sock`,
+    launchHandle: '{"kind":"test","version":1}',
     secret: 's3cret',
-    bootId: 'boot-1',
-    logPath: `/log/${incarnation}.log`,
     createdAtMs: 1,
     startDeadlineAtMs: 2,
   });

@@ -59,17 +59,16 @@ describe('by age', () => {
     expect(store.daemons.latest(WS)?.incarnation).toBe(last);
     // Recovering does nothing where the row is still there.
     const gone = [referred, plain, last].filter((incarnation) =>
-      store.daemons.recover({
-        incarnation: incarnation as string,
-        workspaceId: WS,
-        socketPath: '/s',
-        secret: 'x',
-        bootId: 'b',
-        pid: 1,
-        startTime: 1,
-        logPath: '/l',
-        createdAtMs: 1,
-      }),
+      store.daemons.recover(
+        {
+          incarnation: incarnation as string,
+          workspaceId: WS,
+          launchHandle: '{}',
+          secret: 'x',
+          createdAtMs: 1,
+        },
+        {},
+      ),
     );
     expect(gone).toEqual([plain]);
   });

@@ -1,8 +1,8 @@
 import { describe, expect, test } from '@jest/globals';
-import type { Adoption } from '../../../coordinator/launch/launcher.ts';
+import { writeHandle } from '../../../coordinator/launch/handle.ts';
+import type { Whereabouts } from '../../../coordinator/launch/launcher.ts';
 import type { DaemonIdentity } from '../../../daemon/contract/control.ts';
 import type { FeedPrompt } from '../../../daemon/contract/feed.ts';
-import { FakeProcess, GONE } from '../../support/fake-launcher.ts';
 import { FakeStore } from '../../support/fake-store.ts';
 import {
   BEAT,
@@ -13,6 +13,7 @@ import {
   WORKSPACE,
 } from '../../support/fleet-fixture.ts';
 import { pass, settled } from '../../support/manual-clock.ts';
+import { GONE, MemoryDaemon, memoryHandle } from '../../support/memory-launcher.ts';
 
 const incarnation = `${WORKSPACE.id}-3`;
 const identity: DaemonIdentity = {
@@ -30,22 +31,18 @@ function running(promptId: string): FeedPrompt {
 
 function earlier(row: object = {}, answer?: DaemonIdentity, settings = {}) {
   const store = new FakeStore();
-  store.addDaemon({
-    incarnation,
-    workspaceId: WORKSPACE.id,
-    pid: 77,
-    startTime: 7,
-    version: '1.9.0',
-    ...row,
-  });
+  store.addDaemon({ incarnation, workspaceId: WORKSPACE.id, version: '1.9.0', ...row });
   store.sessions.record(WORKSPACE.id, incarnation, sessionOf('s1'));
   let identityAnswer = answer;
   const fixture = fleetFixture(settings, { askIdentity: () => Promise.resolve(identityAnswer) }, store);
-  const mark = { incarnation, bootId: 'boot', pid: 77, startTime: 7, socketPath: '/s', secret: 'secret' };
-  const process = new FakeProcess(mark);
-  const alive = () => fixture.launcher.adoptions.set(incarnation, { verdict: 'alive', process });
-  const unverifiable = () =>
-    fixture.launcher.adoptions.set(incarnation, { verdict: 'unverifiable', why: 'pid 77 does not answer' });
+  const process = new MemoryDaemon(incarnation);
+  const alive = () => fixture.launcher.daemons.push(process);
+  const unverifiable = (facts = {}) =>
+    fixture.launcher.adoptions.set(incarnation, {
+      verdict: 'unverifiable',
+      why: 'somebody else answers',
+      ...facts,
+    });
   const answers = (next: DaemonIdentity | undefined) => {
     identityAnswer = next;
   };
@@ -61,7 +58,7 @@ describe('a daemon that is alive', () => {
     feeds[0]?.sync({ sessions: [sessionOf('s1')] });
     expect(await waiting).toMatchObject({ incarnation });
     expect(launcher.specs).toHaveLength(0);
-    expect(supervisor.view(WORKSPACE.id)).toMatchObject({ state: 'ready', pid: 77, version: '1.9.0' });
+    expect(supervisor.view(WORKSPACE.id)).toMatchObject({ state: 'ready', pid: null, version: '1.9.0' });
     await supervisor.detach();
   });
 
@@ -176,9 +173,9 @@ describe('a daemon that is gone', () => {
 });
 
 describe('a process that cannot be verified', () => {
-  test('is left alone, and demands and stops are refused naming its pid', async () => {
+  test('is left alone, and demands and stops are refused naming its pid where its launcher knows one', async () => {
     const { supervisor, unverifiable, launcher, process } = earlier();
-    unverifiable();
+    unverifiable({ facts: { pid: 77 } });
     await supervisor.adoptAll();
     for (const refused of [
       supervisor.ensureReady(WORKSPACE, stays),
@@ -258,8 +255,8 @@ describe('a daemon of a drained workspace', () => {
 describe('while daemons are being looked for', () => {
   function slow() {
     const fixture = earlier();
-    let find: (found: Adoption) => void = () => {};
-    const found = new Promise<Adoption>((resolve) => {
+    let find: (found: Whereabouts) => void = () => {};
+    const found = new Promise<Whereabouts>((resolve) => {
       find = resolve;
     });
     fixture.launcher.adoptions.set(incarnation, found);
@@ -333,8 +330,9 @@ describe('while daemons are being looked for', () => {
   });
 });
 
-describe('a start that was interrupted before its pid was stored', () => {
-  const interrupted = { state: 'starting', pid: null, startTime: null, version: null };
+describe('a start that was interrupted before its daemon could be noted', () => {
+  const launchHandle = memoryHandle(incarnation, false);
+  const interrupted = { state: 'starting', launchHandle, address: null, version: null } as const;
 
   test('is ended once its deadline is over', async () => {
     const { supervisor, store } = earlier({ ...interrupted, startDeadlineAtMs: 0 });
@@ -353,24 +351,148 @@ describe('a start that was interrupted before its pid was stored', () => {
       incarnation,
       workspaceId: WORKSPACE.id,
       ...interrupted,
-      state: 'starting',
       startDeadlineAtMs: deadline,
     });
     await supervisor.adoptAll();
     await expect(supervisor.ensureReady(WORKSPACE, stays)).rejects.toMatchObject({ status: 503 });
-    clock.advance(15_000);
-    await settled();
+    await pass(clock, 15_000);
     expect(store.daemonRows.get(incarnation)?.state).toBe('ended');
     await supervisor.detach();
   });
 
-  test('is adopted when its socket answers with the incarnation', async () => {
-    const { supervisor, alive, store, feeds } = earlier(interrupted, identity);
+  test('is adopted when its launcher finds the daemon, and all that is known by then is stored', async () => {
+    const { supervisor, alive, process, launcher, store, feeds } = earlier(interrupted, identity);
+    launcher.tellsAddresses = true;
+    process.listen();
     alive();
     await supervisor.adoptAll();
     feeds[0]?.sync();
-    expect(store.daemonRows.get(incarnation)).toMatchObject({ pid: 77, state: 'ready' });
+    expect(store.daemonRows.get(incarnation)).toMatchObject({
+      state: 'ready',
+      launchHandle: process.handle,
+      address: JSON.stringify(process.address),
+      version: '2.0.0',
+    });
+    const { address } = process;
+    expect(supervisor.endpointOf(WORKSPACE.id)).toMatchObject({ incarnation, address, secret: 'secret' });
+    await supervisor.detach();
+  });
+
+  test('holds its workspace while its daemon runs but nobody knows where it answers, and is adopted then', async () => {
+    const { supervisor, alive, process, launcher, feeds, clock, settings } = earlier(interrupted, identity);
+    launcher.tellsAddresses = true;
+    alive();
+    await supervisor.adoptAll();
+    expect(supervisor.view(WORKSPACE.id)).toMatchObject({
+      state: 'held',
+      heldWhy: 'it runs and has not said yet where it answers',
+    });
+    process.listen();
+    clock.advance(settings.reconcilePeriodMs);
+    await settled();
+    feeds[0]?.sync();
     expect(supervisor.endpointOf(WORKSPACE.id)).toMatchObject({ incarnation });
+    expect(launcher.specs).toHaveLength(0);
+    await supervisor.detach();
+  });
+});
+
+describe('a handle that is not this launcher’s', () => {
+  test.each([
+    [
+      writeHandle('scheduler', 3, { job: 'j-7' }),
+      /^the launcher "scheduler" \(handle version 3\) started it, and this coordinator uses "memory": start .* stop the daemon there$/,
+    ],
+    [
+      writeHandle('memory', 3, { name: incarnation }),
+      /^the launcher "memory" of a newer release started it \(handle version 3, this release reads 2\): start that release/,
+    ],
+    ['no handle at all', /^its launch handle cannot be read \(no handle at all\): put a backup/],
+  ])(
+    '(%s) holds its workspace and says who wrote it; nothing is signalled or started',
+    async (launchHandle, why) => {
+      const { supervisor, launcher, process, store } = earlier({ launchHandle });
+      launcher.daemons.push(process);
+      await supervisor.adoptAll();
+      await expect(supervisor.ensureReady(WORKSPACE, stays)).rejects.toMatchObject({ status: 503 });
+      expect(supervisor.view(WORKSPACE.id)).toMatchObject({
+        state: 'held',
+        pid: null,
+        heldWhy: expect.stringMatching(why),
+      });
+      expect(store.eventRows).toContainEqual(
+        expect.objectContaining({
+          kind: 'workspace_held',
+          detail: { pid: null, why: expect.stringMatching(why) },
+        }),
+      );
+      expect([launcher.specs, process.terminations, process.kills]).toEqual([[], [], 0]);
+      expect(store.daemonRows.get(incarnation)).toMatchObject({ state: 'ready', secret: 'secret' });
+      await supervisor.detach();
+    },
+  );
+});
+
+describe('the next coordinator', () => {
+  /** A coordinator that is gone without a word, as after kill -9: its daemons and its store are all that is left. */
+  async function left(reached: 'started' | 'listening' | 'ready') {
+    const first = fleetFixture();
+    const { launcher, store, supervisor } = first;
+    void supervisor.ensureReady(WORKSPACE, stays).catch(() => {});
+    await settled();
+    if (reached !== 'started') launcher.last.listen();
+    await settled();
+    if (reached === 'ready') first.feeds.at(-1)?.sync();
+    const next = fleetFixture({}, { launcher }, store);
+    return { ...next, daemon: launcher.last };
+  }
+
+  test.each(['listening', 'ready'] as const)(
+    'takes over a daemon that was %s, though its launcher knows neither pid nor address',
+    async (reached) => {
+      const { supervisor, feeds, launcher, daemon } = await left(reached);
+      await supervisor.adoptAll();
+      feeds[0]?.sync();
+      const { incarnation: id, address } = daemon;
+      expect(supervisor.endpointOf(WORKSPACE.id)).toMatchObject({ incarnation: id, address });
+      expect(supervisor.view(WORKSPACE.id)).toMatchObject({ state: 'ready', pid: null });
+      expect([launcher.daemons.length, daemon.terminations.length]).toEqual([1, 0]);
+      await supervisor.detach();
+    },
+  );
+
+  test('starts no second daemon beside one that was killed before it could listen', async () => {
+    const { supervisor, feeds, launcher, daemon, clock, settings } = await left('started');
+    launcher.tellsAddresses = true;
+    await supervisor.adoptAll();
+    await expect(supervisor.ensureReady(WORKSPACE, stays)).rejects.toMatchObject({ status: 503 });
+    daemon.listen();
+    clock.advance(settings.reconcilePeriodMs);
+    await settled();
+    feeds[0]?.sync();
+    expect(await supervisor.ensureReady(WORKSPACE, stays)).toMatchObject({ address: daemon.address });
+    expect(launcher.daemons).toHaveLength(1);
+    await supervisor.detach();
+  });
+
+  test('ends the row of a start that no daemon came of, and starts afresh', async () => {
+    const first = fleetFixture();
+    first.launcher.onStart = () => {
+      throw new Error('killed here, behind the commit');
+    };
+    first.store.refused.add('daemons.setEnded');
+    await expect(first.supervisor.ensureReady(WORKSPACE, stays)).rejects.toThrow();
+    first.store.refused.clear();
+    const { supervisor, launcher, store, clock, settings } = fleetFixture({}, {}, first.store);
+    await supervisor.adoptAll();
+    await expect(supervisor.ensureReady(WORKSPACE, stays)).rejects.toMatchObject({ status: 503 });
+    await pass(clock, settings.startTimeoutMs + settings.reconcilePeriodMs);
+    expect(store.daemonRows.get(`${WORKSPACE.id}-1`)).toMatchObject({
+      state: 'ended',
+      endReason: 'no process was ever made for it',
+    });
+    void supervisor.ensureReady(WORKSPACE, stays).catch(() => {});
+    expect(launcher.last.incarnation).toBe(`${WORKSPACE.id}-2`);
     await supervisor.detach();
   });
 });

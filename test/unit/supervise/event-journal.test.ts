@@ -3,10 +3,10 @@ import { createEventJournal } from '../../../coordinator/supervise/records/event
 import { lastExitOf } from '../../../coordinator/supervise/records/last-exit.ts';
 import { recoverLostDaemons } from '../../../coordinator/supervise/supervisor/lost-daemons.ts';
 import { fail } from '../../../daemon/contract/errors.ts';
-import { FakeLauncher } from '../../support/fake-launcher.ts';
 import { FakeStore } from '../../support/fake-store.ts';
 import { fleetFixture, silentLog, stays, WORKSPACE } from '../../support/fleet-fixture.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
+import { MemoryLauncher, memoryHandle } from '../../support/memory-launcher.ts';
 
 function recorder() {
   const store = new FakeStore();
@@ -108,32 +108,39 @@ test('the last exit is known to a coordinator that began after it', () => {
 
 test('a lost daemon gets its row and workspace back; a dead one is buried', async () => {
   const store = new FakeStore();
-  const launcher = new FakeLauncher();
+  const launcher = new MemoryLauncher();
   const note = {
     incarnation: `${WORKSPACE.id}-4`,
     workspaceId: WORKSPACE.id,
     workspacePath: WORKSPACE.path,
-    socketPath: '/run/x.sock',
+    handle: memoryHandle(`${WORKSPACE.id}-4`),
     secret: 'only-between-us',
-    bootId: 'boot',
-    logPath: '/log',
     createdAtMs: 1,
-    pid: 4711,
-    startTime: 7,
+    isRunning: true,
+    facts: { pid: 4711 },
   };
   const buried: string[] = [];
-  launcher.notes = [note, { ...note, incarnation: `${WORKSPACE.id}-3`, pid: null, startTime: null }];
+  launcher.notes = [
+    note,
+    { ...note, incarnation: `${WORKSPACE.id}-3`, isRunning: false, facts: { pid: null } },
+  ];
   const adopt = launcher.adopt.bind(launcher);
-  launcher.adopt = (mark) => {
-    buried.push(mark.incarnation);
-    return adopt(mark);
+  launcher.adopt = (known) => {
+    buried.push(known.incarnation);
+    return adopt(known);
   };
   await recoverLostDaemons({ store, launcher, clock: new ManualClock(), log: silentLog })();
   expect(store.workspaces.list()).toMatchObject([{ id: WORKSPACE.id, path: WORKSPACE.path }]);
   expect(store.daemons.unended()).toMatchObject([
-    { incarnation: note.incarnation, state: 'starting', pid: 4711, secret: 'only-between-us' },
+    {
+      incarnation: note.incarnation,
+      state: 'starting',
+      launchHandle: note.handle,
+      secret: 'only-between-us',
+    },
   ]);
+  expect(store.eventRows.at(-1)).toMatchObject({ kind: 'daemon_recovered', detail: { pid: 4711 } });
   expect(store.daemons.nextIncarnation(WORKSPACE.id)).toBe(`${WORKSPACE.id}-5`);
   expect(buried).toEqual([`${WORKSPACE.id}-3`]);
-  expect(launcher.list(() => 'known')).toEqual([]);
+  expect(launcher.lost(() => 'known')).toEqual([]);
 });

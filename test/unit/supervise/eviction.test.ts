@@ -76,7 +76,7 @@ test('a cold workspace takes one place, however many wait for it', async () => {
   await idle(fixture, OTHER_WORKSPACE);
   const waiting = [1, 2, 3].map(() => fixture.supervisor.ensureReady(third, stays));
   await settled();
-  const ended = fixture.launcher.processes.filter(({ terminations }) => terminations.length > 0);
+  const ended = fixture.launcher.daemons.filter(({ terminations }) => terminations.length > 0);
   expect(ended).toHaveLength(1);
   ended[0]?.exit({ code: 0 });
   await settled();
@@ -84,7 +84,7 @@ test('a cold workspace takes one place, however many wait for it', async () => {
   await settled();
   fixture.feeds.at(-1)?.sync();
   expect((await Promise.all(waiting)).map(({ workspaceId }) => workspaceId)).toEqual(Array(3).fill(third.id));
-  expect(fixture.launcher.processes.flatMap(({ terminations }) => terminations)).toHaveLength(1);
+  expect(fixture.launcher.daemons.flatMap(({ terminations }) => terminations)).toHaveLength(1);
 });
 
 test('room for a session comes from the idle daemon that has some, not from the one that wants it', async () => {
@@ -207,12 +207,12 @@ test('a daemon that was to go and has work after all stays, and the next idle on
   await idle(fixture);
   await pass(fixture.clock, 1000);
   await idle(fixture, OTHER_WORKSPACE);
-  const [busy, free] = fixture.launcher.processes;
+  const [busy, free] = fixture.launcher.daemons;
   const wanted = fixture.supervisor.ensureReady(third, stays);
   await settled();
   const parked = fixture.supervisor.ensureReady(WORKSPACE, stays);
   await pass(fixture.clock, 100);
-  expect((await parked).incarnation).toBe(busy?.mark.incarnation);
+  expect((await parked).incarnation).toBe(busy?.incarnation);
   expect(fixture.supervisor.view(WORKSPACE.id)?.state).toBe('ready');
   expect([busy, free].map((process) => process?.terminations.length)).toEqual([0, 1]);
   free?.exit({ code: 0 });

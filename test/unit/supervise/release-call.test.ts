@@ -15,15 +15,17 @@ const endpoint = {
 function fixture(...answers: (boolean | Error)[]) {
   const clock = new ManualClock();
   const asked: boolean[] = [];
-  const lettingGo = new ReleaseCall(
+  const call = new ReleaseCall(
     {
       clock,
       log: silentLog,
-      endStreams: () => undefined,
-      release: (_endpoint, { onlyIfQuiet }) => {
-        asked.push(onlyIfQuiet);
-        const answer = answers.shift() ?? false;
-        return answer instanceof Error ? Promise.reject(answer) : Promise.resolve(answer);
+      link: {
+        endStreams: () => undefined,
+        release: (_endpoint, { onlyIfQuiet }) => {
+          asked.push(onlyIfQuiet);
+          const answer = answers.shift() ?? false;
+          return answer instanceof Error ? Promise.reject(answer) : Promise.resolve(answer);
+        },
       },
     },
     endpoint,
@@ -34,19 +36,19 @@ function fixture(...answers: (boolean | Error)[]) {
     ask();
   };
   const ask = () =>
-    lettingGo.ifQuiet({ done: () => heard.push('done'), busy: again('busy'), again: again('again') });
-  return { clock, asked, ask, heard, lettingGo };
+    call.ifQuiet({ done: () => heard.push('done'), busy: again('busy'), again: again('again') });
+  return { clock, asked, ask, heard, call };
 }
 
 test.each([
-  ['is busy', false, 'busy', 'held'],
+  ['is busy', false, 'busy', 'working'],
   ['does not answer in time', fail('workspace_runtime_unavailable', 'timed out'), 'again', 'unsure'],
   ['breaks off', new Error('socket hang up'), 'again', 'unsure'],
 ])('a daemon that %s is asked again, and goes only when it says so', async (_how, answer, call, state) => {
   const fix = fixture(answer, true);
   fix.ask();
   await settled();
-  expect([fix.heard, fix.lettingGo.state]).toEqual([[], state]);
+  expect([fix.heard, fix.call.state]).toEqual([[], state]);
   fix.clock.advance(100);
   await settled();
   expect(fix.heard).toEqual([call, 'done']);

@@ -48,10 +48,10 @@ function world() {
   const violations: string[] = [];
   launcher.onStart = (process) => {
     const isAwaited = clients.some(({ abort, answers }) => answers.length === 0 && !abort.signal.aborted);
-    if (!isAwaited) violations.push(`${process.mark.incarnation} was started for nobody`);
-    if (launcher.alive.length > 1) violations.push(`${process.mark.incarnation} was started as a second one`);
-    process.onSignal = ({ mark }) => {
-      if (mark !== launcher.last.mark) violations.push(`${mark.incarnation} was a stranger`);
+    if (!isAwaited) violations.push(`${process.incarnation} was started for nobody`);
+    if (launcher.alive.length > 1) violations.push(`${process.incarnation} was started as a second one`);
+    process.onSignal = (signalled) => {
+      if (signalled !== launcher.last) violations.push(`${signalled.incarnation} was a stranger`);
     };
   };
 
@@ -66,8 +66,8 @@ function world() {
   const acts = {
     demand,
     stop: () => void stops.push(supervisor.stop(WORKSPACE.id, { reason: 'asked', kind: 'stopped' })),
-    listen: () => launcher.processes.at(-1)?.listen(),
-    refuse: () => launcher.processes.at(-1)?.refuse('no'),
+    listen: () => launcher.daemons.at(-1)?.listen(),
+    refuse: () => launcher.daemons.at(-1)?.refuse('no'),
     sync: () => {
       const feed = feeds.at(-1);
       if (feed?.isClosed === false) feed.sync();
@@ -97,15 +97,15 @@ test('no order of events starts two processes, loses a waiter or signals a stran
         if (isSettledAfter) await settled();
         const endpoint = supervisor.endpointOf(WORKSPACE.id);
         if (isSettledAfter && endpoint !== undefined)
-          expect(endpoint.incarnation).toBe(launcher.alive[0]?.mark.incarnation);
+          expect(endpoint.incarnation).toBe(launcher.alive[0]?.incarnation);
       }
       // Whoever still waits leaves at its deadline at the latest; a fresh start on the way changes nothing of that.
       clock.advance(settings.waiterDeadlineMs);
       await settled();
       expect(clients.map(({ answers }) => answers.length)).toEqual(clients.map(() => 1));
-      for (const process of launcher.processes) process.exit();
+      for (const process of launcher.daemons) process.exit();
       await settled();
-      for (const process of launcher.processes) process.exit();
+      for (const process of launcher.daemons) process.exit();
       await Promise.all(stops);
       await supervisor.detach();
       expect(violations).toEqual([]);
@@ -129,11 +129,11 @@ test('a waiter is given the endpoint of the incarnation that is ready, and of no
           .flatMap(({ answers }) => answers)
           .filter((answer) => 'address' in answer);
         for (const { incarnation } of given) {
-          expect(incarnation).toBe(launcher.alive[0]?.mark.incarnation);
+          expect(incarnation).toBe(launcher.alive[0]?.incarnation);
           expect(feeds.at(-1)).toMatchObject({ isUp: true, target: { incarnation } });
         }
       }
-      for (const process of launcher.processes) process.exit();
+      for (const process of launcher.daemons) process.exit();
       await settled();
       await supervisor.detach();
     }),

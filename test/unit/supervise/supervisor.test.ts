@@ -11,6 +11,7 @@ import {
   WORKSPACE,
 } from '../../support/fleet-fixture.ts';
 import { pass, settled } from '../../support/manual-clock.ts';
+import { memoryHandle } from '../../support/memory-launcher.ts';
 
 type Fixture = ReturnType<typeof fleetFixture>;
 
@@ -34,17 +35,19 @@ async function refusal(of: Promise<unknown>): Promise<{ status: number; message:
 }
 
 describe('a start', () => {
-  test('commits the row with a secret of 32 bytes before the process is made', async () => {
+  test('commits the row with its planned handle and a secret of 32 bytes before the daemon is made', async () => {
     const fixture = fleetFixture();
     let before: unknown;
-    fixture.launcher.onStart = ({ mark }) => {
-      before = { ...fixture.store.daemonRows.get(mark.incarnation) };
+    fixture.launcher.onStart = ({ incarnation }) => {
+      before = { ...fixture.store.daemonRows.get(incarnation) };
     };
     const waiting = fixture.supervisor.ensureReady(WORKSPACE, stays);
     const spec = fixture.launcher.specs[0];
-    expect(before).toMatchObject({ state: 'starting', pid: null, secret: spec?.secret });
+    const launchHandle = memoryHandle(`${WORKSPACE.id}-1`, false);
+    expect(before).toMatchObject({ state: 'starting', launchHandle, address: null, secret: spec?.secret });
     expect(Buffer.from(spec?.secret ?? '', 'base64url')).toHaveLength(32);
-    expect(fixture.store.daemons.latest(WORKSPACE.id)?.pid).toBe(fixture.launcher.last.mark.pid);
+    const { handle } = fixture.launcher.last;
+    expect(fixture.store.daemons.latest(WORKSPACE.id)).toMatchObject({ launchHandle: handle, address: null });
     fixture.launcher.last.exit({ code: 1 });
     await refusal(waiting);
   });
@@ -67,6 +70,16 @@ describe('a start', () => {
     fixture.feeds[0]?.sync({ sessions: [sessionOf('s1')] });
     expect(fixture.recorder.find('s1')?.workspaceId).toBe(WORKSPACE.id);
     expect(fixture.supervisor.endpointOf(WORKSPACE.id)).toEqual(await waiting);
+  });
+
+  test('stores where the daemon answers when it says so, and leads there', async () => {
+    const fixture = fleetFixture();
+    const endpoint = await ready(fixture);
+    const { address } = fixture.launcher.last;
+    expect(endpoint).toMatchObject({ address, secret: fixture.launcher.specs[0]?.secret });
+    expect(fixture.feeds[0]?.target).toEqual(endpoint);
+    const row = fixture.store.daemons.latest(WORKSPACE.id);
+    expect(row).toMatchObject({ state: 'ready', address: JSON.stringify(address) });
   });
 
   test('that gives no ready line in time is ended, and those who wait hear why', async () => {
@@ -113,12 +126,12 @@ describe('a start', () => {
     fixture.store.refused.add('daemons.insertStarting');
     const waiting = refusal(fixture.supervisor.ensureReady(WORKSPACE, stays));
     expect(await waiting).toMatchObject({ status: 507 });
-    expect(fixture.launcher.processes).toHaveLength(0);
+    expect(fixture.launcher.daemons).toHaveLength(0);
   });
 
   test('whose process the store cannot note is ended again', async () => {
     const fixture = fleetFixture();
-    fixture.store.refused.add('daemons.setPid');
+    fixture.store.refused.add('daemons.setLaunched');
     const waiting = refusal(fixture.supervisor.ensureReady(WORKSPACE, stays));
     expect(await waiting).toMatchObject({ status: 507 });
     expect(fixture.launcher.last.terminations).toHaveLength(1);
@@ -366,7 +379,7 @@ describe('a stop', () => {
     const fixture = fleetFixture();
     await ready(fixture);
     await ready(fixture, OTHER_WORKSPACE);
-    const [tidy, stuck] = fixture.launcher.processes;
+    const [tidy, stuck] = fixture.launcher.daemons;
     if (tidy !== undefined) tidy.endsWhenAsked = true;
     void fixture.supervisor.stop(WORKSPACE.id, { reason: 'asked', kind: 'stopped' });
     const stop = fixture.supervisor.stopAll(20_000);
@@ -437,15 +450,11 @@ describe('supervision', () => {
   });
 
   test('rotates the logs of the daemons that run', async () => {
-    const rotated: (readonly string[])[] = [];
-    const fixture = fleetFixture(
-      { logRotatePeriodMs: 1000 },
-      { rotateLogs: (paths) => void rotated.push(paths) },
-    );
+    const fixture = fleetFixture({ logRotatePeriodMs: 1000 });
     await fixture.supervisor.adoptAll();
     await ready(fixture);
     fixture.clock.advance(1000);
-    expect(rotated).toEqual([[`/log/${WORKSPACE.id}.log`]]);
+    expect(fixture.launcher.last.rotations).toBe(1);
     await fixture.supervisor.detach();
   });
 

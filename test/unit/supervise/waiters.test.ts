@@ -23,7 +23,7 @@ function fixture(maxWaiters = 10) {
 test('everybody who waits gets the endpoint, and no timer stays behind', async () => {
   const { clock, waiters } = fixture();
   const parked = [waiters.park(stays), waiters.park(stays)];
-  waiters.release(endpoint);
+  waiters.wake(endpoint);
   expect(await Promise.all(parked)).toEqual([endpoint, endpoint]);
   expect([waiters.size, clock.pending]).toEqual([0, 0]);
 });
@@ -46,7 +46,7 @@ test('each waiter has its own deadline', async () => {
   const second = waiters.park(stays);
   clock.advance(600);
   await expect(first).rejects.toMatchObject({ status: 504 });
-  waiters.release(endpoint);
+  waiters.wake(endpoint);
   expect(await second).toBe(endpoint);
 });
 
@@ -77,7 +77,7 @@ test('an abort after the release changes nothing', async () => {
   const { waiters, emptied } = fixture();
   const client = new AbortController();
   const parked = waiters.park(client.signal);
-  waiters.release(endpoint);
+  waiters.wake(endpoint);
   client.abort();
   expect(await parked).toBe(endpoint);
   expect(emptied()).toBe(0);

@@ -1,0 +1,45 @@
+// Launch handles as text: JSON that begins with the kind of its launcher and the version of what follows. A launcher reads its
+// own kind only; every other handle is told in words of what to do, because its daemon must not be started a second time.
+import type { LaunchHandle } from './launcher.ts';
+
+/** A handle that this launcher cannot use. The message says who wrote it and what to do. */
+export class ForeignHandle extends Error {}
+
+type Body = Readonly<Record<string, unknown>>;
+
+export function writeHandle(kind: string, version: number, body: Body): LaunchHandle {
+  return JSON.stringify({ kind, version, ...body });
+}
+
+/**
+ * What `writeHandle` was given as body.
+ * @throws ForeignHandle when the handle is no JSON object, of another kind, or of a version above `version`.
+ */
+export function readHandle(handle: LaunchHandle, kind: string, version: number): Body {
+  const body = parsed(handle);
+  if (typeof body?.kind !== 'string' || typeof body.version !== 'number')
+    throw new ForeignHandle(
+      `its launch handle cannot be read (${handle}): put a backup of the database in place of this one`,
+    );
+  if (body.kind !== kind)
+    throw new ForeignHandle(
+      `the launcher "${body.kind}" (handle version ${body.version}) started it, and this coordinator uses "${kind}": ` +
+        `start the coordinator with "${body.kind}" once more and stop the daemon there`,
+    );
+  if (body.version > version)
+    throw new ForeignHandle(
+      `the launcher "${kind}" of a newer release started it (handle version ${body.version}, this release reads ${version}): ` +
+        'start that release once more and stop the daemon there',
+    );
+  return body;
+}
+
+function parsed(handle: LaunchHandle): Body | undefined {
+  try {
+    const value: unknown = JSON.parse(handle);
+    return typeof value === 'object' && value !== null ? (value as Body) : undefined;
+  } catch {
+    // No handle of ours; the caller says so.
+    return undefined;
+  }
+}

@@ -1,0 +1,64 @@
+// What the process launcher notes of a daemon in its handle.
+import { ForeignHandle, readHandle, writeHandle } from './handle.ts';
+import type { LaunchHandle } from './launcher.ts';
+
+const KIND = 'process';
+/** Migration 6 of the store writes version 1 from the columns of earlier releases. */
+const VERSION = 1;
+
+/** How the process of a daemon is found and told from any other. */
+export interface DaemonMark {
+  readonly incarnation: string;
+  /** Run of the kernel in which the daemon was started; empty where there is no /proc. */
+  readonly bootId: string;
+  /** 0 while the process is not known: the daemon is only planned, or its coordinator died before it could note more. */
+  readonly pid: number;
+  /** Field 22 of /proc/pid/stat; 0 where there is no /proc, or no pid. */
+  readonly startTime: number;
+  readonly socketPath: string;
+  /** The daemon's stdout and stderr are appended there. */
+  readonly logPath: string;
+}
+
+export function handleOf({
+  incarnation,
+  bootId,
+  pid,
+  startTime,
+  socketPath,
+  logPath,
+}: DaemonMark): LaunchHandle {
+  const process = pid === 0 ? {} : { pid, startTime };
+  return writeHandle(KIND, VERSION, { incarnation, bootId, socketPath, logPath, ...process });
+}
+
+/** @throws ForeignHandle, whose message says what to do. */
+export function markFrom(handle: LaunchHandle): DaemonMark {
+  const body = readHandle(handle, KIND, VERSION);
+  const text = (name: string): string => {
+    const value = body[name];
+    if (typeof value !== 'string')
+      throw new ForeignHandle(
+        `its launch handle has no ${name} (${handle}): put a backup of the database in place of this one`,
+      );
+    return value;
+  };
+  return {
+    incarnation: text('incarnation'),
+    bootId: text('bootId'),
+    socketPath: text('socketPath'),
+    logPath: text('logPath'),
+    pid: typeof body.pid === 'number' ? body.pid : 0,
+    startTime: typeof body.startTime === 'number' ? body.startTime : 0,
+  };
+}
+
+/** The same, undefined where the handle is not this launcher's. */
+export function markIn(handle: LaunchHandle): DaemonMark | undefined {
+  try {
+    return markFrom(handle);
+  } catch (error) {
+    if (error instanceof ForeignHandle) return undefined;
+    throw error;
+  }
+}

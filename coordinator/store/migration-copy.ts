@@ -1,0 +1,74 @@
+// The copy of a database that is made before its schema changes: with it an operator can go back to the earlier release. It
+// keeps the daemons' secrets, or that release could not talk to the daemons that run; so only its owner may read it.
+import { closeSync, openSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { messageOf } from '../../daemon/contract/errors.ts';
+import type { Sqlite } from './driver.ts';
+import { checkDatabaseFile } from './integrity.ts';
+import { syncToDisk } from './sync-to-disk.ts';
+
+const NAME = /\.before-v\d+$/;
+
+/** The schema must change and the database could not be copied first. Nothing in the database has been touched. */
+export class CopyFailed extends Error {}
+
+/** Name of the copy that is made before the schema becomes `version`. */
+export function copyPathOf(path: string, version: number): string {
+  return `${path}.before-v${version}`;
+}
+
+/**
+ * Copies the database, whole and checked, to `copyPathOf(path, version)` (mode 0600). A copy of that name is replaced: it was
+ * made before an upgrade that was cut short or taken back, and the database has gone on since.
+ * @throws CopyFailed, whose message says what to do.
+ */
+export function copyBeforeMigration(sqlite: Sqlite, path: string, version: number): string {
+  const copy = copyPathOf(path, version);
+  const partial = `${copy}.partial`;
+  try {
+    rmSync(partial, { force: true });
+    closeSync(openSync(partial, 'wx', 0o600));
+    // One file without a log, read in one transaction, and nothing of what was deleted.
+    sqlite.prepare('VACUUM INTO ?').run(partial);
+    checkDatabaseFile(partial);
+    syncToDisk(partial);
+    renameSync(partial, copy);
+    syncToDisk(dirname(copy));
+    return copy;
+  } catch (error) {
+    throw new CopyFailed(
+      `${path} needs schema version ${version}, and could not be copied to ${copy} before the change (${messageOf(error)}): ` +
+        `see that its directory can be written and has ${statSync(path).size} bytes free, then start again. Nothing was changed`,
+    );
+  } finally {
+    discard(partial);
+  }
+}
+
+/** Removes copies that were made more than `maxAgeMs` before `nowMs` (epoch ms). Never throws. */
+export function removeOldCopies(path: string, maxAgeMs: number, nowMs: number): void {
+  for (const copy of copiesOf(path)) {
+    const madeAtMs = statSync(copy, { throwIfNoEntry: false })?.mtimeMs ?? nowMs;
+    if (nowMs - madeAtMs > maxAgeMs) discard(copy);
+  }
+}
+
+function copiesOf(path: string): readonly string[] {
+  const name = basename(path);
+  try {
+    return readdirSync(dirname(path))
+      .filter((entry) => entry.startsWith(`${name}.`) && NAME.test(entry))
+      .map((entry) => join(dirname(path), entry));
+  } catch {
+    // The directory cannot be read at present; the next look is soon.
+    return [];
+  }
+}
+
+function discard(file: string): void {
+  try {
+    rmSync(file, { force: true });
+  } catch {
+    // A disk that refuses everything: the next attempt or the next look removes it.
+  }
+}

@@ -1,0 +1,44 @@
+// How a daemon is found again and where it answers become two texts, which only launchers and connections read. Backups blank
+// the secrets alone, so neither text may hold one.
+import type { Migration } from './migration.ts';
+
+/** The process launcher's handle, version 1, from the columns of schema 1 to 5. Also how a command that only looks reads those. */
+export const HANDLE_FROM_COLUMNS = `json_object('kind', 'process', 'version', 1, 'incarnation', incarnation,
+  'bootId', boot_id, 'socketPath', socket_path, 'logPath', log_path, 'pid', pid, 'startTime', start_time)`;
+
+/** A NOT NULL column cannot be added without a default: the table is rebuilt. Its rows keep their meaning. */
+export const launchHandles: Migration = {
+  version: 6,
+  name: 'launch-handles',
+  sql: `
+CREATE TABLE daemons_6 (
+  id                   INTEGER PRIMARY KEY,
+  incarnation          TEXT NOT NULL UNIQUE,
+  workspace_id         TEXT NOT NULL,
+  state                TEXT NOT NULL CHECK (state IN ('starting', 'ready', 'ended')),
+  launch_handle        TEXT NOT NULL,
+  -- Null until the daemon is ready.
+  address              TEXT,
+  -- Every credential, and nothing else has one.
+  secret               TEXT NOT NULL,
+  version              TEXT,
+  created_at_ms        INTEGER NOT NULL,
+  start_deadline_at_ms INTEGER NOT NULL,
+  ended_at_ms          INTEGER,
+  exit_code            INTEGER,
+  exit_signal          TEXT,
+  end_reason           TEXT,
+  can_load             INTEGER
+) STRICT;
+INSERT INTO daemons_6 (id, incarnation, workspace_id, state, launch_handle, address, secret, version, created_at_ms,
+    start_deadline_at_ms, ended_at_ms, exit_code, exit_signal, end_reason, can_load)
+  SELECT id, incarnation, workspace_id, state, ${HANDLE_FROM_COLUMNS},
+    CASE state WHEN 'ready' THEN json_object('kind', 'unix', 'path', socket_path) END, secret, version, created_at_ms,
+    start_deadline_at_ms, ended_at_ms, exit_code, exit_signal, end_reason, can_load FROM daemons;
+DROP TABLE daemons;
+ALTER TABLE daemons_6 RENAME TO daemons;
+CREATE INDEX daemons_by_workspace ON daemons (workspace_id);
+CREATE INDEX daemons_unended ON daemons (id) WHERE state <> 'ended';
+CREATE INDEX daemons_ended ON daemons (ended_at_ms) WHERE state = 'ended';
+`,
+};

@@ -1,0 +1,12 @@
+// Makes files and directories last over a power loss.
+import { closeSync, fsyncSync, openSync } from 'node:fs';
+
+/** A file's content survives a power loss once the file is on the disk, its name once the directory is. @throws Error of the disk. */
+export function syncToDisk(path: string): void {
+  const fd = openSync(path, 'r');
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}

@@ -1,0 +1,73 @@
+// The controllers of the fleet: one for each workspace that was ever asked for, and the routes that they publish.
+import type { Clock } from '../../../daemon/contract/clock.ts';
+import type { Log } from '../../../daemon/contract/log.ts';
+import type { Endpoint } from '../../upstream/endpoint.ts';
+import { DaemonController } from '../daemon/controller.ts';
+import type { DeathRecorder, Deaths } from '../daemon/daemon-end.ts';
+import type { StartConditions } from '../daemon/demand.ts';
+import type { IncarnationDeps } from '../daemon/incarnation.ts';
+import type { Spawner } from '../daemon/spawn.ts';
+import type { WorkspaceKey } from '../fleet.ts';
+import type { SuperviseSettings } from '../settings.ts';
+
+export interface ControllersDeps {
+  readonly spawner: Spawner;
+  readonly deathRecorder: DeathRecorder;
+  readonly incarnation: Omit<IncarnationDeps, 'machine' | 'log'>;
+  readonly deathsOf: (workspace: WorkspaceKey) => Deaths;
+  /** What the fleet may have against a start of this workspace's daemon. */
+  readonly conditionsOf: (workspace: WorkspaceKey) => StartConditions;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly settings: SuperviseSettings;
+}
+
+export class Controllers {
+  /** Endpoints of the ready daemons by workspace id; each controller keeps its own entry. */
+  readonly routes = new Map<string, Endpoint>();
+  readonly #deps: ControllersDeps;
+  readonly #byWorkspace = new Map<string, DaemonController>();
+
+  constructor(deps: ControllersDeps) {
+    this.#deps = deps;
+  }
+
+  /** Undefined for a workspace that nobody has asked for yet. */
+  find(workspaceId: string): DaemonController | undefined {
+    return this.#byWorkspace.get(workspaceId);
+  }
+
+  /** The workspace's controller, made where there is none. */
+  of(workspace: WorkspaceKey): DaemonController {
+    const known = this.#byWorkspace.get(workspace.id);
+    if (known !== undefined) return known;
+    const { spawner, deathRecorder, incarnation, deathsOf, conditionsOf, clock, settings } = this.#deps;
+    const log = this.#deps.log.child({ workspace: workspace.path });
+    const controller = new DaemonController(workspace, {
+      fleet: { ...conditionsOf(workspace), routes: this.routes },
+      spawner,
+      deathRecorder,
+      deaths: deathsOf(workspace),
+      incarnation: { ...incarnation, log },
+      clock,
+      log,
+      settings,
+    });
+    this.#byWorkspace.set(workspace.id, controller);
+    return controller;
+  }
+
+  all(): readonly DaemonController[] {
+    return [...this.#byWorkspace.values()];
+  }
+
+  /** Whose process is this incarnation; undefined when no such process is known to run. */
+  running(incarnation: string): DaemonController | undefined {
+    // The incarnation begins with the workspace's id, but that is the store's affair.
+    return this.all().find((controller) => controller.current?.id === incarnation);
+  }
+
+  forget(workspaceId: string): void {
+    this.#byWorkspace.delete(workspaceId);
+  }
+}
