@@ -1,4 +1,5 @@
-// Who may come in: the pure rules of Host, Origin and bearer that both listeners apply, in the order of the protocol.
+// Which requests a listener lets in: the pure rules of Host, Origin and bearer, in the order of the protocol. The listeners of
+// both processes apply them.
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { failPlain } from './errors.ts';
 
@@ -9,20 +10,20 @@ export interface AccessPolicy {
   readonly boundHost: string;
   readonly port: number;
   readonly token: string | undefined;
-  /** Bearer on loopback too; `/health` loses its exemption. */
+  /** Whether `/health` needs the bearer too, also on loopback. */
   readonly requireAuth: boolean;
   /** Canonical origins, or `*`. */
   readonly allowedOrigins: readonly string[];
 }
 
 export interface OriginVerdict {
-  /** The header is dropped before the request goes on. */
+  /** Whether the origin is the listener's own. The caller then drops the header before the request goes on. */
   readonly isOwn: boolean;
   /** Headers for the answer, present for an allowed foreign origin. */
   readonly corsHeaders: Readonly<Record<string, string>>;
 }
 
-/** 127/8, ::1, and IPv4-mapped loopback. A peer without address (unix socket) is loopback. */
+/** Whether the address is 127/8, ::1 or IPv4-mapped loopback. A peer without address (on a unix socket) is loopback. */
 export function isLoopbackAddress(address: string | undefined): boolean {
   if (address === undefined || address === '') return true;
   const plain = address.replace(/^::ffff:/i, '');
@@ -39,7 +40,7 @@ export function urlHost(host: string): string {
   return host.includes(':') ? `[${bareHost(host)}]` : host;
 }
 
-/** Whether the listener can be reached only from this machine. */
+/** Whether the listener can be reached from this machine only. */
 export function isLoopbackBind(policy: AccessPolicy): boolean {
   return policy.listener === 'unix' || isLoopbackAddress(bareHost(policy.boundHost));
 }
@@ -63,7 +64,8 @@ export function checkHost(policy: AccessPolicy, host: string | undefined): void 
 }
 
 /**
- * The Origin rules: none and our own pass, listed ones pass with CORS headers, `null` and the rest are refused.
+ * The Origin rules: a request without an origin or with the listener's own passes, a listed origin passes with CORS headers,
+ * `null` and any other origin is refused.
  * @throws ApiError 403; the caller adds `Vary: Origin`.
  */
 export function checkOrigin(policy: AccessPolicy, origin: string | undefined): OriginVerdict {
@@ -87,7 +89,7 @@ function isOwnOrigin(policy: AccessPolicy, origin: string): boolean {
   );
 }
 
-/** What a page may send: the five of the reference server, in its spelling, then those that only this one reads. */
+/** Headers that a page may send: the five of the reference server, in its spelling, then those that only this server reads. */
 const ALLOWED_HEADERS = [
   'Authorization',
   'Content-Type',
@@ -98,7 +100,7 @@ const ALLOWED_HEADERS = [
   'X-Request-Id',
 ];
 
-/** What a page may read besides the body: the three of the reference server, then ours. */
+/** Headers that a page may read: the three of the reference server, then those that only this server sends. */
 const EXPOSED_HEADERS = [
   'Retry-After',
   'X-Qwen-Event-Epoch',
@@ -129,7 +131,7 @@ export function isPreflight(method: string | undefined, headers: Readonly<Record
   );
 }
 
-/** Whether the request passes without a bearer: /health, in each form that its route answers. */
+/** Whether the request passes without a bearer: `/health` on loopback, in each form that its route answers. */
 export function isHealthExempt(
   policy: AccessPolicy,
   { method, url }: { readonly method?: string | undefined; readonly url?: string | undefined },
@@ -148,7 +150,7 @@ export function checkBearer(token: string | undefined, authorization: string | u
   if (given === undefined || !isSameSecret(given, token)) throw failPlain(401, 'Unauthorized');
 }
 
-/** Compares two secrets in time that depends on neither. */
+/** Whether two secrets are the same, in a time that depends on neither. */
 function isSameSecret(given: string, expected: string): boolean {
   const digest = (text: string) => createHash('sha256').update(text).digest();
   return timingSafeEqual(digest(given), digest(expected));

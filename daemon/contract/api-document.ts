@@ -1,5 +1,5 @@
 // The API description that both processes answer at GET /openapi.json: read once, then kept in memory. A daemon outlives
-// an upgrade of the package, so it must not need its files later.
+// an upgrade of the package, so it must not need the package's files later.
 import { readFile } from 'node:fs/promises';
 import { failPlain } from './errors.ts';
 
@@ -15,7 +15,7 @@ export class ApiDocument {
   }
 
   /**
-   * The document as JSON. Callers share one read; after a failed one the next call tries again.
+   * The document as JSON. Callers share one read; after a failed read the next call tries again.
    * @throws ApiError 503 when the file cannot be read.
    */
   bytes(): Promise<Buffer> {

@@ -11,7 +11,7 @@ export const MAX_CWD_CHARS = 4096;
 /**
  * The canonical form of an absolute path: symlinks resolved by the operating system. A path that does not exist keeps its
  * plain resolved form, so that the comparison that follows can refuse it by name.
- * @throws ApiError 400 for any other failure (EACCES, ELOOP, ENAMETOOLONG, ENOTDIR), naming the path.
+ * @throws ApiError 400 for any other failure of the system (EACCES, ELOOP, ENAMETOOLONG, ENOTDIR), naming the path.
  */
 export function canonicalPath(path: string): string {
   try {
@@ -25,7 +25,7 @@ export function canonicalPath(path: string): string {
 
 /**
  * A request's `cwd` field: undefined when absent, else canonical.
- * @throws ApiError 400 (no code, as the protocol has it) when it is no string, relative, or too long.
+ * @throws ApiError 400 (without a code, as the protocol has it) when the field is no string, relative, or too long.
  */
 export function canonicalCwd(value: unknown): string | undefined {
   if (value === undefined || value === null) return undefined;

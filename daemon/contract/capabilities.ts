@@ -1,6 +1,6 @@
 // The capability tags of this build. A tag is listed only while every route and behaviour behind it works.
 
-/** Tags that hold for one workspace as for many. */
+/** Tags of a daemon and of a coordinator, whatever the number of workspaces. */
 export const CORE_FEATURES: readonly string[] = [
   'health',
   'capabilities',
@@ -58,5 +58,5 @@ export const CORE_FEATURES: readonly string[] = [
 /** Ranges of the wire that this build speaks. */
 export const PROTOCOL_VERSIONS = { current: 'v1', supported: ['v1'] } as const;
 
-/** Bound of the workspace registry, the primary one included: enforced, and published as the reference server does. */
+/** Most workspaces of a server, the primary one included: enforced, and published as the reference server does. */
 export const MAX_REGISTERED_WORKSPACES = 256;

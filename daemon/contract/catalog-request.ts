@@ -1,11 +1,12 @@
-// `POST /sessions/catalog`, as both processes take it: which workspaces, and what of their listings.
+// The body of `POST /sessions/catalog`, which both processes answer: which workspaces, and which page of each listing.
 import { MAX_REGISTERED_WORKSPACES } from './capabilities.ts';
 import { ApiError, fail } from './errors.ts';
 import type { JsonObject } from './json-body.ts';
 import { asRecord, isRecord } from './json-record.ts';
 
+/** One workspace whose listing is asked for. */
 export interface CatalogMember {
-  /** As the request names it. */
+  /** Id or path, as the request names it. */
   readonly workspace: string;
   readonly cursor: string | undefined;
 }
@@ -13,12 +14,12 @@ export interface CatalogMember {
 export interface CatalogRequest {
   readonly members: readonly CatalogMember[];
   readonly hasGroups: boolean;
-  /** The member's listing, as a query of the listing route. */
+  /** The query with which the listing route would answer for the member. */
   readonly queryOf: (member: CatalogMember) => URLSearchParams;
 }
 
 /**
- * @param all what `"all"` stands for.
+ * @param all the workspaces for which `"all"` stands.
  * @throws ApiError 400 `invalid_request`.
  */
 export function parseCatalogRequest(body: JsonObject, all: readonly string[]): CatalogRequest {
@@ -51,7 +52,7 @@ function parseOptions(options: unknown): Record<string, string> {
   return Object.fromEntries(Object.entries(options).map(([key, value]) => [key, String(value)]));
 }
 
-/** What stands in the place of a member that cannot be read. @throws whatever is no ApiError. */
+/** What the answer has for a member whose listing failed. @throws `error` itself when it is no ApiError. */
 export function failedMember(workspace: string, error: unknown): object {
   if (!(error instanceof ApiError)) throw error;
   return { workspace, error: { code: error.code, message: error.message, status: error.status } };

@@ -1,11 +1,12 @@
-// The agent's command line: its default, and its words as a shell quotes them, without being one: no variables, globs or pipes.
+// Command lines in flags: the agent's default, and a line split into words. Quotes work as in a shell; variables, globs and
+// pipes do not.
 
-/** The `--agent` that nobody has to name. */
+/** The value of `--agent` when the flag is not given. */
 export const DEFAULT_AGENT = 'qwen';
 
 /**
- * Single quotes keep everything, double quotes know backslash before `"` and `\`, outside of quotes a backslash keeps the
- * next character.
+ * The words of a command line. Single quotes keep everything, double quotes know backslash before `"` and `\`, outside of
+ * quotes a backslash keeps the next character.
  * @throws Error when a quote is not closed or the line ends in a backslash.
  */
 export function splitCommandLine(line: string): string[] {
@@ -19,7 +20,7 @@ export function splitCommandLine(line: string): string[] {
   return words;
 }
 
-/** A quoted part, an escaped character, or a run of plain ones, from where the last ended. */
+/** One part of a word, from the end of the part before: in quotes, an escaped character, or a run of plain characters. */
 const PART = /'([^']*)'|"((?:[^"\\]|\\[\s\S])*)"|\\([\s\S])|([^\s'"\\]+)/y;
 
 function takeWord(text: string): { readonly word: string; readonly length: number } {

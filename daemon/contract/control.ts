@@ -1,19 +1,24 @@
-// What a coordinator asks a daemon over its socket beside the feed (identity, release, restore), and the headers between them.
+// The control routes of a daemon, which only its coordinator calls (identity, release, restore), and the headers between the
+// two processes.
 import type { FeedClient } from './feed.ts';
 
-/** Path that answers the incarnation nonce and whether the daemon is ending. */
+/** Answers who the daemon is (`DaemonIdentity`). */
 export const IDENTITY_PATH = '/control/identity';
 /** Brings a session of an earlier incarnation back to life under its old id (`RestoreRequest` -> `RestoreAnswer`). */
 export const RESTORE_PATH = '/control/restore';
 /** Ends the daemon's work and streams before its process (`ReleaseRequest` -> `ReleaseAnswer`). */
 export const RELEASE_PATH = '/control/release';
-/** Header on answers that made a session live, and on a prompt's 202: the feed `seq` that covers what was acknowledged. */
+/**
+ * Header of an answer that acknowledges a live session or a prompt: the `seq` of the feed up to which a coordinator has to read
+ * to know what was acknowledged.
+ */
 export const FEED_SEQ_HEADER = 'x-qwen-feed-seq';
 
-/** Who the client really is, set by the coordinator and believed by a daemon only with the incarnation's secret. */
+/** Where the client is (`Peer`). Set by the coordinator; a daemon believes it only with the incarnation's secret. */
 export const PEER_HEADER = 'x-qwen-coordinator-peer';
+/** Name of the token that the client showed to the coordinator. Set and believed like `PEER_HEADER`. */
 export const TOKEN_NAME_HEADER = 'x-qwen-coordinator-token-name';
-/** Prefix of every header of this kind: what a client sends under it is dropped. */
+/** Prefix of every header that only a coordinator sets: a client's own headers under it are dropped. */
 export const INTERNAL_HEADER_PREFIX = 'x-qwen-coordinator-';
 export const REQUEST_ID_HEADER = 'x-request-id';
 
@@ -24,29 +29,30 @@ export interface DaemonIdentity {
   readonly pid: number;
   readonly startTime: number;
   readonly version: string;
-  /** It takes no new work for good: it ends by itself, or was released and waits for its signal. */
+  /** Whether the daemon takes no new work for good: it ends by itself, or was released and waits for its signal. */
   readonly ending: boolean;
 }
 
-/** Coordinator -> daemon, POST RELEASE_PATH. */
+/** Body of POST RELEASE_PATH. */
 export interface ReleaseRequest {
-  /** Do nothing while there is work: a turn, a permission question, what the agent holds, a session on its way. */
+  /** Refuse while there is work: a turn, a permission question, background work of the agent, a session being made. */
   readonly onlyIfQuiet: boolean;
 }
 
 export interface ReleaseAnswer {
+  /** False when the daemon has refused because of work. */
   readonly released: boolean;
 }
 
-/** What a restored bus starts above: last told head + this. No cursor of an old bus reaches it. */
+/** Added to the last reported head, it is the floor of a restored bus's ids: no cursor of the old bus reaches it. */
 export const ID_FLOOR_GAP = 10_000;
 
-/** Coordinator -> daemon, POST RESTORE_PATH. */
+/** Body of POST RESTORE_PATH. */
 export interface RestoreRequest {
   readonly sessionId: string;
-  /** Ids of the new bus start above it; its ring is empty and its epoch new. */
+  /** Event ids of the new bus start above it. The bus begins with an empty ring and a new epoch. */
   readonly idFloor: number;
-  /** Registrations that go on working under their old ids. */
+  /** Registrations of clients, whose ids stay valid. */
   readonly clients: readonly FeedClient[];
   readonly isDefault: boolean;
   readonly createdAtMs: number;
@@ -54,14 +60,14 @@ export interface RestoreRequest {
   readonly sourceType?: string;
   readonly sourceId?: string;
   /**
-   * Prompts of whose end no record has come. One whose end is in the session's transcript is told with that end; every other
-   * one is reported, once, as `turn_error` code `daemon_restarted`.
+   * Prompts whose end the coordinator has not heard of. If the session's transcript has the end of such a prompt, the daemon
+   * reports that end; else it publishes a `turn_error` of code `daemon_restarted`, once.
    */
   readonly lostPrompts: readonly string[];
 }
 
 export interface RestoreAnswer {
   readonly sessionId: string;
-  /** Feed record after which the session is in the feed. */
+  /** `seq` of the feed record that reports the session. */
   readonly feedSeq: number;
 }

@@ -10,7 +10,7 @@ export interface ErrorAnswer {
   readonly body: Readonly<Record<string, unknown>>;
 }
 
-/** Maps any thrown value to its answer. An unknown one is `500 {"error":"Internal server error"}`: no detail leaks. */
+/** The answer to any thrown value. One that is no ApiError gets `500 {"error":"Internal server error"}`: no detail leaks. */
 export function answerFor(error: unknown): ErrorAnswer {
   if (!(error instanceof ApiError)) {
     return { status: 500, headers: {}, body: { error: 'Internal server error' } };
@@ -21,7 +21,7 @@ export function answerFor(error: unknown): ErrorAnswer {
   return { status: error.status, headers, body: { error: error.message, ...code, ...error.context } };
 }
 
-/** Logs an error at the level that it deserves: a refusal at debug, one of status 500 and above at warn, the unexpected at error. */
+/** Logs an error by its kind: an ApiError below status 500 at debug, from 500 on at warn, any other thrown value at error. */
 export function logError(log: Log, error: unknown, context: Readonly<Record<string, unknown>> = {}): void {
   if (!(error instanceof ApiError)) log.error({ err: error, ...context }, 'unexpected error');
   else if (error.status >= 500)
@@ -29,7 +29,7 @@ export function logError(log: Log, error: unknown, context: Readonly<Record<stri
   else log.debug({ code: error.code, status: error.status, ...context }, error.message);
 }
 
-/** Writes a JSON answer on a raw response. Does nothing once a head has been sent. */
+/** Writes a JSON answer on a raw response. Does nothing once the response's head has been sent. */
 function sendJson(
   res: ServerResponse,
   status: number,

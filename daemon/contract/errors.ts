@@ -1,9 +1,11 @@
 // The error table: every code that a client can read, with the status and the retry hint that belong to it.
-// Throw `fail(code, ...)`; `envelope.ts` is the only place that turns the error into a response.
+// Throw `fail(code, ...)`; only `envelope.ts` turns the error into a response.
 
 interface ErrorSpec {
   readonly status: number;
-  /** Seconds for the Retry-After header; absent where waiting alone does not help, or only the caller of `fail` knows how long. */
+  /**
+   * Seconds for the Retry-After header; absent where waiting alone does not help, or only the caller of `fail` knows how long.
+   */
   readonly retryAfterS?: number;
 }
 

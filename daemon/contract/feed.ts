@@ -1,10 +1,13 @@
-// What a daemon tells its coordinator, as NDJSON on `GET /control/feed`. Every record has `seq`, counting up by one;
-// the first of a connection is a snapshot taken in one tick, the rest are deltas. A gap means: reconnect.
+// The feed: what a daemon reports to its coordinator, as NDJSON on `GET /control/feed`. Every record has a `seq`, which counts
+// up by one. A connection's first record is a snapshot taken in one tick, the others are changes. After a gap the reader
+// reconnects.
 
 import { isRecord } from './json-record.ts';
 
 /** Path of the feed on the daemon's socket. */
 export const FEED_PATH = '/control/feed';
+
+/** A client that is registered on a session. */
 export interface FeedClient {
   readonly clientId: string;
   /** How often the id was registered and not yet detached. */
@@ -12,7 +15,7 @@ export interface FeedClient {
   readonly lastSeenAtMs: number;
 }
 
-/** A live session as the coordinator stores it. Sent whole on every change. */
+/** A live session as the coordinator stores it. Reported whole on every change. */
 export interface FeedSession {
   readonly sessionId: string;
   readonly workspaceCwd: string;
@@ -22,19 +25,21 @@ export interface FeedSession {
   readonly displayName?: string;
   readonly sourceType?: string;
   readonly sourceId?: string;
-  /** The session in the workspace's single slot. */
+  /** Whether the session is the one in the workspace's single slot. */
   readonly isDefault: boolean;
-  /** Newest event id of the bus when this was told; later ones are told in steps, see `HEAD_STEP`. */
+  /** Newest event id of the session's bus at the time of the report. Later ids are reported in steps, see `HEAD_STEP`. */
   readonly eventHead: number;
 }
 
 /**
- * A `head` record is told whenever a bus has advanced by this many events since the last one that was told. So the
- * highest id that any client can have seen is below the last told head + HEAD_STEP + one batch of the agent's output.
+ * A `head` record is reported whenever a bus has advanced by this many events since the last reported head. So the highest id
+ * that any client can have seen is below the last reported head + HEAD_STEP + one batch of the agent's output.
  */
 export const HEAD_STEP = 5000;
+
 export type PromptState = 'queued' | 'running' | 'completed' | 'failed';
 
+/** A step of a prompt. */
 export interface FeedPrompt {
   readonly promptId: string;
   readonly sessionId: string;
@@ -44,45 +49,52 @@ export interface FeedPrompt {
   readonly outcome?: string;
 }
 
+/** The agent child that runs. */
 export interface FeedAgent {
   readonly pid: number;
   /** Process group of the agent and its children. */
   readonly pgid: number;
   readonly startTime: number;
-  /** Whether it can bring a session back (`loadSession`); without it a daemon with sessions is never stopped for idleness. */
+  /**
+   * Whether the agent can bring a session back (`loadSession`). If it cannot, a daemon with sessions is never stopped for
+   * idleness.
+   */
   readonly canLoad: boolean;
 }
 
+/** The end of a live session. */
 export interface FeedEnded {
   readonly sessionId: string;
   readonly reason: string;
   readonly atMs: number;
 }
 
-/** Where a session stands in the list of its workspace; `gone`: it was deleted, or nothing was ever said in it. */
+/** Where a session that is not live stands in its workspace's list; `gone`: it was deleted, or nothing was ever said in it. */
 export type Shelf = 'active' | 'archived' | 'gone';
 
+/** What listings show of a session that is not live. */
 export interface FeedShelved {
   readonly sessionId: string;
   readonly shelf: Shelf;
-  /** Its name, where it has one. */
+  /** The session's name; absent when it has none. */
   readonly displayName?: string;
 }
 
+/** What the daemon reports about itself at regular times. */
 export interface FeedBeat {
   readonly atMs: number;
   /** Resident memory of the daemon process. */
   readonly rssBytes: number;
-  /** Resident memory of the agent's process group, 0 when it cannot be read. */
+  /** Resident memory of the agent's process group; 0 when it cannot be read. */
   readonly agentRssBytes: number;
   readonly sessions: number;
   readonly activePrompts: number;
   readonly queuedPrompts: number;
   readonly pendingPermissions: number;
-  /** Sessions for which the agent holds background work. */
+  /** Sessions in which the agent does background work. */
   readonly heldSessions: number;
   readonly subscribers: number;
-  /** Newest prompt step, create or heartbeat by a registered client. */
+  /** Epoch ms of the newest prompt step, create, or heartbeat by a registered client; null before the first. */
   readonly lastActivityAtMs: number | null;
 }
 
@@ -102,12 +114,12 @@ export type FeedBody =
     }
   | { readonly type: 'session'; readonly session: FeedSession }
   | { readonly type: 'session_ended'; readonly ended: FeedEnded }
-  /** What listings show of a session at rest has changed, or it has just come to rest. */
+  /** A session has just stopped being live, or what listings show of a session that is not live has changed. */
   | { readonly type: 'shelved'; readonly shelved: FeedShelved }
-  /** The bus has advanced, see `HEAD_STEP`. */
+  /** The session's bus has advanced, see `HEAD_STEP`. */
   | { readonly type: 'head'; readonly sessionId: string; readonly head: number }
   | { readonly type: 'prompt'; readonly prompt: FeedPrompt }
-  /** Heartbeats since the last record of this type, coalesced per client; `clientId` null is the anonymous watermark. */
+  /** Newest heartbeat of each client since the last record of this type; `clientId` is null for anonymous clients together. */
   | {
       readonly type: 'seen';
       readonly seen: readonly {
@@ -129,7 +141,7 @@ export type FeedBody =
 
 export type FeedRecord = FeedBody & { readonly seq: number };
 
-/** Parses one line of the feed. Returns undefined for a line that is no record; the reader then reconnects. */
+/** Parses one line of the feed. @returns undefined for a line that is no record; the reader then reconnects. */
 export function parseFeedRecord(line: string): FeedRecord | undefined {
   try {
     const raw: unknown = JSON.parse(line);

@@ -1,29 +1,29 @@
-// How a coordinator and the daemon that it spawned come to know each other: one JSON line each way on descriptor 3.
+// The handshake between a coordinator and a daemon that it has spawned: one JSON line each way on descriptor 3.
 import { isRecord, type JsonRecord } from './json-record.ts';
 import { type Limits, limitsFrom } from './limits.ts';
 
-/** Version of everything that the two processes say to each other: handshake, feed, control routes, trust headers. */
+/** Version of all that the two processes say to each other: handshake, feed, control routes, trust headers. */
 export const CONTRACT_VERSION = 1;
 
-/** Descriptor of the two-way pipe. */
+/** Descriptor of the two-way pipe in the daemon. */
 export const HANDSHAKE_FD = 3;
 
-/** Carries the incarnation id in the environment of daemon and agent, so that strays can be found in /proc. */
+/** Variable with the incarnation id in the environment of daemon and agent, by which strays are found in /proc. */
 export const INCARNATION_ENV = 'QWEN_COORDINATOR_INCARNATION';
 
-/** How a daemon bridges: what its own flags would say if it stood alone. */
+/** How a daemon bridges to its agent: the values that a stand-alone daemon takes from its flags. */
 export interface BridgeSettings {
   /** Agent profile name or command line, as the `--agent` flag takes it. */
   readonly agent: string;
   readonly logLevel: string;
   readonly permissionPolicy: string;
-  /** Null: a majority. Only with the consensus policy. */
+  /** Votes that decide under the consensus policy; null: a majority. */
   readonly consensusQuorum: number | null;
   readonly rateLimit: boolean;
   readonly limits: Limits;
 }
 
-/** Coordinator -> daemon. */
+/** Line of the coordinator. */
 export interface HandshakeRequest extends BridgeSettings {
   readonly contract: number;
   /** `<16-hex workspace id>-<n>`, unique for ever within a state directory. */
@@ -38,19 +38,19 @@ export interface HandshakeRequest extends BridgeSettings {
   readonly stateDir: string;
 }
 
-/** Daemon -> coordinator, once it listens. */
+/** Line of a daemon that listens now. */
 export interface ReadyLine {
   readonly ready: true;
   readonly contract: number;
   readonly pid: number;
-  /** Field 22 of /proc/pid/stat (clock ticks since boot), or 0 where there is no /proc. */
+  /** Start of the daemon's process: field 22 of /proc/pid/stat (clock ticks since boot), 0 where there is no /proc. */
   readonly startTime: number;
   readonly socket: string;
   readonly incarnation: string;
   readonly version: string;
 }
 
-/** Daemon -> coordinator, when it cannot serve: the reason, as text that a person can act on. */
+/** Line of a daemon that cannot serve: the reason, as text that a person can act on. */
 export interface RefusedLine {
   readonly ready: false;
   readonly error: string;

@@ -1,5 +1,5 @@
-// Every number of the bridge that an operator may set: flag name (the reference server's where it has one), default, range.
-// The daemon parses its flags from this table, and the coordinator passes the same table's values in the handshake.
+// Every number of the bridge that an operator may set: flag (the reference server's name where it has one), default, range.
+// Both processes parse their flags by this table, and the coordinator passes the values on to its daemons in the handshake.
 
 /** What values a limit may have, both ends included. */
 interface LimitRange {
@@ -178,7 +178,10 @@ export const DEFAULT_LIMITS: Limits = Object.freeze(
   Object.fromEntries(LIMIT_NAMES.map((name) => [name, LIMITS[name].fallback])) as Record<LimitName, number>,
 );
 
-/** Defaults overlaid with `values`; unknown names are ignored, so that old and new processes can talk. */
+/**
+ * The defaults, overlaid with `values`. Unknown names and values out of range are ignored, so that processes of different
+ * versions can talk.
+ */
 export function limitsFrom(values: Readonly<Record<string, unknown>>): Limits {
   const merged: Record<LimitName, number> = { ...DEFAULT_LIMITS };
   for (const name of LIMIT_NAMES) {

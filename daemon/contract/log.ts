@@ -12,7 +12,7 @@ const REDACTED = ['token', 'secret', 'authorization', '*.token', '*.secret', '*.
 
 /**
  * A JSON logger on `destination` (default: stderr, written synchronously so that the last line before a death is kept).
- * `level` is a pino level name or `silent`.
+ * @param name the process, as each line names it. @param level one of `LOG_LEVELS`.
  */
 export function createLog(name: string, level: string, destination?: DestinationStream): Log {
   return pino(
@@ -21,13 +21,13 @@ export function createLog(name: string, level: string, destination?: Destination
   );
 }
 
-/** Lines that a full disk has not taken wait in memory up to this; what comes then is dropped. */
+/** Lines that a full disk does not take wait in memory up to this size; further lines are dropped. */
 const MAX_WAITING_BYTES = 256 * 1024;
 
-/** Writes to the descriptor. Where that fails (disk full) the process goes on, and the lines follow with the next that succeeds. */
+/** Writes log lines to the descriptor. When a write fails (disk full) the lines are kept for the next write that succeeds. */
 export function logDestination(fd: number): DestinationStream {
   const stream = pino.destination({ dest: fd, sync: true, maxLength: MAX_WAITING_BYTES });
-  // Without a listener of ours the error would be thrown at whoever logs, and end the process.
+  // Without a listener the error would be thrown at the caller that logs, and end the process.
   stream.on('error', () => undefined);
   return stream;
 }

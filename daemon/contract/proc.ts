@@ -1,5 +1,5 @@
-// The process table as the kernel tells it (/proc), for whoever must find a process again or end a whole tree.
-// Reads only, never signals. Where there is no /proc (macOS) every function answers "nothing known".
+// The kernel's process table (/proc), by which a process is found again and a whole process tree is ended. Only reads; sends no
+// signals. Where there is no /proc (macOS) every function answers that nothing is known.
 import { readdirSync, readFileSync } from 'node:fs';
 
 /** One row of the process table, from /proc/pid/stat. */
@@ -16,7 +16,8 @@ export interface ProcStat {
 
 /**
  * Parses the text of a stat file. Field 2, the command name, may hold spaces, parentheses and newlines of the process's
- * own choosing, so everything is counted from the last parenthesis. Undefined when it is no stat line.
+ * own choosing, so fields are counted from the last parenthesis.
+ * @returns undefined when the text is no stat line.
  */
 export function parseProcStat(text: string): ProcStat | undefined {
   const nameEnd = text.lastIndexOf(')');
@@ -41,21 +42,21 @@ export function readProcStat(pid: number): ProcStat | undefined {
   return text === undefined ? undefined : parseProcStat(text);
 }
 
-/** Every process that this process may see. Not atomic: a process may end or fork while it is read. */
+/** Every process that this process may see. Not atomic: a process may end or fork while the table is read. */
 export function listProcStats(): ProcStat[] {
   return listPids()
     .map(readProcStat)
     .filter((stat) => stat !== undefined);
 }
 
-/** Whether the process still runs. A zombie holds its pid but no resource; it is dead. */
+/** Whether the process still runs. A zombie, which keeps its pid but no other resource, counts as dead. */
 export function isAlive(stat: ProcStat): boolean {
   return stat.state !== 'Z' && stat.state !== 'X' && stat.state !== 'x';
 }
 
 /**
- * Children, grandchildren and so on of `pid` (itself not included), parents first. A process whose parent died before
- * the table was read has a new parent and is not found: read the table before any signal is sent.
+ * The pids of children, grandchildren and so on of `pid`, without `pid` itself, parents first. A process whose parent died
+ * before the table was read has a new parent and is not found: read the table before any signal is sent.
  */
 export function descendantsOf(pid: number, stats: readonly ProcStat[]): number[] {
   const children = new Map<number, number[]>();
@@ -65,7 +66,7 @@ export function descendantsOf(pid: number, stats: readonly ProcStat[]): number[]
     else siblings.push(stat.pid);
   }
   const found = [...(children.get(pid) ?? [])];
-  // The table is not atomic, so a reused pid could close a circle: every pid is visited once.
+  // The table is not atomic, so a reused pid could close a circle: each pid is visited once.
   const seen = new Set([pid, ...found]);
   for (const parent of found) {
     const unseen = (children.get(parent) ?? []).filter((child) => !seen.has(child));
@@ -76,8 +77,8 @@ export function descendantsOf(pid: number, stats: readonly ProcStat[]): number[]
 }
 
 /**
- * A variable of the environment that the process was started with (later changes do not show). Undefined when it is
- * not set, the process is gone or a zombie, or belongs to another user.
+ * A variable of the environment that the process was started with; later changes do not show.
+ * @returns undefined when the variable is not set, or the process is gone, a zombie, or another user's.
  */
 export function readEnvironValue(pid: number, name: string): string | undefined {
   const entry = readProcFile(pid, 'environ')
@@ -86,12 +87,12 @@ export function readEnvironValue(pid: number, name: string): string | undefined 
   return entry?.slice(name.length + 1);
 }
 
-/** Where the process is in the cgroup v2 hierarchy, as a path from its root. Undefined where that is not known. */
+/** The process's cgroup, as a path from the root of the cgroup v2 hierarchy; undefined when it is not known. */
 export function readCgroupPath(pid: number): string | undefined {
   return /^0::(.*)$/m.exec(readProcFile(pid, 'cgroup') ?? '')?.[1];
 }
 
-/** Resident memory of all processes of a group, shared pages counted in each. 0 when nothing can be read. */
+/** Resident memory of all processes of a process group in bytes, shared pages counted in each; 0 when none can be read. */
 export function rssBytesOfGroup(pgid: number): number {
   return listProcStats()
     .filter((stat) => stat.pgid === pgid && isAlive(stat))
@@ -118,7 +119,7 @@ function readProcFile(pid: number, file: 'stat' | 'status' | 'environ' | 'cgroup
   try {
     return readFileSync(`/proc/${pid}/${file}`, 'utf8');
   } catch {
-    // Gone meanwhile, not ours to read, or no /proc: all of them mean "unknown".
+    // The process has ended, its files may not be read, or there is no /proc: in each case nothing is known.
     return undefined;
   }
 }

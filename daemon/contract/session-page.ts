@@ -9,7 +9,7 @@ const MAX_SIZE = 100;
 
 export interface ListedSession {
   readonly createdAtMs: number;
-  /** Whether there is only the live session, and nothing on disk. */
+  /** Whether the session is live and nothing of it is on disk. */
   readonly isUnpersisted?: boolean;
   readonly summary: Readonly<Record<string, unknown>>;
 }
@@ -20,8 +20,8 @@ export interface SessionPage {
 }
 
 /**
- * `appended`: persisted sessions fill the pages, and the first page also has every session of which nothing is on disk, beyond
- * its size; where nothing at all is on disk, those are paged. `merged`: all are paged alike.
+ * How sessions of which nothing is on disk are listed. `appended`: persisted sessions fill the pages, and the first page shows
+ * the others beyond its size; a list without any persisted session is paged. `merged`: all sessions are paged alike.
  */
 export type Listing = 'appended' | 'merged';
 
@@ -31,11 +31,15 @@ interface Position {
 }
 
 interface Cursor extends Position {
-  /** A listing that began as merged goes on so, whatever has come to disk meanwhile. */
+  /** The listing of the first page: later pages keep it, even if sessions were persisted meanwhile. */
   readonly listing: Listing;
 }
 
-/** @throws ApiError 400 for a bad cursor, archive state, view or filter; a bad size falls back to the default. */
+/**
+ * The page that the query asks for. A bad page size falls back to the default.
+ * @param all every session, in any order.
+ * @throws ApiError 400 for a bad cursor, archive state, view or filter.
+ */
 export function listPage(
   all: readonly ListedSession[],
   query: URLSearchParams,
@@ -95,7 +99,7 @@ function parseCursor(text: string | null): Cursor | undefined {
     if (typeof createdAtMs === 'number' && typeof sessionId === 'string')
       return { createdAtMs, sessionId, listing: merged === 1 ? 'merged' : 'appended' };
   } catch {
-    // Not one of our cursors: refused below like any other bad one.
+    // Text that is no cursor of ours is refused below.
   }
   throw fail('invalid_cursor', 'The cursor was not issued by this listing');
 }
@@ -114,7 +118,7 @@ function checkView(query: URLSearchParams): void {
     throw fail('invalid_session_group_filter', '`group` needs `view=organized`');
 }
 
-/** What the summary of a listed session must say. */
+/** The fields that the summary of a listed session must have. */
 function parseFilter(query: URLSearchParams): Readonly<Record<string, unknown>> {
   const parent = query.get('parentSessionId');
   if (parent === '') throw fail('invalid_parent_session_id', '`parentSessionId` must not be empty');

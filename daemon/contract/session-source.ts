@@ -1,4 +1,5 @@
-// Who a session was made for, as its creator says it: checked alike where it is stated and where a listing filters by it.
+// The source of a session: for what its creator says it was made. Checked alike when a session is made and when a listing
+// filters by source.
 import { fail } from './errors.ts';
 
 export interface SessionSource {
@@ -10,7 +11,7 @@ const SOURCE_TYPE = /^[a-z][a-z0-9_-]{0,63}$/;
 const MAX_SOURCE_ID_UNITS = 256;
 
 /**
- * An id belongs to a type: alone it says nothing.
+ * Checks a source. An id without a type is refused: it says nothing.
  * @throws ApiError 400 `invalid_session_source`.
  */
 export function parseSessionSource({

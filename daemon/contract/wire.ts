@@ -1,12 +1,12 @@
-// Wire types that both processes or their tests name. The wire itself is described in docs/api.md.
+// Names, values and forms of the wire, for both processes and their tests. The wire itself is described in docs/api.md.
 
 export const CLIENT_ID_HEADER = 'x-qwen-client-id';
 export const EPOCH_HEADER = 'x-qwen-event-epoch';
 export const STREAM_ID_HEADER = 'x-qwen-sse-stream-id';
-/** Selects the workspace of requests that name none; percent-encoded like a path segment. */
+/** Selects the workspace of a request whose path names none; percent-encoded like a path segment. */
 export const WORKSPACE_HEADER = 'x-qwen-workspace';
 
-/** Query or body values that select one of the session scopes. */
+/** Values of `sessionScope` in a create body. */
 export const SESSION_SCOPES = ['single', 'thread'] as const;
 export type SessionScope = (typeof SESSION_SCOPES)[number];
 
@@ -17,7 +17,7 @@ export const PERMISSION_POLICIES = ['first-responder', 'designated', 'consensus'
 export type PermissionPolicy = (typeof PERMISSION_POLICIES)[number];
 export const DEFAULT_PERMISSION_POLICY = 'first-responder' satisfies PermissionPolicy;
 
-/** Whether a peer is on this machine. `local-only` permissions and the strict gate judge by it. */
+/** Where a client is: on this machine or elsewhere. `local-only` permissions and strict routes judge by it. */
 export type Peer = 'loopback' | 'remote';
 
 /** An event on a session's bus; `id` is absent on synthetic frames. */
@@ -45,14 +45,14 @@ export function isUuid(value: string): boolean {
   return UUID_PATTERN.test(value);
 }
 
-/** The form in which a session id is looked up: UUIDs are lower-cased, other ids are kept. */
+/** The form in which a session id is looked up: a UUID in lower case, any other id as it is. */
 export function sessionKey(id: string): string {
   return isUuid(id) ? id.toLowerCase() : id;
 }
 
 const REQUEST_ID_PATTERN = /^[A-Za-z0-9._-]{1,64}$/;
 
-/** A client's own request id, or undefined where it may not be kept. */
+/** A client's own request id; undefined when it has no acceptable form. */
 export function acceptedRequestId(value: string | readonly string[] | undefined): string | undefined {
   return typeof value === 'string' && REQUEST_ID_PATTERN.test(value) ? value : undefined;
 }
