@@ -12,6 +12,7 @@ import {
   runtimeDirCheck,
   stateDirCheck,
 } from './doctor/checks.ts';
+import { driverCheck } from './doctor/driver.ts';
 import { type Finding, worstOf } from './doctor/finding.ts';
 import { closeScene, openScene, type Scene } from './doctor/scene.ts';
 import { daemonsCheck, socketsCheck, straysCheck } from './doctor/traces.ts';
@@ -37,12 +38,14 @@ export async function doctor(
 ): Promise<ExitCode> {
   const scene = await openScene(target, runtime);
   try {
+    const driver = driverCheck();
     const findings = [
       nodeCheck(process.versions.node),
+      driver,
       stateDirCheck(scene),
       runtimeDirCheck(scene),
-      databaseCheck(scene),
-      coordinatorCheck(scene),
+      // Both are read with the driver.
+      ...(driver.level === 'ok' ? [databaseCheck(scene), coordinatorCheck(scene)] : []),
       cgroupCheck(scene),
       await agentCheck(scene, agent, runtime),
       daemonsCheck(scene),

@@ -6,7 +6,7 @@ export const EXIT = {
   unexpected: 1,
   /**
    * A flag, an argument, a variable or a directory of the configuration is wrong, the running coordinator refuses what was
-   * asked, or a newer release wrote the database.
+   * asked, a newer release wrote the database, or no SQLite driver is installed.
    */
   usage: 2,
   /** Another coordinator has the state directory, or another process the address. */

@@ -1,13 +1,16 @@
 // Which errors are refusals that a person can act on: they end the process with their message and a code, without a stack.
 import { UnusablePath } from '../launch/directories.ts';
+import { DriverUnavailable } from '../store/driver.ts';
 import { StateDirLocked } from '../store/lock.ts';
 import { SchemaTooNew } from '../store/migrate.ts';
 import { CommandError, EXIT } from './exit-codes.ts';
 
+const USAGE = [SchemaTooNew, UnusablePath, DriverUnavailable];
+
 /** The error as a CommandError where its message says all, otherwise the error itself. */
 export function refusalOf(error: unknown): unknown {
   if (error instanceof StateDirLocked) return new CommandError(EXIT.taken, error.message);
-  if (error instanceof SchemaTooNew || error instanceof UnusablePath)
-    return new CommandError(EXIT.usage, error.message);
+  if (USAGE.some((refusal) => error instanceof refusal))
+    return new CommandError(EXIT.usage, (error as Error).message);
   return error;
 }

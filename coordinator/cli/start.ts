@@ -4,6 +4,7 @@ import { isLoopbackAddress, urlHost } from '../../daemon/contract/access.ts';
 import type { Log } from '../../daemon/contract/log.ts';
 import { Coordinator } from '../app.ts';
 import type { Config } from '../config.ts';
+import { requireDriver } from '../store/driver.ts';
 import { CommandError, EXIT, type ExitCode } from './exit-codes.ts';
 import { refusalOf } from './refusal.ts';
 import type { Runtime } from './runtime.ts';
@@ -16,6 +17,8 @@ export async function start(config: Config, runtime: Runtime): Promise<ExitCode>
   const requestStop = (reason: string, leavesDaemons: boolean) => run.end(reason, leavesDaemons);
   let coordinator: Coordinator;
   try {
+    // Before the first directory is made.
+    requireDriver();
     coordinator = Coordinator.open({
       config,
       version,

@@ -3,7 +3,7 @@ import { chmodSync, closeSync, linkSync, openSync, rmSync, statSync } from 'node
 import { dirname } from 'node:path';
 import { failPlain } from '../../daemon/contract/errors.ts';
 import type { StoreDatabase } from './database.ts';
-import { Connection } from './driver.ts';
+import { openSqlite } from './driver.ts';
 import type { BackupFacts } from './store.ts';
 import { syncToDisk } from './sync-to-disk.ts';
 
@@ -41,7 +41,7 @@ function createPrivate(path: string): void {
 
 /** Few rows have a secret, those of running daemons; their old bytes are overwritten in the page. Returns the number of sessions. */
 function withoutSecrets(path: string): number {
-  const copy = new Connection(path);
+  const copy = openSqlite(path);
   try {
     // One file: a copy in WAL mode would need its companions when it is first read.
     copy.pragma('journal_mode = DELETE');

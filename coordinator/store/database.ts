@@ -3,7 +3,7 @@
 import { chmodSync, closeSync, existsSync, openSync, statSync } from 'node:fs';
 import { fail } from '../../daemon/contract/errors.ts';
 import type { Log } from '../../daemon/contract/log.ts';
-import { Connection, type Sqlite, type Statement } from './driver.ts';
+import { openSqlite, type Sqlite, type Statement } from './driver.ts';
 import { checkIntegrity, isCorruptionCode, wasClosedInOrder } from './integrity.ts';
 import { migrate } from './migrate.ts';
 
@@ -63,7 +63,7 @@ export interface StoreDatabase {
 export function openDatabase(path: string, log: Log): StoreDatabase & { readonly sqlite: Sqlite } {
   makePrivate(path);
   const depth = wasClosedInOrder(path) ? 'quick' : 'full';
-  const sqlite = new Connection(path, { timeout: BUSY_TIMEOUT_MS });
+  const sqlite = openSqlite(path, { timeout: BUSY_TIMEOUT_MS });
   try {
     checkIntegrity(sqlite, path, depth);
     sqlite.pragma('journal_mode = WAL');

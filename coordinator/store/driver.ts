@@ -1,14 +1,87 @@
-// The SQLite driver for the Node that runs us. No one version fits all: 13 needs the Node-API of Node 22, and with 12 a Node
-// from 24.19 on aborts when it collects a statement (its ObjectWrap asks for an environment that a collection may not have).
+// Loads the SQLite driver and opens database files with it. The driver is an optional dependency, so it can be missing; it is
+// loaded when the first database is opened, so that commands that open none work without it.
 import { createRequire } from 'node:module';
+import { dirname } from 'node:path';
 import type SqliteConnection from 'better-sqlite3';
+import { type DriverPackage, driverPackageFor, installCommand, reinstallCommand } from './driver-package.ts';
 
 export type { Database as Sqlite, Statement } from 'better-sqlite3';
 
-const NEWER_FROM_NODE = 22;
+/** No database can be opened in this installation. The message ends with the command that mends it. */
+export class DriverUnavailable extends Error {
+  readonly problem: string;
+  readonly command: string;
+  constructor(problem: string, command: string) {
+    super(`${problem}; run: ${command}`);
+    this.name = 'DriverUnavailable';
+    this.problem = problem;
+    this.command = command;
+  }
+}
 
-const isNewer = Number(process.versions.node.split('.')[0]) >= NEWER_FROM_NODE;
-const load = createRequire(import.meta.url);
+export interface Driver extends DriverPackage {
+  /** What the package exports. */
+  readonly Connection: typeof SqliteConnection;
+}
 
-/** What `better-sqlite3` exports. */
-export const Connection: typeof SqliteConnection = load(isNewer ? 'better-sqlite3' : 'better-sqlite3-12');
+/**
+ * Loads the driver for a Node of that version and opens a database in memory with it, which loads its native half.
+ * @param from the file of qwen-coordinator from which the driver's package is looked for.
+ * @throws DriverUnavailable when the package is not installed, is of another major version, or does not load.
+ */
+export function loadDriver(nodeVersion: string, from: string): Driver {
+  const wanted = driverPackageFor(nodeVersion);
+  const load = createRequire(from);
+  const version = installedVersion(wanted.name, load);
+  if (version === undefined || majorOf(version) !== majorOf(wanted.version)) {
+    const instead = version === undefined ? '' : `, ${wanted.name} is ${version}`;
+    const problem = `no SQLite driver for Node ${nodeVersion} is installed${instead}`;
+    throw new DriverUnavailable(problem, installCommand(wanted, from));
+  }
+  try {
+    const Connection = load(wanted.name) as typeof SqliteConnection;
+    new Connection(':memory:').close();
+    return { name: wanted.name, version, Connection };
+  } catch (error) {
+    const problem = `the SQLite driver ${wanted.name} ${version} does not load in Node ${nodeVersion}: ${reasonOf(error)}`;
+    const directory = dirname(load.resolve(`${wanted.name}/package.json`));
+    throw new DriverUnavailable(problem, reinstallCommand(wanted, from, directory));
+  }
+}
+
+let loaded: Driver | undefined;
+
+/** The driver of this process. @throws DriverUnavailable */
+export function requireDriver(): Driver {
+  loaded ??= loadDriver(process.versions.node, import.meta.filename);
+  return loaded;
+}
+
+/** Opens a database file. @throws DriverUnavailable; SqliteError, with SQLite's code, when the file cannot be opened. */
+export function openSqlite(path: string, options?: SqliteConnection.Options): SqliteConnection.Database {
+  const { Connection } = requireDriver();
+  return new Connection(path, options);
+}
+
+function majorOf(version: string): string | undefined {
+  return version.split('.')[0];
+}
+
+/** Undefined when the package is not there. */
+function installedVersion(name: string, load: NodeJS.Require): string | undefined {
+  try {
+    return (load(`${name}/package.json`) as { version: string }).version;
+  } catch {
+    return undefined;
+  }
+}
+
+/** The error in one line, without the list of the paths that were tried. */
+function reasonOf(error: unknown): string {
+  const { message } = error as Error;
+  return message
+    .replace(/\s*Tried:[\s\S]*$/, '')
+    .split(/\s+/)
+    .join(' ')
+    .replace(/\.$/, '');
+}

@@ -1,6 +1,6 @@
 // A look at a state database from outside, whether or not a coordinator has it open. Changes nothing in it.
 import { existsSync } from 'node:fs';
-import { Connection, type Sqlite } from './driver.ts';
+import { openSqlite, type Sqlite } from './driver.ts';
 import { MIGRATIONS } from './migrate.ts';
 import { HANDLE_FROM_COLUMNS, launchHandles } from './migrations/0006-launch-handles.ts';
 import type { DaemonRow } from './store.ts';
@@ -30,7 +30,7 @@ function columnsOf(schemaVersion: number): string {
  */
 export function inspectDatabase(path: string): DatabaseInspection | undefined {
   if (!existsSync(path)) return undefined;
-  const sqlite = new Connection(path, { readonly: true, fileMustExist: true, timeout: 1000 });
+  const sqlite = openSqlite(path, { readonly: true, fileMustExist: true, timeout: 1000 });
   try {
     return inspection(sqlite);
   } catch (error) {

@@ -1,6 +1,6 @@
 // Whether a database file is sound, and what is done with one that is not: it is set aside whole, never repaired or removed.
 import { existsSync, renameSync, statSync } from 'node:fs';
-import { Connection, type Sqlite } from './driver.ts';
+import { openSqlite, type Sqlite } from './driver.ts';
 
 /** Problems that are told; a torn page can cause thousands. */
 const MAX_PROBLEMS = 10;
@@ -38,7 +38,7 @@ export function checkIntegrity(sqlite: Sqlite, path: string, depth: 'quick' | 'f
 
 /** Checks a file that nobody has open, in full. @throws as `checkIntegrity` */
 export function checkDatabaseFile(path: string): void {
-  const sqlite = new Connection(path, { readonly: true, fileMustExist: true });
+  const sqlite = openSqlite(path, { readonly: true, fileMustExist: true });
   try {
     checkIntegrity(sqlite, path, 'full');
   } finally {

@@ -2,7 +2,7 @@
 // process, however that ends; the notes beside it (who holds it, where to ask) only inform.
 import { closeSync, existsSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Connection } from './driver.ts';
+import { openSqlite } from './driver.ts';
 
 export interface StateLock {
   /** Lets the next coordinator in. Idempotent. */
@@ -45,7 +45,7 @@ export function acquireStateLock(stateDir: string, holder: Holder): StateLock {
   const lockPath = join(stateDir, LOCK_FILE);
   // Only where it is missing: POSIX drops a process's locks on a file when it closes any descriptor of it.
   if (!existsSync(lockPath)) closeSync(openSync(lockPath, 'a', 0o600));
-  const connection = new Connection(lockPath, { timeout: LOCK_TIMEOUT_MS });
+  const connection = openSqlite(lockPath, { timeout: LOCK_TIMEOUT_MS });
   try {
     // Never committed. Without a write there is no journal either, so a killed holder leaves nothing to recover.
     connection.exec('BEGIN EXCLUSIVE');
@@ -74,7 +74,7 @@ export function acquireStateLock(stateDir: string, holder: Holder): StateLock {
 export function stateHolder(stateDir: string): { readonly pid: number | undefined } | undefined {
   const lockPath = join(stateDir, LOCK_FILE);
   if (!existsSync(lockPath)) return undefined;
-  const connection = new Connection(lockPath, { readonly: true, timeout: 0 });
+  const connection = openSqlite(lockPath, { readonly: true, timeout: 0 });
   try {
     connection.prepare('SELECT 1 FROM sqlite_master').get();
     return undefined;

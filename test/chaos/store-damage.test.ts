@@ -2,7 +2,7 @@
 import { closeSync, copyFileSync, openSync, readdirSync, rmSync, statSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from '@jest/globals';
-import { Connection } from '../../coordinator/store/driver.ts';
+import { openSqlite } from '../../coordinator/store/driver.ts';
 import { runCommand } from '../support/command-line.ts';
 import { eventually } from '../support/eventually.ts';
 import { endFleets, type Server, startCoordinator } from '../support/fleet-process.ts';
@@ -26,7 +26,7 @@ function overwrite(path: string, offset: number, bytes: number): void {
 
 /** Puts what is in the log into the main file, where damage of that is seen. */
 function settle(server: Server): void {
-  const db = new Connection(databaseOf(server));
+  const db = openSqlite(databaseOf(server));
   db.pragma('wal_checkpoint(TRUNCATE)');
   db.close();
 }
@@ -122,7 +122,7 @@ test('damage that shows while it runs is told with what to do; sessions go on, a
   if (mine === undefined) throw new Error('no session');
   const path = databaseOf(server);
   // Another connection's commit makes the coordinator read its pages again.
-  const other = new Connection(path);
+  const other = openSqlite(path);
   closers.push(() => other.close());
   other.exec('CREATE TABLE noise (a)');
   other.pragma('wal_checkpoint(TRUNCATE)');

@@ -2,7 +2,7 @@
 // coordinator is there to wake it when the database takes writes again.
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from '@jest/globals';
-import { Connection } from '../../coordinator/store/driver.ts';
+import { openSqlite } from '../../coordinator/store/driver.ts';
 import { workspaceIdOf } from '../../daemon/contract/canonical-path.ts';
 import { sessionRow, startDormant } from '../support/dormant-sessions.ts';
 import { eventually } from '../support/eventually.ts';
@@ -31,7 +31,7 @@ async function asleep(server: Server) {
 
 /** Keeps every other connection from writing until it is called. */
 function lock(server: Server): () => void {
-  const other = new Connection(join(server.stateDir, 'coordinator.db'));
+  const other = openSqlite(join(server.stateDir, 'coordinator.db'));
   other.exec('BEGIN IMMEDIATE');
   const end = () => other.close();
   closers.push(end);

@@ -3,7 +3,7 @@
 import { symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from '@jest/globals';
-import { Connection } from '../../coordinator/store/driver.ts';
+import { openSqlite } from '../../coordinator/store/driver.ts';
 import { runCommand } from '../support/command-line.ts';
 import { eventually } from '../support/eventually.ts';
 import { coordinatorProcess, endFleets, type Server, startCoordinator } from '../support/fleet-process.ts';
@@ -111,7 +111,7 @@ test('a lock that another process holds for seconds', async () => {
   await eventually('its beat', async () => (await heldByDaemon(server)) === 2);
   const admission = await sendPrompt(server.baseUrl, busy.sessionId, 'N:200:10', busy.clientId);
   const stream = await streamFrom(server.baseUrl, busy.sessionId, admission);
-  const other = new Connection(databaseOf(server));
+  const other = openSqlite(databaseOf(server));
   closers.push(() => other.close());
   other.exec('BEGIN IMMEDIATE');
   await refusedThenServed(server, /^SQLITE_BUSY/, kept, () => other.exec('ROLLBACK'));
@@ -121,7 +121,7 @@ test('a lock that another process holds for seconds', async () => {
 test('a lock costs the requests that write nothing hardly any time', async () => {
   const server = await startCoordinator({ workspaces: 1 });
   const { sessionId, clientId } = await newSession(server.baseUrl, server.workspace);
-  const other = new Connection(databaseOf(server));
+  const other = openSqlite(databaseOf(server));
   closers.push(() => other.close());
   other.exec('BEGIN IMMEDIATE');
   await create(server);
@@ -251,7 +251,7 @@ test('a backup while 200 heartbeats a second arrive has every session and client
   await beating;
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
   expect(stdout).toContain('10 sessions');
-  const copy = new Connection(file, { readonly: true });
+  const copy = openSqlite(file, { readonly: true });
   closers.push(() => copy.close());
   const ids = (sql: string) => copy.prepare(sql).pluck().all().sort();
   expect(ids('SELECT session_id FROM sessions')).toEqual(sessions.map(({ sessionId }) => sessionId).sort());

@@ -3,7 +3,7 @@
 import { request } from 'node:http';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import { Connection } from '../../coordinator/store/driver.ts';
+import { openSqlite } from '../../coordinator/store/driver.ts';
 import { notedAdminPath } from '../../coordinator/store/lock.ts';
 import { workspaceIdOf } from '../../daemon/contract/canonical-path.ts';
 import { eventually } from '../support/eventually.ts';
@@ -170,7 +170,7 @@ test('what the store refuses is 507, for creates, loads and settings', async () 
   const { sessionId: closed } = await newSession(server.baseUrl);
   await sendPrompt(server.baseUrl, closed, 'hello');
   await ask.expect(204, 'DELETE', `/session/${closed}`);
-  const other = new Connection(join(server.stateDir, 'coordinator.db'));
+  const other = openSqlite(join(server.stateDir, 'coordinator.db'));
   closers.push(() => other.close());
   other.exec('BEGIN IMMEDIATE');
   await ask.expect([507, 'storage_unavailable'], 'POST', '/session', { json: { sessionScope: 'thread' } });

@@ -4,7 +4,7 @@ import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll } from '@jest/globals';
-import { Connection, type Sqlite } from '../../coordinator/store/driver.ts';
+import { openSqlite, type Sqlite } from '../../coordinator/store/driver.ts';
 import { openStore } from '../../coordinator/store/open.ts';
 import type { DaemonRow, EventRow, SeenEntry, Store } from '../../coordinator/store/store.ts';
 import { fail } from '../../daemon/contract/errors.ts';
@@ -41,7 +41,7 @@ export class FakeStore implements Store {
     count += 1;
     const path = join(scratch, `${count}.db`);
     this.#store = openStore({ path, clock: STILL, log: createLog('test', 'silent') });
-    this.#sql = new Connection(path);
+    this.#sql = openSqlite(path);
     this.workspaces = this.#refusing('workspaces');
     this.daemons = this.#refusing('daemons');
     this.sessions = this.#refusing('sessions');

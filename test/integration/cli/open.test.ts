@@ -6,7 +6,7 @@ import { Coordinator, type CoordinatorOptions } from '../../../coordinator/app.t
 import { sweep } from '../../../coordinator/cli/sweep.ts';
 import { parseConfig } from '../../../coordinator/config.ts';
 import { ensureStateDir } from '../../../coordinator/launch/directories.ts';
-import { Connection } from '../../../coordinator/store/driver.ts';
+import { openSqlite } from '../../../coordinator/store/driver.ts';
 import { acquireStateLock } from '../../../coordinator/store/lock.ts';
 import { SchemaTooNew } from '../../../coordinator/store/migrate.ts';
 import { createLog } from '../../../daemon/contract/log.ts';
@@ -41,7 +41,7 @@ function expectFree(): void {
 }
 
 function makeTooNew(): void {
-  const database = new Connection(join(ensureStateDir(scratch.stateDir), 'coordinator.db'));
+  const database = openSqlite(join(ensureStateDir(scratch.stateDir), 'coordinator.db'));
   database.pragma('user_version = 999');
   database.close();
 }

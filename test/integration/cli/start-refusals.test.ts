@@ -4,7 +4,7 @@ import { createServer, type Server } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { Connection } from '../../../coordinator/store/driver.ts';
+import { openSqlite } from '../../../coordinator/store/driver.ts';
 import { runCommand } from '../../support/command-line.ts';
 import { eventually } from '../../support/eventually.ts';
 import { coordinatorProcess, endFleets } from '../../support/fleet-process.ts';
@@ -85,7 +85,7 @@ describe.each(['start', 'sweep'])('%s', (name) => {
 
   test('refuses a database of a newer release without a stack', async () => {
     mkdirSync(scratch.stateDir, { mode: 0o700 });
-    const database = new Connection(join(scratch.stateDir, 'coordinator.db'));
+    const database = openSqlite(join(scratch.stateDir, 'coordinator.db'));
     database.pragma('user_version = 999');
     database.close();
     const { code, stderr } = await run();

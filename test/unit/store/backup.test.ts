@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { Connection } from '../../../coordinator/store/driver.ts';
+import { openSqlite } from '../../../coordinator/store/driver.ts';
 import { type DaemonAddress, storedReach } from '../../../coordinator/upstream/address.ts';
 import { aSession, openTestStore, startDaemon, tempDir, WS } from './open-test-store.ts';
 
@@ -41,7 +41,7 @@ describe('a backup', () => {
     for (const credential of ['s3cret', tls.ca, tls.own.key])
       expect(readFileSync(file).includes(credential)).toBe(false);
     expect(store.daemons.latest(WS)).toMatchObject(reach);
-    const copy = new Connection(file, { readonly: true });
+    const copy = openSqlite(file, { readonly: true });
     closers.push(() => copy.close());
     expect(copy.pragma('integrity_check', { simple: true })).toBe('ok');
     expect(copy.prepare('SELECT count(*) FROM sessions').pluck().get()).toBe(200);

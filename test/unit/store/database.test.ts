@@ -1,7 +1,7 @@
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { Connection } from '../../../coordinator/store/driver.ts';
+import { openSqlite } from '../../../coordinator/store/driver.ts';
 import { MIGRATIONS, migrate } from '../../../coordinator/store/migrate.ts';
 import { openStore } from '../../../coordinator/store/open.ts';
 import { systemClock } from '../../../daemon/contract/clock.ts';
@@ -83,19 +83,19 @@ describe('opening', () => {
 describe('migration', () => {
   test('a database of a newer release is refused by both version numbers and left as it is', () => {
     open().store.close();
-    const raw = new Connection(join(dir, 'state.db'));
+    const raw = openSqlite(join(dir, 'state.db'));
     raw.pragma('user_version = 77');
     raw.close();
     const path = join(dir, 'state.db');
     const error = thrownBy(() => openStore({ path, clock: systemClock, log: silent }));
     expect((error as Error).message).toMatch(new RegExp(`schema version 77.*only up to version ${LATEST}`));
-    const after = new Connection(path);
+    const after = openSqlite(path);
     closers.push(() => after.close());
     expect(after.pragma('user_version', { simple: true })).toBe(77);
   });
 
   test('a migration that fails leaves the version before it, whole', () => {
-    const sqlite = new Connection(join(dir, 'other.db'));
+    const sqlite = openSqlite(join(dir, 'other.db'));
     closers.push(() => sqlite.close());
     const broken = {
       version: LATEST + 1,
@@ -213,7 +213,7 @@ describe('a disk that refuses', () => {
 
   test('a lock that another process will not give up is 507', () => {
     const { store, database } = open();
-    const other = new Connection(join(dir, 'state.db'));
+    const other = openSqlite(join(dir, 'state.db'));
     closers.push(() => other.close());
     other.exec('BEGIN IMMEDIATE');
     database.sqlite.pragma('busy_timeout = 10');

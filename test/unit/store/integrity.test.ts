@@ -1,7 +1,7 @@
 import { closeSync, openSync, readdirSync, readFileSync, statSync, truncateSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { Connection } from '../../../coordinator/store/driver.ts';
+import { openSqlite } from '../../../coordinator/store/driver.ts';
 import { isCorruptionCode, setAside, wasClosedInOrder } from '../../../coordinator/store/integrity.ts';
 import { openStore } from '../../../coordinator/store/open.ts';
 import type { Store } from '../../../coordinator/store/store.ts';
@@ -117,7 +117,7 @@ describe('damage that shows while the store is open', () => {
     writeDatabase();
     const store = open();
     // Another connection's commit makes this one read its pages again.
-    const other = new Connection(path);
+    const other = openSqlite(path);
     closers.push(() => other.close());
     other.exec('CREATE TABLE noise (a)');
     other.pragma('wal_checkpoint(TRUNCATE)');
