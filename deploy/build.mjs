@@ -1,4 +1,5 @@
 // Builds dist/: one esbuild run with splitting for all entry points, so that each process loads only what it uses.
+import './driver.mjs';
 import { chmodSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
@@ -45,7 +46,7 @@ await build({
   // A third of a start is the parsing of the bundle. Names stay, and lines stay short: a stack trace can be read as it is.
   minifyWhitespace: true,
   lineLimit: 160,
-  // The native addon finds its binding relative to its own files.
+  // The only packages that are needed at run time: a native addon finds its binding relative to its own files.
   external: ['better-sqlite3', 'better-sqlite3-12'],
   define: { 'process.env.QWEN_COORDINATOR_VERSION': JSON.stringify(version) },
   // Bundled CommonJS packages ask for node's builtins with require.

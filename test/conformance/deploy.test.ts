@@ -2,6 +2,7 @@
 // that systemd accepts the unit and podman builds and runs the image.
 import { execFileSync, spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { isBuiltin } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -227,9 +228,21 @@ describe('Dockerfile', () => {
 
   test('what the build reads is copied for it', () => {
     const reads = [...read('deploy/build.mjs').matchAll(/readFileSync\(`\$\{root\}\/([\w./-]+)`/g)];
-    const wanted = reads.map(([, path]) => path ?? '');
-    expect(wanted).toContain('package.json');
+    const imports = [...read('deploy/build.mjs').matchAll(/^import '\.\/([\w.-]+)';$/gm)];
+    const wanted = [...reads.map(([, path]) => path ?? ''), ...imports.map(([, name]) => `deploy/${name}`)];
+    expect(wanted).toEqual(expect.arrayContaining(['package.json', 'deploy/driver.mjs']));
     expect(wanted.filter((path) => !copied.includes(path))).toEqual([]);
+  });
+
+  test('compose.yaml builds from the same Node, one for which nothing is compiled', () => {
+    const [, base = ''] = /^ARG NODE_IMAGE=(.*)$/m.exec(text) ?? [];
+    expect(read('deploy/compose.yaml')).toContain(`NODE_IMAGE: \${NODE_IMAGE:-${base}}`);
+    expect(Number(/^node:(\d+)-/.exec(base)?.[1])).toBeGreaterThanOrEqual(22);
+    const [, firstStage = ''] = text.split(/^FROM .*$/m);
+    expect(
+      firstStage.match(/^RUN if node -p process.version \| grep -q '\^v20\\\.'; then \\\n {6}apt-get/m),
+    ).not.toBeNull();
+    expect(text.match(/apt-get install/g)).toHaveLength(1);
   });
 
   test('its settings are refused without a token', () => {
@@ -242,8 +255,42 @@ describe('Dockerfile', () => {
   });
 });
 
+describe('the package', () => {
+  const { files } = (
+    JSON.parse(
+      execFileSync('npm', ['pack', '--dry-run', '--json'], {
+        cwd: ROOT,
+        encoding: 'utf8',
+        stdio: ['ignore', 'pipe', 'ignore'],
+      }),
+    ) as [{ files: { path: string }[] }]
+  )[0];
+  const paths = files.map(({ path }) => path);
+
+  test('has dist/, docs/ and deploy/, and nothing else but what npm adds', () => {
+    const roots = new Set(paths.map((path) => path.split('/')[0] ?? ''));
+    expect([...roots].sort()).toEqual(['LICENSE', 'README.md', 'deploy', 'dist', 'docs', 'package.json']);
+    const { bin } = JSON.parse(read('package.json')) as { bin: Record<string, string> };
+    expect(paths).toEqual(expect.arrayContaining(Object.values(bin)));
+  });
+
+  test('imports nothing at run time but what Node has, and the drivers by name', () => {
+    const code = paths.filter((path) => /^dist\/.*\.js$/.test(path)).map(read);
+    const imported = code.flatMap((text) =>
+      [...text.matchAll(/(?:^|[;}\s])(?:import|export)\b[^;'"`()]*?["']([^"'.][^"']*)["']/g)].map(
+        ([, name = '']) => name,
+      ),
+    );
+    expect(imported.length).toBeGreaterThan(20);
+    const foreign = imported.filter((name) => !isBuiltin(name));
+    expect([...new Set(foreign)]).toEqual([]);
+    for (const name of ['better-sqlite3', 'better-sqlite3-12'])
+      expect(code.filter((text) => text.includes(`"${name}"`))).toHaveLength(1);
+  });
+});
+
 // A build takes minutes and a network, so it is asked for by naming a base image that podman has:
-// QWEN_TEST_NODE_IMAGE=node:20-bookworm-slim
+// QWEN_TEST_NODE_IMAGE=node:24-bookworm-slim
 const BASE_IMAGE = process.env.QWEN_TEST_NODE_IMAGE;
 
 function noPodman(): string | undefined {

@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from '@jest/globals';
 import { EXIT } from '../../coordinator/cli/exit-codes.ts';
 import { FLAGS, flagVariable, LIMIT_FLAGS, SUPERVISION_FLAGS } from '../../coordinator/flags.ts';
+import { driverPackageFor } from '../../coordinator/store/driver-package.ts';
 import { LIMIT_NAMES, LIMITS } from '../../daemon/contract/limits.ts';
 import { DEFAULT_PERMISSION_POLICY, PERMISSION_POLICIES } from '../../daemon/contract/wire.ts';
 import { usage } from '../../daemon/usage.ts';
@@ -151,7 +152,7 @@ function fallbackOf(flag: string): number | undefined {
 describe('operations.md', () => {
   test('the flags that it names exist', () => {
     const others = new Set([
-      ...['json', 'timeout', 'reap', 'incarnation', 'init', 'format', 'build-arg', 'omit'],
+      ...['json', 'timeout', 'reap', 'incarnation', 'init', 'format', 'build-arg', 'global', 'prefix'],
       ...['system', 'create-home', 'shell', 'now', 'signal', 'kill-whom', 'limit'],
       ...['leave-daemons', 'rolling', 'at-once', 'drain-ms', 'reason'],
     ]);
@@ -168,18 +169,48 @@ describe('exit codes in operations.md', () => {
 });
 
 describe('dependencies.md', () => {
-  const { dependencies, devDependencies } = JSON.parse(read('package.json')) as Record<
-    'dependencies' | 'devDependencies',
-    Record<string, string>
-  >;
+  const manifest = JSON.parse(read('package.json')) as Record<string, Record<string, string>>;
   const names = (heading: string) =>
-    tableRows(section(read('docs/dependencies.md'), heading)).map(([cell]) => cell?.replaceAll('`', ''));
+    tableRows(section(read('docs/dependencies.md'), heading)).map(([controller = '']) =>
+      controller.replaceAll('`', ''),
+    );
+  const listed = (kind: string) => Object.keys(manifest[kind] ?? {}).sort();
 
-  test.each([
-    ['At run time', dependencies],
-    ['For development', devDependencies],
-  ] as const)('%s: one line for each dependency, and no other', (heading, packages) => {
-    expect(names(heading).sort()).toEqual(Object.keys(packages).sort());
+  test('at run time: one line for the optional dependency and one for the optional peer, and there is no other', () => {
+    expect(names('At run time')).toEqual(listed('optionalDependencies'));
+    expect(names('At run time on Node 20')).toEqual(listed('peerDependencies'));
+    expect(manifest.peerDependenciesMeta).toEqual({ 'better-sqlite3-12': { optional: true } });
+    expect(listed('dependencies')).toEqual([]);
+  });
+
+  test('one line for each development dependency, and no other', () => {
+    const ours = [...names('In the bundle'), ...names('For development'), ...names('At run time on Node 20')];
+    expect(ours.sort()).toEqual(listed('devDependencies'));
+  });
+
+  test('every version is exact, and a driver is the one that messages name', () => {
+    const kinds = ['optionalDependencies', 'peerDependencies', 'devDependencies'];
+    const specs = kinds.flatMap((kind) => Object.values(manifest[kind] ?? {}));
+    expect(specs.filter((spec) => !/^(?:npm:[\w.-]+@)?\d+\.\d+\.\d+$/.test(spec))).toEqual([]);
+    const older = driverPackageFor('20.19.0');
+    const newer = driverPackageFor('22.12.0');
+    const spec = `npm:better-sqlite3@${older.version}`;
+    expect(manifest.optionalDependencies).toEqual({ [newer.name]: newer.version });
+    expect(manifest.peerDependencies).toEqual({ [older.name]: spec });
+    expect(manifest.devDependencies?.[older.name]).toBe(spec);
+    for (const path of ['README.md', 'Dockerfile']) expect(read(path)).toContain(`${older.name}@${spec}`);
+  });
+
+  test('package-lock.json names no registry', () => {
+    expect(read('.npmrc')).toMatch(/^omit-lockfile-registry-resolved=true$/m);
+    expect(read('package-lock.json').match(/https?:\/\/\S+\.tgz/g)).toBeNull();
+    expect(read('package-lock.json')).not.toContain('"resolved"');
+  });
+
+  test('no script of a package runs when a checkout is installed, and none of ours relies on a pre or post script', () => {
+    expect(read('.npmrc')).toMatch(/^ignore-scripts=true$/m);
+    const hooks = Object.keys(manifest.scripts ?? {}).filter((name) => /^(?:pre|post)/.test(name));
+    expect(hooks).toEqual([]);
   });
 });
 
