@@ -1,40 +1,29 @@
-// Composition root of the daemon: makes the parts, starts them in order, stops them in reverse.
+// Composition root of the daemon: creates the parts, starts them in order, stops them in reverse. app-sessions.ts creates the
+// sessions' parts, app-http.ts those that serve them.
 import { join } from 'node:path';
-import type { AgentHost } from './agent/agent.ts';
+import type { AgentChannel, AgentHost } from './agent/agent.ts';
 import { createAgentHost } from './agent/host.ts';
 import { type AgentProfile, resolveAgent } from './agent/profiles.ts';
-import { AgentSessions } from './catalog/agent-sessions.ts';
-import { Catalog } from './catalog/catalog.ts';
-import { CatalogChanges } from './catalog/changes.ts';
-import { CatalogItems } from './catalog/items.ts';
-import { Transcripts } from './catalog/transcripts.ts';
+import { createDaemonListener } from './app-http.ts';
+import { createSessionBase, createSessionParts, type SessionParts } from './app-sessions.ts';
 import { Checkouts } from './checkouts/checkouts.ts';
 import type { DaemonConfig } from './config.ts';
 import { ApiDocument } from './contract/api-document.ts';
 import { workspaceIdOf } from './contract/canonical-path.ts';
 import { type Clock, systemClock, type Timer } from './contract/clock.ts';
-import type { FeedBody } from './contract/feed.ts';
 import type { Log } from './contract/log.ts';
 import { readProcStat } from './contract/proc.ts';
 import { OrphanWatch } from './feed/orphan-watch.ts';
 import { FeedPublisher } from './feed/publisher.ts';
 import { FeedReports } from './feed/reports.ts';
+import type { History } from './history/history.ts';
 import { createHistoryStore } from './history/store.ts';
 import { TranscriptOwnership } from './history/transcript-ownership.ts';
-import { guardPolicy } from './http/guard.ts';
-import { DaemonListener } from './http/listen.ts';
-import { RateGate } from './http/rate-gate.ts';
-import type { RouteContext } from './http/route-context.ts';
-import { conditionalFeatures } from './http/routes/meta.ts';
-import { boundRoutes, CLIENT_ROUTES, CONTROL_ROUTES } from './http/routes.ts';
-import { createDaemonServer } from './http/server.ts';
+import type { DaemonListener } from './http/listen.ts';
 import { Streams } from './http/streams.ts';
 import { preload } from './process/preload.ts';
 import { lockWorkspace, type WorkspaceLock } from './process/workspace-lock.ts';
-import { Restores } from './restore/restores.ts';
 import type { PermissionSettings } from './session/permissions.ts';
-import { AgentEventRouter } from './sessions/agent-event-router.ts';
-import { LiveSessions } from './sessions/live-sessions.ts';
 
 export interface DaemonFiles {
   /** Directory of the installed package. */
@@ -58,93 +47,67 @@ export function diagnoseAgent(
 
 export class Daemon {
   readonly #config: DaemonConfig;
-  readonly #files: DaemonFiles;
   readonly #log: Log;
   readonly #clock: Clock = systemClock;
-  readonly #sessions: LiveSessions;
-  readonly #sink: AgentEventRouter;
-  readonly #ownership: TranscriptOwnership;
-  readonly #restores: Restores;
   readonly #agent: AgentHost;
   readonly #feed: FeedPublisher;
-  readonly #feedFacts: FeedReports;
+  readonly #parts: SessionParts;
   readonly #orphanWatch: OrphanWatch;
   readonly #apiDocument: ApiDocument;
-  readonly #listener: DaemonListener;
   readonly #streams = new Streams();
+  readonly #listener: DaemonListener;
   readonly #timers: Timer[] = [];
   readonly startTime = readProcStat(process.pid)?.startTime ?? 0;
   #lock: WorkspaceLock | undefined;
-  #lastActivityAtMs: number | null = null;
   #stopping: Promise<void> | undefined;
 
   /** @param end ends the process in order; called when no coordinator wants the daemon any more. */
   constructor(config: DaemonConfig, files: DaemonFiles, log: Log, end: (why: string) => void) {
-    this.#config = config;
-    this.#files = files;
-    this.#log = log;
-    this.#apiDocument = new ApiDocument(files.openapi);
-    const { limits, workspace } = config;
+    const { limits, workspace, agentEnv: env } = config;
+    const { version } = files;
     const clock = this.#clock;
-    const permissionSettings = this.#permissionSettings();
-    this.#feed = new FeedPublisher({
-      clock,
-      log,
-      limits,
-      snapshot: () => this.#feedFacts.snapshot(),
-      beat: () => this.#feedFacts.beat(),
-      onFollowed: () => this.#orphanWatch.followed(),
-    });
-    const dir = join(config.stateDir, 'sessions');
-    const history = createHistoryStore({ dir, clock, log, maxBytesPerSession: limits.recordingMaxBytes });
-    this.#ownership = new TranscriptOwnership(history, limits, log);
-    this.#sessions = new LiveSessions({
-      workspace,
-      clock,
-      log,
-      limits,
+    this.#config = config;
+    this.#log = log;
+    const environment = { workspace, clock, log, limits };
+    const base = createSessionBase(environment, (channel, exit) =>
+      this.#parts.endings.agentExited(channel, exit),
+    );
+    const { register, slot, router } = base;
+    const profile = () => diagnoseAgent(config, files);
+    const sessionsOn = (channel: AgentChannel) => register.on(channel).length;
+    const agent = createAgentHost({ profile, env, version, ...environment, sink: router, sessionsOn });
+    const incarnation = config.coordinated?.incarnation ?? '';
+    const reports = new FeedReports({ incarnation, version, register, slot, agent, clock });
+    const feed = new FeedPublisher({ clock, log, limits, reports });
+    const ownership = new TranscriptOwnership(createHistory(config, clock, log), limits, log);
+    const checkouts = new Checkouts({ workspace, env, sessions: register, log });
+    const permissionSettings = permissionSettingsOf(config);
+    const parts = createSessionParts(environment, {
+      ...base,
+      agent,
+      feed,
+      ownership,
+      checkouts,
       permissionSettings,
-      agent: () => this.#agent,
-      ownership: this.#ownership,
-      checkouts: new Checkouts({ workspace, env: config.agentEnv, live: () => this.#sessions.all(), log }),
-      tell: (body) => this.#tell(body),
-      noteSeen: (sessionId, clientId, atMs) => {
-        this.#lastActivityAtMs = atMs;
-        this.#feed.seen(sessionId, clientId, atMs);
-      },
-      onRegistered: (session) => this.#sink.adopt(session),
     });
-    this.#sink = new AgentEventRouter(this.#sessions, clock, log);
-    this.#restores = new Restores({
-      sessions: this.#sessions,
-      history,
+    this.#agent = agent;
+    this.#feed = feed;
+    this.#parts = parts;
+    this.#orphanWatch = new OrphanWatch({ clock, log, limits, sessions: parts.sessions, feed, end });
+    this.#apiDocument = new ApiDocument(files.openapi);
+    this.#listener = createDaemonListener({
+      config,
       clock,
       log,
-      tell: (body) => this.#tell(body),
-      collect: (sessionId, onUpdate) => this.#sink.collect(sessionId, onUpdate),
+      agent,
+      feed,
+      ownership,
+      permissionSettings,
+      register,
+      parts,
+      streams: this.#streams,
+      self: { version, startTime: this.startTime, apiDocument: this.#apiDocument },
     });
-    this.#agent = createAgentHost({
-      profile: () => this.#profile(),
-      workspace,
-      env: config.agentEnv,
-      version: files.version,
-      limits,
-      clock,
-      log,
-      sink: this.#sink,
-      sessionsOn: (channel) => this.#sessions.all().filter((session) => session.channel === channel).length,
-    });
-    this.#feedFacts = new FeedReports({
-      incarnation: config.coordinated?.incarnation ?? '',
-      version: files.version,
-      sessions: this.#sessions,
-      agent: this.#agent,
-      clock,
-      lastActivityAtMs: () => this.#lastActivityAtMs,
-    });
-    const [sessions, feed] = [this.#sessions, this.#feed];
-    this.#orphanWatch = new OrphanWatch({ clock, log, limits, sessions, feed, end });
-    this.#listener = this.#makeListener(permissionSettings);
   }
 
   get port(): number {
@@ -154,6 +117,7 @@ export class Daemon {
   /** @throws WorkspaceLocked, ListenError */
   async start(): Promise<void> {
     const { workspace, coordinated, limits } = this.#config;
+    const clock = this.#clock;
     this.#lock = await lockWorkspace(workspaceIdOf(workspace), {
       pid: process.pid,
       workspace,
@@ -161,15 +125,13 @@ export class Daemon {
     });
     await this.#listener.open();
     this.#feed.start();
-    this.#timers.push(this.#clock.every(limits.feedBeatMs, () => this.#verifySocket()));
-    // A stand-alone daemon has nobody to lose.
+    this.#timers.push(clock.every(limits.feedBeatMs, () => this.#verifySocket()));
+    // A stand-alone daemon has no coordinator to lose.
     if (coordinated !== undefined)
-      this.#timers.push(this.#clock.every(limits.feedBeatMs, () => this.#orphanWatch.look()));
+      this.#timers.push(clock.every(limits.feedBeatMs, () => this.#orphanWatch.look()));
     if (limits.sessionReapIntervalMs > 0)
-      this.#timers.push(
-        this.#clock.every(limits.sessionReapIntervalMs, () => this.#sessions.autoClose.closeIdle()),
-      );
-    this.#timers.push(this.#clock.after(limits.preloadAfterMs, () => preload(this.#apiDocument, this.#log)));
+      this.#timers.push(clock.every(limits.sessionReapIntervalMs, () => this.#parts.autoClose.closeIdle()));
+    this.#timers.push(clock.after(limits.preloadAfterMs, () => preload(this.#apiDocument, this.#log)));
     const { problem } = this.#agent.diagnose();
     if (problem !== undefined) this.#log.warn({ agent: this.#config.agent }, problem);
   }
@@ -191,7 +153,7 @@ export class Daemon {
     const cut = this.#clock.after(this.#config.limits.shutdownGraceMs, () =>
       this.#listener.closeConnections(true),
     );
-    this.#sessions.stop();
+    this.#parts.sessions.stop();
     await this.#agent.stop();
     this.#feed.stop();
     // Streams end by themselves once their last frame is written; the cut above bounds the wait.
@@ -199,85 +161,6 @@ export class Daemon {
     this.#listener.closeConnections(true);
     cut.cancel();
     this.#lock?.unlock();
-  }
-
-  #tell(body: FeedBody): number {
-    if (body.type === 'session' || body.type === 'prompt') this.#lastActivityAtMs = this.#clock.nowMs();
-    return this.#feed.publish(body);
-  }
-
-  #profile(): AgentProfile {
-    return diagnoseAgent(this.#config, this.#files);
-  }
-
-  #permissionSettings(): PermissionSettings {
-    const { permissionPolicy: policy, consensusQuorum, coordinated, workspace } = this.#config;
-    const requestIdPrefix = coordinated === undefined ? '' : `${workspaceIdOf(workspace)}.`;
-    return { policy, consensusQuorum, requestIdPrefix };
-  }
-
-  #makeListener(permissionSettings: PermissionSettings): DaemonListener {
-    const { listen, limits, coordinated, isRateLimited } = this.#config;
-    const rateGate = isRateLimited ? new RateGate(limits, this.#clock) : undefined;
-    const context = this.#routeContext(permissionSettings, rateGate);
-    const rows = [...CLIENT_ROUTES, ...(coordinated === undefined ? [] : CONTROL_ROUTES)];
-    const routes = boundRoutes(rows, context);
-    const guard = guardPolicy(this.#config, () => this.port);
-    return new DaemonListener(listen, () =>
-      createDaemonServer({ routes, guard, limits, log: this.#log, rateGate }),
-    );
-  }
-
-  #routeContext(permissionSettings: PermissionSettings, rateGate: RateGate | undefined): RouteContext {
-    const { workspace, limits, coordinated } = this.#config;
-    return {
-      workspace,
-      version: this.#files.version,
-      limits,
-      clock: this.#clock,
-      log: this.#log,
-      sessions: this.#sessions,
-      restores: this.#restores,
-      ...this.#pastServices(),
-      permissionSettings,
-      features: conditionalFeatures(this.#config),
-      feed: this.#feed,
-      apiDocument: this.#apiDocument,
-      streams: this.#streams,
-      rateGate,
-      activity: {
-        lastAtMs: () => this.#lastActivityAtMs,
-        isAgentAlive: () => this.#agent.current() !== undefined,
-      },
-      self: {
-        incarnation: coordinated?.incarnation ?? '',
-        pid: process.pid,
-        startTime: this.startTime,
-      },
-    };
-  }
-
-  #pastServices(): Pick<RouteContext, 'transcripts' | 'catalog' | 'catalogChanges'> {
-    const { workspace, limits } = this.#config;
-    const [sessions, ownership, clock] = [this.#sessions, this.#ownership, this.#clock];
-    const { history } = ownership;
-    const agentSessions = new AgentSessions({
-      workspace,
-      agent: () => this.#agent,
-      sessions,
-      history,
-      clock,
-      limits,
-      log: this.#log,
-    });
-    const transcripts = new Transcripts({ workspace, sessions, ownership, agentSessions, limits });
-    const items = new CatalogItems({ sessions, history, agentSessions });
-    const report = (body: FeedBody) => this.#tell(body);
-    return {
-      transcripts,
-      catalog: new Catalog({ items, clock, readIdle: (sessionId) => transcripts.readIdle(sessionId) }),
-      catalogChanges: new CatalogChanges({ sessions, history, agentSessions, clock, report }),
-    };
   }
 
   #verifySocket(): void {
@@ -288,4 +171,15 @@ export class Daemon {
       (error: unknown) => this.#log.error({ err: error }, 'cannot listen again'),
     );
   }
+}
+
+function createHistory({ stateDir, limits }: DaemonConfig, clock: Clock, log: Log): History {
+  const dir = join(stateDir, 'sessions');
+  return createHistoryStore({ dir, clock, log, maxBytesPerSession: limits.recordingMaxBytes });
+}
+
+function permissionSettingsOf(config: DaemonConfig): PermissionSettings {
+  const { permissionPolicy: policy, consensusQuorum, coordinated, workspace } = config;
+  const requestIdPrefix = coordinated === undefined ? '' : `${workspaceIdOf(workspace)}.`;
+  return { policy, consensusQuorum, requestIdPrefix };
 }

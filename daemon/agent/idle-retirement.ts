@@ -1,30 +1,30 @@
-// Lets go of an agent child that nobody uses any more, after an idle time.
+// Ends an agent child that is not used any more, after an idle time.
 
 import type { Clock, Timer } from '../contract/clock.ts';
 import type { AgentHost } from './agent.ts';
 
-export interface IdleRetirementOptions {
-  readonly agent: () => AgentHost;
+export interface IdleRetirementDeps {
+  readonly agent: Pick<AgentHost, 'current' | 'retire'>;
   readonly clock: Clock;
   /** How long an unused child is kept. */
   readonly idleMs: number;
-  /** Asked again when the time is over. */
+  /** Asked when the idle time begins, and again when it is over. */
   readonly isUnused: () => boolean;
 }
 
 export class IdleRetirement {
-  readonly #o: IdleRetirementOptions;
+  readonly #deps: IdleRetirementDeps;
   #timer: Timer | undefined;
 
-  constructor(options: IdleRetirementOptions) {
-    this.#o = options;
+  constructor(deps: IdleRetirementDeps) {
+    this.#deps = deps;
   }
 
-  /** The last use has ended: the idle time begins, anew if it was running. */
+  /** A use of the child has ended: if it was the last one, the idle time begins, anew if it was running. */
   begin(): void {
     this.#timer?.cancel();
-    const { clock, idleMs } = this.#o;
-    this.#timer = clock.after(idleMs, () => this.#retire());
+    const { clock, idleMs, isUnused } = this.#deps;
+    if (isUnused()) this.#timer = clock.after(idleMs, () => this.#retire());
   }
 
   /** The child is used again, or ends with the daemon. */
@@ -33,8 +33,8 @@ export class IdleRetirement {
   }
 
   #retire(): void {
-    const { agent, isUnused } = this.#o;
-    const channel = agent().current();
-    if (isUnused() && channel !== undefined) void agent().retire(channel);
+    const { agent, isUnused } = this.#deps;
+    const channel = agent.current();
+    if (isUnused() && channel !== undefined) void agent.retire(channel);
   }
 }

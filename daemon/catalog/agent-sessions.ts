@@ -11,13 +11,13 @@ import { asRecord, isRecord, type JsonRecord, recordsIn } from '../contract/json
 import type { Limits } from '../contract/limits.ts';
 import type { Log } from '../contract/log.ts';
 import type { History, StoredSession } from '../history/history.ts';
-import type { LiveSessions } from '../sessions/live-sessions.ts';
+import type { SessionRegister } from '../sessions/register.ts';
 
 export interface AgentSessionsDeps {
   /** Canonical path. */
   readonly workspace: string;
-  readonly agent: () => AgentHost;
-  readonly sessions: Pick<LiveSessions, 'liveCount' | 'isOpening'>;
+  readonly agent: AgentHost;
+  readonly register: Pick<SessionRegister, 'isEmpty'>;
   readonly history: History;
   readonly clock: Clock;
   readonly limits: Pick<Limits, 'initializeTimeoutMs' | 'channelIdleTimeoutMs' | 'agentAnswerTimeoutMs'>;
@@ -40,17 +40,17 @@ export class AgentSessions {
 
   constructor(deps: AgentSessionsDeps) {
     this.#deps = deps;
-    const { agent, clock, limits, sessions } = deps;
+    const { agent, clock, limits, register } = deps;
     this.#retirement = new IdleRetirement({
       agent,
       clock,
       idleMs: Math.max(limits.channelIdleTimeoutMs, limits.agentAnswerTimeoutMs),
-      isUnused: () => sessions.liveCount === 0 && !sessions.isOpening,
+      isUnused: () => register.isEmpty,
     });
   }
 
   get isAgentRunning(): boolean {
-    return this.#deps.agent().current() !== undefined;
+    return this.#deps.agent.current() !== undefined;
   }
 
   /**
@@ -59,7 +59,7 @@ export class AgentSessions {
    */
   refresh(): Promise<void> {
     const nowMs = this.#deps.clock.monotonicMs();
-    const channel = this.#deps.agent().current();
+    const channel = this.#deps.agent.current();
     if (channel === undefined || !canList(channel)) return Promise.resolve();
     if (this.#refresh === undefined || nowMs - this.#refresh.sinceMs >= REFRESH_MS)
       this.#refresh = { sinceMs: nowMs, done: this.#takeOver(channel) };
@@ -71,7 +71,7 @@ export class AgentSessions {
    * @throws ApiError 503
    */
   async channel(): Promise<AgentChannel> {
-    const host = this.#deps.agent();
+    const host = this.#deps.agent;
     const running = host.current();
     if (running !== undefined) return running;
     try {

@@ -13,7 +13,7 @@ import type { AgentSessions } from './agent-sessions.ts';
 import { runBatch } from './batch.ts';
 
 export interface CatalogChangesDeps {
-  readonly sessions: Pick<LiveSessions, 'find' | 'isStarting' | 'close' | 'sessionCloser'>;
+  readonly sessions: Pick<LiveSessions, 'find' | 'isStarting' | 'close' | 'closed'>;
   readonly history: Pick<History, 'find' | 'begin' | 'setArchived' | 'remove'>;
   /** The sessions that the agent keeps itself. */
   readonly agentSessions: Pick<AgentSessions, 'remove'>;
@@ -105,7 +105,7 @@ export class CatalogChanges {
     if (stored === undefined) return live === undefined ? 'notFound' : 'removed';
     // A session in which nothing was said is in no transcript of the agent.
     if (stored.isKeptByAgent === true && stored.isBlank !== true) {
-      await sessions.sessionCloser.closed(id);
+      await sessions.closed(id);
       await agentSessions.remove(stored.sessionId);
     }
     // Another client may have brought the session back meanwhile.

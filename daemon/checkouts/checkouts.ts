@@ -27,7 +27,8 @@ export interface CheckoutsOptions {
   readonly workspace: string;
   /** For git: already stripped of what is ours. */
   readonly env: Readonly<Record<string, string | undefined>>;
-  readonly live: () => readonly Session[];
+  /** The live sessions. */
+  readonly sessions: { all(): readonly Session[] };
   readonly log: Log;
 }
 
@@ -95,8 +96,8 @@ export class Checkouts {
 
   /** A branch moves the checkout of everybody who works in the workspace. @throws ApiError 409 */
   #refuseShared(): void {
-    const sharing = this.#o
-      .live()
+    const sharing = this.#o.sessions
+      .all()
       .find(
         ({ checkout, clients }) =>
           checkout.branch !== undefined || (checkout.worktree === undefined && clients.size > 0),

@@ -1,48 +1,46 @@
-// What the coordinator hears: a snapshot, then deltas, each with a `seq`. Nothing here waits for a reader; one that does
-// not read is cut and starts over with a snapshot.
+// The feed to the coordinator: a snapshot, then deltas, each record with a `seq`. Nothing here waits for a reader; a reader that
+// is too slow is cut, connects again and starts over with a snapshot.
 import type { ServerResponse } from 'node:http';
 import type { Clock, Timer } from '../contract/clock.ts';
-import type { FeedBeat, FeedBody, FeedEnded } from '../contract/feed.ts';
+import type { FeedBody, FeedEnded } from '../contract/feed.ts';
 import type { Limits } from '../contract/limits.ts';
 import type { Log } from '../contract/log.ts';
+import type { CoordinatorFeed } from '../sessions/coordinator-feed.ts';
+import type { FeedReports } from './reports.ts';
 
 /** Ended sessions that are remembered for the next reader's snapshot. */
 const REMEMBERED_ENDS = 1000;
-/** Heartbeats of a client are told at most this often; the coordinator stores them once a second. */
+/** Heartbeats of a client are published at most this often; the coordinator stores them once a second. */
 const SEEN_FLUSH_MS = 200;
 
-type Snapshot = Omit<Extract<FeedBody, { type: 'snapshot' }>, 'type' | 'ended' | 'beat'>;
-
-export interface FeedPublisherOptions {
+export interface FeedPublisherDeps {
   readonly clock: Clock;
   readonly log: Log;
-  readonly limits: Limits;
-  /** Facts of this instant; called synchronously. */
-  readonly snapshot: () => Snapshot;
-  readonly beat: () => FeedBeat;
-  /** A reader has come. Called before it is told anything. */
-  readonly onFollowed: () => void;
+  readonly limits: Pick<Limits, 'feedBeatMs' | 'feedMaxUnreadBytes'>;
+  readonly reports: Pick<FeedReports, 'snapshot' | 'beat'>;
 }
 
-export class FeedPublisher {
-  readonly #o: FeedPublisherOptions;
+export class FeedPublisher implements CoordinatorFeed {
+  readonly #deps: FeedPublisherDeps;
   readonly #readers = new Set<ServerResponse>();
   readonly #timers: Timer[] = [];
+  readonly #followListeners: (() => void)[] = [];
   #seq = 0;
   #ended: FeedEnded[] = [];
   #seen = new Map<string, { sessionId: string; clientId: string | null; atMs: number }>();
   #readerlessSinceMs: number;
+  #lastActivityAtMs: number | null = null;
 
-  constructor(options: FeedPublisherOptions) {
-    this.#o = options;
-    this.#readerlessSinceMs = options.clock.monotonicMs();
+  constructor(deps: FeedPublisherDeps) {
+    this.#deps = deps;
+    this.#readerlessSinceMs = deps.clock.monotonicMs();
   }
 
   /** Starts the beat. Called once, when the daemon listens. */
   start(): void {
-    const { clock, limits } = this.#o;
+    const { clock, limits } = this.#deps;
     this.#timers.push(
-      clock.every(limits.feedBeatMs, () => this.publish({ type: 'beat', beat: this.#o.beat() })),
+      clock.every(limits.feedBeatMs, () => this.publish({ type: 'beat', beat: this.#beat() })),
     );
     this.#timers.push(clock.every(SEEN_FLUSH_MS, () => this.#flushSeen()));
   }
@@ -55,19 +53,29 @@ export class FeedPublisher {
     this.#readers.clear();
   }
 
-  /** Of the record that was told last. */
+  /** `seq` of the newest record. */
   get seq(): number {
     return this.#seq;
   }
 
-  /** Monotonic time since which nobody has read; undefined while somebody does. */
+  /** Monotonic time since which the feed has no reader; undefined while it has one. */
   get readerlessSinceMs(): number | undefined {
     return this.#readers.size > 0 ? undefined : this.#readerlessSinceMs;
   }
 
-  /** Tells every reader. @returns the record's `seq`. */
+  /** Epoch ms of the newest activity of any session, ended ones included; null before the first. */
+  get lastActivityAtMs(): number | null {
+    return this.#lastActivityAtMs;
+  }
+
+  /** Calls the listener whenever a reader has come, before the reader gets its snapshot. */
+  onFollowed(listener: () => void): void {
+    this.#followListeners.push(listener);
+  }
+
   publish(body: FeedBody): number {
     this.#seq += 1;
+    if (body.type === 'session' || body.type === 'prompt') this.#lastActivityAtMs = this.#deps.clock.nowMs();
     if (body.type === 'session_ended') this.#remember(body.ended);
     if (this.#readers.size > 0) {
       const line = `${JSON.stringify({ seq: this.#seq, ...body })}\n`;
@@ -76,33 +84,38 @@ export class FeedPublisher {
     return this.#seq;
   }
 
-  /** Notes a heartbeat; several of one client within the flush period are told once. */
   seen(sessionId: string, clientId: string | undefined, atMs: number): void {
+    this.#lastActivityAtMs = atMs;
     this.#seen.set(`${sessionId}\0${clientId ?? ''}`, { sessionId, clientId: clientId ?? null, atMs });
   }
 
   /** Streams to `res` until either side ends. The head has been written by the caller. */
   follow(res: ServerResponse): void {
-    this.#o.onFollowed();
+    for (const listener of this.#followListeners) listener();
     this.#seq += 1;
-    const { snapshot, beat } = this.#o;
-    const record = { seq: this.#seq, type: 'snapshot', ...snapshot(), ended: this.#ended, beat: beat() };
+    const snapshot = this.#deps.reports.snapshot();
+    const beat = this.#beat();
+    const record = { seq: this.#seq, type: 'snapshot', ...snapshot, ended: this.#ended, beat };
     this.#readers.add(res);
     res.on('close', () => this.#left(res));
     this.#write(res, `${JSON.stringify(record)}\n`);
   }
 
+  #beat() {
+    return { ...this.#deps.reports.beat(), lastActivityAtMs: this.#lastActivityAtMs };
+  }
+
   #write(reader: ServerResponse, line: string): void {
     reader.write(line);
-    if (reader.writableLength <= this.#o.limits.feedMaxUnreadBytes) return;
-    this.#o.log.warn({ unreadBytes: reader.writableLength }, 'feed reader is too slow: cut');
+    if (reader.writableLength <= this.#deps.limits.feedMaxUnreadBytes) return;
+    this.#deps.log.warn({ unreadBytes: reader.writableLength }, 'feed reader is too slow: cut');
     reader.destroy();
     this.#left(reader);
   }
 
   #left(reader: ServerResponse): void {
     this.#readers.delete(reader);
-    if (this.#readers.size === 0) this.#readerlessSinceMs = this.#o.clock.monotonicMs();
+    if (this.#readers.size === 0) this.#readerlessSinceMs = this.#deps.clock.monotonicMs();
   }
 
   #remember(ended: FeedEnded): void {

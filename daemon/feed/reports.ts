@@ -1,48 +1,53 @@
-// What the daemon tells its coordinator of itself as a whole, in one tick: everything there is, and the numbers of a beat.
+// What the daemon reports of itself as a whole, in one tick: everything there is for a snapshot, and the numbers of a beat.
 import type { AgentHost } from '../agent/agent.ts';
 import type { Clock } from '../contract/clock.ts';
-import type { FeedBeat } from '../contract/feed.ts';
+import type { FeedBeat, FeedBody } from '../contract/feed.ts';
 import { CONTRACT_VERSION } from '../contract/handshake.ts';
 import { rssBytesOfGroup } from '../contract/proc.ts';
 import type { Session } from '../session/session.ts';
-import type { LiveSessions } from '../sessions/live-sessions.ts';
-import type { FeedPublisherOptions } from './publisher.ts';
+import type { SessionRegister } from '../sessions/register.ts';
+import type { SingleSlot } from '../sessions/single-slot.ts';
 
-export interface FeedReportsOptions {
+export interface FeedReportsDeps {
   /** Empty where no coordinator started the daemon. */
   readonly incarnation: string;
   readonly version: string;
-  readonly sessions: LiveSessions;
-  readonly agent: AgentHost;
+  readonly register: Pick<SessionRegister, 'all'>;
+  readonly slot: Pick<SingleSlot, 'isFilledBy'>;
+  readonly agent: Pick<AgentHost, 'current'>;
   readonly clock: Clock;
-  /** Epoch ms; null before the first. */
-  readonly lastActivityAtMs: () => number | null;
 }
 
-export class FeedReports {
-  readonly #o: FeedReportsOptions;
+/** A snapshot record without the parts that only the publisher knows. */
+type Snapshot = Omit<Extract<FeedBody, { type: 'snapshot' }>, 'type' | 'ended' | 'beat'>;
 
-  constructor(options: FeedReportsOptions) {
-    this.#o = options;
+export class FeedReports {
+  readonly #deps: FeedReportsDeps;
+
+  constructor(deps: FeedReportsDeps) {
+    this.#deps = deps;
   }
 
-  snapshot(): ReturnType<FeedPublisherOptions['snapshot']> {
-    const { incarnation, version, sessions, agent } = this.#o;
-    const all = sessions.all();
+  snapshot(): Snapshot {
+    const { incarnation, version, register, slot, agent } = this.#deps;
+    const sessions = register.all();
     return {
       contract: CONTRACT_VERSION,
       incarnation,
       version,
-      sessions: all.map((session) => session.feedSession(sessions.isDefault(session))),
-      prompts: all.flatMap(({ turns }) => turns.feedPrompts()),
-      openPermissions: all.flatMap(({ permissions }) => permissions.open().map((q) => q.requestId)),
+      sessions: sessions.map((session) => session.feedSession(slot.isFilledBy(session))),
+      prompts: sessions.flatMap(({ turns }) => turns.feedPrompts()),
+      openPermissions: sessions.flatMap(({ permissions }) =>
+        permissions.open().map(({ requestId }) => requestId),
+      ),
       agent: agent.current()?.process ?? null,
     };
   }
 
-  beat(): FeedBeat {
-    const { clock, agent, lastActivityAtMs } = this.#o;
-    const sessions = this.#o.sessions.all();
+  /** The numbers of a beat; the publisher adds the time of the last activity. */
+  beat(): Omit<FeedBeat, 'lastActivityAtMs'> {
+    const { clock, agent, register } = this.#deps;
+    const sessions = register.all();
     const sum = (count: (session: Session) => number) =>
       sessions.reduce((total, session) => total + count(session), 0);
     const child = agent.current()?.process;
@@ -56,7 +61,6 @@ export class FeedReports {
       pendingPermissions: sum(({ permissions }) => permissions.openCount),
       heldSessions: sum((session) => (session.hasBackgroundWork ? 1 : 0)),
       subscribers: sum(({ bus }) => bus.readerCount),
-      lastActivityAtMs: lastActivityAtMs(),
     };
   }
 }

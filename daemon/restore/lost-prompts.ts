@@ -1,16 +1,17 @@
-// Prompts that an earlier daemon admitted and that the coordinator has not seen end: each is settled here. One that had
-// ended, or had been reported, before that daemon died has its end in the transcript, where it is written before anybody hears
-// of it: that end stands, and only the coordinator is told. Every other one is reported.
+// Settles the prompts that an earlier daemon accepted and that the coordinator has not seen end. If such a prompt had ended, or
+// had been reported lost, before that daemon died, its end is in the transcript, which is written before any client or the
+// coordinator gets the end: that end stands, and goes to the coordinator only. Every other prompt is reported lost on the bus.
+import type { Clock } from '../contract/clock.ts';
 import type { FeedPrompt } from '../contract/feed.ts';
 import { type PromptTerminal, terminalOf } from '../domain/prompt-terminal.ts';
 import { isTerminal } from '../domain/transcript.ts';
 import type { HistoryRecord } from '../history/history.ts';
 import type { Session } from '../session/session.ts';
-import type { SpawnContext } from '../sessions/create.ts';
+import type { CoordinatorFeed } from '../sessions/coordinator-feed.ts';
 
 const LOST = 'daemon_restarted';
 const MESSAGE = 'The daemon was restarted before the prompt was settled; the prompt was not sent again';
-/** An end that is for the next daemon to report: an orderly stop has ended the streams before it. */
+/** Code of an end that no client got, because an orderly stop had ended the streams before it: the next daemon reports it. */
 const UNHEARD = 'daemon_shutdown';
 
 /** Every end of a prompt that the transcript holds, in order. */
@@ -18,40 +19,45 @@ export function endsIn(records: readonly HistoryRecord[]): PromptTerminal[] {
   return records.filter(({ type }) => isTerminal(type)).flatMap((record) => terminalOf(record) ?? []);
 }
 
-/**
- * Settles the prompts. The reports are in the transcript before the coordinator is told, so that the next daemon finds there
- * what this one has reported.
- * @param ends what is known to have ended.
- */
-export function settleLost(
-  session: Session,
-  promptIds: readonly string[],
-  ends: readonly PromptTerminal[],
-  { tell, clock }: Pick<SpawnContext, 'tell' | 'clock'>,
-): void {
-  const { sessionId, bus, past } = session;
-  const endOf = new Map(ends.filter(({ code }) => code !== UNHEARD).map((end) => [end.promptId, end]));
-  for (const promptId of promptIds) {
-    if (endOf.has(promptId)) continue;
-    const data = { sessionId, promptId, code: LOST, message: MESSAGE };
-    bus.publish('turn_error', data, { promptId });
+export class LostPrompts {
+  readonly #feed: CoordinatorFeed;
+  readonly #clock: Clock;
+
+  constructor(feed: CoordinatorFeed, clock: Clock) {
+    this.#feed = feed;
+    this.#clock = clock;
   }
-  past.flush();
-  for (const promptId of promptIds) {
-    const end = endOf.get(promptId);
-    const how = end === undefined ? reported(clock.nowMs()) : outcomeOf(end);
-    tell({ type: 'prompt', prompt: { promptId, sessionId, ...how } });
+
+  /**
+   * Settles the prompts of these ids. The reports are in the transcript before they are on the feed, so that the next daemon
+   * finds there what this one has reported.
+   * @param ends the known ends of prompts.
+   */
+  settle(session: Session, promptIds: readonly string[], ends: readonly PromptTerminal[]): void {
+    const { sessionId, bus, past } = session;
+    const endOf = new Map(ends.filter(({ code }) => code !== UNHEARD).map((end) => [end.promptId, end]));
+    for (const promptId of promptIds) {
+      if (endOf.has(promptId)) continue;
+      const data = { sessionId, promptId, code: LOST, message: MESSAGE };
+      bus.publish('turn_error', data, { promptId });
+    }
+    past.flush();
+    for (const promptId of promptIds) {
+      const end = endOf.get(promptId);
+      const how = end === undefined ? reported(this.#clock.nowMs()) : outcomeOf(end);
+      this.#feed.publish({ type: 'prompt', prompt: { promptId, sessionId, ...how } });
+    }
   }
 }
 
-type Outcome = Omit<FeedPrompt, 'promptId' | 'sessionId'>;
+type LostPromptEnd = Omit<FeedPrompt, 'promptId' | 'sessionId'>;
 
-function reported(atMs: number): Outcome {
+function reported(atMs: number): LostPromptEnd {
   return { state: 'failed', atMs, outcome: LOST };
 }
 
-/** In the words in which the turn's own record would have told it. */
-function outcomeOf({ terminal, stopReason, code, at: atMs }: PromptTerminal): Outcome {
+/** The end as the turn's own feed record would have reported it. */
+function outcomeOf({ terminal, stopReason, code, at: atMs }: PromptTerminal): LostPromptEnd {
   const isError = terminal === 'error' || terminal === 'interrupted';
   if (isError) return { state: 'failed', atMs, outcome: code ?? 'turn_error' };
   return { state: 'completed', atMs, ...(stopReason === undefined ? {} : { outcome: stopReason }) };

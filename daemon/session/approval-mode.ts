@@ -1,7 +1,6 @@
 // The approval mode of one session, as clients and the agent change it: the only publisher of `approval_mode_changed`, and
-// of the frames that tell older clients of it.
+// of the bridge's own `current_mode_update` frames, from which older clients learn the mode.
 import { type AgentChannel, type Params, UnusableAnswer } from '../agent/agent.ts';
-
 import {
   askForMode,
   MODE_METHOD,
@@ -15,8 +14,14 @@ import type { EventTags } from '../domain/frame.ts';
 import { approvalMode, isSameMode, type ModeValue, modeOfState, saidMode } from '../domain/setting-values.ts';
 import { SettingSync, type SettingSyncSession } from './setting-sync.ts';
 
-/** Channels whose agent follows a mode frame by a notification that says more: the frame alone is none. */
-const tellsModes = new WeakSet<AgentChannel>();
+/** Channels whose agent sends a notification with every mode frame: there, a frame alone does not count as a notification. */
+const notifiesModes = new WeakSet<AgentChannel>();
+
+/** What the mode needs of its session. */
+export interface ModeSession extends SettingSyncSession {
+  /** Canonical path. */
+  readonly workspaceCwd: string;
+}
 
 export interface ModeRequest extends WantedMode {
   /** Also make it the workspace's default. */
@@ -33,41 +38,41 @@ export interface ModeAnswer {
 }
 
 export class SessionMode {
-  readonly #session: SettingSyncSession;
-  readonly #service: SettingSync<ModeValue>;
-  /** The mode that older clients, who know only `current_mode_update` frames, were told last. */
-  #toldInFrame: ApprovalMode | undefined;
-  /** Generation for which the bridge has published the legacy frame itself. */
+  readonly #session: ModeSession;
+  readonly #sync: SettingSync<ModeValue>;
+  /** Mode of the newest `current_mode_update` frame, the only event from which older clients learn it. */
+  #modeInFrame: ApprovalMode | undefined;
+  /** Generation of the setting for which the bridge has published the frame itself. */
   #frameOfBridge: number | undefined;
 
-  constructor(session: SettingSyncSession) {
+  constructor(session: ModeSession) {
     this.#session = session;
-    this.#service = new SettingSync({
+    this.#sync = new SettingSync({
       name: 'mode',
       session,
       isSame: isSameMode,
       valueIn: modeOfState,
       publish: (value, tags) => this.#publish(value, tags, {}),
-      agreed: () => this.#tellInFrame(this.current?.mode, {}),
+      agreed: () => this.#publishFrame(this.current?.mode, {}),
     });
   }
 
-  /** What was told last, or seeded; undefined while nothing is known. */
+  /** The mode that was published last, or seeded; undefined while none is known. */
   get current(): ModeValue | undefined {
-    return this.#service.setting.cached;
+    return this.#sync.setting.cached;
   }
 
-  /** Takes what the agent says when the session begins. Publishes nothing. */
+  /** Takes the mode from the agent's answer that began the session. Publishes nothing. */
   seed(state: JsonRecord): void {
-    const value = this.#service.seed(state);
-    this.#toldInFrame ??= value?.mode;
+    const value = this.#sync.seed(state);
+    this.#modeInFrame ??= value?.mode;
   }
 
-  /** See `SideChannel.switchMode`. */
+  /** See `SessionSettings.switchMode`. */
   async switchTo(request: ModeRequest, clientId: string | undefined): Promise<ModeAnswer> {
     const { channel, sessionId } = this.#session;
-    let told: Omit<ModeAnswer, 'sessionId'> | undefined;
-    await this.#service.change({
+    let published: Omit<ModeAnswer, 'sessionId'> | undefined;
+    await this.#sync.change({
       method: MODE_METHOD,
       ask: () => askForMode(channel, sessionId, request),
       valueIn: modeOfAnswer,
@@ -75,18 +80,18 @@ export class SessionMode {
         const previous = approvalMode(asRecord(answer).previous) ?? this.current?.mode ?? 'default';
         const persisted = request.isPersisted && (await this.#persist(request.mode));
         this.#publish(value, { originatorClientId: clientId }, { previous, persisted });
-        told = { ...value, previous, persisted };
+        published = { ...value, previous, persisted };
       },
     });
-    if (told === undefined) throw new UnusableAnswer('The agent reported no approval mode');
-    return { sessionId, ...told };
+    if (published === undefined) throw new UnusableAnswer('The agent reported no approval mode');
+    return { sessionId, ...published };
   }
 
-  /** See `SideChannel.followDefault`. */
+  /** See `SessionSettings.followDefault`. */
   async followDefault(mode: ApprovalMode, clientId: string | undefined): Promise<void> {
     const { channel, log, sessionId } = this.#session;
     try {
-      await this.#service.change({
+      await this.#sync.change({
         method: MODE_METHOD,
         ask: () => askForMode(channel, sessionId, { mode }),
         valueIn: modeOfAnswer,
@@ -97,50 +102,51 @@ export class SessionMode {
     }
   }
 
-  /** The agent says in which mode it is. */
-  notified({ currentModeId, planExecutionMode, legacyFrameSent }: Params): void {
-    tellsModes.add(this.#session.channel);
-    if (legacyFrameSent === true) this.#toldInFrame = approvalMode(currentModeId);
-    this.#service.notified(saidMode(currentModeId, planExecutionMode));
+  /** The agent reports its mode. @param tags of the running turn. */
+  notified({ currentModeId, planExecutionMode, legacyFrameSent }: Params, tags: EventTags): void {
+    notifiesModes.add(this.#session.channel);
+    if (legacyFrameSent === true) this.#modeInFrame = approvalMode(currentModeId);
+    this.#sync.notified(saidMode(currentModeId, planExecutionMode), tags);
   }
 
   /**
-   * The agent's own frame for older clients, which is also its notification. It is published, except where the bridge has
-   * told them of the same change already.
+   * Handles the agent's own mode frame, which some agents send instead of a notification. The frame is published unless the
+   * bridge has published one for the same change already.
+   * @param tags of the running turn.
    */
-  frameSeen(modeId: unknown, publish: () => void): void {
+  frameSeen(modeId: unknown, tags: EventTags, publish: () => void): void {
     const mode = approvalMode(modeId);
-    const { setting } = this.#service;
-    const isToldAlready =
+    const { setting } = this.#sync;
+    const isPublishedAlready =
       !setting.isInFlight &&
       mode !== undefined &&
       mode === setting.cached?.mode &&
       this.#frameOfBridge === setting.generation;
-    if (isToldAlready) {
+    if (isPublishedAlready) {
       this.#frameOfBridge = undefined;
       return;
     }
     publish();
-    this.#toldInFrame = mode;
-    if (!tellsModes.has(this.#session.channel)) this.#service.notified(saidMode(modeId, undefined));
+    this.#modeInFrame = mode;
+    if (!notifiesModes.has(this.#session.channel)) this.#sync.notified(saidMode(modeId, undefined), tags);
   }
 
-  /** Asks the agent, because it may have changed without a word. */
+  /** Asks the agent for its mode, because the agent may have changed it without a notification. */
   verify(): void {
-    this.#service.verify();
+    this.#sync.verify();
   }
 
-  /** The one place that tells a mode, to older clients too, unless the agent has told those itself. */
+  /** The one place that publishes a mode; with a frame for older clients, unless the newest frame has the mode already. */
   #publish(
     value: ModeValue,
     tags: EventTags,
     { previous, persisted = false }: { readonly previous?: ApprovalMode; readonly persisted?: boolean },
   ): void {
     const { bus, sessionId } = this.#session;
-    const { setting } = this.#service;
+    const { setting } = this.#sync;
     const { mode, planExecutionMode: execution } = value;
     const known = setting.cached?.mode;
-    const isFrameDue = this.#tellInFrame(mode, tags);
+    const isFrameDue = this.#publishFrame(mode, tags);
     const data = {
       sessionId,
       previous: previous ?? known ?? 'default',
@@ -153,10 +159,10 @@ export class SessionMode {
     this.#frameOfBridge = isFrameDue ? setting.generation : undefined;
   }
 
-  /** Tells older clients of a mode, unless they know. @returns whether it did. */
-  #tellInFrame(mode: ApprovalMode | undefined, tags: EventTags): boolean {
-    if (mode === undefined || this.#toldInFrame === mode) return false;
-    this.#toldInFrame = mode;
+  /** Publishes a frame with the mode, unless the newest frame has that mode already. @returns whether it did. */
+  #publishFrame(mode: ApprovalMode | undefined, tags: EventTags): boolean {
+    if (mode === undefined || this.#modeInFrame === mode) return false;
+    this.#modeInFrame = mode;
     const { bus, sessionId } = this.#session;
     const update = { sessionUpdate: 'current_mode_update', currentModeId: mode };
     bus.publish('session_update', { sessionId, update }, tags);

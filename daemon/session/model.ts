@@ -6,13 +6,20 @@ import type { EventTags } from '../domain/frame.ts';
 import { isSameModel, modelOfState, saidModel } from '../domain/setting-values.ts';
 import { SettingSync, type SettingSyncSession } from './setting-sync.ts';
 
+export interface ModelListener {
+  /** A client has switched the model, for this session and as the workspace's default: agents keep the newest choice as that. */
+  modelChosen(modelId: string, clientId: string | undefined): void;
+}
+
 export class SessionModel {
   readonly #session: SettingSyncSession;
-  readonly #service: SettingSync<string>;
+  readonly #listener: ModelListener;
+  readonly #sync: SettingSync<string>;
 
-  constructor(session: SettingSyncSession) {
+  constructor(session: SettingSyncSession, listener: ModelListener) {
     this.#session = session;
-    this.#service = new SettingSync({
+    this.#listener = listener;
+    this.#sync = new SettingSync({
       name: 'model',
       session,
       isSame: isSameModel,
@@ -21,27 +28,27 @@ export class SessionModel {
     });
   }
 
-  /** What was told last, or seeded; undefined while nothing is known. */
+  /** The model that was published last, or seeded; undefined while none is known. */
   get current(): string | undefined {
-    return this.#service.setting.cached;
+    return this.#sync.setting.cached;
   }
 
-  /** Takes what the agent says when the session begins. Publishes nothing. */
+  /** Takes the model from the agent's answer that began the session. Publishes nothing. */
   seed(state: JsonRecord): void {
-    this.#service.seed(state);
+    this.#sync.seed(state);
   }
 
-  /** See `SideChannel.switchModel`. */
+  /** See `SessionSettings.switchModel`. */
   async switchTo(modelId: string, clientId: string | undefined): Promise<unknown> {
-    const { channel, sessionId, bus, onModelChosen } = this.#session;
+    const { channel, sessionId, bus } = this.#session;
     const tags = { originatorClientId: clientId };
-    const answer = await this.#service.change({
+    const answer = await this.#sync.change({
       method: 'session/set_model',
       ask: () => channel.request('session/set_model', { sessionId, modelId }, undefined),
       valueIn: () => modelId,
       done: (value) => {
         this.#publish(value, tags);
-        onModelChosen(value, clientId);
+        this.#listener.modelChosen(value, clientId);
       },
       failed: (error) => {
         const data = { sessionId, requestedModelId: modelId, error: reasonOf(error) };
@@ -51,20 +58,20 @@ export class SessionModel {
     return answer ?? {};
   }
 
-  /** The agent says which model it uses. */
-  notified(modelId: unknown): void {
-    this.#service.notified(saidModel(modelId));
+  /** The agent reports its model. @param tags of the running turn. */
+  notified(modelId: unknown, tags: EventTags): void {
+    this.#sync.notified(saidModel(modelId), tags);
   }
 
-  /** Asks the agent, because it may have changed without a word. */
+  /** Asks the agent for its model, because the agent may have changed it without a notification. */
   verify(): void {
-    this.#service.verify();
+    this.#sync.verify();
   }
 
-  /** The one place that tells a model: bus, cache and generation in one tick. */
+  /** The one place that publishes a model: event, known value and generation change in one tick. */
   #publish(modelId: string, tags: EventTags): void {
     const { bus, sessionId } = this.#session;
     const id = bus.publish('model_switched', { sessionId, modelId }, tags);
-    if (id !== undefined) this.#service.setting.published(modelId);
+    if (id !== undefined) this.#sync.setting.published(modelId);
   }
 }

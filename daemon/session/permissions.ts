@@ -22,19 +22,17 @@ import type { Bus } from '../events/bus.ts';
 export interface PermissionSettings {
   readonly policy: PermissionPolicy;
   readonly consensusQuorum: number | undefined;
-  /** Daemons of a coordinator mint `<workspaceId>.<uuid>`, so that a vote names its workspace. */
+  /** A coordinator's daemon puts `<workspaceId>.` before each request id, so that a vote names its workspace. Else empty. */
   readonly requestIdPrefix: string;
 }
 
-export interface PermissionsOptions {
+export interface PermissionsDeps {
   readonly sessionId: string;
   readonly bus: Bus;
   readonly clients: ClientRegistry;
   readonly clock: Clock;
-  readonly limits: Limits;
+  readonly limits: Pick<Limits, 'maxPendingPermissions' | 'permissionResponseTimeoutMs'>;
   readonly settings: PermissionSettings;
-  /** The prompt that runs now, if any. */
-  readonly runningPrompt: () => PromptEntry | undefined;
 }
 
 /** Why a question was cancelled, in the protocol's words for the agent; a vote to cancel counts as the turn's cancel. */
@@ -45,19 +43,19 @@ export interface Voter {
   readonly peer: Peer;
 }
 
-/** What the agent waits with. */
+/** The agent's call that waits for the question to be resolved, and the timeout of the question. */
 interface Waiting {
   readonly answer: (answer: Params) => void;
   readonly timeout: Timer | undefined;
 }
 
 export class Permissions {
-  readonly #o: PermissionsOptions;
+  readonly #deps: PermissionsDeps;
   readonly #book = new PermissionBook();
   readonly #waiting = new Map<string, Waiting>();
 
-  constructor(options: PermissionsOptions) {
-    this.#o = options;
+  constructor(deps: PermissionsDeps) {
+    this.#deps = deps;
   }
 
   get openCount(): number {
@@ -68,19 +66,20 @@ export class Permissions {
     return this.#book.open();
   }
 
-  /** Whether a vote for `requestId` belongs here: the question is open, or resolved and still remembered. */
+  /** Whether the session has a question with this id: open, or resolved and still remembered. */
   knows(requestId: string): boolean {
     return this.#book.find(requestId) !== undefined || this.#book.resolvedOutcome(requestId) !== undefined;
   }
 
   /**
-   * Publishes the agent's question. @returns the agent's answer, once; over the cap, or where the question cannot be
-   * serialised, it is `cancelled` at once.
+   * Publishes a question of the agent.
+   * @param prompt the running prompt, to which the question belongs; undefined where no turn runs.
+   * @returns the answer for the agent, when the question is resolved. A question over the cap, or one that cannot be
+   *   serialised, is `cancelled` at once.
    */
-  ask(params: Params): Promise<Params> {
-    const { bus, clock, limits, settings, clients, sessionId } = this.#o;
+  ask(params: Params, prompt: PromptEntry | undefined): Promise<Params> {
+    const { bus, clock, limits, settings, clients, sessionId } = this.#deps;
     if (this.#book.openCount >= limits.maxPendingPermissions) return Promise.resolve(cancelledAnswer());
-    const prompt = this.#o.runningPrompt();
     const question: Question = {
       requestId: `${settings.requestIdPrefix}${randomUUID()}`,
       toolCall: asRecord(params.toolCall),
@@ -95,7 +94,7 @@ export class Permissions {
       { requestId, sessionId, toolCall, options },
       { promptId: question.promptId, originatorClientId: prompt?.clientId },
     );
-    // A question that nobody can be shown would wait for ever.
+    // The event was dropped: a question that no client can see would wait for ever.
     if (eventId === undefined) return Promise.resolve(cancelledAnswer());
     this.#book.add(question);
     const timeout = this.#armTimeout(requestId);
@@ -107,7 +106,7 @@ export class Permissions {
    * @throws ApiError 404 (unknown, or resolved before), 400 (client id, option, body), 403 (policy), 500 (sentinel).
    */
   vote(requestId: string, body: JsonObject, voter: Voter): void {
-    const { sessionId, clients, bus } = this.#o;
+    const { sessionId, clients, bus } = this.#deps;
     const choice = parseOutcome(body.outcome);
     if (!this.knows(requestId)) throw unknownRequest(requestId, sessionId);
     if (voter.clientId !== undefined && !clients.has(voter.clientId))
@@ -136,7 +135,7 @@ export class Permissions {
   }
 
   #select(question: Question, optionId: string, voter: Voter, extras: Params): void {
-    const { bus, sessionId, settings } = this.#o;
+    const { bus, sessionId, settings } = this.#deps;
     const { requestId, ballot } = question;
     if (!question.options.some((option) => option.optionId === optionId))
       throw invalidOption(requestId, optionId);
@@ -164,7 +163,7 @@ export class Permissions {
   }
 
   #refuse(requestId: string, clientId: string | undefined, reason: string): never {
-    const { bus, sessionId } = this.#o;
+    const { bus, sessionId } = this.#deps;
     const who = clientId === undefined ? {} : { clientId };
     bus.publish(
       'permission_forbidden',
@@ -178,7 +177,7 @@ export class Permissions {
     });
   }
 
-  /** The event goes out before the agent hears, so that no effect of the answer precedes it on the bus. */
+  /** The event is published before the agent gets its answer, so that no effect of the answer precedes it on the bus. */
   #resolve(
     requestId: string,
     outcome: PermissionOutcome,
@@ -188,7 +187,7 @@ export class Permissions {
     const question = this.#book.resolve(requestId, outcome);
     if (question === undefined) return;
     const voter = voterClientId === undefined ? {} : { voterClientId };
-    this.#o.bus.publish(
+    this.#deps.bus.publish(
       'permission_resolved',
       { requestId, outcome, ...voter },
       { promptId: question.promptId, originatorClientId: voterClientId },
@@ -200,9 +199,9 @@ export class Permissions {
   }
 
   #armTimeout(requestId: string): Timer | undefined {
-    const timeoutMs = this.#o.limits.permissionResponseTimeoutMs;
+    const timeoutMs = this.#deps.limits.permissionResponseTimeoutMs;
     if (timeoutMs === 0) return undefined;
-    return this.#o.clock.after(timeoutMs, () =>
+    return this.#deps.clock.after(timeoutMs, () =>
       this.#resolve(requestId, { outcome: 'cancelled' }, undefined, cancelledAnswer('timeout')),
     );
   }
@@ -234,7 +233,7 @@ function parseOutcome(value: unknown): PermissionOutcome {
   throw failPlain(400, '`outcome` must be {"outcome":"selected","optionId":…} or {"outcome":"cancelled"}');
 }
 
-/** Without those that cannot be voted for: clients pass over a whole question for one option without an id. */
+/** The options of a question, without those that have no id: clients ignore a whole question for one such option. */
 function parseOptions(value: unknown): readonly PermissionOption[] {
   if (!Array.isArray(value)) return [];
   return value.filter((option): option is PermissionOption => {
@@ -243,7 +242,7 @@ function parseOptions(value: unknown): readonly PermissionOption[] {
   });
 }
 
-/** What a vote may add to the agent's answer, next to the outcome. */
+/** The fields that a vote may add to the agent's answer, next to the outcome. */
 function answerExtras(body: JsonObject): Params {
   const answers = Object.entries(asRecord(body.answers));
   const areStrings = answers.length > 0 && answers.every(([, value]) => typeof value === 'string');

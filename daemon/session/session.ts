@@ -1,8 +1,9 @@
-// One live session: its bus, clients, turns and permission questions, and what is said of it.
+// One live session: its bus, clients, turns, permission questions, settings and metadata.
 import type { AgentChannel, AgentExit, Params } from '../agent/agent.ts';
 import type { Clock } from '../contract/clock.ts';
 import { fail } from '../contract/errors.ts';
 import type { FeedClient, FeedPrompt, FeedSession } from '../contract/feed.ts';
+import type { JsonRecord } from '../contract/json-record.ts';
 import type { Limits } from '../contract/limits.ts';
 import type { Log } from '../contract/log.ts';
 import type { SessionCheckout } from '../domain/checkout-request.ts';
@@ -10,42 +11,56 @@ import { ClientRegistry } from '../domain/clients.ts';
 import { translate } from '../domain/translate.ts';
 import { Bus } from '../events/bus.ts';
 import { SessionHistory } from '../history/session-history.ts';
+import { AgentTurns } from './agent-turns.ts';
 import { SessionMetadata } from './metadata.ts';
+import type { ModelListener } from './model.ts';
 import { type PermissionSettings, Permissions } from './permissions.ts';
+import { endByAgentExit, endByClose, endByShutdown, type SessionEnd } from './session-end.ts';
 import { SessionSettings } from './settings.ts';
-import { type Abort, Turns } from './turns.ts';
+import { type PromptListener, turnTags } from './turn-events.ts';
+import { Turns } from './turns.ts';
 
-export interface SessionOptions {
+/** What one session is, known when it is made. */
+export interface SessionFacts {
   readonly sessionId: string;
+  /** Canonical path. */
   readonly workspaceCwd: string;
   readonly channel: AgentChannel;
   readonly source: { readonly sourceType?: string; readonly sourceId?: string };
-  /** Default: it works in the workspace as it is. */
+  /** Default: the session works in the workspace as it is. */
   readonly checkout?: SessionCheckout;
+  /** Undefined: the session has no past, and none is kept. */
+  readonly past?: SessionHistory | undefined;
+  /** Set for a session that is restored. */
+  readonly before?: SessionBefore | undefined;
+}
+
+/** What every session of the daemon works with. */
+export interface SessionServices {
   readonly clock: Clock;
   readonly log: Log;
   readonly limits: Limits;
   readonly permissionSettings: PermissionSettings;
-  /** Undefined: no past, and none is kept. */
-  readonly past?: SessionHistory | undefined;
-  /** What is known of a session that lived before. */
-  readonly before?: SessionBefore | undefined;
-  readonly onPrompt: (prompt: FeedPrompt) => void;
-  readonly onHead: (head: number) => void;
-  /** Something that may keep the session open has ended: the last turn, stream or client. */
-  readonly onMaybeIdle: (session: Session) => void;
-  /** The agent has given the session another name. */
-  readonly onRenamed: (session: Session) => void;
-  /** A client has switched the model, for this session and as the workspace's default. */
-  readonly onModelChosen: (modelId: string, clientId: string | undefined) => void;
+  readonly listener: SessionListener;
 }
 
+/** Receives what becomes of the daemon's sessions. Every method is called synchronously, in the tick of the change. */
+export interface SessionListener extends PromptListener, ModelListener {
+  /** The session's bus has advanced by HEAD_STEP events. */
+  head(sessionId: string, head: number): void;
+  /** Something that may keep the session open has ended: its last turn, or the agent's background work. */
+  maybeIdle(session: Session): void;
+  /** The agent has given the session another name. */
+  renamed(session: Session): void;
+}
+
+/** What a restored session takes over from its earlier life. */
 export interface SessionBefore {
   readonly createdAtMs: number;
   readonly displayName?: string | undefined;
   /** Ids of the bus start above it. */
   readonly idFloor: number;
-  /** Registrations that go on. */
+  /** The clients that are registered still. */
   readonly clients: readonly FeedClient[];
 }
 
@@ -63,84 +78,62 @@ export class Session {
   readonly permissions: Permissions;
   readonly settings: SessionSettings;
   readonly createdAtMs: number;
-  readonly source: SessionOptions['source'];
+  readonly source: SessionFacts['source'];
   readonly checkout: SessionCheckout;
   readonly past: SessionHistory;
   readonly metadata: SessionMetadata;
-  readonly #o: SessionOptions;
+  readonly #clock: Clock;
+  readonly #listener: SessionListener;
   #state: State = 'open';
   #lastSeenAtMs: number;
   #lastActivityAtMs: number;
-  /** Background work that the agent says it holds for this session. */
-  #holds: readonly unknown[] = [];
+  /** The agent's newest report of its background work for this session. */
+  #backgroundWork: readonly unknown[] = [];
 
-  constructor(options: SessionOptions) {
-    const { sessionId, channel, clock, limits, log } = options;
-    this.#o = options;
+  constructor(facts: SessionFacts, services: SessionServices) {
+    const { sessionId, workspaceCwd, channel, before } = facts;
+    const { clock, log, limits, listener, permissionSettings } = services;
+    this.#clock = clock;
+    this.#listener = listener;
     this.sessionId = sessionId;
-    this.workspaceCwd = options.workspaceCwd;
+    this.workspaceCwd = workspaceCwd;
     this.channel = channel;
-    this.source = options.source;
-    this.checkout = options.checkout ?? {};
-    const { before, past = new SessionHistory(limits, undefined) } = options;
+    this.source = facts.source;
+    this.checkout = facts.checkout ?? {};
+    this.past = facts.past ?? new SessionHistory(limits, undefined);
     this.createdAtMs = before?.createdAtMs ?? clock.nowMs();
     this.clients.adopt(before?.clients ?? []);
     this.#lastSeenAtMs = clock.nowMs();
     this.#lastActivityAtMs = this.#lastSeenAtMs;
-    this.past = past;
-    this.bus = new Bus({
-      idFloor: Math.max(before?.idFloor ?? 0, past.idFloor),
-      observer: past,
-      bounds: { maxEvents: limits.eventRingSize, maxBytes: limits.eventRingBytes },
-      clock,
-      log,
-      onHead: options.onHead,
-      pauseAgent: () => {
-        channel.pause();
-        return () => channel.resume();
-      },
-    });
+    const bus = this.#createBus(before?.idFloor ?? 0, services);
+    this.bus = bus;
     this.metadata = new SessionMetadata(
-      { sessionId, channel, bus: this.bus, past, log, limits },
+      { sessionId, channel, bus, past: this.past, log, limits },
       before?.displayName,
     );
-    past.whenDegraded(() =>
-      this.bus.publish('session_recording_degraded', { sessionId, reason: 'write_failed' }),
-    );
-    this.turns = new Turns({
-      sessionId,
-      bus: this.bus,
-      channel,
-      clock,
-      log,
-      limits,
-      permissions: () => this.permissions,
-      onPrompt: (prompt) => {
-        this.#lastActivityAtMs = prompt.atMs;
-        options.onPrompt(prompt);
-        if (prompt.state === 'completed' || prompt.state === 'failed') this.settings.turnEnded();
-      },
-      onIdle: () => options.onMaybeIdle(this),
-    });
     this.permissions = new Permissions({
       sessionId,
-      bus: this.bus,
+      bus,
       clients: this.clients,
       clock,
       limits,
-      settings: options.permissionSettings,
-      runningPrompt: () => this.turns.running,
+      settings: permissionSettings,
     });
-    this.settings = new SessionSettings({
+    this.settings = new SessionSettings(
+      { sessionId, workspaceCwd, bus, channel, clock, log, limits },
+      listener,
+    );
+    this.turns = new Turns({
       sessionId,
-      workspaceCwd: options.workspaceCwd,
-      bus: this.bus,
-      channel,
+      bus,
+      agent: new AgentTurns({ sessionId, channel, limits, log }),
+      permissions: this.permissions,
       clock,
-      log,
       limits,
-      turnTags: () => this.#turnTags(),
-      onModelChosen: options.onModelChosen,
+      listener: {
+        prompt: (step) => this.#promptStepped(step),
+        idle: () => listener.maybeIdle(this),
+      },
     });
   }
 
@@ -148,33 +141,34 @@ export class Session {
     return this.#state === 'ended';
   }
 
+  /** Whether the agent works for this session outside of a turn. */
   get hasBackgroundWork(): boolean {
-    return this.#holds.length > 0;
+    return this.#backgroundWork.length > 0;
   }
 
-  /** What the agent holds for this session now; each report replaces the one before. */
-  backgroundWorkReported(holds: readonly unknown[]): void {
-    const wasHeld = this.hasBackgroundWork;
-    this.#holds = holds;
-    if (wasHeld && holds.length === 0) this.#o.onMaybeIdle(this);
+  /** The agent reports its background work for this session; each report replaces the one before. */
+  backgroundWorkReported(work: readonly unknown[]): void {
+    const hadWork = this.hasBackgroundWork;
+    this.#backgroundWork = work;
+    if (hadWork && work.length === 0) this.#listener.maybeIdle(this);
   }
 
-  /** Newest of creation, heartbeat, and prompt step. */
+  /** Epoch ms of the newest of creation, heartbeat and prompt step. */
   get lastActivityAtMs(): number {
     return Math.max(this.#lastSeenAtMs, this.#lastActivityAtMs);
   }
 
-  /** Whether there is a turn, work of the agent, or a question. */
+  /** Whether a turn runs or waits, the agent has background work, or a question is open. */
   get isWorking(): boolean {
     return !this.turns.isIdle || this.hasBackgroundWork || this.permissions.openCount > 0;
   }
 
-  /** Whether there is work, or a stream. */
+  /** Whether the session is working, or an event stream reads its bus. */
   get isBusy(): boolean {
     return this.isWorking || this.bus.readerCount > 0;
   }
 
-  /** Whether anything, or a client, holds the session open. */
+  /** Whether the session is busy, or a client is registered: then it is not closed for want of use. */
   get isInUse(): boolean {
     return this.isBusy || this.clients.size > 0;
   }
@@ -188,63 +182,55 @@ export class Session {
     });
   }
 
-  /** Moves the watermarks. The client id has been checked. @returns the time that was recorded. */
+  /** Records a sign of life; the client id has been checked. @returns the recorded time, epoch ms. */
   touch(clientId: string | undefined): number {
-    const nowMs = this.#o.clock.nowMs();
+    const nowMs = this.#clock.nowMs();
     this.#lastSeenAtMs = nowMs;
     if (clientId !== undefined) this.clients.touch(clientId, nowMs);
     return nowMs;
   }
 
-  /** A `session/update` of the agent: goes out verbatim, as part of the running turn if there is one. */
+  /**
+   * Publishes a `session/update` of the agent verbatim, as part of the running turn if there is one.
+   * @param json `params` as the agent wrote them, where their text could be cut out of its line.
+   */
   agentUpdate(params: Params, json?: string): void {
-    const tags = this.#turnTags();
-    this.settings.updateSeen(params, () => this.bus.publish('session_update', params, tags, json));
+    const tags = turnTags(this.turns.running);
+    this.settings.updateSeen(params, tags, () => this.bus.publish('session_update', params, tags, json));
   }
 
-  /** Any other notification of the agent about this session. @returns false when it means nothing here. */
+  /** Puts a question of the agent to the clients, as part of the running turn. @returns the answer, see `Permissions.ask`. */
+  askPermission(params: Params): Promise<Params> {
+    return this.permissions.ask(params, this.turns.running);
+  }
+
+  /** Handles any other notification of the agent about this session. @returns false for a method that is not known. */
   agentNotification(method: string, params: Params): boolean {
-    if (this.settings.notified(method, params)) return true;
+    if (this.settings.notified(method, params, this.turns.running)) return true;
     if (method === 'qwen/notify/session/pr-binding') return this.metadata.boundByAgent(params);
     const events = translate(method, params);
     for (const { type, data } of events ?? []) {
       this.bus.publish(type, data);
       if (type !== 'session_metadata_updated') continue;
       this.metadata.renamedByAgent(data);
-      this.#o.onRenamed(this);
+      this.#listener.renamed(this);
     }
     return events !== undefined;
   }
 
-  /** Ends cleanly on a caller's behalf: prompts, questions, `session_closed`, streams. Only the first call counts. */
-  close(reason: string, extras: Readonly<Record<string, unknown>> = {}): boolean {
-    const error = { message: 'The session was closed', code: 'session_closed' };
-    return this.#end({ running: error, waiting: error, isAgentGone: false }, 'session_closed', {
-      reason,
-      ...extras,
-    });
+  /** Ends the session in order, see `endByClose`. @returns false when the session had ended before. */
+  close(reason: string, extras: JsonRecord = {}): boolean {
+    return this.#end(endByClose(reason, extras));
   }
 
-  /** The agent child is gone: the protocol's crash sequence. Only the first call counts. */
+  /** Ends the session because its agent child is gone. @returns as `close`. */
   agentDied(exit: AgentExit): boolean {
-    const message = 'agent channel closed mid-request: the agent process ended';
-    return this.#end(
-      { running: { message }, waiting: { message, code: 'channel_closed' }, isAgentGone: true },
-      'session_died',
-      {
-        reason: 'channel_closed',
-        ...(exit.code === null ? {} : { exitCode: exit.code }),
-        ...(exit.signal === null ? {} : { signalCode: exit.signal }),
-      },
-    );
+    return this.#end(endByAgentExit(exit));
   }
 
-  /** The daemon is stopping. Only the first call counts. */
+  /** Ends the session because the daemon is stopping. @returns as `close`. */
   daemonStops(): boolean {
-    const error = { message: 'The daemon is shutting down', code: 'daemon_shutdown' };
-    return this.#end({ running: error, waiting: error, isAgentGone: false }, 'session_died', {
-      reason: 'daemon_shutdown',
-    });
+    return this.#end(endByShutdown());
   }
 
   /** The session as the coordinator stores it. */
@@ -263,16 +249,32 @@ export class Session {
     };
   }
 
-  #turnTags() {
-    const running = this.turns.running;
-    return running === undefined ? {} : { promptId: running.promptId, originatorClientId: running.clientId };
+  #createBus(idFloor: number, { clock, log, limits, listener }: SessionServices): Bus {
+    const { sessionId, channel, past } = this;
+    const bus = new Bus({
+      idFloor: Math.max(idFloor, past.idFloor),
+      observer: past,
+      bounds: { maxEvents: limits.eventRingSize, maxBytes: limits.eventRingBytes },
+      clock,
+      log,
+      onHead: (head) => listener.head(sessionId, head),
+      pauseAgent: () => {
+        channel.pause();
+        return () => channel.resume();
+      },
+    });
+    past.whenDegraded(() => bus.publish('session_recording_degraded', { sessionId, reason: 'write_failed' }));
+    return bus;
   }
 
-  #end(
-    prompts: Abort,
-    type: 'session_closed' | 'session_died',
-    data: Readonly<Record<string, unknown>>,
-  ): boolean {
+  #promptStepped(step: FeedPrompt): void {
+    this.#lastActivityAtMs = step.atMs;
+    this.#listener.prompt(step);
+    if (step.state === 'completed' || step.state === 'failed') this.settings.turnEnded();
+  }
+
+  /** Prompts first, then questions, the last event, streams and transcript. Only the first end counts. */
+  #end({ prompts, type, data }: SessionEnd): boolean {
     if (this.#state === 'ended') return false;
     this.#state = 'ended';
     this.turns.abortAll(prompts);

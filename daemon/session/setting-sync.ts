@@ -1,5 +1,6 @@
-// One axis of the side channel at work: changes go to the agent one after the other, each followed by a fresh read where
-// it may have left the agent somewhere else, and every decision is logged. What is decided is the domain's.
+// Keeps one setting of a session (its model, its approval mode) in step with the agent: changes go to the agent one after the
+// other, each followed by a fresh read where the change may have ended in another value, and every decision is logged. The
+// rules that decide are in domain/synced-setting.ts.
 import { AgentCallError, type AgentChannel, AgentTimeout, INTERNAL_ERROR } from '../agent/agent.ts';
 import { canReadContext, readContext } from '../agent/extensions.ts';
 import type { Clock, Timer } from '../contract/clock.ts';
@@ -14,31 +15,26 @@ import type { Bus } from '../events/bus.ts';
 
 const LATE_SWITCH_WINDOW_MS = 30_000;
 
-/** The session that an axis belongs to. */
+/** What a setting needs of its session. */
 export interface SettingSyncSession {
   readonly sessionId: string;
-  readonly workspaceCwd: string;
   readonly bus: Bus;
   readonly channel: AgentChannel;
   readonly clock: Clock;
   readonly log: Log;
   readonly limits: Pick<Limits, 'initializeTimeoutMs' | 'contextReadTimeoutMs'>;
-  /** Whose doing a change of the agent is: prompt and client of the running turn. */
-  readonly turnTags: () => EventTags;
-  /** A client has switched the model: agents keep the one that was chosen last as the workspace's default. */
-  readonly onModelChosen: (modelId: string, clientId: string | undefined) => void;
 }
 
-export interface SettingSyncOptions<Value> {
+export interface SettingSyncDeps<Value> {
   readonly name: 'model' | 'mode';
   readonly session: SettingSyncSession;
-  /** Whether what is said now tells nothing that was not known. */
+  /** Whether a reported value tells nothing beyond the known one. */
   readonly isSame: (known: Value, said: Value) => boolean;
-  /** Where a state of the agent says the value. */
+  /** Reads the value out of a state that the agent reports. */
   readonly valueIn: (state: JsonRecord) => Said<Value>;
-  /** Tells a value that a decision names: on behalf of the running turn when the agent changed it, else of nobody. */
+  /** Publishes a value: with the tags of the running turn when the agent changed it, else without tags. */
   readonly publish: (value: Value, tags: EventTags) => void;
-  /** A read has found the agent where it was said to be. */
+  /** A read has found the agent at the known value. */
   readonly agreed?: () => void;
 }
 
@@ -46,61 +42,63 @@ export interface SettingSyncOptions<Value> {
 export interface Change<Value, Answer> {
   /** For the message of a timeout. */
   readonly method: string;
-  /** Calls the agent, without a deadline: a late answer is of use. */
+  /** Calls the agent, without a deadline: a late answer still tells the value. */
   readonly ask: () => Promise<Answer>;
   /** @throws UnusableAnswer */
   readonly valueIn: (answer: Answer) => Value;
-  /** Tells the value; the change is still under way. */
+  /** Publishes the value; the change is still under way. */
   readonly done: (value: Value, answer: Answer) => Promise<void> | void;
   readonly failed?: (error: unknown) => void;
 }
 
 export class SettingSync<Value> {
   readonly setting: SyncedSetting<Value>;
-  readonly #o: SettingSyncOptions<Value>;
+  readonly #deps: SettingSyncDeps<Value>;
+  /** The newest change that was asked for; the next one waits for it. */
   #last: Promise<unknown> = Promise.resolve();
-  /** A read is under way; `again` when another change has settled since it began. */
+  /** Set while a read is under way; `again` when another change has settled since the read began. */
   #reading: { again: boolean } | undefined;
 
-  constructor(options: SettingSyncOptions<Value>) {
-    this.#o = options;
-    this.setting = new SyncedSetting({ isSame: options.isSame, lateSwitchWindowMs: LATE_SWITCH_WINDOW_MS });
+  constructor(deps: SettingSyncDeps<Value>) {
+    this.#deps = deps;
+    this.setting = new SyncedSetting({ isSame: deps.isSame, lateSwitchWindowMs: LATE_SWITCH_WINDOW_MS });
   }
 
-  /** Takes what the agent says of itself when the session begins. @returns undefined where it says nothing usable. */
+  /** Takes the value from the agent's answer that began the session. @returns undefined where the answer has no usable value. */
   seed(state: JsonRecord): Value | undefined {
-    const said = this.#o.valueIn(state);
+    const said = this.#deps.valueIn(state);
     if (said.kind !== 'value') return undefined;
     this.setting.seed(said.value);
     return said.value;
   }
 
   /**
-   * Makes a change after every change asked for before. @returns the agent's answer, once its value has been told.
+   * Makes a change after every change asked for before. @returns the agent's answer, once its value has been published.
    * @throws AgentCallError, AgentGone, AgentTimeout, UnusableAnswer; ApiError 404 when the session has ended meanwhile.
    */
   change<Answer>(change: Change<Value, Answer>): Promise<Answer> {
     const turn = this.#last.then(() => this.#change(change));
-    // The next change waits for this one, however it ends; its own caller hears of the failure.
+    // The next change waits for this one, however it ends; the failure goes to this change's own caller.
     this.#last = turn.catch(() => undefined);
     return turn;
   }
 
-  /** The agent says where it is. */
-  notified(said: Said<Value>): void {
-    const { clock } = this.#o.session;
-    if (said.kind === 'value') this.#decide(this.setting.notifiedByAgent(said.value, clock.monotonicMs()));
+  /** The agent reports its value. @param tags of the running turn, for the event of a change that the agent made. */
+  notified(said: Said<Value>, tags: EventTags): void {
+    const { clock } = this.#deps.session;
+    if (said.kind === 'value')
+      this.#decide(this.setting.notifiedByAgent(said.value, clock.monotonicMs()), tags);
     else this.#decide({ action: 'dropped', reason: said.kind === 'nothing' ? 'no_value' : said.reason });
   }
 
-  /** Reads where the agent is, because it may have moved without a word. */
+  /** Reads the agent's value, because the agent may have changed it without a notification. */
   verify(): void {
     this.#settle(undefined);
   }
 
   async #change<Answer>(change: Change<Value, Answer>): Promise<Answer> {
     const { setting } = this;
-    const { sessionId } = this.#o.session;
+    const { sessionId } = this.#deps.session;
     if (this.#isGone) throw fail('session_not_found', 'The session has ended', { sessionId });
     setting.changeBegins();
     const asked = change.ask();
@@ -119,7 +117,7 @@ export class SettingSync<Value> {
   }
 
   async #inTime<Answer>(asked: Promise<Answer>, method: string): Promise<Answer> {
-    const { clock, limits } = this.#o.session;
+    const { clock, limits } = this.#deps.session;
     const timeoutMs = limits.initializeTimeoutMs;
     let timer: Timer | undefined;
     const late = new Promise<never>((_resolve, reject) => {
@@ -132,7 +130,7 @@ export class SettingSync<Value> {
     }
   }
 
-  /** The answer of a change that timed out tells when it landed: not every agent notifies of what it was asked for. */
+  /** Waits for the late answer to a change that timed out: not every agent notifies of a change that it was asked for. */
   #listenOn<Answer>(asked: Promise<Answer>, { valueIn }: Change<Value, Answer>): void {
     asked.then(
       (answer) => this.#settle(this.setting.changeAnsweredLate(valueOrUnsure(answer, valueIn))),
@@ -146,7 +144,7 @@ export class SettingSync<Value> {
     else void this.#readUntilKnown();
   }
 
-  /** Never rejects. One read for each settled change, or for several that have settled during one read. */
+  /** Reads once for each settled change; changes that settle during a read share the next one. Never rejects. */
   async #readUntilKnown(): Promise<void> {
     const reading = { again: true };
     this.#reading = reading;
@@ -157,7 +155,7 @@ export class SettingSync<Value> {
     this.#reading = undefined;
   }
 
-  /** One read, run again once where something was told meanwhile, and tried again once where it failed. */
+  /** One read; repeated once if a value was published meanwhile, and once if the read failed. */
   async #readFresh(): Promise<void> {
     let failures = 0;
     let reruns = 0;
@@ -187,7 +185,7 @@ export class SettingSync<Value> {
 
   #obstacle(): Decision<Value> | undefined {
     if (this.#isGone) return { action: 'skipped', reason: 'session_gone' };
-    if (!canReadContext(this.#o.session.channel)) return this.setting.cannotRead();
+    if (!canReadContext(this.#deps.session.channel)) return this.setting.cannotRead();
     return this.setting.mayRead() ? undefined : { action: 'skipped', reason: 'bridge_change_in_flight' };
   }
 
@@ -198,39 +196,39 @@ export class SettingSync<Value> {
     if (this.#isGone) return { action: 'skipped', reason: 'session_gone' };
     if (said === undefined) return setting.cannotRead();
     if (said.kind === 'unusable') return { action: 'dropped', reason: said.reason };
-    const nowMs = this.#o.session.clock.monotonicMs();
+    const nowMs = this.#deps.session.clock.monotonicMs();
     return setting.judgeRead(said.kind === 'value' ? said.value : undefined, before, nowMs);
   }
 
-  /** @returns undefined when the agent cannot be asked. @throws AgentCallError, AgentGone, AgentTimeout */
+  /** @returns undefined when the agent has no method to read its state. @throws AgentCallError, AgentGone, AgentTimeout */
   async #read(): Promise<Said<Value> | undefined> {
-    const { channel, sessionId, limits } = this.#o.session;
+    const { channel, sessionId, limits } = this.#deps.session;
     const context = await readContext(channel, sessionId, limits.contextReadTimeoutMs);
-    return context === undefined ? undefined : this.#o.valueIn(asRecord(asRecord(context).state));
+    return context === undefined ? undefined : this.#deps.valueIn(asRecord(asRecord(context).state));
   }
 
-  /** The session or its agent has ended: nothing is asked any more. */
+  /** The session or its agent has ended: the agent is asked nothing more. */
   get #isGone(): boolean {
-    const { bus, channel } = this.#o.session;
+    const { bus, channel } = this.#deps.session;
     return bus.hasEnded || channel.isDying;
   }
 
-  /** Every decision is logged; by default only those that clients hear of, or that are a failure, are seen. */
-  #decide(decision: Decision<Value>): void {
-    const { name, session, publish } = this.#o;
-    const { log, sessionId, turnTags } = session;
+  /** Carries a decision out and logs it; above debug level only if it publishes a value or reports a failure. */
+  #decide(decision: Decision<Value>, tags: EventTags = {}): void {
+    const { name, session, publish } = this.#deps;
+    const { log, sessionId } = session;
     const { action, reason, publish: value } = decision;
     const fields = { sessionId, axis: name, action, reason, ...(value === undefined ? {} : { value }) };
     const level = action === 'failed' ? 'warn' : value === undefined ? 'debug' : 'info';
     log[level](fields, `${name} ${action}`);
     if (decision.isLateSwitch === true)
       log.warn(fields, 'possible late switch: a change that timed out may have taken effect');
-    if (value !== undefined) publish(value, action === 'promoted' ? turnTags() : {});
-    if (action === 'converged') this.#o.agreed?.();
+    if (value !== undefined) publish(value, tags);
+    if (action === 'converged') this.#deps.agreed?.();
   }
 }
 
-/** A JSON-RPC "internal error" says nothing of what was done before it. */
+/** How a failed change ended. After a JSON-RPC "internal error" the agent may have made the change all the same. */
 function outcomeOf(
   error: unknown,
 ): { readonly kind: 'refused' } | { readonly kind: 'unsure'; isTimeout: boolean } {

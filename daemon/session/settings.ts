@@ -1,23 +1,25 @@
-// What clients and the agent may both change of a session beside its turns (model, approval mode, options), and what an
-// attaching client is told of it. Model and mode publish for themselves; this sorts what comes to them.
+// The settings of a session that clients and the agent may both change (model, approval mode, options), and the snapshot of
+// them for an attaching client. Model and mode publish their own events; this class routes requests and notifications to them.
 import type { Params } from '../agent/agent.ts';
 import { asRecord, isRecord, type JsonRecord } from '../contract/json-record.ts';
 import type { ApprovalMode } from '../contract/wire.ts';
-import { type ModeAnswer, type ModeRequest, SessionMode } from './approval-mode.ts';
-import { SessionModel } from './model.ts';
-import type { SettingSyncSession } from './setting-sync.ts';
+import type { EventTags } from '../domain/frame.ts';
+import type { PromptEntry } from '../domain/prompt-queue.ts';
+import { type ModeAnswer, type ModeRequest, type ModeSession, SessionMode } from './approval-mode.ts';
+import { type ModelListener, SessionModel } from './model.ts';
+import { turnTags } from './turn-events.ts';
 
 export class SessionSettings {
   readonly #model: SessionModel;
   readonly #mode: SessionMode;
-  /** What the agent told of itself when the session began: lists that model and mode do not keep. */
+  /** The agent's answer that began the session, for its lists of models, modes and options. */
   #state: JsonRecord = {};
   #availableCommands: readonly unknown[] | undefined;
-  /** The running turn has shown the output of a command. */
+  /** Whether the running turn has shown the output of a slash command. */
   #isCommandSeen = false;
 
-  constructor(session: SettingSyncSession) {
-    this.#model = new SessionModel(session);
+  constructor(session: ModeSession, listener: ModelListener) {
+    this.#model = new SessionModel(session, listener);
     this.#mode = new SessionMode(session);
   }
 
@@ -28,7 +30,7 @@ export class SessionSettings {
     this.#mode.seed(answer);
   }
 
-  /** What an attaching client is told; null where nothing is known. */
+  /** Model and mode for an attaching client; null where a value is not known. */
   snapshot(): Readonly<Record<string, unknown>> {
     const mode = this.#mode.current;
     const execution = mode?.planExecutionMode;
@@ -39,12 +41,12 @@ export class SessionSettings {
     };
   }
 
-  /** The commands that the agent announced last; undefined before it did. */
+  /** The commands that the agent announced last; undefined before the first announcement. */
   get availableCommands(): readonly unknown[] | undefined {
     return this.#availableCommands;
   }
 
-  /** `state` of the context route as far as it is known without asking the agent. */
+  /** The `state` of the context route, as far as it is known without asking the agent. */
   knownState(): JsonRecord {
     const { models, modes, configOptions } = this.#state;
     return {
@@ -59,8 +61,8 @@ export class SessionSettings {
   }
 
   /**
-   * Switches the model after every switch asked for before. Tells `model_switched`, and the workspace of its new default, or
-   * `model_switch_failed`.
+   * Switches the model after every switch asked for before. Publishes `model_switched` and reports the workspace's new default
+   * to the listener, or publishes `model_switch_failed`.
    * @returns the agent's raw answer.
    * @throws AgentCallError, AgentGone, AgentTimeout; ApiError 404 when the session has ended meanwhile.
    */
@@ -69,7 +71,7 @@ export class SessionSettings {
   }
 
   /**
-   * Changes the approval mode after every change asked for before. Tells `approval_mode_changed`.
+   * Changes the approval mode after every change asked for before. Publishes `approval_mode_changed`.
    * @throws AgentCallError, AgentGone, AgentTimeout; UnusableAnswer for a mode that no client knows; ApiError 404 when the
    *   session has ended meanwhile, 501 when the agent cannot plan first.
    */
@@ -82,19 +84,27 @@ export class SessionSettings {
     return this.#mode.followDefault(mode, clientId);
   }
 
-  /** Takes a notification of the agent. @returns false when it is about something else. */
-  notified(method: string, params: Params): boolean {
-    if (method === 'qwen/notify/session/model-update') this.#model.notified(params.currentModelId);
-    else if (method === 'qwen/notify/session/mode-update') this.#mode.notified(params);
+  /**
+   * Takes a notification of the agent.
+   * @param running the prompt that runs, to which a change of the agent is attributed.
+   * @returns false when the notification is not about a setting.
+   */
+  notified(method: string, params: Params, running: PromptEntry | undefined): boolean {
+    if (method === 'qwen/notify/session/model-update')
+      this.#model.notified(params.currentModelId, turnTags(running));
+    else if (method === 'qwen/notify/session/mode-update') this.#mode.notified(params, turnTags(running));
     else return false;
     return true;
   }
 
-  /** Looks at a `session/update` before `publish` puts it on the bus; an agent's own mode frame may be left out. */
-  updateSeen(params: Params, publish: () => void): void {
+  /**
+   * Looks at a `session/update` before `publish` puts it on the bus; an agent's own mode frame may be left out.
+   * @param tags of the running turn.
+   */
+  updateSeen(params: Params, tags: EventTags, publish: () => void): void {
     const update = asRecord(params.update);
     if (update.sessionUpdate === 'current_mode_update') {
-      this.#mode.frameSeen(update.currentModeId, publish);
+      this.#mode.frameSeen(update.currentModeId, tags, publish);
       return;
     }
     if (isRecord(update._meta) && update._meta.source === 'slash_command') this.#isCommandSeen = true;
@@ -105,7 +115,7 @@ export class SessionSettings {
     publish();
   }
 
-  /** A command of the conversation, `/model` for one, may change what the agent notifies nobody of. */
+  /** A turn has ended. A slash command in it, `/model` for one, may have changed a setting without a notification. */
   turnEnded(): void {
     if (!this.#isCommandSeen) return;
     this.#isCommandSeen = false;
@@ -113,7 +123,7 @@ export class SessionSettings {
     this.#mode.verify();
   }
 
-  /** Takes over options that the agent answered a change with. */
+  /** Takes over the options from the agent's answer to a change of one. */
   configOptionsChanged(configOptions: readonly unknown[]): void {
     this.#state = { ...this.#state, configOptions };
   }

@@ -1,7 +1,9 @@
-// What a turn puts on the bus and tells the coordinator, event by event. turns.ts decides when, so that nothing is said twice.
+// The events that prompts and turns put on the bus, and the steps that the coordinator stores; one method each. turns.ts
+// decides when, so that nothing is published twice.
 
 import type { Clock } from '../contract/clock.ts';
 import type { FeedPrompt } from '../contract/feed.ts';
+import type { JsonRecord } from '../contract/json-record.ts';
 import type { EventTags } from '../domain/frame.ts';
 import type { MidTurnMessage } from '../domain/mid-turn.ts';
 import { type PromptEntry, promptText } from '../domain/prompt-queue.ts';
@@ -13,29 +15,33 @@ export interface TurnError {
   readonly errorKind?: string;
 }
 
-export interface TurnEventsOptions {
+/** Receives every step of a session's prompts, in the tick of the step and before its event. */
+export interface PromptListener {
+  prompt(step: FeedPrompt): void;
+}
+
+export interface TurnEventsDeps {
   readonly sessionId: string;
   readonly bus: Bus;
   readonly clock: Clock;
-  /** Tells the coordinator of every step of a prompt. */
-  readonly onPrompt: (prompt: FeedPrompt) => void;
+  readonly listener: PromptListener;
 }
 
 export class TurnEvents {
-  readonly #o: TurnEventsOptions;
+  readonly #deps: TurnEventsDeps;
 
-  constructor(options: TurnEventsOptions) {
-    this.#o = options;
+  constructor(deps: TurnEventsDeps) {
+    this.#deps = deps;
   }
 
-  admitted(entry: PromptEntry): void {
-    this.#tell(entry, 'queued');
+  accepted(entry: PromptEntry): void {
+    this.#step(entry, 'queued');
     if (entry.hadToQueue) this.#pending('pending_prompt_added', entry, { queuedAt: entry.queuedAtMs });
   }
 
-  /** The prompt runs now; its blocks are echoed, for clients that did not send it. */
+  /** The prompt runs now; its blocks are echoed, for the clients that did not send it. */
   started(entry: PromptEntry): void {
-    this.#tell(entry, 'running');
+    this.#step(entry, 'running');
     if (entry.hadToQueue) this.#pending('pending_prompt_started', entry, {});
     for (const content of entry.content)
       this.#publish(
@@ -46,7 +52,7 @@ export class TurnEvents {
   }
 
   /**
-   * @param clientId whose doing it is; undefined for somebody who did not say.
+   * @param clientId the client that cancelled the prompt; undefined where the request named none.
    * @param reason set when the agent failed the prompt rather than a client cancelling it.
    */
   cancelled({ promptId }: PromptEntry, clientId: string | undefined, reason?: 'forward_failed'): void {
@@ -54,17 +60,17 @@ export class TurnEvents {
     this.#publish('prompt_cancelled', reason === undefined ? {} : { reason }, tags);
   }
 
-  completed(entry: PromptEntry, stopReason: string, extras: Readonly<Record<string, unknown>>): void {
-    this.#tell(entry, 'completed', stopReason);
+  completed(entry: PromptEntry, stopReason: string, extras: JsonRecord): void {
+    this.#step(entry, 'completed', stopReason);
     this.#publish('turn_complete', { stopReason, promptId: entry.promptId, ...extras }, tagsOf(entry));
   }
 
   failed(entry: PromptEntry, error: TurnError): void {
-    this.#tell(entry, 'failed', error.code ?? 'turn_error');
+    this.#step(entry, 'failed', error.code ?? 'turn_error');
     this.#publish('turn_error', { ...error, promptId: entry.promptId }, tagsOf(entry));
   }
 
-  /** Closes the frame that `pending_prompt_added` opened. */
+  /** Closes the pair of events that `pending_prompt_added` opened. */
   left(entry: PromptEntry, state: 'completed' | 'removed'): void {
     this.#pending('pending_prompt_completed', entry, { state });
   }
@@ -84,7 +90,7 @@ export class TurnEvents {
       messages: messages.map(({ text }) => text),
       messageIds: messages.map(({ messageId }) => messageId),
     };
-    this.#publish('mid_turn_message_injected', data, running === undefined ? {} : tagsOf(running));
+    this.#publish('mid_turn_message_injected', data, turnTags(running));
     for (const { messageId, clientId } of messages)
       this.#publish(
         'pending_prompt_completed',
@@ -93,20 +99,25 @@ export class TurnEvents {
       );
   }
 
-  #pending(type: string, entry: PromptEntry, extras: Readonly<Record<string, unknown>>): void {
+  #pending(type: string, entry: PromptEntry, extras: JsonRecord): void {
     const text = type === 'pending_prompt_completed' ? {} : { text: promptText(entry.content) };
     this.#publish(type, { promptId: entry.promptId, ...text, ...extras }, tagsOf(entry));
   }
 
-  #publish(type: string, data: Readonly<Record<string, unknown>>, tags: EventTags): void {
-    this.#o.bus.publish(type, { sessionId: this.#o.sessionId, ...data }, tags);
+  #publish(type: string, data: JsonRecord, tags: EventTags): void {
+    this.#deps.bus.publish(type, { sessionId: this.#deps.sessionId, ...data }, tags);
   }
 
-  #tell(entry: PromptEntry, state: FeedPrompt['state'], outcome?: string): void {
-    const { sessionId, clock, onPrompt } = this.#o;
+  #step(entry: PromptEntry, state: FeedPrompt['state'], outcome?: string): void {
+    const { sessionId, clock, listener } = this.#deps;
     const end = outcome === undefined ? {} : { outcome };
-    onPrompt({ promptId: entry.promptId, sessionId, state, atMs: clock.nowMs(), ...end });
+    listener.prompt({ promptId: entry.promptId, sessionId, state, atMs: clock.nowMs(), ...end });
   }
+}
+
+/** The tags of an event that belongs to the running turn; none where no turn runs. */
+export function turnTags(running: PromptEntry | undefined): EventTags {
+  return running === undefined ? {} : tagsOf(running);
 }
 
 function tagsOf(entry: PromptEntry): EventTags {

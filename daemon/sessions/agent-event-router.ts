@@ -1,4 +1,4 @@
-// Takes what the agent says on its own to the session that it belongs to. One table each for notifications and requests.
+// Routes what the agent sends on its own to the session that it belongs to. One table each for notifications and requests.
 import {
   AgentCallError,
   type AgentChannel,
@@ -12,7 +12,7 @@ import { asRecord } from '../contract/json-record.ts';
 import { type Log, truncated } from '../contract/log.ts';
 import { EarlyEvents } from '../domain/early-events.ts';
 import type { Session } from '../session/session.ts';
-import type { LiveSessions } from './live-sessions.ts';
+import type { SessionRegister } from './register.ts';
 
 type RequestHandler = (session: Session | undefined, params: Params) => Promise<unknown>;
 
@@ -21,31 +21,38 @@ const CANCELLED = { outcome: { outcome: 'cancelled' } };
 /** Requests that the bridge answers; everything else is "method not found". */
 const REQUESTS: Readonly<Record<string, RequestHandler>> = {
   'session/request_permission': async (session, params) =>
-    session === undefined ? CANCELLED : session.permissions.ask(params),
+    session === undefined ? CANCELLED : session.askPermission(params),
   'craft/drainMidTurnQueue': async (session) =>
     session?.turns.drainMidTurn() ?? { messages: [], items: [], hasQueuedPrompt: false },
   '_qwencode/start_turn': async () => ({ accepted: false }),
 };
 
-/** Something said about a session; `session/update` when `method` is undefined. */
+/** A notification about a session; a `session/update` when `method` is undefined. */
 interface EarlyEvent {
   readonly method: string | undefined;
   readonly params: Params;
   readonly json?: string | undefined;
 }
 
+export interface AgentEventRouterDeps {
+  readonly register: SessionRegister;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Called when an agent child is gone, after everything that it has sent. */
+  readonly onAgentExited: (channel: AgentChannel, exit: AgentExit) => void;
+}
+
 export class AgentEventRouter implements AgentSink {
-  readonly #sessions: LiveSessions;
-  readonly #clock: Clock;
-  readonly #log: Log;
+  readonly #register: SessionRegister;
+  readonly #deps: AgentEventRouterDeps;
+  /** Events of sessions that are being opened and not registered yet. */
   readonly #early = new EarlyEvents<EarlyEvent>();
-  /** Sessions whose past the agent is telling. */
+  /** Receivers of the updates of sessions that the agent is loading. */
   readonly #collectors = new Map<string, (params: Params) => void>();
 
-  constructor(sessions: LiveSessions, clock: Clock, log: Log) {
-    this.#sessions = sessions;
-    this.#clock = clock;
-    this.#log = log;
+  constructor(deps: AgentEventRouterDeps) {
+    this.#register = deps.register;
+    this.#deps = deps;
   }
 
   update(sessionId: string, params: Params, json?: string): void {
@@ -54,22 +61,22 @@ export class AgentEventRouter implements AgentSink {
       collect(params);
       return;
     }
-    const session = this.#sessions.find(sessionId);
+    const session = this.#register.find(sessionId);
     if (session === undefined) this.#keep(sessionId, { method: undefined, params, json });
     else session.agentUpdate(params, json);
   }
 
   /**
-   * Gives a session's updates to `onUpdate` instead of to its bus, until the returned function is called: while an agent
-   * loads a session, it tells the past.
+   * Gives a session's updates to `onUpdate` instead of to its bus, until the returned function is called: while an agent loads a
+   * session, its updates replay the session's past.
    */
   collect(sessionId: string, onUpdate: (params: Params) => void): () => void {
     this.#collectors.set(sessionId, onUpdate);
     return () => this.#collectors.delete(sessionId);
   }
 
-  /** Hands over what came before the session was known. */
-  adopt(session: Session): void {
+  /** Hands the events that came before the session was registered over to it. */
+  handOver(session: Session): void {
     for (const event of this.#early.take(session.sessionId)) this.#apply(session, event);
   }
 
@@ -79,46 +86,47 @@ export class AgentEventRouter implements AgentSink {
       return;
     }
     if (typeof params.sessionId === 'string') this.#deliver(params.sessionId, { method, params });
-    else this.#log.debug({ method }, 'notification from the agent names no session');
+    else this.#deps.log.debug({ method }, 'notification from the agent names no session');
   }
 
-  /** One report over all sessions of the child: a session that it does not name holds nothing. */
+  /** One report covers all sessions of the child: a session that it does not name has no background work. */
   #activeWork(params: Params): void {
     const reported = Array.isArray(params.sessions) ? params.sessions.map(asRecord) : [];
-    for (const session of this.#sessions.all()) {
-      const holds = reported.find(({ sessionId }) => sessionId === session.sessionId)?.holds;
-      session.backgroundWorkReported(Array.isArray(holds) ? holds : []);
+    for (const session of this.#register.all()) {
+      const work = reported.find(({ sessionId }) => sessionId === session.sessionId)?.holds;
+      session.backgroundWorkReported(Array.isArray(work) ? work : []);
     }
   }
 
   #deliver(sessionId: string, event: EarlyEvent): void {
-    const session = this.#sessions.find(sessionId);
+    const session = this.#register.find(sessionId);
     if (session === undefined) this.#keep(sessionId, event);
     else this.#apply(session, event);
   }
 
   #keep(sessionId: string, event: EarlyEvent): void {
-    // While none is on its way, it is the tail of a session that ended: a later one may get the same id.
-    if (!this.#sessions.isOpening)
-      this.#log.debug({ sessionId: truncated(sessionId) }, 'event for an ended session dropped');
-    else if (!this.#early.keep(sessionId, event, this.#clock.nowMs()))
-      this.#log.warn({ sessionId: truncated(sessionId) }, 'event for an unknown session dropped');
+    const { clock, log } = this.#deps;
+    // While no session is being opened, the event is a late one of an ended session. A later session may get the same id.
+    if (!this.#register.hasReservations)
+      log.debug({ sessionId: truncated(sessionId) }, 'event for an ended session dropped');
+    else if (!this.#early.keep(sessionId, event, clock.nowMs()))
+      log.warn({ sessionId: truncated(sessionId) }, 'event for an unknown session dropped');
   }
 
   #apply(session: Session, { method, params, json }: EarlyEvent): void {
     if (method === undefined) session.agentUpdate(params, json);
     else if (!session.agentNotification(method, params))
-      this.#log.debug({ method: truncated(method) }, 'unknown notification from the agent ignored');
+      this.#deps.log.debug({ method: truncated(method) }, 'unknown notification from the agent ignored');
   }
 
   async request(method: string, params: Params): Promise<unknown> {
     const handler = Object.hasOwn(REQUESTS, method) ? REQUESTS[method] : undefined;
     if (handler === undefined) throw new AgentCallError(METHOD_NOT_FOUND, `"Method not found": ${method}`);
     const sessionId = typeof params.sessionId === 'string' ? params.sessionId : '';
-    return handler(this.#sessions.find(sessionId), params);
+    return handler(this.#register.find(sessionId), params);
   }
 
   exited(channel: AgentChannel, exit: AgentExit): void {
-    this.#sessions.agentExited(channel, exit);
+    this.#deps.onAgentExited(channel, exit);
   }
 }

@@ -1,33 +1,34 @@
-// Sessions that end without anybody closing them: because the last client has left, or nothing has happened for long.
+// Closes sessions without a request: because the last client has left, or because nothing has happened for long.
 import type { Clock } from '../contract/clock.ts';
 import type { Limits } from '../contract/limits.ts';
 import type { Session } from '../session/session.ts';
+import type { SessionEndings } from './endings.ts';
+import type { SessionRegister } from './register.ts';
 
-export interface AutoCloseOptions {
-  /** The live ones. */
-  readonly sessions: () => readonly Session[];
+export interface AutoCloseDeps {
+  readonly register: Pick<SessionRegister, 'all'>;
+  readonly endings: Pick<SessionEndings, 'close'>;
   readonly clock: Clock;
   readonly limits: Pick<Limits, 'sessionIdleTimeoutMs' | 'sessionPromptSettledCloseGraceMs'>;
-  readonly close: (session: Session, reason: 'last_client_detached' | 'idle_timeout') => void;
 }
 
 export class AutoClose {
-  readonly #o: AutoCloseOptions;
+  readonly #deps: AutoCloseDeps;
 
-  constructor(options: AutoCloseOptions) {
-    this.#o = options;
+  constructor(deps: AutoCloseDeps) {
+    this.#deps = deps;
   }
 
-  /** Closes when nobody is registered and nothing holds the session. */
+  /** Closes the session if it is not in use: no client, reader, turn, question or background work. */
   ifUnused(session: Session): void {
-    // One that the coordinator brought back lives until a client has come for it and gone again.
+    // A session that the coordinator brought back lives until a client has come for it and gone again.
     if (!session.hasEnded && !session.isInUse && session.clients.hasRegistered)
-      this.#o.close(session, 'last_client_detached');
+      this.#deps.endings.close(session, 'last_client_detached');
   }
 
-  /** A turn or other work has ended: the same, but the next prompt is given some time. */
+  /** A turn or background work has ended: as `ifUnused`, but the next prompt is given some time. */
   afterWork(session: Session): void {
-    const { clock, limits } = this.#o;
+    const { clock, limits } = this.#deps;
     const graceMs = limits.sessionPromptSettledCloseGraceMs;
     if (graceMs === 0) this.ifUnused(session);
     else clock.after(graceMs, () => this.ifUnused(session));
@@ -35,11 +36,11 @@ export class AutoClose {
 
   /** Closes every session without readers, work and signs of life for the configured time. */
   closeIdle(): void {
-    const { sessions, limits, clock, close } = this.#o;
+    const { register, limits, clock, endings } = this.#deps;
     if (limits.sessionIdleTimeoutMs === 0) return;
-    for (const session of sessions()) {
+    for (const session of register.all()) {
       const idleMs = clock.nowMs() - session.lastActivityAtMs;
-      if (!session.isBusy && idleMs >= limits.sessionIdleTimeoutMs) close(session, 'idle_timeout');
+      if (!session.isBusy && idleMs >= limits.sessionIdleTimeoutMs) endings.close(session, 'idle_timeout');
     }
   }
 }

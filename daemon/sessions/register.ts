@@ -1,5 +1,5 @@
-// Which sessions there are: the live ones by id, and the places of those that are being made. A place counts from the first
-// moment, so that racing requests see each other. Knows nothing of how a session comes or goes.
+// Which sessions there are: the live ones by id, and the ids reserved for those that are being opened. A reservation counts from
+// the first moment, so that racing requests see each other. Knows nothing of how a session comes or goes.
 import type { AgentChannel } from '../agent/agent.ts';
 import { fail } from '../contract/errors.ts';
 import type { Limits } from '../contract/limits.ts';
@@ -11,8 +11,8 @@ export class SessionRegister {
   readonly #limits: Pick<Limits, 'maxSessions' | 'maxTotalSessions'>;
   /** By the id's lookup form: agents spell theirs as they like. */
   readonly #live = new Map<string, Session>();
-  /** Ids of the sessions that are being made, or what stands for an id that the agent has yet to choose. */
-  readonly #places = new Set<string>();
+  /** Ids of the sessions that are being opened; a stand-in where the agent has yet to choose the id. */
+  readonly #reserved = new Set<string>();
 
   constructor(limits: Pick<Limits, 'maxSessions' | 'maxTotalSessions'>) {
     this.#limits = limits;
@@ -22,7 +22,7 @@ export class SessionRegister {
     return [...this.#live.values()];
   }
 
-  /** The live ones on one agent child. */
+  /** The live sessions on one agent child. */
   on(channel: AgentChannel): readonly Session[] {
     return this.all().filter((session) => session.channel === channel);
   }
@@ -31,21 +31,22 @@ export class SessionRegister {
     return this.#live.size;
   }
 
+  /** Whether a session is being opened: then the agent may speak of a session that is not known yet. */
   get hasReservations(): boolean {
-    return this.#places.size > 0;
+    return this.#reserved.size > 0;
   }
 
-  /** No session is live or being made. */
+  /** No session is live or being opened. */
   get isEmpty(): boolean {
-    return this.#live.size + this.#places.size === 0;
+    return this.#live.size + this.#reserved.size === 0;
   }
 
-  /** Whether the one session that is being made would be the first on the channel. */
+  /** Whether only one session is being opened, and it would be the first on the channel. */
   isFirstOn(channel: AgentChannel): boolean {
-    return this.#places.size === 1 && this.on(channel).length === 0;
+    return this.#reserved.size === 1 && this.on(channel).length === 0;
   }
 
-  /** In the form of its key an id is found at once: every update of an agent asks. */
+  /** Looks the id up as it is first, because every update of an agent does so with an id that mostly is its own key. */
   find(id: string): Session | undefined {
     return this.#live.get(id) ?? this.#live.get(sessionKey(id));
   }
@@ -59,13 +60,13 @@ export class SessionRegister {
   }
 
   isReserved(id: string): boolean {
-    return this.#places.has(sessionKey(id));
+    return this.#reserved.has(sessionKey(id));
   }
 
-  /** @throws ApiError 409 when a client's chosen id is taken. */
+  /** @throws ApiError 409 when the id that a client chose is in use. */
   checkFree(chosenId: string): void {
     const live = this.#live.get(chosenId);
-    if (live === undefined && !this.#places.has(chosenId)) return;
+    if (live === undefined && !this.#reserved.has(chosenId)) return;
     throw fail('session_id_conflict', 'The session id is in use', {
       sessionId: chosenId,
       conflict: live === undefined ? 'starting' : 'live',
@@ -73,16 +74,16 @@ export class SessionRegister {
     });
   }
 
-  /** To be given back by `freePlace`, whether a session came of it or not. @throws ApiError 503 at the caps. */
-  reserve(place: string): void {
-    const used = this.#live.size + this.#places.size;
+  /** To be taken back by `unreserve`, whether a session came of it or not. @throws ApiError 503 at the caps. */
+  reserve(id: string): void {
+    const used = this.#live.size + this.#reserved.size;
     checkCap(used, this.#limits.maxSessions, 'workspace');
     checkCap(used, this.#limits.maxTotalSessions, 'total');
-    this.#places.add(place);
+    this.#reserved.add(id);
   }
 
-  unreserve(place: string): void {
-    this.#places.delete(place);
+  unreserve(id: string): void {
+    this.#reserved.delete(id);
   }
 
   /** @throws ApiError 409 for an id that is live already. */
@@ -94,7 +95,7 @@ export class SessionRegister {
     });
   }
 
-  /** Its id has passed `checkNotLive` in this tick. */
+  /** Adds a live session, whose id has passed `checkNotLive` in this tick. */
   add(session: Session): void {
     this.#live.set(sessionKey(session.sessionId), session);
   }

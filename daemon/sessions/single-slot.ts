@@ -3,17 +3,20 @@
 
 import { RequestedSettingRefused } from '../session/requested-settings.ts';
 import type { Session } from '../session/session.ts';
-import type { Obtained, SpawnedSession } from './create.ts';
+import type { ObtainedSession, SpawnedSession } from './obtained.ts';
+import type { SessionRegister } from './register.ts';
 
 export class SingleSlot {
-  readonly #live: (id: string) => Session | undefined;
+  readonly #register: Pick<SessionRegister, 'find'>;
   #filledBy: string | undefined;
-  /** Undefined from a restore that failed, or a session that only its maker's wishes kept from coming: then whoever waited for it spawns afresh. */
+  /**
+   * The session on its way into the slot. Resolves undefined when the restore failed, or when the spawn failed only for the
+   * settings of its own request: then each request that waited spawns afresh.
+   */
   #coming: Promise<Session | undefined> | undefined;
 
-  /** @param live finds a live session by its id. */
-  constructor(live: (id: string) => Session | undefined) {
-    this.#live = live;
+  constructor(register: Pick<SessionRegister, 'find'>) {
+    this.#register = register;
   }
 
   isFilledBy({ sessionId }: Session): boolean {
@@ -22,21 +25,21 @@ export class SingleSlot {
 
   /**
    * The session that fills the slot, else the one on its way, else a new one. It may have ended meanwhile.
-   * @throws whatever `spawn` throws; but a `WishRefused` only for the caller whose own spawn it was.
+   * @throws whatever `spawn` throws; but a `RequestedSettingRefused` only to the caller whose own spawn it was.
    */
-  async obtain(spawn: () => Promise<SpawnedSession>): Promise<Obtained> {
-    const live = this.#filledBy === undefined ? undefined : this.#live(this.#filledBy);
+  async obtain(spawn: () => Promise<SpawnedSession>): Promise<ObtainedSession> {
+    const live = this.#filledBy === undefined ? undefined : this.#register.find(this.#filledBy);
     if (live?.channel.isDying === false) return attachedTo(live);
     if (this.#coming !== undefined) {
       const session = await this.#coming;
       return session === undefined ? this.obtain(spawn) : attachedTo(session);
     }
     const spawning = spawn();
-    this.#coming = spawning.then(({ session }) => session, noneIfUnwished);
-    // The others that wait see the same rejection; this guard only keeps a lone one from being unhandled.
+    this.#coming = spawning.then(({ session }) => session, noneIfSettingRefused);
+    // The requests that wait see the same rejection; this guard only keeps a rejection that none waits for from being unhandled.
     this.#coming.catch(() => undefined);
     try {
-      // Goes on before those who wait: one that is gone by then leaves again, which ends a session that nobody else holds.
+      // Continues before the requests that wait: if its client has left by then, it detaches first, which ends an unshared session.
       const spawned = await spawning;
       this.#fill(spawned.session);
       return { ...spawned, isAttached: false };
@@ -46,26 +49,26 @@ export class SingleSlot {
   }
 
   /**
-   * A session of the slot is being restored: requests wait for it. Nothing where the slot is filled or filling. Whoever asked
-   * for the restore hears of its failure; nobody else has to.
+   * Makes requests wait for a session that is being restored into the slot; does nothing where the slot is filled or filling.
+   * A failure of the restore is the concern of its own caller only.
    */
   reserve(coming: Promise<Session>): void {
     coming.catch(() => undefined);
     if (this.#filledBy !== undefined || this.#coming !== undefined) return;
-    const held = coming.then(
+    const reserved = coming.then(
       (session) => {
         this.#fill(session);
         return session;
       },
       () => undefined,
     );
-    this.#coming = held;
-    void held.finally(() => {
-      if (this.#coming === held) this.#coming = undefined;
+    this.#coming = reserved;
+    void reserved.finally(() => {
+      if (this.#coming === reserved) this.#coming = undefined;
     });
   }
 
-  /** One that ended before its maker came to know of it vacates nothing any more. */
+  /** If the session already ended, leaves the slot as it is: no later end would vacate it. */
   #fill(session: Session): void {
     if (!session.hasEnded) this.#filledBy = session.sessionId;
   }
@@ -76,11 +79,11 @@ export class SingleSlot {
   }
 }
 
-/** What one caller asked for besides is no reason to refuse the others. */
-function noneIfUnwished(error: unknown): undefined {
+/** The settings that one request asked for are no reason to refuse the requests that share its spawn. @throws any other error */
+function noneIfSettingRefused(error: unknown): undefined {
   if (!(error instanceof RequestedSettingRefused)) throw error;
 }
 
-function attachedTo(session: Session): Obtained {
+function attachedTo(session: Session): ObtainedSession {
   return { session, isAttached: true, isModelApplied: undefined };
 }

@@ -36,7 +36,7 @@ const COORDINATOR: readonly Layer[] = [
 
 const DAEMON: readonly Layer[] = [
   { main: /^main\.ts$/ },
-  { app: /^app\.ts$/ },
+  { app: /^app(?:-\w+)?\.ts$/ },
   { http: /^http\//, process: /^process\// },
   { config: /^(?:config|usage)\.ts$/ },
   { feed: /^feed\//, catalog: /^catalog\//, restore: /^restore\// },
@@ -53,6 +53,8 @@ const DAEMON: readonly Layer[] = [
 const FORBIDDEN: Readonly<Record<'coordinator' | 'daemon', Readonly<Record<string, readonly string[]>>>> = {
   coordinator: { http: ['launch'], config: ['http', 'upstream'] },
   daemon: {
+    // What clients ask of the agent is translated in session/agent-calls.ts.
+    http: ['agent'],
     process: ['feed', 'catalog', 'restore', 'sessions', 'checkouts', 'session', 'history', 'events'],
   },
 };

@@ -12,13 +12,14 @@ import { parseCreateRequest } from '../../daemon/domain/create-request.ts';
 import { TRANSCRIPT_METHOD } from '../../daemon/history/agent-history.ts';
 import { createHistoryStore } from '../../daemon/history/store.ts';
 import { TranscriptOwnership } from '../../daemon/history/transcript-ownership.ts';
-import type { RestoreAction } from '../../daemon/restore/restore-session.ts';
-import { Restores } from '../../daemon/restore/restores.ts';
-import { AgentEventRouter } from '../../daemon/sessions/agent-event-router.ts';
-import { LiveSessions } from '../../daemon/sessions/live-sessions.ts';
+import type { RestoreAction } from '../../daemon/restore/intent.ts';
+import type { Restores } from '../../daemon/restore/restores.ts';
+import type { AgentEventRouter } from '../../daemon/sessions/agent-event-router.ts';
+import type { LiveSessions } from '../../daemon/sessions/live-sessions.ts';
+import type { SingleSlot } from '../../daemon/sessions/single-slot.ts';
+import { daemonSessions } from './daemon-sessions.ts';
 import { type FakeChannel, FakeHost } from './fake-channel.ts';
 import { ManualClock, settled } from './manual-clock.ts';
-import { NO_CHECKOUTS } from './no-checkouts.ts';
 import { SILENT } from './session-parts.ts';
 
 export interface LeftEvent {
@@ -36,6 +37,7 @@ export class RestoreWorld {
   readonly restores: Restores;
   readonly ownership: TranscriptOwnership;
   readonly sink: AgentEventRouter;
+  readonly slot: SingleSlot;
   #channel: FakeChannel | undefined;
   canLoad = true;
   isLoadAnswered = true;
@@ -56,32 +58,20 @@ export class RestoreWorld {
       maxBytesPerSession: 1_000_000,
     });
     this.ownership = new TranscriptOwnership(history, all, SILENT);
-    const tell = (body: FeedBody) => {
-      this.onTold(body);
-      return this.told.push(body);
-    };
-    this.sessions = new LiveSessions({
-      checkouts: NO_CHECKOUTS,
-      workspace: '/ws',
+    const { sessions, restores, router, slot } = daemonSessions({
       clock: this.clock,
-      log: SILENT,
-      limits: all,
-      permissionSettings: { policy: 'first-responder', consensusQuorum: undefined, requestIdPrefix: '' },
-      agent: () => this.host,
+      agent: this.host,
       ownership: this.ownership,
-      tell,
-      noteSeen: () => undefined,
-      onRegistered: (session) => this.sink.adopt(session),
+      limits,
+      publish: (body) => {
+        this.onTold(body);
+        return this.told.push(body);
+      },
     });
-    this.sink = new AgentEventRouter(this.sessions, this.clock, SILENT);
-    this.restores = new Restores({
-      sessions: this.sessions,
-      history,
-      clock: this.clock,
-      log: SILENT,
-      tell,
-      collect: (sessionId, onUpdate) => this.sink.collect(sessionId, onUpdate),
-    });
+    this.sessions = sessions;
+    this.restores = restores;
+    this.sink = router;
+    this.slot = slot;
   }
 
   get channel(): FakeChannel {

@@ -26,28 +26,30 @@ export class SessionParts {
   idleCount = 0;
 
   constructor(options: PartsOptions = {}) {
-    this.session = new Session({
-      sessionId: 's-1',
-      workspaceCwd: '/ws',
-      channel: this.channel,
-      source: {},
-      clock: this.clock,
-      log: SILENT,
-      limits: { ...DEFAULT_LIMITS, ...options.limits },
-      permissionSettings: {
-        policy: 'first-responder',
-        consensusQuorum: undefined,
-        requestIdPrefix: '',
-        ...options.permissions,
+    const { clock, channel, steps } = this;
+    this.session = new Session(
+      { sessionId: 's-1', workspaceCwd: '/ws', channel, source: {} },
+      {
+        clock,
+        log: SILENT,
+        limits: { ...DEFAULT_LIMITS, ...options.limits },
+        permissionSettings: {
+          policy: 'first-responder',
+          consensusQuorum: undefined,
+          requestIdPrefix: '',
+          ...options.permissions,
+        },
+        listener: {
+          prompt: (step) => steps.push(step),
+          head: () => undefined,
+          renamed: () => undefined,
+          modelChosen: () => undefined,
+          maybeIdle: () => {
+            this.idleCount += 1;
+          },
+        },
       },
-      onPrompt: (prompt) => this.steps.push(prompt),
-      onHead: () => undefined,
-      onRenamed: () => undefined,
-      onModelChosen: () => undefined,
-      onMaybeIdle: () => {
-        this.idleCount += 1;
-      },
-    });
+    );
   }
 
   get events(): EventEnvelope[] {
@@ -78,8 +80,8 @@ export class SessionParts {
   ask(params: Params = {}): Question {
     const question: Question = { answers: [], requestId: '' };
     const before = new Set(this.session.permissions.open().map(({ requestId }) => requestId));
-    void this.session.permissions
-      .ask({ toolCall: { toolCallId: 'call-1', title: 'edit' }, options: OPTIONS, ...params })
+    void this.session
+      .askPermission({ toolCall: { toolCallId: 'call-1', title: 'edit' }, options: OPTIONS, ...params })
       .then((answer) => question.answers.push(answer));
     const asked = this.session.permissions.open().find(({ requestId }) => !before.has(requestId));
     question.requestId = asked?.requestId ?? '';

@@ -1,9 +1,11 @@
-// The side channel of one session over a fake channel: what it told, what it logged, and an agent to play against it.
+// The settings of one session over a fake channel: what it told, what it logged, and an agent to play against it.
 import type { Params } from '../../daemon/agent/agent.ts';
 import { createLog } from '../../daemon/contract/log.ts';
 import type { EventEnvelope } from '../../daemon/contract/wire.ts';
+import type { PromptEntry } from '../../daemon/domain/prompt-queue.ts';
 import { Bus } from '../../daemon/events/bus.ts';
 import { SessionSettings } from '../../daemon/session/settings.ts';
+import { turnTags } from '../../daemon/session/turn-events.ts';
 import { FakeChannel } from './fake-channel.ts';
 import { ManualClock } from './manual-clock.ts';
 import { eventsOf, SILENT } from './session-parts.ts';
@@ -11,18 +13,29 @@ import { eventsOf, SILENT } from './session-parts.ts';
 export const CONTEXT = 'qwen/status/session/context';
 export const SET_MODE = 'qwen/control/session/approval_mode';
 
+/** The prompt that runs all the time. */
+const RUNNING: PromptEntry = {
+  promptId: 'p-1',
+  clientId: 'c-turn',
+  content: [],
+  request: {},
+  queuedAtMs: 0,
+  deadlineMs: undefined,
+  hadToQueue: false,
+};
+
 export interface LoggedDecision {
   readonly axis: string;
   readonly action: string;
   readonly reason: string;
 }
 
-export class SideChannelParts {
+export class SettingsParts {
   readonly clock = new ManualClock();
   readonly channel = new FakeChannel(this.clock);
   readonly logged: Record<string, unknown>[] = [];
   readonly bus: Bus;
-  readonly side: SessionSettings;
+  readonly settings: SessionSettings;
 
   constructor(options: { readonly hasContext?: boolean; readonly seed?: Params } = {}) {
     if (options.hasContext !== false) this.channel.answers.delete(CONTEXT);
@@ -34,18 +47,16 @@ export class SideChannelParts {
       onHead: () => undefined,
       pauseAgent: () => () => undefined,
     });
-    this.side = new SessionSettings({
-      sessionId: 's-1',
-      workspaceCwd: '/ws',
-      bus: this.bus,
-      channel: this.channel,
-      clock: this.clock,
-      log: createLog('test', 'debug', { write: (line: string) => void this.logged.push(JSON.parse(line)) }),
-      limits: { initializeTimeoutMs: 1000, contextReadTimeoutMs: 300 },
-      onModelChosen: () => undefined,
-      turnTags: () => ({ promptId: 'p-1', originatorClientId: 'c-turn' }),
+    const log = createLog('test', 'debug', {
+      write: (line: string) => void this.logged.push(JSON.parse(line)),
     });
-    this.side.seed(options.seed ?? stateOf('m1', 'default'));
+    const limits = { initializeTimeoutMs: 1000, contextReadTimeoutMs: 300 };
+    const { bus, channel, clock } = this;
+    this.settings = new SessionSettings(
+      { sessionId: 's-1', workspaceCwd: '/ws', bus, channel, clock, log, limits },
+      { modelChosen: () => undefined },
+    );
+    this.settings.seed(options.seed ?? stateOf('m1', 'default'));
   }
 
   get events(): EventEnvelope[] {
@@ -75,18 +86,22 @@ export class SideChannelParts {
   }
 
   notifyModel(currentModelId: unknown): void {
-    this.side.notified('qwen/notify/session/model-update', { v: 1, sessionId: 's-1', currentModelId });
+    this.settings.notified(
+      'qwen/notify/session/model-update',
+      { v: 1, sessionId: 's-1', currentModelId },
+      RUNNING,
+    );
   }
 
   notifyMode(currentModeId: unknown, extras: Params = {}): void {
     const params = { v: 1, sessionId: 's-1', currentModeId, ...extras };
-    this.side.notified('qwen/notify/session/mode-update', params);
+    this.settings.notified('qwen/notify/session/mode-update', params, RUNNING);
   }
 
   /** The agent's own mode frame. */
   frame(currentModeId: string): void {
     const params = { sessionId: 's-1', update: { sessionUpdate: 'current_mode_update', currentModeId } };
-    this.side.updateSeen(params, () => this.bus.publish('session_update', params));
+    this.settings.updateSeen(params, turnTags(RUNNING), () => this.bus.publish('session_update', params));
   }
 }
 

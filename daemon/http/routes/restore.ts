@@ -5,7 +5,7 @@ import { fail, failPlain } from '../../contract/errors.ts';
 import type { JsonObject } from '../../contract/json-body.ts';
 import { sessionKey } from '../../contract/wire.ts';
 import { parseReplayQuery, parseRestoreBody } from '../../domain/restore-request.ts';
-import type { RestoreAction } from '../../restore/restore-session.ts';
+import type { RestoreAction } from '../../restore/intent.ts';
 import type { Restored } from '../../restore/restores.ts';
 import { askService } from '../../session/agent-calls.ts';
 import { type Call, clientIdOf, type Handler } from '../call.ts';

@@ -3,7 +3,7 @@ import { canonicalCwd } from '../../contract/canonical-path.ts';
 import { FEED_SEQ_HEADER } from '../../contract/control.ts';
 import { parseCreateRequest, workspaceMismatch } from '../../domain/create-request.ts';
 import { summaryOf } from '../../session/summary.ts';
-import type { Created } from '../../sessions/live-sessions.ts';
+import type { JoinedSession } from '../../sessions/attachments.ts';
 import { clientIdOf, type Handler, NO_CONTENT, ok } from '../call.ts';
 import { callerOf, requestedSession } from '../caller.ts';
 import type { RouteContext } from '../route-context.ts';
@@ -36,7 +36,7 @@ export function sessionCreation(context: Pick<RouteContext, 'sessions' | 'worksp
 
 /** What an answer says that made a session live, or attached to it. */
 export function createdBody(
-  { session, clientId, isAttached, isModelApplied }: Created,
+  { session, clientId, isAttached, isModelApplied }: JoinedSession,
   workspaceCwd: string,
 ) {
   const { sourceType, sourceId } = session.source;

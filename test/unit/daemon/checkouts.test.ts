@@ -9,6 +9,6 @@ test.each<[CheckoutRequest, string]>([
   [{ kind: 'branch', name: 'a' }, 'branch_init_failed'],
 ])('where there is no git, %j says so', async (request, code) => {
   const env = { PATH: '/nonexistent' };
-  const checkouts = new Checkouts({ workspace: tmpdir(), env, live: () => [], log: SILENT });
+  const checkouts = new Checkouts({ workspace: tmpdir(), env, sessions: { all: () => [] }, log: SILENT });
   await expect(checkouts.around(request, async () => undefined)).rejects.toMatchObject({ status: 500, code });
 });

@@ -30,17 +30,18 @@ class Alone extends RestoreWorld {
       clock,
       log: SILENT,
       limits,
-      snapshot: () => ({
-        contract: 1,
-        incarnation: 'ws-1',
-        version: 'test',
-        sessions: [],
-        prompts: [],
-        openPermissions: [],
-        agent: null,
-      }),
-      beat: () => ({}) as FeedBeat,
-      onFollowed: () => this.#watch.followed(),
+      reports: {
+        snapshot: () => ({
+          contract: 1,
+          incarnation: 'ws-1',
+          version: 'test',
+          sessions: [],
+          prompts: [],
+          openPermissions: [],
+          agent: null,
+        }),
+        beat: () => ({}) as FeedBeat,
+      },
     });
     this.#watch = new OrphanWatch({
       clock,
@@ -68,7 +69,7 @@ class Alone extends RestoreWorld {
   /** `taken`, or the code with which new work is refused. */
   get newWork(): unknown {
     try {
-      this.sessions.checkOpen();
+      this.sessions.intake.check();
       return 'taken';
     } catch (error) {
       return (error as { readonly code: string }).code;

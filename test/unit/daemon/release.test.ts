@@ -80,7 +80,7 @@ describe('a daemon that is to let go only if it is quiet', () => {
   test('does not while a turn runs or a question is open', async () => {
     const session = await daemon.create();
     session.turns.submit({ prompt: [{ type: 'text', text: 'hello' }] }, undefined);
-    void session.permissions.ask({ toolCall: { toolCallId: 'c' }, options: OPTIONS });
+    void session.askPermission({ toolCall: { toolCallId: 'c' }, options: OPTIONS });
     expect(await daemon.lets(true)).toBe(false);
     expect(daemon.saysEnding).toBe(false);
     daemon.channel.next('session/prompt').answer({});

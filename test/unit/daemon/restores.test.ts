@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { AgentCallError } from '../../../daemon/agent/agent.ts';
 import { parseCreateRequest } from '../../../daemon/domain/create-request.ts';
-import type { RestoreAction } from '../../../daemon/restore/restore-session.ts';
+import type { RestoreAction } from '../../../daemon/restore/intent.ts';
 import type { Restored } from '../../../daemon/restore/restores.ts';
 import { settled } from '../../support/manual-clock.ts';
 import { chunk, RestoreWorld } from '../../support/restore-world.ts';
@@ -496,7 +496,7 @@ describe('for the coordinator', () => {
       lostPrompts: ['p-1', 'p-2'],
     });
     const session = world.sessions.get('old');
-    expect(session.feedSession(world.sessions.isDefault(session))).toMatchObject({
+    expect(session.feedSession(world.slot.isFilledBy(session))).toMatchObject({
       clients,
       isDefault: true,
       displayName: 'Named',

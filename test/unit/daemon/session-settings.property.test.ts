@@ -6,7 +6,7 @@ import { AgentCallError } from '../../../daemon/agent/agent.ts';
 import { APPROVAL_MODES, type ApprovalMode } from '../../../daemon/contract/wire.ts';
 import type { FakeCall } from '../../support/fake-channel.ts';
 import { pass, settled } from '../../support/manual-clock.ts';
-import { CONTEXT, contextOf, SET_MODE, SideChannelParts } from '../../support/session-settings-parts.ts';
+import { CONTEXT, contextOf, SET_MODE, SettingsParts } from '../../support/session-settings-parts.ts';
 
 const RUNS = 300 * Number(process.env.QWEN_TEST_SCALE ?? 1);
 const MODELS = ['m1', 'm2', 'm3(openai)'] as const;
@@ -49,7 +49,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 
 /** A side channel and an agent that keeps the truth. */
 class Run {
-  readonly parts: SideChannelParts;
+  readonly parts: SettingsParts;
   readonly agent: Agent;
   readonly landed = new Set<FakeCall>();
   readonly asked: { isSettled: boolean }[] = [];
@@ -58,7 +58,7 @@ class Run {
 
   constructor(agent: Agent) {
     this.agent = agent;
-    this.parts = new SideChannelParts({ hasContext: agent.hasContext });
+    this.parts = new SettingsParts({ hasContext: agent.hasContext });
   }
 
   get changes(): FakeCall[] {
@@ -93,13 +93,13 @@ class Run {
   }
 
   ask(which: 'model' | 'mode', pick: number): void {
-    const { side } = this.parts;
+    const { settings } = this.parts;
     const entry = { isSettled: false };
     this.asked.push(entry);
     const change: Promise<unknown> =
       which === 'model'
-        ? side.switchModel(at(MODELS, pick), 'c-1')
-        : side.switchMode({ mode: at(APPROVAL_MODES, pick), isPersisted: false }, 'c-1');
+        ? settings.switchModel(at(MODELS, pick), 'c-1')
+        : settings.switchMode({ mode: at(APPROVAL_MODES, pick), isPersisted: false }, 'c-1');
     const done = () => {
       entry.isSettled = true;
     };
@@ -190,7 +190,7 @@ test('the bus converges to where the agent is, and leaves nothing waiting', asyn
       }
       if (!run.hasGivenUp('mode')) {
         expect(run.told('approval_mode_changed', 'next', 'default')).toBe(run.mode);
-        expect(parts.side.snapshot()).toMatchObject({ currentApprovalMode: run.mode });
+        expect(parts.settings.snapshot()).toMatchObject({ currentApprovalMode: run.mode });
       }
       const frames = parts.story
         .filter((word) => word.startsWith('frame:'))

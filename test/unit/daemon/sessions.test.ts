@@ -4,15 +4,17 @@ import { describe, expect, test } from '@jest/globals';
 import { AgentCallError, AgentMissing, AgentTimeout, type Params } from '../../../daemon/agent/agent.ts';
 import { ApiError } from '../../../daemon/contract/errors.ts';
 import type { FeedBody } from '../../../daemon/contract/feed.ts';
-import { DEFAULT_LIMITS, type Limits } from '../../../daemon/contract/limits.ts';
+import type { Limits } from '../../../daemon/contract/limits.ts';
 import { parseCreateRequest } from '../../../daemon/domain/create-request.ts';
-import { AgentEventRouter } from '../../../daemon/sessions/agent-event-router.ts';
-import { type Created, LiveSessions } from '../../../daemon/sessions/live-sessions.ts';
+import type { AgentEventRouter } from '../../../daemon/sessions/agent-event-router.ts';
+import type { JoinedSession } from '../../../daemon/sessions/attachments.ts';
+import type { AutoClose } from '../../../daemon/sessions/auto-close.ts';
+import type { LiveSessions } from '../../../daemon/sessions/live-sessions.ts';
+import { daemonSessions } from '../../support/daemon-sessions.ts';
 import { CRASH, type FakeChannel, FakeHost } from '../../support/fake-channel.ts';
 import { ManualClock, settled } from '../../support/manual-clock.ts';
-import { NO_CHECKOUTS } from '../../support/no-checkouts.ts';
 import { noPasts } from '../../support/no-history.ts';
-import { eventsOf, SILENT } from '../../support/session-parts.ts';
+import { eventsOf } from '../../support/session-parts.ts';
 
 const THREAD = { sessionScope: 'thread' };
 const CHOSEN = '6f9619ff-8b86-4d01-b42d-00c04fc964ff';
@@ -24,6 +26,7 @@ class Workspace {
   readonly told: FeedBody[] = [];
   readonly sessions: LiveSessions;
   readonly sink: AgentEventRouter;
+  readonly autoClose: AutoClose;
   #made = 0;
 
   constructor(limits: Partial<Limits> = {}) {
@@ -31,23 +34,19 @@ class Workspace {
       channel.answers.set('session/new', (params) => ({ sessionId: this.#idFor(params) }));
       for (const method of ['session/set_model', 'session/set_mode']) channel.answers.set(method, () => ({}));
     };
-    this.sessions = new LiveSessions({
-      checkouts: NO_CHECKOUTS,
-      workspace: '/ws',
+    const { sessions, router, autoClose } = daemonSessions({
       clock: this.clock,
-      log: SILENT,
-      limits: { ...DEFAULT_LIMITS, ...limits },
-      permissionSettings: { policy: 'first-responder', consensusQuorum: undefined, requestIdPrefix: '' },
-      agent: () => this.host,
+      agent: this.host,
       ownership: noPasts(),
-      tell: (body) => this.told.push(body),
-      noteSeen: () => undefined,
-      onRegistered: (session) => this.sink.adopt(session),
+      limits,
+      publish: (body) => this.told.push(body),
     });
-    this.sink = new AgentEventRouter(this.sessions, this.clock, SILENT);
+    this.sessions = sessions;
+    this.sink = router;
+    this.autoClose = autoClose;
   }
 
-  create(body: Params = {}, offered?: string, hasLeft: () => boolean = () => false): Promise<Created> {
+  create(body: Params = {}, offered?: string, hasLeft: () => boolean = () => false): Promise<JoinedSession> {
     return this.sessions.create(parseCreateRequest(body), offered, hasLeft);
   }
 
@@ -117,7 +116,7 @@ describe('a create', () => {
     dying.die();
     const fresh = await workspace.create();
     expect([fresh.isAttached, fresh.session.channel === dying]).toEqual([false, false]);
-    workspace.sessions.agentExited(dying, CRASH);
+    workspace.sink.exited(dying, CRASH);
     expect([old.session.hasEnded, fresh.session.hasEnded]).toEqual([true, false]);
     expect((await workspace.create()).session).toBe(fresh.session);
   });
@@ -320,7 +319,7 @@ describe('a create', () => {
     const refusal = workspace.refusal({ approvalMode: 'yolo' });
     await settled();
     channel.die();
-    workspace.sessions.agentExited(channel, CRASH);
+    workspace.sink.exited(channel, CRASH);
     expect(await refusal).toMatchObject({ status: 503, code: 'acp_channel_unavailable' });
     expect([workspace.sessions.liveCount, workspace.believed]).toEqual([0, {}]);
   });
@@ -341,7 +340,7 @@ describe('a create', () => {
 });
 
 describe('a model that is asked for', () => {
-  const told = ({ bus }: Created['session']) =>
+  const told = ({ bus }: JoinedSession['session']) =>
     eventsOf(bus).map(({ type, data, originatorClientId }) => [
       type,
       (data as Params).value ?? (data as Params).modelId,
@@ -437,7 +436,7 @@ test('a session whose agent died before the create was answered is refused, and 
   await settled();
   const { channel } = workspace;
   channel.die();
-  workspace.sessions.agentExited(channel, CRASH);
+  workspace.sink.exited(channel, CRASH);
   expect(await refusal).toMatchObject({ status: 503, code: 'acp_channel_unavailable' });
   expect([workspace.sessions.liveCount, workspace.believed]).toEqual([0, {}]);
 });
@@ -496,11 +495,11 @@ describe('a session closes by itself', () => {
     session.bus.attach(READER);
     workspace.sessions.detach(session, clientId);
     session.bus.detach(READER);
-    void session.permissions.ask({});
-    workspace.sessions.autoClose.ifUnused(session);
+    void session.askPermission({});
+    workspace.autoClose.ifUnused(session);
     session.permissions.cancelAll('timeout');
     session.backgroundWorkReported([{ category: 'task', id: '1' }]);
-    workspace.sessions.autoClose.ifUnused(session);
+    workspace.autoClose.ifUnused(session);
     expect(session.hasEnded).toBe(false);
     session.backgroundWorkReported([]);
     expect(workspace.endings).toEqual(['last_client_detached']);
@@ -540,24 +539,24 @@ describe('a session closes by itself', () => {
     workspace.clock.advance(900);
     workspace.sessions.heartbeat(session, clientId);
     workspace.clock.advance(999);
-    workspace.sessions.autoClose.closeIdle();
+    workspace.autoClose.closeIdle();
     expect(session.hasEnded).toBe(false);
     workspace.clock.advance(1);
-    workspace.sessions.autoClose.closeIdle();
+    workspace.autoClose.closeIdle();
     expect(workspace.endings).toEqual(['idle_timeout']);
   });
 
   test('but is not idle with a stream, a turn, a question, or work of the agent', async () => {
     const workspace = new Workspace({ sessionIdleTimeoutMs: 1000 });
-    const holders: ((created: Created) => void)[] = [
+    const holders: ((created: JoinedSession) => void)[] = [
       ({ session }) => session.bus.attach(READER),
       ({ session }) => void session.turns.submit({ prompt: [{ type: 'text', text: 'x' }] }, undefined),
-      ({ session }) => void session.permissions.ask({}),
+      ({ session }) => void session.askPermission({}),
       ({ session }) => session.backgroundWorkReported([{ category: 'task', id: '1' }]),
     ];
     for (const hold of holders) hold(await workspace.create(THREAD));
     workspace.clock.advance(10_000);
-    workspace.sessions.autoClose.closeIdle();
+    workspace.autoClose.closeIdle();
     expect(workspace.endings).toEqual([]);
   });
 
@@ -565,7 +564,7 @@ describe('a session closes by itself', () => {
     const workspace = new Workspace({ sessionIdleTimeoutMs: 0 });
     await workspace.create();
     workspace.clock.advance(2 ** 40);
-    workspace.sessions.autoClose.closeIdle();
+    workspace.autoClose.closeIdle();
     expect(workspace.sessions.liveCount).toBe(1);
   });
 });
@@ -599,7 +598,7 @@ describe('the end of a session', () => {
     const { channel } = workspace;
     channel.die();
     const fresh = await workspace.create(THREAD);
-    workspace.sessions.agentExited(channel, CRASH);
+    workspace.sink.exited(channel, CRASH);
     expect([old.session.hasEnded, fresh.session.hasEnded]).toEqual([true, false]);
     expect(workspace.endings).toEqual(['channel_closed']);
     expect(workspace.told.at(-1)).toEqual({

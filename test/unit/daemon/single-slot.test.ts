@@ -7,7 +7,7 @@ const sessionWith = (sessionId: string, hasEnded: boolean) =>
 
 test('a restore that fails while the slot is filled is no concern of the slot', async () => {
   const live = sessionWith('live', false);
-  const slot = new SingleSlot(() => live);
+  const slot = new SingleSlot({ find: () => live });
   await slot.obtain(async () => ({ session: live, isModelApplied: undefined }));
   const unhandled: unknown[] = [];
   const note = (error: unknown) => void unhandled.push(error);
@@ -21,7 +21,7 @@ test('a restore that fails while the slot is filled is no concern of the slot', 
 
 test('a session that ended before its spawn was over leaves the slot to a restore', async () => {
   const [ended, restored] = [sessionWith('ended', true), sessionWith('restored', false)];
-  const slot = new SingleSlot((id) => [restored].find(({ sessionId }) => sessionId === id));
+  const slot = new SingleSlot({ find: (id) => [restored].find(({ sessionId }) => sessionId === id) });
   await slot.obtain(async () => ({ session: ended, isModelApplied: undefined }));
   expect(slot.isFilledBy(ended)).toBe(false);
   slot.reserve(Promise.resolve(restored));

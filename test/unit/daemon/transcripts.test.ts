@@ -7,10 +7,10 @@ import { Transcripts } from '../../../daemon/catalog/transcripts.ts';
 import { ApiError } from '../../../daemon/contract/errors.ts';
 import { DEFAULT_LIMITS } from '../../../daemon/contract/limits.ts';
 import { parseCreateRequest } from '../../../daemon/domain/create-request.ts';
-import { LiveSessions } from '../../../daemon/sessions/live-sessions.ts';
+import type { LiveSessions } from '../../../daemon/sessions/live-sessions.ts';
+import { daemonSessions } from '../../support/daemon-sessions.ts';
 import { FakeHost } from '../../support/fake-channel.ts';
 import { ManualClock, settled } from '../../support/manual-clock.ts';
-import { NO_CHECKOUTS } from '../../support/no-checkouts.ts';
 import { noPasts } from '../../support/no-history.ts';
 import { SILENT } from '../../support/session-parts.ts';
 
@@ -36,25 +36,14 @@ class Kit {
         });
     };
     const ownership = noPasts();
-    const shared = {
-      workspace: '/ws',
-      clock: this.clock,
-      limits: DEFAULT_LIMITS,
-      agent: () => this.host,
-      ownership,
-    };
-    this.sessions = new LiveSessions({
-      checkouts: NO_CHECKOUTS,
-      ...shared,
-      log: SILENT,
-      permissionSettings: { policy: 'first-responder', consensusQuorum: undefined, requestIdPrefix: '' },
-      tell: () => 0,
-      noteSeen: () => undefined,
-      onRegistered: () => undefined,
-    });
-    const { sessions } = this;
-    const agentSessions = new AgentSessions({ ...shared, sessions, history: ownership.history, log: SILENT });
-    this.transcripts = new Transcripts({ ...shared, sessions, agentSessions });
+    const { clock, host: agent } = this;
+    const parts = daemonSessions({ clock, agent, ownership, publish: () => 0 });
+    const shared = { workspace: '/ws', limits: DEFAULT_LIMITS };
+    const { register, sessions } = parts;
+    const { history } = ownership;
+    const agentSessions = new AgentSessions({ ...shared, agent, register, history, clock, log: SILENT });
+    this.sessions = sessions;
+    this.transcripts = new Transcripts({ ...shared, sessions, ownership, agentSessions });
   }
 }
 

@@ -1,0 +1,110 @@
+// Creates what the daemon serves: the catalog and the transcripts over its sessions, the route table, the listener.
+import type { AgentHost } from './agent/agent.ts';
+import type { SessionParts } from './app-sessions.ts';
+import { AgentSessions } from './catalog/agent-sessions.ts';
+import { Catalog } from './catalog/catalog.ts';
+import { CatalogChanges } from './catalog/changes.ts';
+import { CatalogItems } from './catalog/items.ts';
+import { Transcripts } from './catalog/transcripts.ts';
+import type { DaemonConfig } from './config.ts';
+import type { ApiDocument } from './contract/api-document.ts';
+import type { Clock } from './contract/clock.ts';
+import type { FeedBody } from './contract/feed.ts';
+import type { Log } from './contract/log.ts';
+import type { FeedPublisher } from './feed/publisher.ts';
+import type { TranscriptOwnership } from './history/transcript-ownership.ts';
+import { guardPolicy } from './http/guard.ts';
+import { DaemonListener } from './http/listen.ts';
+import { RateGate } from './http/rate-gate.ts';
+import type { RouteContext } from './http/route-context.ts';
+import { conditionalFeatures } from './http/routes/meta.ts';
+import { boundRoutes, CLIENT_ROUTES, CONTROL_ROUTES } from './http/routes.ts';
+import { createDaemonServer } from './http/server.ts';
+import type { Streams } from './http/streams.ts';
+import type { PermissionSettings } from './session/permissions.ts';
+import type { SessionRegister } from './sessions/register.ts';
+
+/** What the daemon says of itself and serves as it is. */
+export interface DaemonSelf {
+  readonly version: string;
+  /** Start time of the process, in the units of /proc; 0 where that is not readable. */
+  readonly startTime: number;
+  readonly apiDocument: ApiDocument;
+}
+
+export interface DaemonHttpDeps {
+  readonly config: DaemonConfig;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly agent: AgentHost;
+  readonly feed: FeedPublisher;
+  readonly ownership: TranscriptOwnership;
+  readonly permissionSettings: PermissionSettings;
+  readonly register: SessionRegister;
+  readonly parts: Pick<SessionParts, 'sessions' | 'restores'>;
+  readonly streams: Streams;
+  readonly self: DaemonSelf;
+}
+
+/** The listener with its routes. It does not listen yet. */
+export function createDaemonListener(deps: DaemonHttpDeps): DaemonListener {
+  const { config, clock, log } = deps;
+  const { listen, limits, coordinated, isRateLimited } = config;
+  const rateGate = isRateLimited ? new RateGate(limits, clock) : undefined;
+  const rows = [...CLIENT_ROUTES, ...(coordinated === undefined ? [] : CONTROL_ROUTES)];
+  const routes = boundRoutes(rows, routeContext(deps, rateGate));
+  const guard = guardPolicy(config, () => listener.port);
+  const listener = new DaemonListener(listen, () =>
+    createDaemonServer({ routes, guard, limits, log, rateGate }),
+  );
+  return listener;
+}
+
+function routeContext(deps: DaemonHttpDeps, rateGate: RateGate | undefined): RouteContext {
+  const { config, clock, log, agent, feed, permissionSettings, parts, streams, self } = deps;
+  const { workspace, limits, coordinated } = config;
+  const { sessions, restores } = parts;
+  return {
+    workspace,
+    version: self.version,
+    limits,
+    clock,
+    log,
+    sessions,
+    restores,
+    ...catalogServices(deps),
+    permissionSettings,
+    features: conditionalFeatures(config),
+    feed,
+    apiDocument: self.apiDocument,
+    streams,
+    rateGate,
+    activity: {
+      lastAtMs: () => feed.lastActivityAtMs,
+      isAgentAlive: () => agent.current() !== undefined,
+    },
+    self: {
+      incarnation: coordinated?.incarnation ?? '',
+      pid: process.pid,
+      startTime: self.startTime,
+    },
+  };
+}
+
+function catalogServices(
+  deps: DaemonHttpDeps,
+): Pick<RouteContext, 'transcripts' | 'catalog' | 'catalogChanges'> {
+  const { config, clock, log, agent, feed, ownership, register, parts } = deps;
+  const { workspace, limits } = config;
+  const { sessions } = parts;
+  const { history } = ownership;
+  const agentSessions = new AgentSessions({ workspace, agent, register, history, clock, limits, log });
+  const transcripts = new Transcripts({ workspace, sessions, ownership, agentSessions, limits });
+  const items = new CatalogItems({ sessions, history, agentSessions });
+  const report = (body: FeedBody) => feed.publish(body);
+  return {
+    transcripts,
+    catalog: new Catalog({ items, clock, readIdle: (sessionId) => transcripts.readIdle(sessionId) }),
+    catalogChanges: new CatalogChanges({ sessions, history, agentSessions, clock, report }),
+  };
+}

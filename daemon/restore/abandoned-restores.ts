@@ -1,0 +1,85 @@
+// Restores that were given up because the agent took too long. The agent may still be working on the call: until that has ended,
+// and what it opened after all is closed again, no restore gets the id.
+import type { AgentChannel } from '../agent/agent.ts';
+import { closeSession } from '../agent/extensions.ts';
+import { fail } from '../contract/errors.ts';
+import type { Limits } from '../contract/limits.ts';
+import type { Log } from '../contract/log.ts';
+import { sessionKey } from '../contract/wire.ts';
+import type { SessionRegister } from '../sessions/register.ts';
+import type { RestoreAction } from './intent.ts';
+
+export interface AbandonedRestoresDeps {
+  readonly register: Pick<SessionRegister, 'find' | 'isReserved'>;
+  readonly limits: Pick<Limits, 'initializeTimeoutMs'>;
+  readonly log: Log;
+}
+
+export interface AbandonedCall {
+  /** As the agent spells it. */
+  readonly sessionId: string;
+  readonly channel: AgentChannel;
+  readonly isOfCoordinator: boolean;
+  /** Settles when the agent's call has ended; how it ends does not matter. */
+  readonly call: Promise<unknown>;
+}
+
+/** An abandoned call may go on for long: a retry at the ordinary pace is of no use. */
+const RETRY_S = 30;
+
+export class AbandonedRestores {
+  readonly #deps: AbandonedRestoresDeps;
+  /** Lookup form of the id -> whether the restore was the coordinator's. */
+  readonly #abandoned = new Map<string, boolean>();
+
+  constructor(deps: AbandonedRestoresDeps) {
+    this.#deps = deps;
+  }
+
+  /** @throws ApiError 409, or 503 where the coordinator's restore was abandoned: the id is not free yet. */
+  checkFree(sessionId: string, action: RestoreAction): void {
+    const isOfCoordinator = this.#abandoned.get(sessionId);
+    if (isOfCoordinator !== undefined) throw awaitingCleanup(sessionId, action, isOfCoordinator);
+  }
+
+  /** Blocks the id until the call has ended and the agent has closed what it opened. */
+  add(abandoned: AbandonedCall): void {
+    const { sessionId, isOfCoordinator } = abandoned;
+    const { log } = this.#deps;
+    const key = sessionKey(sessionId);
+    this.#abandoned.set(key, isOfCoordinator);
+    log.warn({ sessionId: key }, 'a restore was abandoned; the agent may still be working on it');
+    this.#cleanUp(abandoned)
+      .catch((error: unknown) =>
+        log.debug({ err: error, sessionId: key }, 'the agent did not close its session'),
+      )
+      .finally(() => this.#abandoned.delete(key));
+  }
+
+  async #cleanUp({ sessionId, channel, call }: AbandonedCall): Promise<void> {
+    const { register, limits } = this.#deps;
+    await call.catch(() => undefined);
+    if (channel.isDying) return;
+    // A create may have chosen the id: then the session that the agent has under it is in use.
+    if (register.find(sessionId) !== undefined || register.isReserved(sessionId)) return;
+    await closeSession(channel, sessionId, limits.initializeTimeoutMs);
+  }
+}
+
+/** Clients know of each other's restores. Of the coordinator's they only need to know that the session is late. */
+function awaitingCleanup(sessionId: string, action: RestoreAction, isOfCoordinator: boolean) {
+  const reason = 'awaiting_abandoned_cleanup';
+  if (isOfCoordinator)
+    return fail(
+      'workspace_runtime_unavailable',
+      'The session is being restored, but the agent has not finished in time',
+      { sessionId, reason, retryable: true, retryAfterMs: RETRY_S * 1000 },
+      RETRY_S,
+    );
+  return fail(
+    'restore_in_progress',
+    'An earlier restore of the session was abandoned and has not ended yet',
+    { sessionId, reason, retryable: true, activeAction: action, requestedAction: action },
+    RETRY_S,
+  );
+}

@@ -1,0 +1,45 @@
+// What a restore is asked for, by a client or by the coordinator.
+import type { RestoreRequest } from '../contract/control.ts';
+import type { FeedClient } from '../contract/feed.ts';
+import type { SessionSource } from '../contract/session-source.ts';
+import type { ApprovalMode } from '../contract/wire.ts';
+
+export type RestoreAction = 'load' | 'resume';
+
+export interface RestoreIntent {
+  /** The id in its lookup form. */
+  readonly sessionId: string;
+  /** The id as the agent spells it, where the caller knows. The spelling in our history comes first. */
+  readonly spelling?: string;
+  readonly action: RestoreAction;
+  readonly source: SessionSource;
+  /** The mode that this caller asks for; it does not concern the callers that share the restore. */
+  readonly approvalMode: ApprovalMode | undefined;
+  /** What the coordinator knows of the session; undefined for a client's request. */
+  readonly known: KnownSession | undefined;
+}
+
+export interface KnownSession {
+  readonly idFloor: number;
+  readonly createdAtMs: number;
+  readonly displayName: string | undefined;
+  readonly clients: readonly FeedClient[];
+  /** Prompts that were accepted and, for all the coordinator knows, never settled. */
+  readonly lostPrompts: readonly string[];
+}
+
+/** The intent of a coordinator's request. @param sessionId in its lookup form. */
+export function coordinatorIntent(sessionId: string, request: RestoreRequest): RestoreIntent {
+  const { idFloor, createdAtMs, displayName, clients, lostPrompts, sourceType, sourceId } = request;
+  return {
+    sessionId,
+    spelling: request.sessionId,
+    action: 'load',
+    source: {
+      ...(sourceType === undefined ? {} : { sourceType }),
+      ...(sourceId === undefined ? {} : { sourceId }),
+    },
+    approvalMode: undefined,
+    known: { idFloor, createdAtMs, displayName, clients, lostPrompts },
+  };
+}

@@ -1,0 +1,83 @@
+// Opens sessions: reserves the id, starts the agent, and makes the session reachable. What is asked of the agent in between is
+// the business of the one who opens: create.ts makes a session, restore/restore-session.ts brings one back.
+import type { AgentChannel, AgentHost } from '../agent/agent.ts';
+import { channelFailure } from '../agent/failures.ts';
+import type { IdleRetirement } from '../agent/idle-retirement.ts';
+import type { Session } from '../session/session.ts';
+import type { AgentEventRouter } from './agent-event-router.ts';
+import type { CoordinatorFeed } from './coordinator-feed.ts';
+import type { SessionEndings } from './endings.ts';
+import type { Intake } from './intake.ts';
+import type { SessionRegister } from './register.ts';
+
+export interface SessionOpenerDeps {
+  readonly register: SessionRegister;
+  readonly intake: Intake;
+  readonly agent: Pick<AgentHost, 'channel' | 'retire'>;
+  readonly retirement: IdleRetirement;
+  readonly router: Pick<AgentEventRouter, 'handOver'>;
+  readonly feed: CoordinatorFeed;
+  readonly endings: SessionEndings;
+}
+
+export class SessionOpener {
+  readonly #deps: SessionOpenerDeps;
+
+  constructor(deps: SessionOpenerDeps) {
+    this.#deps = deps;
+  }
+
+  /**
+   * Runs `open`, which makes the session of this id live. The id is reserved before the first await, so that racing requests
+   * see each other.
+   * @param id where the agent has yet to choose the id: anything that no session is called.
+   * @throws ApiError 503 at the caps; whatever `open` throws.
+   */
+  async open<T>(id: string, open: () => Promise<T>): Promise<T> {
+    const { register, retirement, endings } = this.#deps;
+    register.reserve(id);
+    retirement.cancel();
+    try {
+      await endings.closed(id);
+      return await open();
+    } finally {
+      register.unreserve(id);
+      retirement.begin();
+    }
+  }
+
+  /** The agent's channel, started if need be and reported. @throws ApiError: the agent's failures in the protocol's terms. */
+  async channel(): Promise<AgentChannel> {
+    const { agent, feed } = this.#deps;
+    try {
+      const channel = await agent.channel();
+      feed.publish({ type: 'agent', agent: channel.process });
+      return channel;
+    } catch (error) {
+      throw channelFailure(error, 'channel.initialize');
+    }
+  }
+
+  /** Ends the child after a failed call, if it has no session and no other one is being opened. */
+  retireIfOtherwiseUnused(channel: AgentChannel): void {
+    const { register, agent } = this.#deps;
+    if (register.isFirstOn(channel)) void agent.retire(channel);
+  }
+
+  /** To be called in the tick of `register`, before anything is made that only a registered session undoes. @throws ApiError 409, 503 */
+  checkMayRegister(sessionId: string): void {
+    this.#deps.intake.checkNotClosed();
+    this.#deps.register.checkNotLive(sessionId);
+  }
+
+  /** Makes the session reachable, and hands over what the agent said of it before. `checkMayRegister` has passed in this tick. */
+  register(session: Session): void {
+    this.#deps.register.add(session);
+    this.#deps.router.handOver(session);
+  }
+
+  /** Ends a registered session that its creator does not get after all. */
+  discard(session: Session): void {
+    this.#deps.endings.close(session, 'creation_failed');
+  }
+}
