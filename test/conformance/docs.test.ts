@@ -97,6 +97,28 @@ describe('architecture.md', () => {
   });
 });
 
+describe('contributing.md', () => {
+  const page = read('docs/contributing.md');
+  const recipes = page.split(/^## /m).slice(1);
+
+  test('has a list of files for each of its five changes', () => {
+    expect(recipes).toHaveLength(5);
+    for (const recipe of recipes) expect(blocks(recipe, 'files')).toHaveLength(1);
+  });
+
+  test.each(recipes.map((recipe) => [recipe.slice(0, recipe.indexOf('\n')), recipe]))(
+    '%s: every file to touch exists, and says what for',
+    (_, recipe) => {
+      const lines = blocks(recipe, 'files').join('').trimEnd().split('\n');
+      const files = lines.map((line) => line.split(/\s+/));
+      expect(files.filter(([path = '', ...why]) => why.length < 2 || !existsSync(join(ROOT, path)))).toEqual(
+        [],
+      );
+      expect(files.length).toBeGreaterThan(4);
+    },
+  );
+});
+
 describe('every page', () => {
   test.each(PAGES)('%s links to what exists', (page) => {
     const targets = [...read(page).matchAll(/\]\(([^)#\s]+)(?:#[^)]*)?\)/g)].map(
