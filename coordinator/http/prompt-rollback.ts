@@ -33,7 +33,7 @@ export interface RollbackDeps {
 }
 
 /** A prompt that a daemon has accepted. */
-export interface AcceptedPrompt {
+export interface AcknowledgedPrompt {
   readonly endpoint: Endpoint;
   /** The raw path that the prompt was sent to. */
   readonly path: string;
@@ -49,7 +49,7 @@ export interface AcceptedPrompt {
  */
 export async function takeBackPrompt(
   { client, log, timeoutMs }: RollbackDeps,
-  { endpoint, path, caller, acceptance }: AcceptedPrompt,
+  { endpoint, path, caller, acceptance }: AcknowledgedPrompt,
 ): Promise<boolean> {
   const session = PROMPT_PATH.exec(path)?.[1];
   try {
