@@ -99,7 +99,7 @@ function catalogServices(
   const { sessions } = parts;
   const { history } = ownership;
   const agentSessions = new AgentSessions({ workspace, agent, register, history, clock, limits, log });
-  const transcripts = new Transcripts({ workspace, sessions, ownership, agentSessions, limits });
+  const transcripts = new Transcripts({ workspace, sessions, history, ownership, agentSessions, limits });
   const items = new CatalogItems({ sessions, history, agentSessions });
   const report = (body: FeedBody) => feed.publish(body);
   return {

@@ -11,6 +11,7 @@ import type { TranscriptQuery } from '../domain/transcript-page-query.ts';
 import { type TranscriptView, viewOf } from '../domain/transcript-view.ts';
 import { type TurnIndexQuery, turnIndexOf } from '../domain/turn-index.ts';
 import { readAgentTranscript, TRANSCRIPT_METHOD } from '../history/agent-history.ts';
+import type { History } from '../history/history.ts';
 import { pageFrom, type TranscriptSource, turnIndexFrom } from '../history/paging.ts';
 import type { TranscriptOwnership } from '../history/transcript-ownership.ts';
 import type { LiveSessions } from '../sessions/live-sessions.ts';
@@ -24,7 +25,8 @@ const MAX_RECORDS = 500_000;
 export interface TranscriptsOptions {
   readonly workspace: string;
   readonly sessions: LiveSessions;
-  readonly ownership: TranscriptOwnership;
+  readonly history: History;
+  readonly ownership: Pick<TranscriptOwnership, 'isKeptByAgent'>;
   readonly agentSessions: AgentSessions;
   readonly limits: Limits;
 }
@@ -78,11 +80,10 @@ export class Transcripts {
   async whole(sessionId: string): Promise<WholeTranscript> {
     const { sessions, workspace } = this.#o;
     const live = sessions.find(sessionId)?.feedSession(false);
-    const named =
-      live === undefined ? this.#o.ownership.history.find(sessionId)?.displayName : live.displayName;
+    const named = live === undefined ? this.#o.history.find(sessionId)?.displayName : live.displayName;
     const channel = await this.#keeperOf(sessionId);
     if (channel === undefined) {
-      const transcript = await this.#o.ownership.history.read(sessionId);
+      const transcript = await this.#o.history.read(sessionId);
       if (transcript === undefined) throw notFound(sessionId);
       const { records, isPartial, droppedEvents } = transcript;
       const view = shown(viewOf(sessionId, records, isPartial || droppedEvents > 0));
@@ -96,7 +97,7 @@ export class Transcripts {
 
   /** The session's transcript, if it can be read without starting an agent; else undefined. */
   async readIdle(sessionId: string): Promise<TranscriptView | undefined> {
-    const stored = this.#o.ownership.history.find(sessionId);
+    const stored = this.#o.history.find(sessionId);
     const needsAgent = stored === undefined || stored.isKeptByAgent === true;
     if (needsAgent && !this.#o.agentSessions.isAgentRunning) return undefined;
     try {
@@ -109,8 +110,8 @@ export class Transcripts {
 
   /** The agent that keeps the transcript; undefined where we do. @throws ApiError 404, 409, 503 */
   async #keeperOf(sessionId: string): Promise<AgentChannel | undefined> {
-    const { sessions, ownership } = this.#o;
-    const stored = ownership.history.find(sessionId);
+    const { sessions, history, ownership } = this.#o;
+    const stored = history.find(sessionId);
     if (stored?.isArchived === true)
       throw fail('session_archived', 'The session is archived: unarchive it first', { sessionId });
     const live = sessions.find(sessionId);
@@ -118,8 +119,7 @@ export class Transcripts {
     if (stored !== undefined && stored.isKeptByAgent !== true) return undefined;
     const { agentSessions } = this.#o;
     // It may know what we do not. Where it left the recording to us so far, that is not worth a start.
-    const isPlausible =
-      stored !== undefined || ownership.history.list().every((known) => known.isKeptByAgent);
+    const isPlausible = stored !== undefined || history.list().every((known) => known.isKeptByAgent);
     if (!isPlausible && !agentSessions.isAgentRunning) throw notFound(sessionId);
     const channel = await agentSessions.channel();
     if (!(await ownership.isKeptByAgent(channel, sessionId))) throw notFound(sessionId);
@@ -128,7 +128,7 @@ export class Transcripts {
 
   /** What `use` makes of our own recording. @throws ApiError 404: nothing was said in it, or it was removed meanwhile. */
   async #ours(sessionId: string, use: (source: TranscriptSource) => Promise<object>): Promise<JsonRecord> {
-    const answer: object | undefined = await this.#o.ownership.history.using(sessionId, (source) => {
+    const answer: object | undefined = await this.#o.history.using(sessionId, (source) => {
       if (source.outline.length === 0) throw notFound(sessionId);
       return use(source);
     });
@@ -170,7 +170,7 @@ export class Transcripts {
 
   /** As the agent knows it: by its own spelling, and by the directory that it works in, where that is not the workspace. */
   #nameOf(sessionId: string): { readonly sessionId: string; readonly cwd?: string } {
-    const stored = this.#o.ownership.history.find(sessionId);
+    const stored = this.#o.history.find(sessionId);
     const path = stored?.worktree?.path;
     const spelled = this.#o.sessions.find(sessionId)?.sessionId ?? stored?.sessionId ?? sessionId;
     return { sessionId: spelled, ...(path === undefined ? {} : { cwd: path }) };

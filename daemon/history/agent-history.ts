@@ -1,4 +1,4 @@
-// Transcripts of an agent that keeps its own, page by page through its own method.
+// Reads transcripts of an agent that keeps them itself, page by page through the agent's own method.
 import { AgentCallError, type AgentChannel, type Params } from '../agent/agent.ts';
 import { callIfKnown } from '../agent/extensions.ts';
 import { asRecord, isRecord, type JsonRecord, recordsIn } from '../contract/json-record.ts';
@@ -9,17 +9,17 @@ export const TRANSCRIPT_METHOD = 'qwen/status/session/transcript';
 
 const PAGE_SIZE = 500;
 
-/** A whole transcript as its agent tells it. */
+/** A whole transcript as its agent returns it. */
 export interface AgentTranscript {
   readonly records: readonly HistoryRecord[];
-  /** A page could not be read; what could is there. */
+  /** Some page could not be read, or the transcript is longer than was asked for. */
   readonly isPartial: boolean;
 }
 
 /**
  * Reads the session's whole transcript, live or not.
- * @param session `cwd` where it does not work in the workspace itself.
- * @param maxRecords the reading stops, and is partial, behind this many.
+ * @param session `cwd` when the session does not work in the workspace itself.
+ * @param options `maxRecords`: behind this many records the reading stops, and the transcript is partial.
  * @returns undefined when the agent has no such method or knows no such session.
  * @throws AgentGone, AgentTimeout
  */
@@ -69,7 +69,7 @@ async function readPage(
   }
 }
 
-/** Agents tell updates bare; transcripts hold them as they were on the bus. */
+/** The record of an event. Agents return updates bare; in records they are as they were on the bus. */
 function recordOf(event: JsonRecord, sessionId: string, index: number): HistoryRecord {
   const type = typeof event.type === 'string' ? event.type : 'session_update';
   const data = asRecord(event.data);

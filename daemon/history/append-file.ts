@@ -1,4 +1,5 @@
-// One file that only grows, written with plain system calls: what was appended survives a kill of this process.
+// A transcript's file at its open end: it only grows, and is written with plain system calls, so that what was appended
+// survives a kill of this process.
 import { closeSync, fstatSync, ftruncateSync, mkdirSync, openSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { type FileEnds, readEnds } from './transcript-file.ts';
@@ -9,7 +10,10 @@ export class AppendFile {
   #fd: number | undefined;
   #sizeBytes: number;
 
-  /** Opens or creates the file and its directory, cuts a torn last line. @throws the system's error. */
+  /**
+   * Opens the file, creates it and its directory where they are missing, cuts off a torn last line.
+   * @throws the system's error.
+   */
   constructor(path: string) {
     this.path = path;
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
@@ -17,7 +21,7 @@ export class AppendFile {
     try {
       const { size } = fstatSync(fd);
       this.ends = readEnds(fd, size);
-      // Without a readable statement nothing in the file can be used.
+      // A file without a readable statement is of no use, and is begun anew.
       this.#sizeBytes = this.ends.meta === undefined ? 0 : this.ends.wholeBytes;
       if (this.#sizeBytes !== size) ftruncateSync(fd, this.#sizeBytes);
       this.#fd = fd;
@@ -31,11 +35,11 @@ export class AppendFile {
     return this.#sizeBytes;
   }
 
-  /** Writes all of it. @throws the system's error; what was written by then is a torn line. */
+  /** Writes the whole text. @throws the system's error; the file may then end in a torn line. */
   append(text: string): void {
     if (this.#fd === undefined) return;
     const byteLength = Buffer.byteLength(text);
-    // One call without a buffer of ours is the common case; short writes come from full disks and quotas.
+    // Mostly one call writes all, and no buffer is needed; short writes come from full disks and quotas.
     let written = writeSync(this.#fd, text);
     if (written < byteLength) {
       const bytes = Buffer.from(text);
@@ -44,7 +48,7 @@ export class AppendFile {
     this.#sizeBytes += byteLength;
   }
 
-  /** Idempotent. Never throws: there is nothing to be done about it. */
+  /** Idempotent. Never throws: a failed close leaves nothing to do. */
   close(): void {
     if (this.#fd === undefined) return;
     try {

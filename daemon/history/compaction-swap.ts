@@ -21,7 +21,10 @@ export interface CompactionSwap {
   readonly swapped: (meta: TranscriptMeta) => void;
 }
 
-/** Leaves the file as it is when it was removed or begun anew meanwhile. @throws the system's error; then too. */
+/**
+ * Compacts the file and puts the result in its place. Leaves the file as it is if it was removed or begun anew meanwhile.
+ * @throws the system's error; the file is then as it was.
+ */
 export async function swapForCompacted(swap: CompactionSwap): Promise<void> {
   const { path, meta, targetBytes } = swap;
   const bytes = sizeOf(path);

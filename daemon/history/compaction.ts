@@ -1,5 +1,5 @@
-// Makes a transcript that has outgrown its bound small again: the chunks of each text become one record, and what is then
-// still too much goes from the beginning, turn by turn. Works on the file beside the recording, block by block.
+// Makes a transcript that has outgrown its bound small again: the chunks of each text become one record, and if that is still
+// too much, turns are dropped from the beginning. Reads the file block by block, while its recording goes on.
 import { type FileHandle, rm } from 'node:fs/promises';
 import { MAX_RECORD_CHARS, TextRun, TurnBounds } from '../domain/transcript.ts';
 import { withFiles } from './file-pair.ts';
@@ -9,7 +9,7 @@ import { lineOfRecord, metaLine, parseLine, type TranscriptMeta } from './transc
 
 const BLOCK_BYTES = 256 * 1024;
 
-/** What the beginning of the merged text is, up to a place where it may be cut off. */
+/** A beginning of the merged file that may be cut off: where it ends, and what is in it. */
 interface Cut {
   readonly offset: number;
   readonly events: number;
@@ -18,18 +18,18 @@ interface Cut {
 
 const NOTHING: Cut = { offset: 0, events: 0, turns: 0 };
 
-/** Share of what is kept that one merged record may take: the newest part of a text that alone is too large can then stay. */
+/** Largest share of the kept bytes that one merged record takes, so that of a text that is too large the newest part stays. */
 const RECORD_SHARE = 1 / 4;
 
-/** Where the compacted file of `path` is until it is put in its place. */
+/** Path of the compacted file until it is put in the place of `path`. */
 export function newPathOf(path: string): string {
   return `${path}.new.tmp`;
 }
 
 /**
- * Rewrites the first `sourceBytes` of `path` to at most `targetBytes`, in the file of `newPathOf`: complete and on disk when
- * this resolves, to be removed by the caller when it rejects.
- * @returns what has been dropped of the transcript, ever.
+ * Rewrites the first `sourceBytes` of `path` to at most `targetBytes`, in the file `newPathOf(path)`. The file is complete and
+ * on disk when this resolves; when it rejects, the caller is to remove the file.
+ * @returns what has ever been dropped of the transcript, this time included.
  * @throws the system's error.
  */
 export async function compact(
@@ -53,7 +53,7 @@ export async function compact(
   }
 }
 
-/** What comes next in the merged text: text that was rewritten, or a part of the source as it is. */
+/** A part of the merged file: text that was rewritten, or a part of the source as it is. */
 type Piece = string | { readonly start: number; readonly end: number };
 
 async function writeMerged(
@@ -73,7 +73,7 @@ async function writeMerged(
     for await (const lines of lineBlocks(input, 0, sourceBytes)) {
       for (const line of lines) {
         merging.add(line);
-        if (merging.heldBytes >= BLOCK_BYTES) await write();
+        if (merging.pendingBytes >= BLOCK_BYTES) await write();
       }
     }
     merging.end();
@@ -86,12 +86,15 @@ class Merging {
   readonly #maxChars: number;
   readonly #bounds = new TurnBounds();
   #run: TextRun<HistoryRecord> | undefined;
-  /** The run's first line: what is not merged goes on as it is, a long one from file to file. */
+  /**
+   * First line of the run, which is written as it is if the run stays a single record; a long line as its span in the source.
+   */
   #line: Piece = '';
-  #held: Piece[] = [];
-  heldBytes = 0;
+  /** Pieces that are merged and not taken yet, and their bytes. */
+  #pending: Piece[] = [];
+  pendingBytes = 0;
   #offset = 0;
-  /** Plain numbers, because a long transcript has some hundred thousand records: where each ends, and which end a turn. */
+  /** Offset of each record's end, and the indexes of those that end a turn. Plain numbers: there may be 100,000s of records. */
   readonly #ends: number[] = [];
   readonly #turnEnds: number[] = [];
 
@@ -101,7 +104,7 @@ class Merging {
 
   add({ text, start, end }: Line): void {
     const parsed = parseLine(text);
-    // Statements are summed up in the new header; unreadable lines end here.
+    // Statements are summed up in the new header, and unreadable lines are dropped.
     if (parsed === undefined || 'meta' in parsed) return;
     const { record } = parsed;
     const { before, after } = this.#bounds.see(record);
@@ -114,29 +117,30 @@ class Merging {
     if (after) this.end();
   }
 
-  /** A turn ends here. */
+  /** Ends the turn with the records so far. */
   end(): void {
     if (this.#run === undefined) return;
     this.#emit();
     this.#turnEnds.push(this.#ends.length - 1);
   }
 
+  /** Takes the merged pieces out, neighbouring texts joined. */
   take(): readonly Piece[] {
     const pieces: Piece[] = [];
     let texts: string[] = [];
-    for (const piece of this.#held) {
+    for (const piece of this.#pending) {
       if (typeof piece === 'string') texts.push(piece);
       else {
         pieces.push(texts.join(''), piece);
         texts = [];
       }
     }
-    this.#held = [];
-    this.heldBytes = 0;
+    this.#pending = [];
+    this.pendingBytes = 0;
     return [...pieces, texts.join('')];
   }
 
-  /** The smallest cut after which the rest fits; a turn is cut through only where the newest one alone is too large. */
+  /** The smallest cut after which the rest fits. A turn is cut through only if the newest turn alone is too large. */
   cutFor(targetBytes: number): Cut {
     const total = this.#offset;
     if (total <= targetBytes) return NOTHING;
@@ -154,8 +158,8 @@ class Merging {
     this.#run = undefined;
     this.#line = '';
     const bytes = typeof piece === 'string' ? Buffer.byteLength(piece) : piece.end - piece.start;
-    this.#held.push(piece);
-    this.heldBytes += bytes;
+    this.#pending.push(piece);
+    this.pendingBytes += bytes;
     this.#offset += bytes;
     this.#ends.push(this.#offset);
   }
@@ -169,7 +173,7 @@ async function writeNew(source: string, from: number, target: string, header: st
   });
 }
 
-/** Up to `to`, or to the end of the file. */
+/** Copies the bytes from `from` up to `to` or the end of the file. */
 async function copy(input: FileHandle, from: number, to: number, output: FileHandle): Promise<void> {
   const block = Buffer.allocUnsafe(Math.min(BLOCK_BYTES, to - from));
   for (let at = from; at < to; ) {

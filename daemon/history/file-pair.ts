@@ -1,8 +1,11 @@
-// One file that is read while another one is written. Whatever goes wrong with either, no handle of the other one stays open.
+// One file that is read while another file is written. Whatever goes wrong with one, no handle of the other stays open.
 import { closeSync, openSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 
-/** Replaces what `target` has. Both are closed when it settles. @throws the system's error, and what `use` throws. */
+/**
+ * `use` writes `target` from its beginning. Both files are closed when the promise settles.
+ * @throws the system's error, and what `use` throws.
+ */
 export async function withFiles<T>(
   source: string,
   target: string,
@@ -21,7 +24,10 @@ export async function withFiles<T>(
   }
 }
 
-/** Adds to `target`, within one tick. Both are closed when it returns. @throws the system's error, and what `use` throws. */
+/**
+ * `use` writes behind the end of `target`, within one tick. Both files are closed when it returns.
+ * @throws the system's error, and what `use` throws.
+ */
 export function withFilesSync(
   source: string,
   target: string,

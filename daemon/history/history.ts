@@ -1,5 +1,5 @@
-// The past of sessions as the rest of the daemon sees it: a store of transcripts that outlive their live sessions.
-// `store.ts` keeps them in files; `agent-history.ts` asks an agent that keeps its own.
+// The history of sessions as the rest of the daemon sees it: a store of transcripts that outlive their live sessions.
+// `store.ts` keeps transcripts in files; `agent-history.ts` reads those that an agent keeps itself.
 
 import type { FeedShelved } from '../contract/feed.ts';
 import type { SessionCheckout } from '../domain/checkout-request.ts';
@@ -8,7 +8,7 @@ import type { TranscriptSource } from './paging.ts';
 
 /** One entry of a transcript, in the order in which it happened. */
 export interface HistoryRecord {
-  /** Unique and stable within the session; anchors and cursors name it. */
+  /** Unique and stable within the session; anchors and cursors name records by it. */
   readonly recordId: string;
   readonly atMs: number;
   /** Event type as on the bus: `session_update` and the terminal event of each turn. */
@@ -32,21 +32,21 @@ export interface StoredSession {
   readonly worktree?: SessionCheckout['worktree'];
   readonly branch?: SessionCheckout['branch'];
   readonly isArchived: boolean;
-  /** Nothing has been said in it yet. */
+  /** Nothing has been said in the session yet. */
   readonly isBlank?: true;
-  /** What was said is in the agent's own transcript; ours states that there is such a session, and how its prompts ended. */
+  /** The agent keeps the transcript of what was said; ours states that there is the session, and how its prompts ended. */
   readonly isKeptByAgent?: true;
 }
 
 /** What is stated of a session when its transcript is begun. */
 export type BegunSession = Omit<StoredSession, 'updatedAtMs' | 'isArchived' | 'isBlank'>;
 
-/** A session in which nothing was said is forgotten with its close, unless somebody named it or put it away. */
+/** Whether the session outlives its close. One in which nothing was said does not, unless a client named or archived it. */
 export function isWorthKeeping({ isBlank, isArchived, displayName }: StoredSession): boolean {
   return isBlank !== true || isArchived || displayName !== undefined;
 }
 
-/** Where a session that is not live stands in listings; undefined: nothing is stored of it. */
+/** Where a session that is not live stands in listings. @param stored undefined when nothing is stored of the session. */
 export function shelvedAs(sessionId: string, stored: StoredSession | undefined): FeedShelved {
   if (stored === undefined || !isWorthKeeping(stored)) return { sessionId, shelf: 'gone' };
   const { displayName, isArchived } = stored;
@@ -59,18 +59,23 @@ export type StoredChange = Partial<Pick<StoredSession, 'displayName' | 'titleSou
 
 /** The open end of one live session's transcript. Nothing here throws: a failed write makes it degraded. */
 export interface Recording {
-  /** False where the agent keeps them: then only ends of turns are kept here. */
+  /** Whether the session's events are recorded. If the agent keeps the transcript, only the ends of turns are. */
   readonly keepsEvents: boolean;
-  /** Highest event id of the transcript, 0 for a new one: the session's bus starts above it. */
+  /** Highest event id of the transcript, 0 for a new transcript: ids of the session's bus start above it. */
   readonly lastId: number;
-  /** Notes a bus event; its id becomes the record's, and kinds that belong to no transcript are ignored. It is on disk after the next `flush`. */
+  /**
+   * Notes a bus event, whose id becomes its record's. Events that belong to no transcript are ignored. The record is written
+   * with the next `flush`.
+   */
   note(event: EncodedEvent): void;
-  /** Hands what was noted to the operating system, so that a kill -9 of this process loses none of it. */
+  /** Hands the noted records to the operating system, so that a kill -9 of this process loses none of them. */
   flush(): void;
   change(change: StoredChange): void;
-  /** True once a write has failed; events after that are not in the transcript. */
+  /** Whether a write has failed; events from then on are not in the transcript. */
   readonly isDegraded: boolean;
-  /** Nothing of the session has been dropped from the transcript to keep it within its bounds, or could not be written. */
+  /**
+   * Whether the transcript has all that was recorded: nothing was dropped to keep it within its bounds, no write has failed.
+   */
   readonly isWhole: boolean;
   /** Flushes and closes. Idempotent. */
   close(): void;
@@ -80,25 +85,28 @@ export interface History {
   /** Creates the session's transcript, or opens an existing one at its end; a torn last line is dropped. */
   begin(session: BegunSession, onDegraded: () => void): Recording;
   /**
-   * States a session, whether or not something was stored of it; nothing where its recording is open, which states it itself.
+   * States a session, of which something may be stored already. Does nothing while the session's recording is open, which
+   * states the session itself.
    * @throws the system's error.
    */
   state(session: StoredSession): void;
-  /** Everything that is stored, newest first. */
+  /** All sessions of which something is stored, newest first. */
   list(): readonly StoredSession[];
   find(sessionId: string): StoredSession | undefined;
   /**
-   * The whole transcript, in order. Undefined when nothing is stored for the id.
-   * `isPartial`: something could not be read; what could is returned.
+   * The whole transcript, in order. `isPartial`: some lines could not be read; the others are returned.
+   * @returns undefined when nothing is stored for the id.
    */
   read(sessionId: string): Promise<StoredTranscript | undefined>;
   /**
-   * What `use` makes of the transcript, which is not held whole and can be read until then. Undefined as `read`.
+   * Calls `use` with the transcript, which is not in memory as a whole: it can be read until what `use` returns is settled.
+   * @returns what `use` returns; undefined as `read`.
    * @throws the system's error, and what `use` throws.
    */
   using<T>(sessionId: string, use: (source: TranscriptSource) => Promise<T>): Promise<T | undefined>;
-  /** @returns false when there is nothing stored (or it was so already). @throws the system's error when it cannot be written. */
+  /** @returns false when nothing is stored or nothing changes. @throws the system's error when the change cannot be written. */
   setArchived(sessionId: string, isArchived: boolean): boolean;
+  /** Closes the session's recording and removes what is stored. @returns false when nothing is stored. */
   remove(sessionId: string): boolean;
 }
 
@@ -106,7 +114,7 @@ export interface StoredTranscript {
   readonly session: StoredSession;
   readonly records: readonly HistoryRecord[];
   readonly isPartial: boolean;
-  /** Older records were dropped to keep the transcript within its bounds; 0 when it is whole. */
+  /** What was dropped from the transcript's beginning to keep it within its bounds; 0 when nothing was. */
   readonly droppedTurns: number;
   readonly droppedEvents: number;
 }

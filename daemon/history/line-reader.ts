@@ -1,4 +1,5 @@
-// A file line by line without holding it whole, and without keeping the event loop for longer than a block's parse.
+// Reads a file line by line, without having it in memory as a whole, and without blocking the event loop for longer than a
+// block's parse.
 import type { FileHandle } from 'node:fs/promises';
 
 const NEWLINE = 10;
@@ -8,13 +9,13 @@ const BLOCK_BYTES = 128 * 1024;
 export interface Line {
   readonly text: string;
   readonly start: number;
-  /** Behind its newline. */
+  /** Offset behind the line's newline. */
   readonly end: number;
 }
 
 /**
- * The complete lines between two places in the file, of which the first is the beginning of a line, a block's worth at once:
- * an `await` per line would double the cost of a long file. What stands behind the last newline is torn and left out.
+ * The complete lines between the offsets `from`, where a line begins, and `to`, a block's worth at once: an `await` per line
+ * would double the cost of a long file. Text behind the last newline is torn and left out.
  */
 export async function* lineBlocks(
   file: FileHandle,
@@ -46,7 +47,9 @@ function linesIn(bytes: Buffer, start: number): Line[] {
   return lines;
 }
 
-/** A line that no block holds: found first and then read in one piece, as parts of it would be held twice to be joined. */
+/**
+ * A line that is longer than a block: its end is found first, then it is read in one piece, so that no part is copied twice.
+ */
 async function readLongLine(
   file: FileHandle,
   block: Buffer,

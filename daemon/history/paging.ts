@@ -1,4 +1,4 @@
-// Pages and turn indexes of a transcript that is not held whole: no more of it is read than they show.
+// Pages and turn indexes of a transcript that is not in memory: only the records that they show are read.
 import { PAGE_BOUNDS, PageFilling, type TranscriptPage } from '../domain/transcript-page.ts';
 import type { TranscriptQuery } from '../domain/transcript-page-query.ts';
 import type { TranscriptOutline, TranscriptRecord } from '../domain/transcript-view.ts';
@@ -10,12 +10,12 @@ import {
   turnEntryOf,
 } from '../domain/turn-index.ts';
 
-/** A transcript whose records are read when they are asked for. */
+/** A transcript whose records are read only when they are asked for. */
 export interface TranscriptSource {
   readonly outline: TranscriptOutline;
   /** The records from `from` up to but not `to`. */
   read(from: number, to: number): AsyncIterable<TranscriptRecord>;
-  /** The same ones, last first. */
+  /** The same records, last first. */
   readBackward(from: number, to: number): AsyncIterable<TranscriptRecord>;
 }
 

@@ -1,5 +1,5 @@
-// The open end of one transcript file: collects what the bus publishes, hands it to the system once per batch, and goes
-// quiet for good, once, when a write fails.
+// The recording of one session: collects the events that the bus publishes, writes them to the transcript's file once per
+// batch, and writes nothing more once a write has failed.
 import type { Clock } from '../contract/clock.ts';
 import type { Log } from '../contract/log.ts';
 import type { EncodedEvent } from '../domain/frame.ts';
@@ -10,13 +10,13 @@ import { metaLine, recordLine, type TranscriptMeta } from './transcript-file.ts'
 
 export interface RecordingOptions {
   readonly path: string;
-  /** What the header says where the file is new. */
+  /** What the first line of a new file states. */
   readonly session: StoredSession;
   readonly clock: Clock;
   readonly log: Log;
   readonly maxBytes: number;
   readonly onDegraded: () => void;
-  /** The file has outgrown its bound. Called at every flush until it has been replaced. */
+  /** The file has outgrown `maxBytes`. Called at every flush until the file has been replaced. */
   readonly onOversize: () => void;
   readonly onClosed: (meta: TranscriptMeta) => void;
 }
@@ -26,20 +26,20 @@ type State = 'recording' | 'degraded' | 'closed';
 
 export class FileRecording implements Recording {
   readonly keepsEvents: boolean;
-  readonly #o: RecordingOptions;
+  readonly #options: RecordingOptions;
   #file: AppendFile | undefined;
   #state: State = 'recording';
   #meta: Omit<TranscriptMeta, 'lastId'>;
   #lastId = 0;
   #isBlank = true;
-  /** Something was said since the last flush. */
+  /** Whether an event of the transcript came since the last flush. */
   #hasNews = false;
   #updatedAtMs: number;
   #pending: string[] = [];
 
-  /** Opens the file. Where that fails the recording is degraded from its beginning. */
+  /** Opens the file. When that fails, the recording is degraded from its beginning. */
   constructor(options: RecordingOptions) {
-    this.#o = options;
+    this.#options = options;
     this.keepsEvents = options.session.isKeptByAgent !== true;
     this.#meta = { session: options.session, dropped: { turns: 0, events: 0 } };
     this.#updatedAtMs = options.session.updatedAtMs;
@@ -74,26 +74,26 @@ export class FileRecording implements Recording {
     const wasBlank = this.#isBlank;
     this.#isBlank = false;
     this.#hasNews = true;
-    // How prompts ended is kept in any case: no agent tells it again.
+    // Ends of turns are kept even if the agent keeps the transcript: no agent reports them again.
     if (this.keepsEvents || isTerminal(type)) this.#pending.push(recordLine(id, tail));
     else if (wasBlank) this.#pending.push(metaLine(this.meta));
   }
 
   flush(): void {
-    if (this.#hasNews) this.#updatedAtMs = this.#o.clock.nowMs();
+    if (this.#hasNews) this.#updatedAtMs = this.#options.clock.nowMs();
     this.#hasNews = false;
     if (this.#pending.length === 0) return;
     const text = this.#pending.join('');
     this.#pending = [];
     this.#trying(() => this.#file?.append(text));
-    if ((this.#file?.sizeBytes ?? 0) > this.#o.maxBytes) this.#o.onOversize();
+    if ((this.#file?.sizeBytes ?? 0) > this.#options.maxBytes) this.#options.onOversize();
   }
 
   change(change: StoredChange): void {
     this.restate({ ...this.#meta.session, ...change });
   }
 
-  /** Replaces what is stated of the session, and says so in the file. */
+  /** Replaces what is stated of the session, and writes the statement. */
   restate(session: StoredSession): void {
     if (this.#state === 'closed') return;
     this.#meta = { ...this.#meta, session };
@@ -103,27 +103,27 @@ export class FileRecording implements Recording {
 
   close(): void {
     if (this.#state === 'closed') return;
-    // The last statement tells the next reader everything without a walk through the file.
+    // With a statement as its last line, the file need not be read from the beginning to know the session.
     this.flush();
     if (this.#state === 'recording') this.#pending.push(metaLine(this.meta));
     this.flush();
     this.#state = 'closed';
     this.#file?.close();
-    this.#o.onClosed(this.meta);
+    this.#options.onClosed(this.meta);
   }
 
-  /** Goes on in the file that has been put in the old one's place. */
+  /** Goes on in the compacted file, which now has the old file's path. @param dropped what the compacted file lacks. */
   reopen(dropped: TranscriptMeta['dropped']): void {
     if (this.#state !== 'recording') return;
     this.#meta = { ...this.#meta, dropped };
     this.#trying(() => {
       this.#file?.close();
-      this.#file = new AppendFile(this.#o.path);
+      this.#file = new AppendFile(this.#options.path);
     });
   }
 
   #open(): void {
-    this.#file = new AppendFile(this.#o.path);
+    this.#file = new AppendFile(this.#options.path);
     const { meta } = this.#file.ends;
     if (meta === undefined) {
       this.#file.append(metaLine(this.meta));
@@ -133,10 +133,11 @@ export class FileRecording implements Recording {
     this.#meta = { ...meta, session: this.keepsEvents ? session : { ...session, isKeptByAgent: true } };
     this.#lastId = meta.lastId;
     this.#isBlank = meta.session.isBlank === true;
-    // The agent has begun to keep transcripts, or has ceased to.
+    // Who keeps the transcript, the agent or we, has changed since the file was written.
     if (this.keepsEvents === (isKeptByAgent === true)) this.#file.append(metaLine(this.meta));
   }
 
+  /** Runs `write`; when it throws, the recording is degraded for good. Does nothing in a degraded one. */
   #trying(write: () => void): void {
     if (this.#state === 'degraded') return;
     try {
@@ -146,8 +147,8 @@ export class FileRecording implements Recording {
       this.#pending = [];
       this.#file?.close();
       const { sessionId } = this.#meta.session;
-      this.#o.log.warn({ err: error, sessionId }, 'the transcript cannot be written');
-      this.#o.onDegraded();
+      this.#options.log.warn({ err: error, sessionId }, 'the transcript cannot be written');
+      this.#options.onDegraded();
     }
   }
 }

@@ -1,4 +1,4 @@
-// The past of one live session: what a loading client is shown, kept in memory, and the transcript, where we record it.
+// The history of one live session: the replay in memory, which a loading client is shown, and the recording of its transcript.
 
 import type { Dropped } from '../domain/finished-turns.ts';
 import { jsonOf, serialise } from '../domain/frame.ts';
@@ -12,11 +12,11 @@ export class SessionHistory implements Observer {
   readonly #recording: Recording | undefined;
   #floor = 0;
   #seededSinceMs: number | undefined;
-  /** Something of what was before has not come to our transcript, or cannot be read in it. */
+  /** Some of the session's earlier events are missing in our transcript, or cannot be read in it. */
   #isPastCut = false;
   #onDegraded: () => void = () => undefined;
 
-  /** @param begin opens the transcript; undefined for a past that is not kept. */
+  /** @param begin opens the recording; undefined for a session without one. */
   constructor(bounds: ReplayBounds, begin: ((onDegraded: () => void) => Recording) | undefined) {
     this.#recording = begin?.(() => this.#onDegraded());
     this.replay = new Replay({
@@ -27,12 +27,12 @@ export class SessionHistory implements Observer {
     this.#floor = this.#recording?.lastId ?? 0;
   }
 
-  /** Ids of the session's bus start above it: every id up to it belongs to the past. */
+  /** Ids of the session's bus start above it: every id up to it belongs to earlier events. */
   get idFloor(): number {
     return this.#floor;
   }
 
-  /** Time of the oldest update that the agent told of the past. */
+  /** Time of the oldest update that was seeded from the agent's replay; undefined when none was. */
   get seededSinceMs(): number | undefined {
     return this.#seededSinceMs;
   }
@@ -45,10 +45,10 @@ export class SessionHistory implements Observer {
     return this.isRecorded && this.#recording?.isDegraded === true;
   }
 
-  /** `tell` is called once: when a write fails, or now when one has failed already. */
-  whenDegraded(tell: () => void): void {
-    this.#onDegraded = tell;
-    if (this.isDegraded) tell();
+  /** `listener` is called once: when a write fails, or now when a write has failed already. */
+  whenDegraded(listener: () => void): void {
+    this.#onDegraded = listener;
+    if (this.isDegraded) listener();
   }
 
   note(event: PublishedEvent): void {
@@ -66,14 +66,14 @@ export class SessionHistory implements Observer {
     this.#recording?.change(change);
   }
 
-  /** Seeds the replay from our own transcript; before the session's bus exists. */
+  /** Seeds the replay from our own transcript, before the session's bus exists. */
   seedFrom({ records, droppedTurns, droppedEvents, isPartial }: StoredTranscript): void {
     this.#isPastCut ||= isPartial;
     this.replay.noteMissing({ turns: droppedTurns, events: droppedEvents }, false);
     for (const { recordId, ...event } of records) this.#seed({ ...event, id: Number(recordId) });
   }
 
-  /** Seeds one update that the agent told of the past. It goes into our transcript, where there is one. */
+  /** Seeds the replay, and our transcript if we record the session, with an earlier update that the agent has replayed. */
   seedUpdate(data: Readonly<Record<string, unknown>>, atMs: number): void {
     this.#seededSinceMs ??= atMs;
     const id = this.#floor + 1;
@@ -84,7 +84,10 @@ export class SessionHistory implements Observer {
     this.#seed({ id, type: 'session_update', data, atMs });
   }
 
-  /** What the agent has told of the past is not all of it. */
+  /**
+   * Notes that the agent has not replayed everything.
+   * @param hasUnseenPast whether it has replayed nothing of what there is.
+   */
   noteMissing(dropped: Dropped, hasUnseenPast: boolean): void {
     this.#isPastCut ||= hasUnseenPast || dropped.events > 0;
     this.replay.noteMissing(dropped, hasUnseenPast);
@@ -95,7 +98,7 @@ export class SessionHistory implements Observer {
     this.#recording?.close();
   }
 
-  /** An agent that keeps its own is taken to keep everything. */
+  /** Whether everything of the session can be read in its transcript. An agent that keeps it is taken to keep everything. */
   #isTranscriptWhole(): boolean {
     if (this.#recording?.keepsEvents !== true) return this.#recording !== undefined;
     return this.#recording.isWhole && !this.#isPastCut;
@@ -103,7 +106,7 @@ export class SessionHistory implements Observer {
 
   #seed(event: PastEvent): void {
     this.#floor = Math.max(this.#floor, event.id ?? 0);
-    // Its size as JSON is only needed for the bound of the journal, which a past without end of turn may reach.
+    // The size as JSON counts towards the bound of the journal, which earlier events without an end of turn may reach.
     this.replay.note(event, JSON.stringify(event.data).length);
   }
 }

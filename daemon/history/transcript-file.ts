@@ -1,6 +1,6 @@
-// The file of one transcript, line by line: what a line means, what it is called, and how it is read from either end.
-// Every line is JSON. `{"meta":...}` states the session whole, the last one counts and the first line is one; `{"id":...}`
-// is an event as its frame carried it.
+// The format of a transcript's file: its name, its lines, and how it is read from either end. Every line is JSON. A line
+// `{"meta":...}` states the session as a whole: the first line of a file is such a statement, and the last statement counts. A
+// line `{"id":...}` is an event as its frame carried it.
 import { createHash } from 'node:crypto';
 import { readSync } from 'node:fs';
 import { asRecord, isRecord } from '../contract/json-record.ts';
@@ -11,16 +11,16 @@ const NEWLINE = 10;
 const BLOCK_BYTES = 64 * 1024;
 const SUFFIX = '.jsonl';
 
-/** What a transcript states about itself. */
+/** What a statement says about the session and its transcript. */
 export interface TranscriptMeta {
   readonly session: StoredSession;
-  /** Highest event id so far; ids go on above it. */
+  /** Highest event id so far; later ids are above it. */
   readonly lastId: number;
-  /** What was dropped from the beginning to stay within bounds. */
+  /** What was dropped from the transcript's beginning to keep it within its bounds. */
   readonly dropped: { readonly turns: number; readonly events: number };
 }
 
-/** Agents choose session ids, so only ids of a known form become names; the others are hashed. */
+/** Agents choose session ids, so only ids of a known form are used as names; other ids are hashed. */
 export function transcriptFileName(sessionId: string): string {
   if (isUuid(sessionId)) return `${sessionId.toLowerCase()}${SUFFIX}`;
   return `x-${createHash('sha256').update(sessionId).digest('hex').slice(0, 40)}${SUFFIX}`;
@@ -30,16 +30,17 @@ export function isTranscriptFileName(name: string): boolean {
   return name.endsWith(SUFFIX);
 }
 
-/** @param tail JSON of the event's envelope without its opening brace and id. */
+/** The line of an event. @param tail JSON of the event's envelope without its opening brace and id. */
 export function recordLine(id: number, tail: string): string {
   return `{"id":${id},${tail}\n`;
 }
 
+/** The line of a statement. */
 export function metaLine({ session, lastId, dropped }: TranscriptMeta): string {
   return `${JSON.stringify({ meta: session, lastId, dropped })}\n`;
 }
 
-/** A line is an event, a statement about the session, or unreadable. */
+/** A line is an event, a statement, or unreadable (undefined). */
 export type ParsedLine =
   | { readonly record: HistoryRecord; readonly id: number }
   | { readonly meta: TranscriptMeta }
@@ -50,7 +51,7 @@ export function parseLine(line: string): ParsedLine {
   try {
     raw = JSON.parse(line);
   } catch {
-    // Damage: the caller tells that the transcript is partial.
+    // A damaged line: the caller reports that the transcript is partial.
     return undefined;
   }
   if (!isRecord(raw)) return undefined;
@@ -90,7 +91,7 @@ function wholeNumber(value: unknown): number {
   return typeof value === 'number' && Number.isSafeInteger(value) ? value : 0;
 }
 
-/** The event as a line of its own, for files that are rewritten. */
+/** The line of a record, for files that are rewritten. */
 export function lineOfRecord({ recordId, atMs, ...event }: HistoryRecord): string {
   const envelope = { id: Number(recordId), v: 1, ...event, _meta: { serverTimestamp: atMs } };
   return `${JSON.stringify(envelope)}\n`;
@@ -99,13 +100,13 @@ export function lineOfRecord({ recordId, atMs, ...event }: HistoryRecord): strin
 export interface FileEnds {
   /** Bytes up to and including the last newline; what follows was torn. */
   readonly wholeBytes: number;
-  /** Undefined when no line states the session: the file cannot be used. */
+  /** The last statement, brought up to date by the events behind it. Undefined: there is none, and the file cannot be used. */
   readonly meta: TranscriptMeta | undefined;
   /** Whether the last line is a statement, as a cleanly closed file has it. */
   readonly isClosed: boolean;
 }
 
-/** Reads from the end as far back as needed: one block if the file was closed cleanly. */
+/** Reads the file from its end as far back as needed: one block if the file was closed cleanly. */
 export function readEnds(fd: number, sizeBytes: number): FileEnds {
   let wholeBytes: number | undefined;
   let lastId = 0;
@@ -116,7 +117,7 @@ export function readEnds(fd: number, sizeBytes: number): FileEnds {
     const parsed = lastId === 0 || text.startsWith('{"meta"') ? parseLine(text) : undefined;
     if (parsed !== undefined && 'meta' in parsed) {
       const { isBlank, ...facts } = parsed.meta.session;
-      // Whatever the statement says, something was said after it.
+      // Where an event follows the statement, something was said, even if the statement says that nothing was.
       const session = isBlank === undefined || lastId > 0 ? facts : { ...facts, isBlank };
       const meta = { ...parsed.meta, session, lastId: Math.max(parsed.meta.lastId, lastId) };
       return { wholeBytes, meta, isClosed: isLast };
@@ -129,22 +130,23 @@ export function readEnds(fd: number, sizeBytes: number): FileEnds {
 
 /** Complete lines, last first. */
 function* backwardLines(fd: number, sizeBytes: number): Generator<{ text: string; endsAt: number }> {
-  let held = Buffer.alloc(0);
+  /** Bytes that are read and not yet given out as lines. */
+  let rest = Buffer.alloc(0);
   let start = sizeBytes;
   let isAfterNewline = false;
   let endsAt = 0;
   while (start > 0) {
     const length = Math.min(BLOCK_BYTES, start);
     start -= length;
-    held = Buffer.concat([readBlock(fd, start, length), held]);
-    for (let at = held.lastIndexOf(NEWLINE); at >= 0; at = held.lastIndexOf(NEWLINE)) {
-      if (isAfterNewline) yield { text: held.toString('utf8', at + 1), endsAt };
+    rest = Buffer.concat([readBlock(fd, start, length), rest]);
+    for (let at = rest.lastIndexOf(NEWLINE); at >= 0; at = rest.lastIndexOf(NEWLINE)) {
+      if (isAfterNewline) yield { text: rest.toString('utf8', at + 1), endsAt };
       isAfterNewline = true;
       endsAt = start + at + 1;
-      held = held.subarray(0, at);
+      rest = rest.subarray(0, at);
     }
   }
-  if (isAfterNewline) yield { text: held.toString('utf8'), endsAt };
+  if (isAfterNewline) yield { text: rest.toString('utf8'), endsAt };
 }
 
 function readBlock(fd: number, start: number, length: number): Buffer {

@@ -1,5 +1,5 @@
-// Where in a transcript's file each record is that is shown of it, as columns of plain numbers: some 50 bytes a record, whatever
-// was said in it. Grows with the file and never reads a part of it twice.
+// Where in a transcript's file each shown record is, as columns of plain numbers: some 50 bytes a record, whatever its text.
+// The index grows with the file and reads no part of the file twice.
 import type { FileHandle } from 'node:fs/promises';
 import { MAX_RECORD_CHARS, TextSpan } from '../domain/transcript.ts';
 import {
@@ -17,7 +17,7 @@ import { parseLine } from './transcript-file.ts';
 const KINDS: readonly RecordKind[] = ['other', 'question', 'start'];
 const COLUMN_BYTES = 5 * 8;
 
-/** What is read of a file at once for a page that goes backward. */
+/** Bytes of the file that a backward page reads at once. */
 const BACKWARD_BYTES = 1024 * 1024;
 
 export class TranscriptIndex {
@@ -36,23 +36,26 @@ export class TranscriptIndex {
   #hasDamage = false;
   #hasDropped = false;
 
-  /** Of the file, from its beginning. */
+  /** Bytes of the file, from its beginning, that are in the index. */
   get fileBytes(): number {
     return this.#fileBytes;
   }
 
-  /** What it takes itself, about. */
+  /** About how much memory the index takes. */
   get memoryBytes(): number {
     return this.#ids.length * COLUMN_BYTES;
   }
 
-  /** Takes in what is complete between `fileBytes` and `to`. Not to be called again before it is done. @throws the system's error. */
+  /**
+   * Takes in the complete lines between `fileBytes` and `to`. Not to be called again before the promise is settled.
+   * @throws the system's error.
+   */
   async grow(file: FileHandle, to: number): Promise<void> {
     for await (const lines of lineBlocks(file, this.#fileBytes, to))
       for (const line of lines) this.#add(line);
   }
 
-  /** What it knows now: records that are added later are not in it. */
+  /** The outline of the records that are in the index now; later ones are not in it. */
   outline(sessionId: string): TranscriptOutline {
     return {
       sessionId,
@@ -65,7 +68,7 @@ export class TranscriptIndex {
     };
   }
 
-  /** Where the lines of the records begin and end. */
+  /** Offsets in the file of the lines of the records from `from` up to but not `to`. */
   spanOf(from: number, to: number): { readonly start: number; readonly end: number } {
     return { start: this.#offsets[from] ?? this.#fileBytes, end: this.#offsets[to] ?? this.#fileBytes };
   }
@@ -98,7 +101,7 @@ export class TranscriptIndex {
     this.#kinds.push(KINDS.indexOf(this.#seen.see(record)));
   }
 
-  /** Ids only grow. One in between that is none of a record's is taken for the place where it was given out. */
+  /** Ids only grow. An id between those of two shown records stands for the position of the later record. */
   #positionOf(recordId: string): number | undefined {
     const id = Number(recordId);
     if (String(id) !== recordId || !(id >= this.#firstId && id <= this.#lastId)) return undefined;
@@ -112,7 +115,7 @@ export class TranscriptIndex {
   }
 }
 
-/** The transcript in an open file, as far as the index goes now. */
+/** The transcript in an open file, as far as the index covers it now. */
 export function sourceIn(file: FileHandle, index: TranscriptIndex, sessionId: string): TranscriptSource {
   async function* read(from: number, to: number): AsyncGenerator<TranscriptRecord> {
     const { start, end } = index.spanOf(from, to);

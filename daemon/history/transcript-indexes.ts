@@ -1,17 +1,18 @@
-// The indexes of transcripts that are being paged through: made when one is asked for, shared while it is, and gone soon after.
+// The indexes of transcripts that clients page through: an index is made with the first request, shared by requests that come
+// meanwhile, and dropped soon after the last.
 import { type FileHandle, open } from 'node:fs/promises';
 import type { Clock, Timer } from '../contract/clock.ts';
 import type { TranscriptSource } from './paging.ts';
 import { sourceIn, TranscriptIndex } from './transcript-index.ts';
 
-/** Long enough for the next page of a client that follows cursors. */
+/** How long an unused index is kept: long enough for the next page of a client that follows cursors. */
 const KEPT_MS = 10_000;
 
-/** What all of them take: some 400,000 records. The least recently used go first. */
-const MAX_HELD_BYTES = 16 * 1024 * 1024;
+/** Memory of all indexes together, for some 400,000 records. Over it the least recently used index is dropped. */
+const MAX_MEMORY_BYTES = 16 * 1024 * 1024;
 
 interface Entry {
-  /** Names the file itself: what is compacted is another one under the same path. */
+  /** Identifies the file itself: a compacted file is another one under the same path. */
   readonly file: string;
   readonly index: TranscriptIndex;
   growth: Promise<void>;
@@ -20,22 +21,22 @@ interface Entry {
 
 export class TranscriptIndexes {
   readonly #clock: Clock;
-  readonly #maxHeldBytes: number;
-  /** Least recently used first. */
+  readonly #maxMemoryBytes: number;
+  /** The index of each path, the least recently used first. */
   readonly #entries = new Map<string, Entry>();
 
-  constructor(clock: Clock, maxHeldBytes = MAX_HELD_BYTES) {
+  constructor(clock: Clock, maxMemoryBytes = MAX_MEMORY_BYTES) {
     this.#clock = clock;
-    this.#maxHeldBytes = maxHeldBytes;
+    this.#maxMemoryBytes = maxMemoryBytes;
   }
 
-  /** What all of them take now. */
+  /** About how much memory all indexes take. */
   get memoryBytes(): number {
     return [...this.#entries.values()].reduce((sum, { index }) => sum + index.memoryBytes, 0);
   }
 
   /**
-   * Calls `use` with the transcript in the file, as it is now; it can be read until what `use` returns is settled.
+   * Calls `use` with the transcript in the file, as it is now. The transcript can be read until what `use` returns is settled.
    * @throws the system's error, and what `use` throws.
    */
   async using<T>(path: string, sessionId: string, use: (source: TranscriptSource) => Promise<T>): Promise<T> {
@@ -52,7 +53,7 @@ export class TranscriptIndexes {
     const { ino, birthtimeMs, size } = await file.stat();
     const entry = this.#entryOf(path, `${ino}/${birthtimeMs}`, size);
     const { index } = entry;
-    // Requests that come together share one walk through the file.
+    // Requests that come at the same time share one reading of the file.
     const grown = entry.growth.then(() => index.grow(file, size));
     entry.growth = grown.catch(() => undefined);
     await grown;
@@ -77,7 +78,7 @@ export class TranscriptIndexes {
 
   #makeRoom(): void {
     for (const [path, entry] of this.#entries) {
-      if (this.memoryBytes <= this.#maxHeldBytes) return;
+      if (this.memoryBytes <= this.#maxMemoryBytes) return;
       entry.expiry?.cancel();
       this.#entries.delete(path);
     }

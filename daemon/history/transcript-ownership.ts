@@ -1,4 +1,4 @@
-// Who keeps the past of a session: the agent, where it has a transcript method, else we do.
+// Who owns a session's transcript: the agent, if it has a method to read transcripts, else we, who then record the session.
 import { AgentCallError, type AgentChannel } from '../agent/agent.ts';
 import { callIfKnown } from '../agent/extensions.ts';
 import type { Limits } from '../contract/limits.ts';
@@ -7,7 +7,7 @@ import { TRANSCRIPT_METHOD } from './agent-history.ts';
 import type { BegunSession, History } from './history.ts';
 import { SessionHistory } from './session-history.ts';
 
-/** A create waits for this answer, once a child: an agent that is silent about a method is taken not to have it. */
+/** How long the first create on an agent child waits for the answer; a silent agent is taken not to have the method. */
 const PROBE_TIMEOUT_MS = 1000;
 
 export class TranscriptOwnership {
@@ -22,7 +22,10 @@ export class TranscriptOwnership {
     this.#log = log;
   }
 
-  /** Whether the agent keeps transcripts itself. Asked once a child, of a session that exists. Never rejects. */
+  /**
+   * Whether the agent keeps transcripts itself. Each agent child is asked once. Never rejects.
+   * @param sessionId any session that the agent knows: the question needs one.
+   */
   isKeptByAgent(channel: AgentChannel, sessionId: string): Promise<boolean> {
     let probe = this.#probes.get(channel);
     if (probe === undefined) {
@@ -33,8 +36,8 @@ export class TranscriptOwnership {
   }
 
   /**
-   * The past of a session that has none: a transcript under its id belongs to another one and is removed. Not to be called
-   * for the id of a live session, which would lose its own.
+   * The history of a session that has just been made. A transcript under its id belongs to an earlier session and is removed,
+   * so this must not be called for the id of a live session.
    */
   newHistory(session: BegunSession, isKeptByAgent: boolean): SessionHistory {
     if (this.history.remove(session.sessionId))
@@ -45,12 +48,15 @@ export class TranscriptOwnership {
     return isKeptByAgent ? this.statedHistory(session) : this.recordedHistory(session);
   }
 
-  /** Goes on in the session's transcript, or begins it. */
+  /** The history of a session that we record: its transcript is begun, or goes on where it ended. */
   recordedHistory(session: BegunSession): SessionHistory {
     return new SessionHistory(this.#limits, (onDegraded) => this.history.begin(session, onDegraded));
   }
 
-  /** States that there is such a session. Where that cannot be written, it is not listed once it is closed, no more. */
+  /**
+   * The history of a session whose transcript the agent keeps: ours only states that there is the session. When that cannot be
+   * written, the session is missing in listings after its close, and nothing else is lost.
+   */
   statedHistory(session: BegunSession): SessionHistory {
     const begin = () => this.history.begin({ ...session, isKeptByAgent: true }, () => undefined);
     return new SessionHistory(this.#limits, begin);
@@ -61,7 +67,7 @@ export class TranscriptOwnership {
       const answer = await callIfKnown(channel, TRANSCRIPT_METHOD, { sessionId, limit: 1 }, PROBE_TIMEOUT_MS);
       return answer !== undefined;
     } catch (error) {
-      // Any other refusal is about this session, which may have nothing to show yet: the method is there.
+      // Any other refusal is about this session, which may have no transcript yet: the agent has the method.
       return error instanceof AgentCallError;
     }
   }

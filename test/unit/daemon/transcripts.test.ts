@@ -43,7 +43,7 @@ class Kit {
     const { history } = ownership;
     const agentSessions = new AgentSessions({ ...shared, agent, register, history, clock, log: SILENT });
     this.sessions = sessions;
-    this.transcripts = new Transcripts({ ...shared, sessions, ownership, agentSessions });
+    this.transcripts = new Transcripts({ ...shared, sessions, history, ownership, agentSessions });
   }
 }
 
