@@ -1,19 +1,20 @@
-// What is true of the whole fleet, added up from the daemons' last beats. Asks no daemon and wakes none.
+// Figures of the whole fleet, added up from the daemons' last beats. Asks no daemon and starts none.
 import type { DaemonView } from '../supervise/fleet.ts';
 
+/** The figures in the protocol's own names: they go into answers as they are. */
 export interface FleetFigures {
   readonly sessions: number;
   readonly pendingPermissions: number;
   readonly activePrompts: number;
   readonly activeWork: boolean;
-  /** Whether all, some or none of the running daemons have reported. No daemon running is `full`: nothing is unknown. */
+  /** Whether all, some or none of the running daemons have reported. `full` also where no daemon runs: nothing is unknown. */
   readonly activeWorkReporting: 'full' | 'partial' | 'none';
-  /** Age of the oldest report. */
+  /** Age of the oldest beat, milliseconds. */
   readonly activeWorkStaleMs: number;
   readonly connectedClients: number;
   readonly channelAlive: boolean;
   readonly lastActivityAt: string | null;
-  /** How long nothing has happened; null while work is active or before anything happened. */
+  /** Milliseconds since the last activity; null while work is active, and before the first activity. */
   readonly idleSinceMs: number | null;
 }
 

@@ -1,4 +1,4 @@
-// How an HTTP server ends: no new connections, idle ones cut at once, busy ones after a grace.
+// How an HTTP server ends: it takes no new connections, cuts idle connections at once, and busy ones after a grace.
 import type { Server } from 'node:http';
 import type { Clock } from '../../daemon/contract/clock.ts';
 

@@ -1,4 +1,5 @@
-// Who may come in, in the protocol's order of refusals: Host, Origin, /health exemption, bearer. Also decides the peer.
+// Which requests the listener accepts, in the protocol's order of refusals: Host, Origin, the /health exemption, bearer. Also
+// decides whether a client counts as local.
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import {
   type AccessPolicy,
@@ -19,15 +20,16 @@ export interface ListenerPolicy extends AccessPolicy {
 }
 
 /**
- * Admits a request or refuses it. CORS headers of an allowed origin are set on `res`, for refusals that follow as well.
- * @returns `answered` when a preflight was answered here.
+ * Lets a request pass or refuses it. CORS headers of an allowed origin are set on `res` first, so that later refusals have them
+ * too.
+ * @returns `answered` when the request was a preflight, which is answered here.
  * @throws ApiError 403 (host, origin), 401 (bearer).
  */
 export function checkAccess(
   policy: ListenerPolicy,
   req: IncomingMessage,
   res: ServerResponse,
-): 'admitted' | 'answered' {
+): 'passed' | 'answered' {
   checkHost(policy, req.headers.host);
   applyOrigin(policy, req, res);
   if (res.hasHeader('Access-Control-Allow-Origin') && isPreflight(req.method, req.headers)) {
@@ -35,9 +37,10 @@ export function checkAccess(
     return 'answered';
   }
   if (!isHealthExempt(policy, req)) checkBearer(policy.token, req.headers.authorization);
-  return 'admitted';
+  return 'passed';
 }
 
+/** Sets the CORS headers that the request's origin gets. @throws ApiError 403 for a foreign origin. */
 function applyOrigin(policy: ListenerPolicy, req: IncomingMessage, res: ServerResponse): void {
   if (isAuthenticatedSelf(policy, req)) return;
   try {
@@ -49,7 +52,10 @@ function applyOrigin(policy: ListenerPolicy, req: IncomingMessage, res: ServerRe
   }
 }
 
-/** Behind a public name the listener cannot know its own origin; a page served from it shows the token instead. */
+/**
+ * Whether the request comes from a page of this very listener. Behind a public name the listener cannot know its own origin, so
+ * Origin and Host have to agree and the page has to show the token.
+ */
 function isAuthenticatedSelf(policy: ListenerPolicy, req: IncomingMessage): boolean {
   const { origin, host, authorization } = req.headers;
   if (origin === undefined || host === undefined || policy.token === undefined) return false;
@@ -66,8 +72,8 @@ function isAuthenticatedSelf(policy: ListenerPolicy, req: IncomingMessage): bool
 }
 
 /**
- * Whether the client is on this machine. A request that was forwarded by a peer that nobody vouched for is remote,
- * whatever its socket says: a local reverse proxy must not lend its loopback address to the world.
+ * Whether the client is on this machine. A request that was forwarded by an untrusted peer is remote, whatever its socket says:
+ * a local reverse proxy must not lend its loopback address to its own clients.
  */
 export function peerOf(policy: ListenerPolicy, req: IncomingMessage): Peer {
   const address = req.socket.remoteAddress;
@@ -83,7 +89,10 @@ function isTrustedProxy(policy: ListenerPolicy, address: string | undefined): bo
   return policy.trustedProxies.includes(plain === '' ? 'unix' : plain);
 }
 
-/** Hops of X-Forwarded-For, nearest last. RFC 7239's header alone names nobody here: its client counts as remote. */
+/**
+ * Hops of X-Forwarded-For, the nearest last. The `Forwarded` header (RFC 7239) is not read: a client that only it names counts as
+ * remote.
+ */
 function forwardedFor(req: IncomingMessage): string[] {
   const header = req.headers['x-forwarded-for'];
   const text = Array.isArray(header) ? header.join(',') : (header ?? '');
@@ -94,7 +103,7 @@ function forwardedFor(req: IncomingMessage): string[] {
 }
 
 /**
- * The strict gate: without a token, only a client on this machine may change the fleet.
+ * For routes that change which workspaces and daemons there are: without a token, only a client on this machine may use them.
  * @throws ApiError 401 `token_required`.
  */
 export function requireTrusted(policy: ListenerPolicy, peer: Peer): void {

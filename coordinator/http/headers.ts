@@ -1,4 +1,4 @@
-// Which headers cross from client to daemon and back. Every header that conveys trust is dropped and set again.
+// Which headers pass from client to daemon and back. Every header that conveys trust is dropped and set anew.
 import type { IncomingMessage, OutgoingHttpHeaders } from 'node:http';
 import { FEED_SEQ_HEADER, INTERNAL_HEADER_PREFIX, REQUEST_ID_HEADER } from '../../daemon/contract/control.ts';
 import { type Caller, trustHeaders } from '../upstream/trust-headers.ts';
@@ -15,7 +15,7 @@ const HOP_BY_HOP = new Set([
   'upgrade',
 ]);
 
-/** A client's word on who it is or where it came from: the coordinator has judged it, the daemon must not see it. */
+/** Headers in which a client says who it is or where it comes from: the coordinator has judged them, so no daemon sees them. */
 const CLIENT_TRUST = new Set(['authorization', 'expect', 'forwarded', 'host', 'origin', REQUEST_ID_HEADER]);
 
 /**

@@ -1,4 +1,4 @@
-// The koa application around the coordinator's own routes: one place where a handler's error becomes an answer.
+// The koa application around the coordinator's own routes: the one file where a handler's error becomes an answer.
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type Router from '@koa/router';
 import Koa, { type Context, type Next } from 'koa';
@@ -10,7 +10,10 @@ import { ClientGone } from './request-context.ts';
 
 export type RequestHandler = (req: IncomingMessage, res: ServerResponse) => Promise<void>;
 
-/** @param spareBytes what may still be read of a body that was refused, before the connection is cut. */
+/**
+ * The routers as one handler; a path that none of them has is answered 404.
+ * @param spareBytes how much is still read of a refused request's body before the connection is cut.
+ */
 export function createKoaApp(routers: readonly Router[], spareBytes: number, log: Log): RequestHandler {
   const app = new Koa();
   app.silent = true;
@@ -44,7 +47,7 @@ function notFound(ctx: Context): void {
   ctx.respond = false;
 }
 
-/** The 404 of a route that nobody has. */
+/** Answers the 404 of a path that nobody serves, as the reference server does: in HTML. */
 export function sendUnknownRoute(res: ServerResponse, method: string, path: string): void {
   const html = Buffer.from(unknownRouteHtml(method, truncated(path)));
   res.writeHead(404, {

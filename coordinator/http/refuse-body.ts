@@ -1,10 +1,10 @@
-// The answer to a body that is over its cap, sent so that the client can read it.
+// The refusal of a body that is too large, sent in such a way that the client can read it.
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { sendError } from '../../daemon/contract/envelope.ts';
 import { bodyTooLarge } from '../../daemon/contract/json-body.ts';
 import type { Log } from '../../daemon/contract/log.ts';
 
-/** Answers 413 where no head was sent (else the connection is cut), and lets the client finish. */
+/** Answers 413 and reads on until the client has finished. Where an answer has begun already, the connection is cut. */
 export function refuseBody(req: IncomingMessage, res: ServerResponse, capBytes: number, log: Log): void {
   if (res.headersSent) {
     res.destroy();
@@ -15,8 +15,8 @@ export function refuseBody(req: IncomingMessage, res: ServerResponse, capBytes: 
 }
 
 /**
- * Reads and drops the rest of a body whose answer is already written: a connection closed on unread data is reset, and
- * the reset overtakes the answer. A client that sends more than `spareBytes` after its answer is cut off.
+ * Reads and drops the rest of a body whose answer is already written: a connection that is closed with unread data is reset, and
+ * the reset overtakes the answer. A client that sends more than `spareBytes` after the answer is cut off.
  */
 export function drainBody(req: IncomingMessage, spareBytes: number): void {
   let leftBytes = spareBytes;

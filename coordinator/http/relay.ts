@@ -1,5 +1,6 @@
-// A daemon's answer on its way to the client, with backpressure. What a cut answer becomes is decided here:
-// event streams end with a terminal frame at a frame boundary, everything else is destroyed, never ended cleanly.
+// A daemon's answer on its way to the client, with backpressure. This file decides what becomes of an answer that is cut off:
+// an event stream ends with a terminal frame at a frame boundary; any other answer's connection is destroyed, so that the client
+// cannot take the part for the whole.
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { FrameGate } from './frame-gate.ts';
 import { downstreamHeaders } from './headers.ts';
@@ -8,18 +9,20 @@ import { downstreamHeaders } from './headers.ts';
 export type CutKind = 'daemon_died' | 'frame_too_large';
 
 export interface EventRelaySpec {
-  /** The frame that tells the client of the cut. */
+  /** The last frame for the client, which says why its stream was cut. */
   readonly terminalFrame: (kind: CutKind) => string;
+  /** Longest unfinished frame; the stream is cut when it gets longer. */
   readonly maxFrameBytes: number;
+  /** Called once, when the stream is over for whatever reason. */
   readonly onEnd: () => void;
 }
 
 export interface OpenStream {
-  /** Ends the client's stream cleanly, at a frame boundary, and releases the daemon's. Idempotent. */
+  /** Ends the client's stream cleanly, at a frame boundary, and closes the daemon's. Idempotent. */
   endPlainly(): void;
 }
 
-/** Writes the daemon's status and headers. What the coordinator has set before (request id, CORS) wins. */
+/** Writes the daemon's status and headers. A header that the coordinator has set before (request id, CORS) stays. */
 function relayHead(upstream: IncomingMessage, res: ServerResponse): void {
   res.statusCode = upstream.statusCode ?? 502;
   if (upstream.statusMessage) res.statusMessage = upstream.statusMessage;
@@ -32,10 +35,10 @@ export function isEventStream(upstream: IncomingMessage): boolean {
   return /^text\/event-stream\b/i.test(upstream.headers['content-type'] ?? '');
 }
 
-/** Relays an answer byte for byte. Cut upstream: the client's connection is destroyed. */
+/** Relays an answer byte for byte. Where the daemon breaks off, the client's connection is destroyed. */
 export function relayPlain(upstream: IncomingMessage, res: ServerResponse): void {
   relayHead(upstream, res);
-  // An error is always followed by the close that is judged; without a listener it would end the process.
+  // `close` follows every error and judges it; without a listener the error would end the process.
   upstream.on('error', () => undefined);
   upstream.on('close', () => {
     if (!upstream.complete) res.destroy();
@@ -43,13 +46,13 @@ export function relayPlain(upstream: IncomingMessage, res: ServerResponse): void
   upstream.pipe(res);
 }
 
-/** The same for an answer whose body has been read. */
+/** Relays an answer whose body has been read already. */
 export function relayWhole(upstream: IncomingMessage, body: Buffer, res: ServerResponse): void {
   relayHead(upstream, res);
   res.end(body);
 }
 
-/** Relays an event stream in whole frames. */
+/** Relays an event stream in whole frames, until the daemon or the client ends it. */
 export function relayEvents(
   upstream: IncomingMessage,
   res: ServerResponse,
@@ -78,7 +81,7 @@ class EventRelay implements OpenStream {
     this.#res.flushHeaders();
     this.#upstream.on('data', (chunk: Buffer) => this.#take(chunk));
     this.#upstream.on('end', () => this.#over());
-    // A cut answer emits error and close, an orderly one end and close; each order must end in one verdict.
+    // An answer that is cut off emits error and close, an orderly one end and close; both must be judged once.
     this.#upstream.on('error', () => this.#over());
     this.#upstream.on('close', () => this.#over());
     this.#res.on('close', () => this.#finish());

@@ -1,16 +1,16 @@
-// The last frame of an event stream that the coordinator has to end itself.
+// The last frame of an event stream whose daemon did not end it.
 import type { CutKind } from './relay.ts';
 
 export interface StreamEndPolicy {
   /** Hint for the client, milliseconds. */
   readonly retryAfterMs: number;
-  /** Whether the session can be taken up again under its id. */
+  /** Whether the agent can load the session again, so that a client can reconnect to it. */
   readonly isResumable: boolean;
 }
 
 const TOO_LARGE = 'The daemon sent an event that is too large to pass on; the stream was ended.';
 
-/** The stock client shows `error` as it is and knows no error kinds of ours, so the text must stand alone. */
+/** The text of `error`. The stock client shows the text as it is and knows none of our error kinds, so it must stand alone. */
 function words(kind: CutKind, isResumable: boolean): string {
   if (kind === 'frame_too_large') return TOO_LARGE;
   return isResumable
@@ -18,7 +18,7 @@ function words(kind: CutKind, isResumable: boolean): string {
     : 'The daemon of this workspace ended unexpectedly. Its sessions are gone; create a new one to continue.';
 }
 
-/** The id-less `stream_error` of a session's event stream. */
+/** The `stream_error` frame. It has no id, so that a client's cursor stays at the last event. */
 export function streamErrorFrame(kind: CutKind, policy: StreamEndPolicy, nowMs: number): string {
   const data = {
     error: words(kind, policy.isResumable),

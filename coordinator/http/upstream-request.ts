@@ -1,5 +1,5 @@
 // A client's request as the proxy library gets it: raw path, cleaned headers, explicit body framing, a byte cap.
-// The library's own passes rewrite paths and strip the framing of DELETE bodies, so it never sees the original.
+// The library rewrites paths and strips the framing of DELETE bodies, so it never sees the client's own request.
 import type { IncomingMessage, OutgoingHttpHeaders } from 'node:http';
 import type { Socket } from 'node:net';
 import { Transform, type TransformCallback } from 'node:stream';
@@ -11,13 +11,13 @@ export interface UpstreamRequestSpec {
   readonly path: string;
   readonly headers: OutgoingHttpHeaders;
   readonly bodyCapBytes: number;
-  /** Called once when a body of undeclared length passes the cap. Nothing more is sent upstream then. */
+  /** Called once when a body of undeclared length exceeds the cap. The daemon gets nothing more of the body then. */
   readonly onOverCap: () => void;
 }
 
-/** The fields of IncomingMessage that the library reads, on the stream that carries the body. */
+/** A stream of the body, with those fields of IncomingMessage that the library reads. */
 export class UpstreamRequest extends Transform {
-  /** The library strips Transfer-Encoding by this method's name; the true method travels in its options. */
+  /** The library strips Transfer-Encoding from some methods, so it sees POST here. Its options have the true method. */
   readonly method = 'POST';
   readonly url: string;
   readonly headers: OutgoingHttpHeaders;
@@ -56,7 +56,7 @@ export class UpstreamRequest extends Transform {
       done(null, chunk);
       return;
     }
-    // Swallowed, not failed: the client goes on sending until it has read the refusal.
+    // The rest of the body is dropped and no error raised: the client goes on sending until it has read the refusal.
     if (wasWithin) this.#onOverCap();
     done();
   }

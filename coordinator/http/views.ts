@@ -1,4 +1,4 @@
-// The coordinator's own JSON answers: health, capabilities, and a session listing from the store. Pure.
+// The coordinator's own JSON answers: health, capabilities, and sessions as the store has them. Pure.
 import {
   CORE_FEATURES,
   MAX_REGISTERED_WORKSPACES,
@@ -13,7 +13,7 @@ import type { WorkspaceEntry } from '../supervise/workspaces/registry.ts';
 import { fleetFigures } from './aggregate.ts';
 import type { WorkspaceLookup } from './workspace-selection.ts';
 
-/** Whether a `deep` query value asks for the deep form; any other value is the plain one. */
+/** Whether the value of the query `deep` asks for the deep form of /health. */
 export function isDeep(value: string | null): boolean {
   return value === '' || value === '1' || value === 'true';
 }
@@ -22,11 +22,12 @@ export function deepHealth(views: readonly DaemonView[], workspaceCount: number,
   return { status: 'ok', workspaceCount, ...fleetFigures(views, nowMs) };
 }
 
+/** What the capabilities depend on. */
 export interface CapabilityFacts {
   readonly version: string;
   readonly limits: Limits;
   readonly permissionPolicy: PermissionPolicy;
-  /** Cap of live sessions over all workspaces; 0 = unlimited. */
+  /** Cap on live sessions over all workspaces; 0 = unlimited. */
   readonly maxTotalSessions: number;
   readonly isAuthRequired: boolean;
   readonly isRateLimited: boolean;
@@ -97,7 +98,7 @@ function workspaceView(entry: WorkspaceEntry): object {
   };
 }
 
-/** A stored session as the protocol's summary; what only a running daemon knows is left out. */
+/** A stored session as the protocol's summary, without the fields that only a running daemon knows. */
 export function sessionView(
   row: SessionRow,
   cwd: string,
@@ -117,8 +118,10 @@ export function sessionView(
   };
 }
 
+/** The sessions of a workspace, for a listing. */
 export interface ListingSource {
   readonly cwd: string;
+  /** Newest first. */
   readonly rows: readonly SessionRow[];
   readonly clientCount: (sessionId: string) => number;
 }
@@ -135,7 +138,7 @@ export function sessionListing(query: URLSearchParams, source: ListingSource): S
   return listPage(items, query);
 }
 
-/** The live state of a workspace whose daemon is not running. Its version is none that a daemon gives out. */
+/** The live state of a workspace whose daemon is not running. Its catalog version differs from any that a daemon gives out. */
 export function stoppedLiveState(workspaceId: string): object {
   return { v: 1, catalogVersion: { generation: `stopped-${workspaceId}`, revision: 0 }, sessions: [] };
 }

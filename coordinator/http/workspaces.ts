@@ -1,4 +1,4 @@
-// POST /workspaces and DELETE /workspaces/:ws: what a client may register and forget.
+// POST /workspaces and DELETE /workspaces/:ws: how a client registers a workspace and has it forgotten.
 import { stat } from 'node:fs/promises';
 import { isAbsolute } from 'node:path';
 import { canonicalPath, MAX_CWD_CHARS } from '../../daemon/contract/canonical-path.ts';
@@ -11,7 +11,7 @@ import type { WorkspaceRegistry } from '../supervise/workspaces/registry.ts';
 const MAX_DISPLAY_NAME_CHARS = 256;
 
 /**
- * Registers a directory for good.
+ * Registers a directory; it stays registered over restarts of the coordinator.
  * @throws ApiError 400 `invalid_path`, `invalid_display_name`, `invalid_persist_flag`; 501 for scratch workspaces; 409 as
  *   `WorkspaceRegistry.add`.
  */
@@ -64,14 +64,16 @@ function displayNameOf(value: unknown): string | undefined {
   return value;
 }
 
+/** What the removal of a workspace needs. */
 export interface RemovalDeps {
   readonly registry: Pick<WorkspaceRegistry, 'byId' | 'remove'>;
   readonly fleet: Pick<Fleet, 'stop' | 'forget' | 'view'>;
+  /** Number of the workspace's sessions that are live or being restored. */
   readonly countLive: (workspaceId: string) => number;
 }
 
 /**
- * Forgets a workspace and ends its daemon. With `force` its sessions end with it; without, it must have none.
+ * Forgets a workspace and ends its daemon. With `force` the workspace's sessions end too; without `force` it must have none.
  * @throws ApiError 400 `invalid_force_flag`; 409 `primary_workspace_removal_forbidden`, `static_workspace_removal_forbidden`,
  *   `workspace_busy`.
  */
@@ -108,6 +110,7 @@ export async function removeWorkspace(
   };
 }
 
+/** What goes on in a workspace. */
 interface Activity {
   readonly sessions: number;
   readonly activePrompts: number;

@@ -1,5 +1,5 @@
-// POST /admin/backup: copies the database into a file of this host. On the admin socket only: whoever can open that is the
-// user whose files are written, while a bearer on the listener says nothing about that.
+// POST /admin/backup: copies the database into a file of this host. On the admin socket only: a client that can open the socket
+// is the user whose files are written, while a bearer on the listener does not say which user its client is.
 import { isAbsolute } from 'node:path';
 import type Router from '@koa/router';
 import type { Clock } from '../../../daemon/contract/clock.ts';

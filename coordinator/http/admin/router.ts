@@ -1,4 +1,4 @@
-// The operator's routes, the same under /admin on the listener and on the admin socket.
+// The admin plane's reads: status and diagnostics, the same under /admin on the listener and on the admin socket.
 import Router from '@koa/router';
 import type { Clock } from '../../../daemon/contract/clock.ts';
 import type { Store } from '../../store/store.ts';

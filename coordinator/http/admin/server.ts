@@ -1,5 +1,5 @@
-// The admin plane on a unix socket of its own: the file mode decides who connects, so it works without a token and
-// while the listener is full.
+// The admin plane on a unix socket of its own. The mode of the socket file decides who may connect, so the plane works without a
+// token, and also while the listener has all the connections that it may have.
 import { createServer, type Server } from 'node:http';
 import type Router from '@koa/router';
 import type { Clock } from '../../../daemon/contract/clock.ts';
@@ -14,7 +14,7 @@ export interface AdminServer {
   close(graceMs: number): Promise<void>;
 }
 
-/** What is still read of a body that was refused; those of operators are far smaller. */
+/** How much is still read of a refused request's body. The bodies that operators' commands send are far smaller. */
 const SPARE_BYTES = 64 * 1024;
 
 export function createAdminServer(router: Router, clock: Clock, log: Log): AdminServer {
