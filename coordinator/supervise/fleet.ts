@@ -1,4 +1,4 @@
-// What the HTTP side may ask of the supervisor. Implemented by `supervisor.ts`; tests of http/ use a fake.
+// What the rest of the coordinator may ask of its daemons. Implemented by supervisor/supervisor.ts; tests of http/ use a fake.
 
 import type { FeedAgent, FeedBeat } from '../../daemon/contract/feed.ts';
 import type { State } from '../domain/daemon-state.ts';
@@ -7,13 +7,14 @@ import type { Endpoint } from '../upstream/endpoint.ts';
 
 export interface WorkspaceKey {
   readonly id: string;
+  /** Canonical. */
   readonly path: string;
 }
 
 /** What diagnostics show of one workspace's daemon. */
 export interface DaemonView {
   readonly workspace: WorkspaceKey;
-  /** `held`: a process that may be its daemon can be neither taken over nor proven dead, so nothing is started. */
+  /** `held`: a process that may be the workspace's daemon can be neither taken over nor proven dead, so nothing is started. */
   readonly state: State | 'held';
   readonly incarnation: string | null;
   readonly pid: number | null;
@@ -21,10 +22,13 @@ export interface DaemonView {
   readonly agent: FeedAgent | null;
   readonly lastBeat: FeedBeat | null;
   readonly isFeedUp: boolean;
+  /** Requests that wait for the daemon. */
   readonly waiters: number;
-  /** What cannot be proven of the process; only where it is `held`. */
+  /** What cannot be proven of the process; only where the workspace is `held`. */
   readonly heldWhy?: string;
+  /** Number of starts of the workspace's daemons, ever. */
   readonly starts: number;
+  /** How the workspace's last daemon ended; null when none has. */
   readonly lastExit: {
     readonly atMs: number;
     readonly code: number | null;
@@ -34,14 +38,18 @@ export interface DaemonView {
   } | null;
 }
 
-/** What an admission refusal tells of the daemons that take the places. */
+/** What a refusal at a limit says of the daemons that run: which could go for another, and why the others cannot. */
 export interface RoomReport {
+  /** Workspace ids. */
   readonly evictable: readonly string[];
   readonly kept: readonly { readonly workspaceId: string; readonly reason: string }[];
 }
 
+/** How and why a daemon is to end. */
 export interface FleetStop {
+  /** For operators and clients. */
   readonly reason: string;
+  /** Decides what becomes of the daemon's sessions. */
   readonly kind: Exclude<DaemonEndKind, 'died' | 'idle'>;
   /** How long turns under way may go on; absent: the configured drain timeout. */
   readonly drainMs?: number;
@@ -49,14 +57,15 @@ export interface FleetStop {
 
 export interface Fleet {
   /**
-   * The endpoint of the workspace's daemon, started first if need be. Concurrent calls share one start.
+   * The endpoint of the workspace's daemon, which is started first if need be. Concurrent calls share one start.
    * @throws ApiError 503 (state's reason, Retry-After) or 504 `init_timeout` at the waiter's deadline.
-   *   Rejects with the signal's reason when `signal` aborts; if that was the last waiter of a start not yet made, nothing is spawned.
+   *   Rejects with the signal's reason when `signal` aborts. Where no other call waits for a start that has not begun, nothing is
+   *   spawned then.
    */
   ensureReady(workspace: WorkspaceKey, signal: AbortSignal): Promise<Endpoint>;
-  /** Waits for a daemon that is being started or taken over. Starts none. @throws ApiError 503 where none is on its way. */
+  /** As `ensureReady`, for a daemon that is being started or taken over already. @throws ApiError 503 where none is. */
   attend(workspace: WorkspaceKey, signal: AbortSignal): Promise<Endpoint>;
-  /** The endpoint while the daemon has its sessions: ready, or ending its turns. Starts nothing. */
+  /** The endpoint while the daemon has its sessions: it is ready, or ends its turns. Starts nothing. */
   reachOf(workspaceId: string): Endpoint | undefined;
   /** The endpoint if the daemon is ready now. Starts nothing. */
   endpointOf(workspaceId: string): Endpoint | undefined;
@@ -65,23 +74,23 @@ export interface Fleet {
    * (ApiError 507) and resolves `false` when the feed is down, so that the caller records what it saw itself.
    */
   stored(incarnation: string, seq: number): Promise<boolean>;
-  /** Why nothing that the workspace's daemon tells can be stored at present; undefined when it can, as far as is known. */
+  /** Why nothing that the workspace's daemon reports can be stored at present; undefined when it can, as far as is known. */
   storeRefusalOf(workspaceId: string): unknown;
   /**
-   * Ends the workspace's daemon once its turns have ended, or at the drain's deadline; resolves when it is gone, at once
-   * when none runs. `kind` decides what becomes of its sessions.
+   * Ends the workspace's daemon once its turns have ended, or at the drain's deadline. Resolves when the daemon is gone, at once
+   * when none runs.
    */
   stop(workspaceId: string, end: FleetStop): Promise<void>;
   /**
-   * Begins to put the sessions of one idle daemon of another workspace to sleep, for the cap on all sessions together.
+   * Ends one idle daemon of another workspace, so that its sessions sleep and no longer count against the cap on all sessions.
    * Resolves when they sleep; undefined when no daemon can go.
    */
   makeSessionRoom(forWorkspaceId: string, limit: number): Promise<void> | undefined;
-  /** Why each daemon that runs cannot go for another. */
+  /** Why each daemon that runs cannot end to make room for another. */
   roomReport(): RoomReport;
-  /** What the workspace's daemon was started with, where a next one would be started with something else. */
+  /** The command that the workspace's daemon was started with, where the next one would be started with another. */
   otherCommandOf(workspaceId: string): readonly string[] | undefined;
-  /** Starts the workspace's daemons with `command` from now on (undefined: as configured), whatever became of the last. */
+  /** Starts the workspace's daemons with `command` from now on (undefined: as configured). Earlier deaths no longer count. */
   startWith(workspaceId: string, command: readonly string[] | undefined): Promise<void>;
   /** Drops a removed workspace. @throws ApiError 409 `workspace_busy` while its daemon has not ended (`stop` first). */
   forget(workspaceId: string): void;
@@ -89,15 +98,16 @@ export interface Fleet {
   views(): readonly DaemonView[];
 }
 
-/** Where a session that is not closed is, and how. */
+/** The workspace and the state of a session that is not closed. */
 export interface SessionLocation {
   readonly workspaceId: string;
   readonly state: Exclude<SessionState, 'closed'>;
 }
 
-/** Session ids and their places, kept in step with the store by the recorder. */
+/** Where each session is. The recorder keeps the index in step with the store. */
 export interface SessionIndex {
+  /** Undefined for a session that is closed or unknown. */
   find(sessionId: string): SessionLocation | undefined;
-  /** The workspace that the session belongs to, also when it is closed. */
+  /** The id of the workspace that the session belongs to, also when the session is closed; undefined when it is unknown. */
   ownerOf(sessionId: string): string | undefined;
 }

@@ -1,4 +1,4 @@
-// The words of every refusal that supervision gives: what happened, which limit, when to try again.
+// The words of every refusal that supervision gives: what happened, which limit was reached, when to try again. Decides nothing.
 import { ApiError, fail, messageOf } from '../../daemon/contract/errors.ts';
 import type { Event } from '../domain/daemon-state.ts';
 import type { Refusal } from '../domain/refusal.ts';
@@ -6,10 +6,10 @@ import { spanOf } from '../domain/units.ts';
 import type { DaemonExit } from '../launch/launcher.ts';
 import type { DaemonView, WorkspaceKey } from './fleet.ts';
 
-/** Lines of a dead daemon's log that a client reads; the rest is in the event row. */
-const LINES_TOLD = 5;
+/** Number of a dead daemon's last log lines that a client gets; the event row has more of them. */
+const LINES_SHOWN = 5;
 
-/** A pure rule's refusal as the error that a client reads. `retryAfterMs` of its context becomes the header. */
+/** A pure rule's refusal as the error that a client gets. `retryAfterMs` in its context becomes the Retry-After header. */
 export function refused(refusal: Refusal): ApiError {
   const { retryAfterMs } = refusal.context;
   const retryAfterS = typeof retryAfterMs === 'number' ? seconds(retryAfterMs) : undefined;
@@ -32,7 +32,7 @@ export function tooManyWaiters(workspace: WorkspaceKey, limit: number): ApiError
   });
 }
 
-/** 503 with the reason as text; `retryAfterMs` is when a retry makes sense. */
+/** The 503 of a daemon that cannot serve, with the reason as text; `retryAfterMs` from now a retry makes sense. */
 export function unavailable(
   workspace: WorkspaceKey,
   why: string,
@@ -55,7 +55,7 @@ export function stopped(workspace: WorkspaceKey, reason: string): ApiError {
   });
 }
 
-/** The refusal of new work, and of a start for any, while the workspace is drained or its daemon is being replaced. */
+/** The refusal of new work, and of a daemon's start for it, while the workspace is drained or its daemon is being replaced. */
 export function draining(workspace: WorkspaceKey, reason: string): ApiError {
   return fail('workspace_draining', `The workspace accepts no new work: ${reason}`, {
     workspaceId: workspace.id,
@@ -86,7 +86,7 @@ export function failed(workspace: WorkspaceKey, { deaths, periodMs, lastReason, 
   return unavailable(workspace, why, leftMs, { deaths });
 }
 
-/** What parked requests are answered after an event that ended their start. */
+/** The refusal of requests that waited for a start which this event ended. */
 export function refusalAfter(
   event: Event,
   workspace: WorkspaceKey,
@@ -107,7 +107,7 @@ export function refusalAfter(
   }
 }
 
-/** An ApiError (the store's 507) as it is, anything else as a 503. */
+/** The store's ApiError 507 as it is, any other error as a 503. */
 function startFailed(workspace: WorkspaceKey, error: unknown, retryAfterMs: number): ApiError {
   return error instanceof ApiError ? error : unavailable(workspace, messageOf(error), retryAfterMs);
 }
@@ -120,11 +120,11 @@ function diedWhileAwaited(
   return unavailable(workspace, `it ended: ${exit?.reason ?? 'unknown'}`, retryAfterMs, {
     exitCode: exit?.code ?? null,
     signal: exit?.signal ?? null,
-    lastLines: exit?.lastLines.slice(-LINES_TOLD) ?? [],
+    lastLines: exit?.lastLines.slice(-LINES_SHOWN) ?? [],
   });
 }
 
-/** The refusal while a process of an earlier coordinator may still serve this workspace. */
+/** The refusal while the workspace is held: a process of an earlier coordinator may still serve it. */
 export function held(
   workspace: WorkspaceKey,
   pid: number | null,
@@ -137,11 +137,13 @@ export function held(
   return unavailable(workspace, advice, retryAfterMs, { pid });
 }
 
+/** How a process ended, in a few words. */
 export function wordsOfExit(exit: Pick<DaemonExit, 'code' | 'signal'>): string {
   if (exit.signal !== null) return `killed by ${exit.signal}`;
   return exit.code === null ? 'exit code unknown' : `exit code ${exit.code}`;
 }
 
+/** For a Retry-After header: at least one second. */
 function seconds(ms: number): number {
   return Math.max(1, Math.ceil(ms / 1000));
 }

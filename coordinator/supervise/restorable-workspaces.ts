@@ -1,5 +1,5 @@
-// Workspaces in which sessions are to come back by themselves. Whoever moves sessions into the state `restoring` adds the
-// workspace here; the restorer subscribes. So the supervisor and the restorer need not know each other.
+// Workspaces in which sessions are to come back by themselves. The code that moves sessions into the state `restoring` adds their
+// workspace here, and the restorer subscribes, so that the supervisor and the restorer need not know each other.
 
 export type RestorableListener = (workspaceId: string) => void;
 
@@ -7,8 +7,8 @@ export class RestorableWorkspaces {
   readonly #listeners = new Set<RestorableListener>();
 
   /**
-   * Calls `listener` for every workspace that is added from now on. Sessions that were in `restoring` before are in the
-   * store, where the subscriber finds them.
+   * Calls `listener` for every workspace that is added from now on. Sessions that were in `restoring` before are found in the
+   * store by the subscriber.
    */
   subscribe(listener: RestorableListener): void {
     this.#listeners.add(listener);

@@ -1,5 +1,5 @@
-// Every number of supervision, once: its default, its range, its help, and the reason where there is one. flags.ts makes a
-// flag of each; the composition root overrides what was configured.
+// Every number of supervision, once: its default, its range, its help text, and the reason for it where there is one. flags.ts
+// makes a flag of each number; config.ts reads what was configured.
 import type { RestartPolicy } from '../domain/restart-policy.ts';
 
 /** One whole number that an operator may set. */
@@ -10,9 +10,9 @@ export interface SettingSpec {
   readonly help: string;
 }
 
-/** The longest delay of a Node timer; a longer one would fire at once. */
+/** The longest delay of a Node timer; a timer with a longer delay would fire at once. */
 const MAX_NUMBER = 2 ** 31 - 1;
-/** A period that is shorter would keep a core busy with looking. */
+/** A job with a shorter period would keep a core busy. */
 const MIN_PERIOD_MS = 10;
 const KiB = 1024;
 const MiB = 1024 * KiB;
@@ -29,13 +29,13 @@ const period = (fallback: number, help: string) => setting(fallback, help, MIN_P
 /** Durations end in `Ms`, sizes in `Bytes`; the rest are counts. */
 export const SUPERVISION = {
   maxDaemons: setting(0, 'daemons that may run at once; 0 = unlimited', 0),
-  /** Each start costs a core for a while. */
+  /** Each start takes a core for a while. */
   maxConcurrentStarts: setting(4, 'daemons that may be starting at the same time'),
   /** From the spawn to the ready line. */
   startTimeoutMs: setting(20_000, 'from the spawn of a daemon until it answers'),
   /** From the ready line to the first feed snapshot in the store. */
   feedReadyTimeoutMs: setting(10_000, 'from its answer until its sessions are known'),
-  /** Longer than the two above by default, so that a request hears the true reason. */
+  /** By default longer than the two above together, so that a request gets the true reason for its refusal. */
   waiterDeadlineMs: setting(45_000, 'how long a request waits for its daemon'),
   maxWaiters: setting(256, 'requests that may wait for one daemon'),
   idleTimeoutMs: setting(
@@ -49,32 +49,32 @@ export const SUPERVISION = {
   ),
   idleCheckPeriodMs: period(15_000, 'how often idle daemons are checked for'),
   drainTimeoutMs: setting(30_000, 'how long a stopping daemon waits for its turns to end', 0),
-  /** The daemon ends its agent in order within its shutdown grace; a kill before that would cut this short. */
+  /** The daemon ends its agent in order within its own shutdown grace, which a kill before its end would cut short. */
   stopGraceMs: setting(15_000, 'from SIGTERM to SIGKILL; longer than shutdown-grace-ms'),
   restoreConcurrency: setting(3, 'sessions of one workspace that are restored at the same time'),
-  /** The daemon's own budget for the agent's load has to be over first, so that its refusal is heard. */
+  /** The daemon's own time for the agent's load has to be over first, so that the daemon can still answer with a refusal. */
   restoreTimeoutMs: setting(75_000, 'longest restore of one session; longer than session-restore-timeout-ms'),
   restoreWaitMs: setting(20_000, 'how long requests wait for a session that is being restored', 0),
   feedReconnectMs: period(
     250,
     "first wait before reconnecting to a daemon's feed; doubles up to 16 times this",
   ),
-  /** A snapshot is one line. The maximum is well under the longest string of Node. */
+  /** A snapshot is one line. The maximum is well below the longest string of Node. */
   feedMaxLineBytes: setting(
     16 * MiB,
     'longest line of a feed; a snapshot needs some 400 bytes a session',
     64 * KiB,
     256 * MiB,
   ),
-  /** After it the caller records what it saw itself. */
+  /** After this time the caller records what the answer itself shows. */
   feedStoredWaitMs: setting(
     2000,
     'how long an answer is held until its session or prompt is stored from the feed',
   ),
   seenFlushMs: period(1000, 'how often heartbeats are written; a crash may lose this much'),
-  /** 10,000 at once blocked the event loop for 73 ms and more. */
+  /** 10,000 rows in one transaction blocked the event loop for 73 ms and more. */
   seenBatchRows: setting(500, 'heartbeats written in one transaction', 1, 10_000),
-  /** These three are explained, and their bound computed, in domain/liveness.ts. */
+  /** The next three are explained in domain/liveness.ts, which also computes the bound that follows from them. */
   beatTimeoutFactor: setting(4, 'missing beats before a daemon is probed'),
   livenessPeriodMs: period(5000, 'how often missing beats are checked for'),
   probeTimeoutMs: setting(5000, 'time for a probed daemon to answer'),
@@ -104,7 +104,7 @@ export type SuperviseSettings = Numbers<typeof SUPERVISION> & { readonly restart
 
 type ReadNumber = (key: string, spec: SettingSpec) => number;
 
-/** Settings of the numbers that are read for each key of `SUPERVISION` and of `RESTARTS`. */
+/** The settings, from one number for each key of `SUPERVISION` and of `RESTARTS`. */
 export function superviseSettings(read: ReadNumber, readRestart: ReadNumber): SuperviseSettings {
   return Object.freeze({
     ...numbersOf(SUPERVISION, read),

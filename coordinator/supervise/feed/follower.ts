@@ -1,5 +1,5 @@
-// Follows one daemon's feed for as long as its incarnation is current: connect, check the order of the records, hand them
-// on, connect again. What a record means is the recorder's matter.
+// Follows one daemon's feed for as long as its incarnation is current: connects, checks the order of the records, hands them to a
+// sink, connects again. What a record means is the sink's matter.
 import type { ClientRequest, IncomingMessage } from 'node:http';
 import type { Clock, Timer } from '../../../daemon/contract/clock.ts';
 import { messageOf } from '../../../daemon/contract/errors.ts';
@@ -13,32 +13,33 @@ import { StoredWatermark } from './stored-watermark.ts';
 
 export interface FeedSink {
   /**
-   * Takes one record, in order and without gaps; the first after each connect is a snapshot.
-   * Throws when the record could not be stored; the feed then starts over with a new snapshot.
+   * Takes one record. Records come in order and without gaps; the first one after each connect is a snapshot.
+   * @throws when the record could not be stored; the feed then starts over with a new snapshot.
    */
   record(record: FeedRecord): void;
-  /** A snapshot is in the store, and deltas follow. Called after every connect. */
+  /** A snapshot is in the store, and changes follow. Called once after every connect. */
   up(): void;
 }
 
 export interface FollowedFeed {
-  /** A snapshot has been stored and the connection holds. */
+  /** A snapshot has been stored, and the connection it came on is still open. */
   readonly isUp: boolean;
-  /** Why the store took nothing of it when it was last tried; undefined once it has, or when nothing was tried. */
+  /** Why the store refused the feed's last record; undefined once it has taken a record, and before the first one. */
   readonly refusal: unknown;
   /** As `Fleet.stored`. */
   stored(seq: number): Promise<boolean>;
   /** Gives up the connection, if any, and makes a new one. */
   reconnect(why: string): void;
   /**
-   * Resolves when everything that a dead daemon had told has been taken: its end can be known before its last words are read.
-   * Never rejects; resolves after `withinMs` in any case.
+   * Resolves when everything that a dead daemon had sent has been taken: the end of its process can be known before its last
+   * records are read. Never rejects; resolves after `withinMs` in any case.
    */
   drained(withinMs: number): Promise<void>;
-  /** Ends the following; pending `stored` calls resolve false. Idempotent. */
+  /** Stops following the feed; pending `stored` calls resolve false. Idempotent. */
   close(): void;
 }
 
+/** Begins to follow the feed of `target`; connects at once. */
 export type FollowFeed = (target: Endpoint, sink: FeedSink) => FollowedFeed;
 
 export interface FeedDeps {
@@ -47,25 +48,26 @@ export interface FeedDeps {
   readonly settings: Pick<SuperviseSettings, 'feedReconnectMs' | 'feedMaxLineBytes' | 'feedStoredWaitMs'>;
 }
 
-/** Makes the function that follows a daemon's feed; it connects at once. */
+/** Makes the function that follows a daemon's feed over HTTP. */
 export function feedFollower(deps: FeedDeps): FollowFeed {
-  return (target, sink) => new SocketFeed(deps, target, sink);
+  return (target, sink) => new FeedFollower(deps, target, sink);
 }
 
-/** Wait before the n-th attempt in a row grows up to this many times the first. */
+/** The wait before an attempt to connect doubles, up to this many times the first wait. */
 const MAX_BACKOFF_FACTOR = 16;
 
-class SocketFeed implements FollowedFeed {
+class FeedFollower implements FollowedFeed {
   readonly #deps: FeedDeps;
   readonly #target: Endpoint;
   readonly #sink: FeedSink;
-  readonly #marks: StoredWatermark;
+  readonly #watermark: StoredWatermark;
   readonly #log: Log;
-  /** The one connection whose bytes count; whatever an older one still delivers is ignored. */
+  /** The one connection whose bytes count; what an older connection still delivers is ignored. */
   #connection: ClientRequest | undefined;
   #retry: Timer | undefined;
+  /** Attempts to connect since the last snapshot. */
   #attempts = 0;
-  /** Seq of the last record of this connection, undefined until its snapshot is stored. */
+  /** Number of the last record that was stored from this connection; undefined until its snapshot is stored. */
   #lastSeq: number | undefined;
   #isClosed = false;
 
@@ -73,7 +75,7 @@ class SocketFeed implements FollowedFeed {
     this.#deps = deps;
     this.#target = target;
     this.#sink = sink;
-    this.#marks = new StoredWatermark(deps.clock, deps.settings.feedStoredWaitMs);
+    this.#watermark = new StoredWatermark(deps.clock, deps.settings.feedStoredWaitMs);
     this.#log = deps.log.child({ incarnation: target.incarnation });
     this.#connect();
   }
@@ -83,11 +85,11 @@ class SocketFeed implements FollowedFeed {
   }
 
   get refusal(): unknown {
-    return this.#marks.refusal;
+    return this.#watermark.refusal;
   }
 
   stored(seq: number): Promise<boolean> {
-    return this.#isClosed ? Promise.resolve(false) : this.#marks.wait(seq);
+    return this.#isClosed ? Promise.resolve(false) : this.#watermark.wait(seq);
   }
 
   reconnect(why: string): void {
@@ -100,7 +102,7 @@ class SocketFeed implements FollowedFeed {
     if (connection === undefined) return Promise.resolve();
     return new Promise((resolve) => {
       const timer = this.#deps.clock.after(withinMs, resolve);
-      // What the socket still held has been read by then.
+      // The connection closes only after all that was in its socket has been read.
       connection.once('close', () => {
         timer.cancel();
         resolve();
@@ -114,7 +116,7 @@ class SocketFeed implements FollowedFeed {
     this.#lastSeq = undefined;
     this.#connection?.destroy();
     this.#connection = undefined;
-    this.#marks.close();
+    this.#watermark.close();
   }
 
   #connect(): void {
@@ -130,7 +132,7 @@ class SocketFeed implements FollowedFeed {
   }
 
   #read(connection: ClientRequest, response: IncomingMessage, lost: (why: string) => void): void {
-    // 'close' follows in every case; without a listener the error would end the process.
+    // The connection's `close` follows in every case; without this listener the error would end the process.
     response.on('error', (error) => lost(error.message));
     if (response.statusCode !== 200) {
       lost(`answered ${response.statusCode}`);
@@ -158,7 +160,7 @@ class SocketFeed implements FollowedFeed {
     this.#store(record);
     const isFirst = this.#lastSeq === undefined;
     this.#lastSeq = record.seq;
-    this.#marks.stored(record.seq);
+    this.#watermark.stored(record.seq);
     if (!isFirst) return;
     this.#attempts = 0;
     this.#sink.up();
@@ -179,11 +181,12 @@ class SocketFeed implements FollowedFeed {
     try {
       this.#sink.record(record);
     } catch (error) {
-      this.#marks.failed(record.seq, error);
+      this.#watermark.failed(record.seq, error);
       throw error;
     }
   }
 
+  /** Gives up the connection and plans the next one. */
   #drop(why: string): void {
     const connection = this.#connection;
     this.#connection = undefined;

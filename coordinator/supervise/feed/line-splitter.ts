@@ -1,9 +1,11 @@
-// Cuts a byte stream into lines under a bound. Knows nothing of what the lines mean.
+// Cuts the bytes of a feed into lines, and refuses a line that is too long: unlike an agent's output, a feed with a missing line is
+// worth nothing.
 
 const NEWLINE = 0x0a;
 
 export class FeedLineSplitter {
   readonly #maxLineBytes: number;
+  /** Bytes of the unfinished line. */
   #pending: Buffer[] = [];
   #pendingBytes = 0;
 
@@ -12,7 +14,7 @@ export class FeedLineSplitter {
   }
 
   /**
-   * The lines that `chunk` completes, without their ends, in order. An unfinished rest is kept for the next call.
+   * The lines that `chunk` completes, without their newlines, in order. An unfinished rest is kept for the next call.
    * @throws Error when a line, finished or not, is longer than the bound.
    */
   *push(chunk: Buffer): Generator<string> {

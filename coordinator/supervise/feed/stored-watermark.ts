@@ -1,8 +1,10 @@
-// Which feed records are in the store, and who waits for one. An answer's head is held on this.
+// How far a daemon's feed is in the store, and which answers wait for a record of it: the head of such an answer goes out when
+// its record is stored.
 import type { Clock, Timer } from '../../../daemon/contract/clock.ts';
 import { isDamageRefusal } from '../../store/storage-refusal.ts';
 
-interface Held {
+/** An answer that waits for its record. */
+interface Waiter {
   readonly seq: number;
   readonly resolve: (isStored: boolean) => void;
   readonly reject: (error: unknown) => void;
@@ -12,12 +14,12 @@ interface Held {
 export class StoredWatermark {
   readonly #clock: Clock;
   readonly #waitMs: number;
-  readonly #held = new Set<Held>();
+  readonly #waiters = new Set<Waiter>();
+  /** Number of the last record that is stored. */
   #storedSeq = -1;
-  /** The record whose write failed. Nothing after it counts as stored until a snapshot has made it good. */
+  /** The record whose write failed. No later record counts as stored until a snapshot has made up for it. */
   #failed: { readonly seq: number; readonly error: unknown } | undefined;
-
-  /** Nothing can be stored before the next start of the coordinator, which rebuilds the database from the feeds. */
+  /** The database is damaged: nothing can be stored before the next start of the coordinator, which rebuilds it from the feeds. */
   #isDamaged = false;
 
   constructor(clock: Clock, waitMs: number) {
@@ -25,19 +27,23 @@ export class StoredWatermark {
     this.#waitMs = waitMs;
   }
 
-  /** The record `seq` and everything before it is in the store. */
+  /** The record `seq` and all records before it are in the store. */
   stored(seq: number): void {
     this.#storedSeq = seq;
     this.#failed = undefined;
     this.#isDamaged = false;
-    for (const held of this.#held) if (held.seq <= seq) this.#take(held).resolve(true);
+    for (const waiter of this.#waiters) if (waiter.seq <= seq) this.#take(waiter).resolve(true);
   }
 
-  /** Why the store took nothing when it was last tried; undefined once it has, and where it is damaged: work goes on without it. */
+  /**
+   * Why the store refused the last record; undefined once it has taken one, and while the database is damaged: work goes on
+   * without a damaged database.
+   */
   get refusal(): unknown {
     return this.#failed?.error;
   }
 
+  /** The store refused the record `seq`. */
   failed(seq: number, error: unknown): void {
     this.#isDamaged = isDamageRefusal(error);
     if (this.#isDamaged) {
@@ -45,34 +51,38 @@ export class StoredWatermark {
       return;
     }
     this.#failed = { seq, error };
-    // A snapshot's failure is that of everything which it would have brought.
-    for (const held of this.#held) if (held.seq <= seq) this.#take(held).reject(error);
+    // A snapshot would have brought all records up to its own number, so all of them have failed with it.
+    for (const waiter of this.#waiters) if (waiter.seq <= seq) this.#take(waiter).reject(error);
   }
 
-  /** True once `seq` is stored, false when that takes longer than the wait or the store is damaged; rejects when it refuses. */
+  /**
+   * Waits for the record `seq`: true once it is stored, false when that takes too long or the database is damaged.
+   * Rejects with the store's refusal.
+   */
   wait(seq: number): Promise<boolean> {
     if (seq <= this.#storedSeq) return Promise.resolve(true);
     if (this.#isDamaged) return Promise.resolve(false);
     if (this.#failed?.seq === seq) return Promise.reject(this.#failed.error);
     return new Promise((resolve, reject) => {
       const deadline = this.#clock.after(this.#waitMs, () => {
-        this.#take(held);
+        this.#take(waiter);
         if (this.#failed === undefined) resolve(false);
         else reject(this.#failed.error);
       });
-      const held: Held = { seq, resolve, reject, deadline };
-      this.#held.add(held);
+      const waiter: Waiter = { seq, resolve, reject, deadline };
+      this.#waiters.add(waiter);
     });
   }
 
-  /** Nothing more will come for now: everybody who waits hears false. */
+  /** No record will come for now: every wait resolves false. */
   close(): void {
-    for (const held of this.#held) this.#take(held).resolve(false);
+    for (const waiter of this.#waiters) this.#take(waiter).resolve(false);
   }
 
-  #take(held: Held): Held {
-    this.#held.delete(held);
-    held.deadline.cancel();
-    return held;
+  /** Takes the waiter out, for the caller to settle. */
+  #take(waiter: Waiter): Waiter {
+    this.#waiters.delete(waiter);
+    waiter.deadline.cancel();
+    return waiter;
   }
 }
