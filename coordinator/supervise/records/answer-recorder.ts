@@ -1,5 +1,5 @@
-// Records a session from a create's own answer, for the moments in which the daemon's feed is down. The next snapshot
-// corrects whatever the answer could not show.
+// Records a session from the answer that made it live, for the moments in which the daemon's feed is down. The feed's next snapshot
+// corrects what the answer could not show.
 import type { FeedClient, FeedSession } from '../../../daemon/contract/feed.ts';
 import type { Store } from '../../store/store.ts';
 import type { SessionRecorder, Source } from './session-recorder.ts';
@@ -11,7 +11,7 @@ export interface AnsweredSession extends Source {
   readonly session: FeedSession;
 }
 
-/** @throws ApiError 507 when the store refuses. */
+/** Stores and indexes the session. @throws ApiError 507 when the store refuses. */
 export function recordAnswer(
   deps: { readonly store: Pick<Store, 'sessions'>; readonly recorder: SessionRecorder },
   { isAttached, session, ...source }: AnsweredSession,
@@ -31,6 +31,7 @@ export function recordAnswer(
   });
 }
 
+/** The clients of both lists; the counts of a client in both are added. */
 function merged(known: readonly FeedClient[], added: readonly FeedClient[]): readonly FeedClient[] {
   const byId = new Map(known.map((client) => [client.clientId, client]));
   for (const client of added) {

@@ -1,5 +1,5 @@
-// What `why` tells that is no change of a row: refusals, holds, adoptions. A record that cannot be written is logged and
-// never blocks the work that it records.
+// Events for `why` that come with no change of another row: refusals, held workspaces, adoptions. An event that cannot be written is
+// logged, and never blocks the work that it records.
 import type { Clock } from '../../../daemon/contract/clock.ts';
 import { ApiError } from '../../../daemon/contract/errors.ts';
 import { type Log, truncated } from '../../../daemon/contract/log.ts';
@@ -8,11 +8,11 @@ import type { NewEvent, Store } from '../../store/store.ts';
 export interface EventJournal {
   /** Adds an event row. Never throws. */
   note(event: NewEvent): void;
-  /** Counts a refusal that a client got for this workspace; anything but a 503, 504 or 507 is none. Never throws. */
+  /** Counts a refusal that a client got for this workspace, if `error` is a 503, 504 or 507. Never throws. */
   refused(workspaceId: string, error: unknown): void;
-  /** Runs `work`; what it throws is counted as a refusal and thrown on. */
+  /** Runs `work`. An error of it is counted as by `refused`, and thrown on. */
   counting<T>(workspaceId: string, work: () => T): T;
-  /** Writes the counts whose minute is over, or all. */
+  /** Writes the counts of refusals whose minute is over, or all counts. */
   flush(all?: boolean): void;
 }
 
@@ -22,12 +22,15 @@ export interface EventJournalDeps {
   readonly log: Log;
 }
 
-/** Refusals of one kind within it become two rows: the first at once, the others together when it is over. */
+/**
+ * Refusals of one kind within this time become two rows: the first refusal at once, the others together when the time is
+ * over.
+ */
 const WINDOW_MS = 60_000;
 const REFUSALS: ReadonlySet<number> = new Set([503, 504, 507]);
 const MAX_MESSAGE_CHARS = 500;
 
-/** Refusals of one kind in one workspace that came after the first of their minute. */
+/** Refusals with one code in one workspace that came after the first one of their minute. */
 interface Window {
   readonly workspaceId: string;
   readonly openedAtMs: number;

@@ -1,13 +1,13 @@
-// How a workspace's last daemon ended, read back from the record: what was in memory is gone after a restart.
+// How a workspace's last daemon ended, read back from the events: after a restart of the coordinator it is nowhere else.
 import type { Store } from '../../store/store.ts';
 import type { DaemonView } from '../fleet.ts';
 import { ENDS } from './story.ts';
 import { wordsOfCause } from './story-words.ts';
 
-/** Refusals may have come since; behind more than these the end counts as forgotten. */
+/** Number of events that are searched: refusals may have come since the end. An end that lies further back is not found. */
 const LOOK_BACK = 200;
 
-/** Null when none has ended, or the record cannot be read: whoever asks is told of that elsewhere. */
+/** Null when no daemon of the workspace has ended, or when the store refuses: the store's own warnings say why. */
 export function lastExitOf(
   store: { readonly events: Pick<Store['events'], 'story'> },
   workspaceId: string,
@@ -24,7 +24,7 @@ export function lastExitOf(
       lastLines: Array.isArray(lastLines) ? lastLines.map(String) : [],
     };
   } catch {
-    // A damaged database: diagnostics warn of it.
+    // A damaged database. Diagnostics warn of it.
     return null;
   }
 }

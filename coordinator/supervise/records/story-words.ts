@@ -1,18 +1,18 @@
-// One event as sentences for a person. Pure; an event of an unknown kind is told by its name and its detail.
+// One event rendered as sentences for a person. Pure; an event of an unknown kind is rendered by its name and its detail.
 import type { FeedBeat } from '../../../daemon/contract/feed.ts';
 import { agoOf, bytesOf, clockOf, spanOf } from '../../domain/units.ts';
 import type { EventRow } from '../../store/store.ts';
 
-/** The first is the sentence, the others stand below it. */
+/** The first is the event's sentence; the others are its details, one line each. */
 export type Sentences = readonly [string, ...string[]];
 
-/** Lines of a dead daemon's log that are told; the event has more. */
-const LINES_TOLD = 8;
+/** Number of a dead daemon's last log lines that are shown; the event has more. */
+const LINES_SHOWN = 8;
 
 type Detail = EventRow['detail'];
-type Teller = (detail: Detail, nowMs: number, event: EventRow) => Sentences;
+type Renderer = (detail: Detail, nowMs: number, event: EventRow) => Sentences;
 
-const TELLERS: Readonly<Record<string, Teller>> = {
+const RENDERERS: Readonly<Record<string, Renderer>> = {
   workspace_added: ({ path, origin }) => [`the workspace ${path} was registered (${origin})`],
   workspace_changed: ({ origin, displayName }) => [
     `its registration changed: ${origin}${displayName == null ? '' : `, shown as "${displayName}"`}`,
@@ -55,22 +55,22 @@ const TELLERS: Readonly<Record<string, Teller>> = {
   request_refused: (detail, nowMs) => [refusal(detail, nowMs)],
 };
 
-/** Not every launcher knows pids. */
+/** The pid in brackets, or nothing: not every launcher knows pids. */
 function inBrackets(pid: unknown): string {
   return pid == null ? '' : ` (pid ${pid})`;
 }
 
-/** What happened, as known at `nowMs`. */
+/** The event in words; ages are relative to `nowMs`. */
 export function renderEvent(event: EventRow, nowMs: number): Sentences {
-  return (TELLERS[event.kind] ?? byName)(event.detail, nowMs, event);
+  return (RENDERERS[event.kind] ?? byName)(event.detail, nowMs, event);
 }
 
-const byName: Teller = (detail, _nowMs, { kind }) => {
+const byName: Renderer = (detail, _nowMs, { kind }) => {
   const facts = Object.entries(detail).map(([name, value]) => `${name} ${textOf(value)}`);
   return [[kind.replaceAll('_', ' '), facts.join(', ')].filter((part) => part !== '').join(': ')];
 };
 
-/** How a daemon died, in a few words. */
+/** Why a daemon ended, in a few words, from the detail of the event that records its end. */
 export function wordsOfCause(detail: Detail): string {
   const { cause, code, signal, isUnasked } = detail;
   if (isUnasked !== true) return textOf(cause ?? 'unknown');
@@ -85,7 +85,7 @@ function death(detail: Detail, nowMs: number, atMs: number): Sentences {
   const verb = wasReady === false ? 'failed to start' : isUnasked === false ? 'was given up on' : 'died';
   const how =
     isUnasked === false && (code ?? signal) != null ? ` (it ended with ${howOf(code, signal)})` : '';
-  const said = (Array.isArray(lastLines) ? lastLines : []).slice(-LINES_TOLD);
+  const said = (Array.isArray(lastLines) ? lastLines : []).slice(-LINES_SHOWN);
   return [
     `${verb}: ${wordsOfCause(detail)}${how}${sessionsOf(detail)}`,
     ...memory(detail),
@@ -95,17 +95,17 @@ function death(detail: Detail, nowMs: number, atMs: number): Sentences {
 }
 
 function memory({ oomKills, hostOomKills, peakBytes, beats, signal }: Detail): readonly string[] {
-  const told: string[] = [];
+  const lines: string[] = [];
   if (Number(oomKills) > 0)
-    told.push(`out of memory: the kernel killed ${count(oomKills, 'process', 'processes')} of its cgroup`);
+    lines.push(`out of memory: the kernel killed ${count(oomKills, 'process', 'processes')} of its cgroup`);
   else if (Number(hostOomKills) > 0)
-    told.push(
+    lines.push(
       `possibly out of memory: the host's OOM killer fired ${count(hostOomKills, 'time')} meanwhile; victims unknown`,
     );
   else if (signal === 'SIGKILL' && hostOomKills === 0)
-    told.push('not out of memory: the host counted no OOM kill while it ran');
-  if (typeof peakBytes === 'number') told.push(`its whole tree used at most ${bytesOf(peakBytes)}`);
-  return [...told, ...trend(Array.isArray(beats) ? (beats as readonly FeedBeat[]) : [])];
+    lines.push('not out of memory: the host counted no OOM kill while it ran');
+  if (typeof peakBytes === 'number') lines.push(`its whole tree used at most ${bytesOf(peakBytes)}`);
+  return [...lines, ...trend(Array.isArray(beats) ? (beats as readonly FeedBeat[]) : [])];
 }
 
 function trend(beats: readonly FeedBeat[]): readonly string[] {

@@ -1,4 +1,4 @@
-// The events of a workspace as a story: what its state is and why, then what happened, newest last. Pure.
+// The events of a workspace rendered as a story: the state of its daemon and why, then what happened, newest last. Pure.
 
 import { agoOf, clockOf } from '../../domain/units.ts';
 import type { EventRow } from '../../store/store.ts';
@@ -10,9 +10,9 @@ export interface StoryFacts {
   readonly state: DaemonView['state'];
   readonly pid: number | null;
   readonly incarnation: string | null;
-  /** What cannot be proven of the process; null unless it is `held`. */
+  /** What cannot be proven of the process; null unless the workspace is `held`. */
   readonly heldWhy: string | null;
-  /** Why it takes no new work; null when it does. */
+  /** Why the workspace takes no new work; null when it does. */
   readonly drainWhy: string | null;
   /** In any order. */
   readonly events: readonly EventRow[];
@@ -22,11 +22,11 @@ export interface StoryFacts {
 export interface Story {
   /** The state now, and why. */
   readonly summary: string;
-  /** Without the summary. A line that begins a daemon's part is not indented. */
+  /** What happened, without the summary. Lines are indented, except the heading before each daemon's events. */
   readonly lines: readonly string[];
 }
 
-/** Kinds of events that end a daemon. */
+/** Kinds of the events that record a daemon's end. */
 export const ENDS: ReadonlySet<string> = new Set([
   'daemon_died',
   'daemon_stopped',
@@ -106,7 +106,7 @@ function when(atMs: number, nowMs: number): string {
   return `${clockOf(atMs)} (${agoOf(atMs, nowMs)})`;
 }
 
-/** Incarnations of a workspace are counted: `<workspace id>-<n>`. */
+/** The number of an incarnation, whose id is `<workspace id>-<n>`; `?` where none is known. */
 function numberOf(incarnation: string | null): string {
   return incarnation?.split('-').at(-1) ?? '?';
 }

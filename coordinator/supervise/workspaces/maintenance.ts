@@ -1,4 +1,4 @@
-// What an operator does to daemons: drain and its end, restart of one or of all, settings of a workspace.
+// What an operator does to workspaces and their daemons: drain and undrain, restart of one daemon or of all, settings.
 import { fail, messageOf } from '../../../daemon/contract/errors.ts';
 import type { Log } from '../../../daemon/contract/log.ts';
 import type { RouteClass } from '../../domain/route-classes.ts';
@@ -20,16 +20,16 @@ export interface MaintenanceDeps {
 export interface RestartOutcome {
   readonly workspaceId: string;
   readonly ok: boolean;
-  /** The new incarnation, or why there is none. */
+  /** The new incarnation, or why the daemon was not replaced. */
   readonly detail: string;
 }
 
-/** Longest wait for a restarted daemon; its own start limits are shorter and give the better reason. */
+/** Longest wait for a restarted daemon. The limits of its start are shorter, and their refusal gives the better reason. */
 const READY_WITHIN_MS = 120_000;
 
 export class Maintenance {
   readonly #deps: MaintenanceDeps;
-  /** Workspaces whose daemon is being replaced right now: creates park, prompts are told to come again. */
+  /** Workspaces whose daemon is being replaced now: creates wait for the next daemon, prompts are refused until then. */
   readonly #replacing = new Set<string>();
 
   constructor(deps: MaintenanceDeps) {
@@ -44,7 +44,7 @@ export class Maintenance {
     return isPrompt && this.#replacing.has(workspaceId) ? 'its daemon is being replaced' : undefined;
   }
 
-  /** A store that cannot be read holds no work back: a damaged one must not end what it only keeps books of. */
+  /** Null also where the store cannot be read: a damaged database must not stop the work that it only records. */
   #drainReason(workspaceId: string): string | null {
     try {
       return this.#deps.store.workspaces.settings(workspaceId).holdReason;
@@ -55,7 +55,7 @@ export class Maintenance {
   }
 
   /**
-   * Refuses new work until `undrain`, lets running turns end for at most `drainMs`, then stops the daemon. Its sessions sleep.
+   * Refuses new work until `undrain`, gives running turns at most `drainMs` to end, then stops the daemon; its sessions sleep.
    * Resolves when the daemon is gone.
    */
   async drain(workspaceId: string, reason: string, drainMs: number | undefined): Promise<void> {
@@ -64,10 +64,12 @@ export class Maintenance {
     await this.#deps.fleet.stop(workspaceId, { reason: `drained: ${reason}`, kind: 'stopped', ...limit });
   }
 
+  /** The workspace takes new work again. */
   undrain(workspaceId: string): void {
     this.#deps.store.workspaces.change(workspaceId, { holdReason: null, holdDrainMs: null });
   }
 
+  /** Changes the workspace's settings. @returns all of them as they are then. */
   change(
     workspaceId: string,
     change: Partial<Omit<WorkspaceSettings, 'holdReason' | 'holdDrainMs'>>,
@@ -76,7 +78,7 @@ export class Maintenance {
     return this.#deps.store.workspaces.settings(workspaceId);
   }
 
-  /** Replaces every running daemon, `atOnce` at a time; the rest is left alone after the first failure. */
+  /** Replaces every running daemon, `atOnce` at the same time. After the first failure no further daemon is replaced. */
   async restartAll(atOnce: number, drainMs: number | undefined): Promise<readonly RestartOutcome[]> {
     const queue = this.#deps.fleet
       .views()
@@ -95,8 +97,8 @@ export class Maintenance {
   }
 
   /**
-   * Replaces one daemon: it ends after its turns, only then the next one starts, and its sessions come back. Where the next
-   * one does not become ready, the workspace goes back to what the replaced one was started with, if that is another command.
+   * Replaces one daemon: the old daemon ends after its turns, then the new daemon starts and its sessions come back. Where the new
+   * daemon does not become ready, one is started with the old daemon's command, if that differs from the configured command.
    */
   async restart(workspaceId: string, drainMs: number | undefined): Promise<RestartOutcome> {
     const { fleet, workspaceById } = this.#deps;
@@ -111,7 +113,7 @@ export class Maintenance {
     const previous = fleet.otherCommandOf(workspaceId);
     try {
       const limit = drainMs === undefined ? {} : { drainMs };
-      // Before the stop: a parked create starts the next one as soon as the old one is gone.
+      // The command is reset before the stop: a waiting create starts the next daemon as soon as the old one is gone.
       await fleet.startWith(workspaceId, undefined);
       await fleet.stop(workspaceId, { reason: 'restart', kind: 'replaced', ...limit });
       return { workspaceId, ok: true, detail: await this.#ready(workspace) };
@@ -123,7 +125,7 @@ export class Maintenance {
     }
   }
 
-  /** @returns the new incarnation. @throws Error when it does not become ready. */
+  /** Waits for the workspace's new daemon. @returns its incarnation. @throws Error when it does not become ready. */
   async #ready(workspace: WorkspaceKey): Promise<string> {
     const { fleet, restorable } = this.#deps;
     const { incarnation } = await fleet.ensureReady(workspace, AbortSignal.timeout(READY_WITHIN_MS));
@@ -156,7 +158,7 @@ export class Maintenance {
   }
 }
 
-/** Also while it is being taken over from an earlier coordinator: its version is known then. */
+/** Whether the daemon runs. A daemon that is being taken over from an earlier coordinator is `starting` with a known version. */
 function hasServed({ state, version }: DaemonView): boolean {
   return state === 'ready' || (state === 'starting' && version !== null);
 }

@@ -1,4 +1,4 @@
-// The workspaces of this coordinator: those of the command line, and those that were added or opened, kept in the store.
+// The workspaces of this coordinator: those of the command line, and those that clients added or opened. Kept in the store.
 import { statSync } from 'node:fs';
 import { workspaceIdOf } from '../../../daemon/contract/canonical-path.ts';
 import type { Clock } from '../../../daemon/contract/clock.ts';
@@ -30,7 +30,7 @@ export class WorkspaceRegistry {
   readonly #primaryId: string | undefined;
   #rows: readonly WorkspaceRow[] = [];
 
-  /** Stores the static workspaces; those of an earlier command line become dynamic ones. */
+  /** Stores the workspaces of the command line; those of an earlier command line become removable. */
   constructor(options: RegistryOptions) {
     this.#options = options;
     const { workspaces, store } = options;
@@ -63,15 +63,15 @@ export class WorkspaceRegistry {
     return this.list().find((entry) => entry.id === id);
   }
 
-  /** The workspace whose root the canonical path is. Opens nothing. */
+  /** The workspace whose directory is the canonical path. Registers nothing. */
   find(canonicalCwd: string): WorkspaceEntry | undefined {
     return this.byId(workspaceIdOf(canonicalCwd));
   }
 
   /**
-   * The workspace for a session: a registered one, or a directory under a root, which is then registered.
-   * Undefined when the path belongs to neither.
-   * @throws ApiError 400 when it is under a root and no directory; 409 at the registry's limit.
+   * The workspace for a new session: a registered one, or a directory under an allowed root, which is then registered.
+   * Undefined when the path is neither.
+   * @throws ApiError 400 when the path lies under a root and is no directory; 409 at the registry's limit.
    */
   open(canonicalCwd: string): WorkspaceKey | undefined {
     const placement = matchWorkspace(canonicalCwd, this.#rows, this.#options.roots);
@@ -87,19 +87,20 @@ export class WorkspaceRegistry {
     throw fail(code, message, context);
   }
 
-  /** Registers a directory. @throws ApiError 409 `workspace_exists`, `workspace_nested`, `workspace_limit_reached`. */
+  /** Registers and stores a directory. @throws ApiError 409 `workspace_exists`, `workspace_nested`, `workspace_limit_reached`. */
   add(canonicalCwd: string, displayName: string | undefined): WorkspaceEntry {
     const refusal = registrationRefusal(canonicalCwd, this.#rows);
     if (refusal !== undefined) throw fail(refusal.code, refusal.message, refusal.context);
     return this.#added(canonicalCwd, displayName);
   }
 
-  /** Forgets a workspace, in the store too. */
+  /** Forgets a workspace, in the store too. The caller has checked that the workspace may go. */
   remove(id: string): void {
     this.#options.store.workspaces.remove(id);
     this.#reload();
   }
 
+  /** Registers a directory that passed every check. */
   #added(path: string, displayName: string | undefined): WorkspaceEntry {
     this.#store(path, 'dynamic', displayName);
     this.#reload();
@@ -109,7 +110,7 @@ export class WorkspaceRegistry {
   #store(path: string, origin: WorkspaceRow['origin'], displayName: string | undefined): void {
     const rows = this.#options.store.workspaces.list();
     const known = rows.find((row) => row.path === path);
-    // The list is in this order: two in one millisecond, and a clock that was set back, must not turn it round.
+    // The list is ordered by this time: two registrations in one millisecond, or a clock that was set back, must not change it.
     const latestAtMs = Math.max(0, ...rows.map(({ createdAtMs }) => createdAtMs));
     this.#options.store.workspaces.upsert({
       id: workspaceIdOf(path),
