@@ -44,7 +44,7 @@ function answer() {
   return { res: res as unknown as ServerResponse, headers, seen };
 }
 
-/** The status of the refusal, or `admitted` / `answered`. */
+/** The status of the refusal, or `passed` / `answered`. */
 function verdict(request: Asked, policy: Partial<ListenerPolicy> = {}) {
   const { res, headers, seen } = answer();
   try {
@@ -89,8 +89,8 @@ describe('the order of refusals', () => {
 
 describe('what passes', () => {
   test('the right token, and our own origin', () => {
-    expect(verdict({ headers: bearer('right') }).is).toBe('admitted');
-    expect(verdict({ headers: { ...bearer('right'), origin: 'http://localhost:4170' } }).is).toBe('admitted');
+    expect(verdict({ headers: bearer('right') }).is).toBe('passed');
+    expect(verdict({ headers: { ...bearer('right'), origin: 'http://localhost:4170' } }).is).toBe('passed');
   });
 
   test('a preflight of an allowed origin is answered 204 before the token is asked for', () => {
@@ -103,7 +103,7 @@ describe('what passes', () => {
   });
 
   test('/health without a token on loopback, but not with require-auth or beside its exact path', () => {
-    expect(verdict({ url: '/health?deep=1' }).is).toBe('admitted');
+    expect(verdict({ url: '/health?deep=1' }).is).toBe('passed');
     expect(verdict({ url: '/health' }, { requireAuth: true }).is).toBe(401);
     expect(verdict({ url: '/healthy' }).is).toBe(401);
     expect(verdict({ url: '/health', method: 'POST' }).is).toBe(401);
@@ -113,13 +113,13 @@ describe('what passes', () => {
   test('a page served from a public name passes with the token, and only with it', () => {
     const open = { boundHost: '0.0.0.0' };
     const headers = { host: 'fleet.example', origin: 'https://fleet.example' };
-    expect(verdict({ headers: { ...headers, ...bearer('right') } }, open).is).toBe('admitted');
+    expect(verdict({ headers: { ...headers, ...bearer('right') } }, open).is).toBe('passed');
     expect(verdict({ headers }, open).is).toBe(403);
   });
 
   test('anyone who reaches the unix socket, whatever Host and Origin say', () => {
     const unix = { listener: 'unix' as const, token: undefined };
-    expect(verdict({ headers: { host: 'x', origin: 'https://evil.example' } }, unix).is).toBe('admitted');
+    expect(verdict({ headers: { host: 'x', origin: 'https://evil.example' } }, unix).is).toBe('passed');
   });
 });
 
