@@ -12,7 +12,6 @@ import type { Clock } from './contract/clock.ts';
 import type { FeedBody } from './contract/feed.ts';
 import type { Log } from './contract/log.ts';
 import type { FeedPublisher } from './feed/publisher.ts';
-import type { TranscriptOwnership } from './history/transcript-ownership.ts';
 import { guardPolicy } from './http/guard.ts';
 import { DaemonListener } from './http/listen.ts';
 import { RateGate } from './http/rate-gate.ts';
@@ -22,14 +21,14 @@ import { boundRoutes, CLIENT_ROUTES, CONTROL_ROUTES } from './http/routes.ts';
 import { createDaemonServer } from './http/server.ts';
 import type { Streams } from './http/streams.ts';
 import type { PermissionSettings } from './session/permissions.ts';
-import type { SessionRegister } from './sessions/register.ts';
 
-/** What the daemon says of itself and serves as it is. */
+/** What the daemon says of itself. */
 export interface DaemonSelf {
   readonly version: string;
   /** Start time of the process, in the units of /proc; 0 where that is not readable. */
   readonly startTime: number;
   readonly apiDocument: ApiDocument;
+  readonly permissionSettings: PermissionSettings;
 }
 
 export interface DaemonHttpDeps {
@@ -38,10 +37,7 @@ export interface DaemonHttpDeps {
   readonly log: Log;
   readonly agent: AgentHost;
   readonly feed: FeedPublisher;
-  readonly ownership: TranscriptOwnership;
-  readonly permissionSettings: PermissionSettings;
-  readonly register: SessionRegister;
-  readonly parts: Pick<SessionParts, 'sessions' | 'restores'>;
+  readonly parts: Pick<SessionParts, 'register' | 'ownership' | 'sessions' | 'restores'>;
   readonly streams: Streams;
   readonly self: DaemonSelf;
 }
@@ -61,7 +57,7 @@ export function createDaemonListener(deps: DaemonHttpDeps): DaemonListener {
 }
 
 function routeContext(deps: DaemonHttpDeps, rateGate: RateGate | undefined): RouteContext {
-  const { config, clock, log, agent, feed, permissionSettings, parts, streams, self } = deps;
+  const { config, clock, log, agent, feed, parts, streams, self } = deps;
   const { workspace, limits, coordinated } = config;
   const { sessions, restores } = parts;
   return {
@@ -73,7 +69,7 @@ function routeContext(deps: DaemonHttpDeps, rateGate: RateGate | undefined): Rou
     sessions,
     restores,
     ...catalogServices(deps),
-    permissionSettings,
+    permissionSettings: self.permissionSettings,
     features: conditionalFeatures(config),
     feed,
     apiDocument: self.apiDocument,
@@ -94,9 +90,9 @@ function routeContext(deps: DaemonHttpDeps, rateGate: RateGate | undefined): Rou
 function catalogServices(
   deps: DaemonHttpDeps,
 ): Pick<RouteContext, 'transcripts' | 'catalog' | 'catalogChanges'> {
-  const { config, clock, log, agent, feed, ownership, register, parts } = deps;
+  const { config, clock, log, agent, feed, parts } = deps;
   const { workspace, limits } = config;
-  const { sessions } = parts;
+  const { register, ownership, sessions } = parts;
   const { history } = ownership;
   const agentSessions = new AgentSessions({ workspace, agent, register, history, clock, limits, log });
   const transcripts = new Transcripts({ workspace, sessions, history, ownership, agentSessions, limits });

@@ -51,6 +51,8 @@ export interface SessionPartsDeps extends SessionBase {
 }
 
 export interface SessionParts {
+  readonly register: SessionRegister;
+  readonly ownership: TranscriptOwnership;
   readonly sessions: LiveSessions;
   readonly restores: Restores;
   readonly endings: SessionEndings;
@@ -120,5 +122,5 @@ export function createSessionParts(environment: Environment, deps: SessionPartsD
     history,
     lostPrompts,
   });
-  return { sessions, restores, endings, autoClose };
+  return { register, ownership, sessions, restores, endings, autoClose };
 }

@@ -75,7 +75,10 @@ export class Daemon {
     const { register, slot, router } = base;
     const profile = () => diagnoseAgent(config, files);
     const sessionsOn = (channel: AgentChannel) => register.on(channel).length;
-    const agent = createAgentHost({ profile, env, version, ...environment, sink: router, sessionsOn });
+    const agent = createAgentHost(
+      { profile, workspace, env },
+      { version, limits, clock, log, sink: router, sessionsOn },
+    );
     const incarnation = config.coordinated?.incarnation ?? '';
     const reports = new FeedReports({ incarnation, version, register, slot, agent, clock });
     const feed = new FeedPublisher({ clock, log, limits, reports });
@@ -101,12 +104,14 @@ export class Daemon {
       log,
       agent,
       feed,
-      ownership,
-      permissionSettings,
-      register,
       parts,
       streams: this.#streams,
-      self: { version, startTime: this.startTime, apiDocument: this.#apiDocument },
+      self: {
+        version,
+        startTime: this.startTime,
+        apiDocument: this.#apiDocument,
+        permissionSettings,
+      },
     });
   }
 

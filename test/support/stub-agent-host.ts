@@ -12,7 +12,8 @@ import {
   METHOD_NOT_FOUND,
   type Params,
 } from '../../daemon/agent/agent.ts';
-import { type AgentHostOptions, createAgentHost } from '../../daemon/agent/host.ts';
+import type { AgentLaunch } from '../../daemon/agent/children.ts';
+import { type AgentHostDeps, createAgentHost } from '../../daemon/agent/host.ts';
 import { systemClock } from '../../daemon/contract/clock.ts';
 import { createLog } from '../../daemon/contract/log.ts';
 import { isAlive, readProcStat } from '../../daemon/contract/proc.ts';
@@ -86,12 +87,12 @@ export interface StubHost {
 /** `args` are switches of the stub; `overrides` replace single options of the host. */
 export function startStubHost(
   args: readonly string[] = [],
-  overrides: Partial<AgentHostOptions> = {},
+  overrides: Partial<AgentLaunch & AgentHostDeps> = {},
 ): StubHost {
   const workspace = realpathSync(mkdtempSync(join(tmpdir(), 'agent-test-')));
   const sink = new RecordingSink();
   const logged: Record<string, unknown>[] = [];
-  const host = createAgentHost({
+  const options = {
     profile: () => ({
       configured: 'stub',
       command: [process.execPath, STUB_AGENT, ...args],
@@ -107,7 +108,8 @@ export function startStubHost(
     sink,
     sessionsOn: () => 0,
     ...overrides,
-  });
+  };
+  const host = createAgentHost(options, options);
   const close = async () => {
     await host.stop();
     rmSync(workspace, { recursive: true, force: true });
