@@ -2,7 +2,7 @@
 // Never what is alive: live and resting sessions, unsettled prompts, unended daemons, the newest daemon of a workspace.
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Clock } from '../../daemon/contract/clock.ts';
-import type { StoreDatabase } from './database.ts';
+import type { Rows, StoreDatabase } from './database.ts';
 
 export interface RetentionSettings {
   /** Age at which closed sessions, settled prompts, ended daemons and events go. */
@@ -76,28 +76,20 @@ async function apply(database: StoreDatabase, rule: Rule, beforeMs: number): Pro
 }
 
 function rulesOf(database: StoreDatabase, settings: RetentionSettings): readonly Rule[] {
-  const simple = (max: number, table: string, key: string, where: string, atColumn: string): Rule => {
-    const count = database.prepare<object, { total: number }>(
-      `SELECT count(*) AS total FROM ${table} WHERE ${where}`,
-    );
-    const byAge = database.prepare<Batch>(
-      `DELETE FROM ${table} WHERE ${key} IN
-         (SELECT ${key} FROM ${table} WHERE ${where} AND ${atColumn} < @beforeMs ORDER BY ${atColumn} LIMIT @rows)`,
-    );
-    const byNumber = database.prepare<Batch>(
-      `DELETE FROM ${table} WHERE ${key} IN
-         (SELECT ${key} FROM ${table} WHERE ${where} ORDER BY ${atColumn} LIMIT min(@rows, @surplus))`,
-    );
-    return {
-      max,
-      count: () => count.get({})?.total ?? 0,
-      prune: (batch) => byAge.run(batch).changes || (batch.surplus > 0 ? byNumber.run(batch).changes : 0),
-    };
-  };
   return [
     sessionRule(database, settings.maxClosedSessions),
-    simple(settings.maxSettledPrompts, 'prompts', 'prompt_id', 'settled_at_ms IS NOT NULL', 'settled_at_ms'),
-    simple(settings.maxEndedDaemons, 'daemons', 'id', FREE_DAEMON, 'ended_at_ms'),
+    rowRule(database, settings.maxSettledPrompts, {
+      table: 'prompts',
+      key: 'prompt_id',
+      isDisposable: 'settled_at_ms IS NOT NULL',
+      atColumn: 'settled_at_ms',
+    }),
+    rowRule(database, settings.maxEndedDaemons, {
+      table: 'daemons',
+      key: 'id',
+      isDisposable: FREE_DAEMON,
+      atColumn: 'ended_at_ms',
+    }),
     eventRule(database, settings.maxEvents, 1),
     eventRule(database, settings.maxEvents, 0),
   ];
@@ -107,6 +99,32 @@ function rulesOf(database: StoreDatabase, settings: RetentionSettings): readonly
 const FREE_DAEMON = `state = 'ended'
   AND NOT EXISTS (SELECT 1 FROM sessions s WHERE s.incarnation = daemons.incarnation)
   AND id < (SELECT max(n.id) FROM daemons n WHERE n.workspace_id = daemons.workspace_id)`;
+
+/** The rows of one table that may be deleted, each by itself. */
+interface DisposableRows {
+  readonly table: string;
+  readonly key: string;
+  /** An SQL condition. */
+  readonly isDisposable: string;
+  /** Since when a row is disposable, in epoch ms. */
+  readonly atColumn: string;
+}
+
+function rowRule(database: StoreDatabase, max: number, rows: DisposableRows): Rule {
+  const { table, key, isDisposable, atColumn } = rows;
+  const count = database.prepare<object, { total: number }>(
+    `SELECT count(*) AS total FROM ${table} WHERE ${isDisposable}`,
+  );
+  const byAge = database.prepare<Batch>(
+    `DELETE FROM ${table} WHERE ${key} IN
+       (SELECT ${key} FROM ${table} WHERE ${isDisposable} AND ${atColumn} < @beforeMs ORDER BY ${atColumn} LIMIT @rows)`,
+  );
+  const byNumber = database.prepare<Batch>(
+    `DELETE FROM ${table} WHERE ${key} IN
+       (SELECT ${key} FROM ${table} WHERE ${isDisposable} ORDER BY ${atColumn} LIMIT min(@rows, @surplus))`,
+  );
+  return deletionRule(max, { count, byAge, byNumber });
+}
 
 /** A session goes with its clients (by its foreign key) and its heartbeats. */
 function sessionRule(database: StoreDatabase, max: number): Rule {
@@ -157,6 +175,18 @@ function eventRule(database: StoreDatabase, max: number, isRoutine: 0 | 1): Rule
   const byNumber = database.prepare<Batch>(
     `DELETE FROM events WHERE id IN (${oldest} ORDER BY id LIMIT min(@rows, @surplus))`,
   );
+  return deletionRule(max, { count, byAge, byNumber });
+}
+
+interface DeletionStatements {
+  readonly count: Rows<object, { total: number }>;
+  /** Deletes the rows that are too old. */
+  readonly byAge: Rows<Batch, unknown>;
+  /** Deletes the oldest of the rows that are too many. */
+  readonly byNumber: Rows<Batch, unknown>;
+}
+
+function deletionRule(max: number, { count, byAge, byNumber }: DeletionStatements): Rule {
   return {
     max,
     count: () => count.get({})?.total ?? 0,
