@@ -1,4 +1,4 @@
-// One request as a handler sees it: parsed once, typed, free of the HTTP framework.
+// One request as its handler sees it: parsed once, typed, free of the HTTP framework.
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { fail } from '../contract/errors.ts';
 import type { JsonObject } from '../contract/json-body.ts';
@@ -17,7 +17,7 @@ export interface Call {
   readonly hasLeft: () => boolean;
 }
 
-/** What a handler answers; `streaming` when it has taken over the response. */
+/** What a handler answers; `streaming` when the handler writes the response itself. */
 export type Answer =
   | {
       readonly status: number;
@@ -28,13 +28,15 @@ export type Answer =
 
 export type Handler = (call: Call) => Answer | Promise<Answer>;
 
+/** 204. */
 export const NO_CONTENT: Answer = { status: 204 };
 
+/** 200 with a JSON body. */
 export function ok(body: unknown): Answer {
   return { status: 200, body };
 }
 
-/** The client id of a request: undefined when absent or empty. @throws ApiError 400 when malformed. */
+/** The client id that the request names; undefined when it names none. @throws ApiError 400 for a malformed id. */
 export function clientIdOf(call: Call): string | undefined {
   const value = headerOf(call.req, CLIENT_ID_HEADER);
   if (value === undefined || value === '') return undefined;
@@ -42,7 +44,7 @@ export function clientIdOf(call: Call): string | undefined {
   return value;
 }
 
-/** A header's single value; repeated ones are joined as node does. */
+/** The value of a header; the values of a repeated header are joined, as node does. */
 export function headerOf(req: IncomingMessage, name: string): string | undefined {
   const value = req.headers[name];
   return Array.isArray(value) ? value.join(', ') : value;

@@ -1,5 +1,5 @@
-// One SSE stream: a cursor over the session's ring, written with socket backpressure. It ends with the session, with the
-// client, or by eviction, and only the ring's overtaking evicts for slowness.
+// One event stream (SSE): a cursor over the session's ring, written with the socket's backpressure. A stream ends with its
+// session or its client, or is evicted: for slowness only when the ring has dropped events that its reader still needs.
 import type { ServerResponse } from 'node:http';
 import type { Clock, Timer } from '../contract/clock.ts';
 import type { Limits } from '../contract/limits.ts';
@@ -7,12 +7,12 @@ import type { ReplayPlan } from '../domain/cursor.ts';
 import { HEARTBEAT_COMMENT, syntheticFrame } from '../domain/frame.ts';
 import type { Bus, Reader } from '../events/bus.ts';
 
-/** Most bytes handed to the socket at once: what a slow reader can hold outside the ring. */
+/** Most bytes handed to the socket at once: what waits outside the ring for a slow reader. */
 const CHUNK_BYTES = 64 * 1024;
-/** Shares of the backlog bounds at which a slow reader is warned, and at which the warning is armed again. */
+/** Share of the backlog bounds at which a slow reader is warned, and the share below which it may be warned again. */
 const WARN_SHARE = 0.75;
 const REARM_SHARE = 0.375;
-/** Share of the ring by which a blocked reader must lag before the agent is held back for it. */
+/** Share of the ring by which a blocked reader must lag before reading from the agent is paused for it. */
 const PAUSE_SHARE = 0.5;
 
 export interface EventStreamOptions {
@@ -22,9 +22,9 @@ export interface EventStreamOptions {
   readonly limits: Limits;
   /** Backlog in frames that counts as slow. */
   readonly maxQueued: number;
-  /** Undefined: live events only. */
+  /** Where the stream begins in the ring; undefined: with the next live event. */
   readonly replay: { readonly cursor: number; readonly plan: ReplayPlan } | undefined;
-  /** Makes the `session_snapshot` frame's data when the client asked for it. */
+  /** Makes the data of the `session_snapshot` frame; undefined when the client did not ask for one. */
   readonly snapshot: (() => Record<string, unknown>) | undefined;
   readonly onEnd: () => void;
 }
@@ -32,21 +32,23 @@ export interface EventStreamOptions {
 type Phase = 'replay' | 'live' | 'ended';
 
 export class EventStream implements Reader {
-  readonly #o: EventStreamOptions;
+  readonly #options: EventStreamOptions;
   #phase: Phase;
   #cursor: number;
-  /** Last id of the replay, and the head when it began: live starts there, whatever the replay's budget left out. */
+  /**
+   * Last id of the replay, and the bus's head when it began: live events start there, even if the replay's budget ended sooner.
+   */
   readonly #replayUntil: number;
   readonly #liveFrom: number;
   #isBlocked = false;
-  #isReleased = false;
+  #isEnding = false;
   #hasClaimedPause = false;
   #isWarned = false;
   #lastWriteMs: number;
   #timers: Timer[] = [];
 
   constructor(options: EventStreamOptions) {
-    this.#o = options;
+    this.#options = options;
     const { ring } = options.bus;
     const from = options.replay?.plan.from ?? ring.head;
     this.#phase = options.replay === undefined ? 'live' : 'replay';
@@ -56,9 +58,9 @@ export class EventStream implements Reader {
     this.#lastWriteMs = options.clock.monotonicMs();
   }
 
-  /** Writes the preface and follows the bus until the stream ends. The head has been written by the caller. */
+  /** Writes the preface and follows the bus until the stream ends. The caller has written the response's head. */
   start(): void {
-    const { res, limits, clock, replay, bus } = this.#o;
+    const { res, limits, clock, replay, bus } = this.#options;
     res.on('drain', () => this.#drained());
     res.on('close', () => this.#finish());
     this.#write(Buffer.from(`retry: ${limits.retryHintMs}\n\n`));
@@ -77,21 +79,21 @@ export class EventStream implements Reader {
       else if (!this.#writeChunk()) break;
     }
     if (this.#phase === 'ended') return;
-    const isLastEvent = this.#o.bus.hasEnded || this.#isReleased;
-    if (isLastEvent && this.#cursor >= this.#o.bus.ring.head && !this.#isBlocked) this.#close();
+    const isLastEvent = this.#options.bus.hasEnded || this.#isEnding;
+    if (isLastEvent && this.#cursor >= this.#options.bus.ring.head && !this.#isBlocked) this.#close();
     else this.#judgeBacklog();
   }
 
-  /** Ends behind the newest event, without a word: the client is to come back. */
+  /** Ends the stream behind the newest event, without a last frame: the client is to connect again. */
   endAtHead(): void {
-    this.#isReleased = true;
+    this.#isEnding = true;
     this.pump();
   }
 
   claimsPause(): boolean {
     if (!this.#isBlocked || this.#hasClaimedPause || this.#phase === 'ended') return false;
-    const { ring } = this.#o.bus;
-    const { eventRingSize, eventRingBytes } = this.#o.limits;
+    const { ring } = this.#options.bus;
+    const { eventRingSize, eventRingBytes } = this.#options.limits;
     const isFarBehind =
       ring.head - this.#cursor > eventRingSize * PAUSE_SHARE ||
       ring.bytesAfter(this.#cursor) > eventRingBytes * PAUSE_SHARE;
@@ -99,9 +101,9 @@ export class EventStream implements Reader {
     return isFarBehind;
   }
 
-  /** @returns false when there is nothing to write now. */
+  /** Writes the next chunk. @returns false when there is nothing to write now. */
   #writeChunk(): boolean {
-    const { ring } = this.#o.bus;
+    const { ring } = this.#options.bus;
     if (ring.hasOvertaken(this.#cursor)) {
       this.#evictOvertaken();
       return false;
@@ -115,8 +117,8 @@ export class EventStream implements Reader {
   }
 
   #write(bytes: Buffer): void {
-    const isTaken = this.#o.res.write(bytes, () => {
-      this.#lastWriteMs = this.#o.clock.monotonicMs();
+    const isTaken = this.#options.res.write(bytes, () => {
+      this.#lastWriteMs = this.#options.clock.monotonicMs();
     });
     if (!isTaken) this.#isBlocked = true;
   }
@@ -125,11 +127,11 @@ export class EventStream implements Reader {
     this.#isBlocked = false;
     this.#hasClaimedPause = false;
     this.pump();
-    this.#o.bus.readerDrained(this);
+    this.#options.bus.readerDrained(this);
   }
 
   #writeSynthetic(type: string, data: Record<string, unknown>): void {
-    this.#write(syntheticFrame(type, data, this.#o.clock.nowMs()));
+    this.#write(syntheticFrame(type, data, this.#options.clock.nowMs()));
   }
 
   #writeResync(
@@ -141,15 +143,16 @@ export class EventStream implements Reader {
   }
 
   #writeSnapshot(): void {
-    if (this.#o.snapshot !== undefined) this.#writeSynthetic('session_snapshot', this.#o.snapshot());
+    if (this.#options.snapshot !== undefined)
+      this.#writeSynthetic('session_snapshot', this.#options.snapshot());
   }
 
   #endReplay(): void {
-    const from = this.#o.replay?.plan.from ?? 0;
+    const from = this.#options.replay?.plan.from ?? 0;
     const last = this.#replayUntil;
     if (last < this.#liveFrom) this.#writeResync({ reason: 'replay_budget_exceeded' }, last, last + 1);
     const replayedCount = last - from;
-    // `lastEventId` is what older clients read.
+    // Older clients read `lastEventId`.
     const named = replayedCount > 0 ? { lastReplayedEventId: last, lastEventId: last } : {};
     this.#writeSynthetic('replay_complete', { replayedCount, ...named });
     this.#writeSnapshot();
@@ -157,9 +160,12 @@ export class EventStream implements Reader {
     this.#cursor = Math.max(this.#cursor, this.#liveFrom);
   }
 
-  /** Judged after the write attempt: a fast agent is far ahead of every reader between two writes. */
+  /**
+   * Warns or evicts a reader that is too far behind. Called after the attempt to write: between two writes a fast agent is far
+   * ahead of every reader.
+   */
   #judgeBacklog(): void {
-    const { bus, limits, maxQueued } = this.#o;
+    const { bus, limits, maxQueued } = this.#options;
     if (!this.#isBlocked) {
       this.#isWarned = false;
       return;
@@ -186,7 +192,7 @@ export class EventStream implements Reader {
   }
 
   #evictOvertaken(): void {
-    const { bus, limits, maxQueued } = this.#o;
+    const { bus, limits, maxQueued } = this.#options;
     const isByCount = bus.ring.size >= limits.eventRingSize;
     this.#evict({
       reason: isByCount ? 'queue_overflow' : 'queue_bytes_overflow',
@@ -199,15 +205,17 @@ export class EventStream implements Reader {
   }
 
   #checkIdle(): void {
-    const idleForMs = Math.round(this.#o.clock.monotonicMs() - this.#lastWriteMs);
-    const timeoutMs = this.#o.limits.writerIdleTimeoutMs;
+    const idleForMs = Math.round(this.#options.clock.monotonicMs() - this.#lastWriteMs);
+    const timeoutMs = this.#options.limits.writerIdleTimeoutMs;
     if (idleForMs < timeoutMs || this.#phase === 'ended') return;
     this.#evict({ reason: 'writer_idle_timeout', errorKind: 'writer_idle_timeout', idleForMs, timeoutMs });
   }
 
-  /** The terminal frame goes behind what the socket still holds; a reader that never reads is cut after a grace. */
+  /**
+   * Writes a last frame behind the bytes that wait in the socket. A reader that does not take them is cut off after a grace.
+   */
   #evict(data: Record<string, unknown>): void {
-    const { res, clock, limits } = this.#o;
+    const { res, clock, limits } = this.#options;
     res.end(syntheticFrame('client_evicted', data, clock.nowMs()));
     const cut = clock.after(limits.evictedDrainMs, () => res.destroy());
     res.once('close', () => cut.cancel());
@@ -219,7 +227,7 @@ export class EventStream implements Reader {
   }
 
   #close(): void {
-    this.#o.res.end();
+    this.#options.res.end();
     this.#finish();
   }
 
@@ -227,8 +235,8 @@ export class EventStream implements Reader {
     if (this.#phase === 'ended') return;
     this.#phase = 'ended';
     for (const timer of this.#timers) timer.cancel();
-    this.#o.bus.detach(this);
-    this.#o.onEnd();
+    this.#options.bus.detach(this);
+    this.#options.onEnd();
   }
 }
 

@@ -1,5 +1,5 @@
-// Who may talk to this daemon: the protocol's checks in their order. Behind a coordinator only the secret counts, and only
-// with it are the coordinator's headers believed.
+// Which requests this daemon lets in. A stand-alone daemon makes the protocol's checks in their order. Behind a coordinator
+// only the incarnation's secret counts, and with it the coordinator's headers are believed.
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { DaemonConfig } from '../config.ts';
 import {
@@ -16,6 +16,7 @@ import { ApiError } from '../contract/errors.ts';
 import type { Peer } from '../contract/wire.ts';
 import { headerOf } from './call.ts';
 
+/** What a request has to show. */
 export type DaemonGuardPolicy =
   | { readonly kind: 'standalone'; readonly access: () => AccessPolicy }
   | { readonly kind: 'coordinated'; readonly secret: string };
@@ -23,13 +24,14 @@ export type DaemonGuardPolicy =
 export type GuardResult =
   | {
       readonly kind: 'admitted';
-      readonly peer: Peer /** The client showed a token. */;
+      readonly peer: Peer;
+      /** Whether the client has shown a token. */
       readonly hasToken: boolean;
     }
-  /** Answered here: a CORS preflight. */
+  /** The guard has answered the request itself: a CORS preflight. */
   | { readonly kind: 'answered' };
 
-/** @param port asked with every request: the listener may not be open yet. */
+/** @param port the listener's port. It is asked for with each request, because the listener may not be open yet. */
 export function guardPolicy(config: DaemonConfig, port: () => number): DaemonGuardPolicy {
   const { coordinated, listen, token, requireAuth, allowedOrigins } = config;
   if (coordinated !== undefined) return { kind: 'coordinated', secret: coordinated.secret };
@@ -41,7 +43,7 @@ export function guardPolicy(config: DaemonConfig, port: () => number): DaemonGua
 }
 
 /**
- * Checks a request before anything else reads it. Sets no status itself except for a preflight.
+ * Checks a request before any other part reads it. Answers it only if it is a preflight; may set CORS headers.
  * @throws ApiError 401, 403.
  */
 export function checkCaller(

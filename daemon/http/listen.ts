@@ -1,4 +1,4 @@
-// Where the daemon listens, and that it keeps doing so: a socket file that was removed is recreated.
+// The daemon's listener: binds its address, and binds a unix socket again whose file was removed.
 import { rmSync, statSync } from 'node:fs';
 import type { Server } from 'node:http';
 import type { ListenAddress } from '../contract/flag-values.ts';
@@ -25,8 +25,8 @@ export class DaemonListener {
   }
 
   /**
-   * The bound port; 0 on a unix socket or before `open`. It stays while the listener closes: requests that are still
-   * arriving are judged by it.
+   * The bound port; 0 on a unix socket or before `open`. It stays while the listener closes, because requests that still arrive
+   * are judged by it.
    */
   get port(): number {
     return this.#port;
@@ -38,7 +38,7 @@ export class DaemonListener {
     await this.#bind();
   }
 
-  /** Makes the socket file again when it is gone or not ours any more. @returns whether it had to. */
+  /** Binds the socket again when its file is gone or another file is at its path. @returns whether that was so. */
   async verify(): Promise<boolean> {
     if (this.#listen.kind !== 'unix' || this.#servers.length === 0) return false;
     if (inodeOf(this.#listen.path) === this.#inode) return false;
@@ -47,12 +47,12 @@ export class DaemonListener {
     return true;
   }
 
-  /** Takes no new connection. */
+  /** From now on no new connection is taken. */
   closeListeners(): void {
     for (const server of this.#servers) server.close();
   }
 
-  /** Ends idle connections now and the others when `cutAll` is set. */
+  /** Closes the idle connections, and with `cutAll` also those with a request. */
   closeConnections(cutAll: boolean): void {
     for (const server of this.#servers) {
       if (cutAll) server.closeAllConnections();
@@ -81,12 +81,12 @@ function inodeOf(path: string): number | undefined {
   try {
     return statSync(path).ino;
   } catch {
-    // Whatever hides the file, clients cannot reach it: the caller makes it again.
+    // The file cannot be looked at, so clients cannot reach it: the caller binds the socket again.
     return undefined;
   }
 }
 
-/** @throws ListenError when the path is too long, is no socket, or somebody answers on it. */
+/** @throws ListenError when the path is too long, is no socket, or another process answers on it. */
 async function clearStaleSocket(path: string): Promise<void> {
   const bytes = Buffer.byteLength(path);
   if (bytes > MAX_SOCKET_PATH_BYTES)

@@ -1,4 +1,4 @@
-// Applies the rate limits to a request, before anything reads it.
+// Applies the rate limits to a request, before any handler reads it.
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Clock } from '../contract/clock.ts';
 import { fail } from '../contract/errors.ts';
@@ -28,7 +28,7 @@ export class RateGate {
     return this.#limiter.hits;
   }
 
-  /** Sets the X-RateLimit headers. @throws ApiError 429. */
+  /** Counts the request and sets the X-RateLimit headers. @throws ApiError 429 for a request over its limit. */
   check(req: IncomingMessage, res: ServerResponse): void {
     const tier = tierOf(req.method ?? 'GET', req.url ?? '');
     if (tier === undefined) return;
@@ -48,7 +48,7 @@ export class RateGate {
   }
 }
 
-/** A client is its id; without one, its address. */
+/** What requests are counted by: the client id, or without one the address. */
 function clientKey(req: IncomingMessage): string {
   const id = headerOf(req, CLIENT_ID_HEADER);
   return id !== undefined && isClientId(id) ? `id ${id}` : `at ${req.socket.remoteAddress ?? 'socket'}`;

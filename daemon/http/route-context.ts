@@ -32,13 +32,14 @@ export interface RouteContext {
   readonly feed: FeedPublisher;
   readonly apiDocument: ApiDocument;
   readonly streams: Streams;
-  /** Undefined: nothing is limited. */
+  /** Undefined: requests are not limited. */
   readonly rateGate: RateGate | undefined;
   readonly activity: {
     /** Epoch ms of the newest activity of any session, ended ones included; null before the first. */
     readonly lastAtMs: () => number | null;
     readonly isAgentAlive: () => boolean;
   };
+  /** This process, as the coordinator knows it. */
   readonly self: {
     /** Empty for a stand-alone daemon. */
     readonly incarnation: string;

@@ -1,4 +1,4 @@
-// The daemon's listener: guard, request id, body, then the route table through koa. One place where errors become answers.
+// The daemon's HTTP server: guard, request id, body, then the route table through koa. Here errors become answers.
 import { randomUUID } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server } from 'node:http';
 import Router from '@koa/router';
@@ -16,8 +16,8 @@ import { checkCaller, type DaemonGuardPolicy } from './guard.ts';
 import type { RateGate } from './rate-gate.ts';
 
 /**
- * What JSON.parse takes at any depth, JSON.stringify refuses at some thousand levels: such a body could not go on to the
- * agent, and a message that cannot be written ends the link to it for every session.
+ * JSON.parse takes a body of any depth, but JSON.stringify fails at some thousand levels: such a body could not be sent to the
+ * agent, and a message that cannot be written ends the link to the agent for every session.
  */
 const MAX_BODY_DEPTH = 256;
 
@@ -25,7 +25,7 @@ export interface DaemonRoute {
   readonly method: 'get' | 'post' | 'patch' | 'delete';
   readonly path: string;
   readonly handler: Handler;
-  /** Changes more than a session's talk: without a token only peers on this machine may. */
+  /** Whether the route changes more than a session's conversation: without a token only clients on this machine may use it. */
   readonly isStrict?: boolean;
 }
 
@@ -38,7 +38,8 @@ export interface ServerOptions {
   readonly rateGate: RateGate | undefined;
 }
 
-interface State {
+/** What the guard found out about a request. */
+interface GuardedRequest {
   readonly peer: Peer;
   readonly hasToken: boolean;
   readonly requestId: string;
@@ -59,10 +60,10 @@ export function createDaemonServer(options: ServerOptions): Server {
       const requestId = acceptedRequestId(req.headers[REQUEST_ID_HEADER]) ?? randomUUID();
       res.setHeader('X-Request-Id', requestId);
       try {
-        const admission = checkCaller(guard, req, res);
-        if (admission.kind === 'answered') return;
-        const { peer, hasToken } = admission;
-        admitted.set(req, { peer, hasToken, requestId });
+        const result = checkCaller(guard, req, res);
+        if (result.kind === 'answered') return;
+        const { peer, hasToken } = result;
+        guarded.set(req, { peer, hasToken, requestId });
         options.rateGate?.check(req, res);
         void handle(req, res);
       } catch (error) {
@@ -75,13 +76,13 @@ export function createDaemonServer(options: ServerOptions): Server {
   return server;
 }
 
-/** What the guard found, kept beside the request and gone with it. */
-const admitted = new WeakMap<object, State>();
+/** What the guard found out about each request that it let in; an entry goes with its request. */
+const guarded = new WeakMap<object, GuardedRequest>();
 
 function createApp({ routes, limits, log }: ServerOptions): Koa {
   const app = new Koa();
   const router = createRouter(routes);
-  // koa reports connections that failed under an answer as errors of the application.
+  // koa reports a connection that failed during an answer as an error of the application.
   app.on('error', (error: NodeJS.ErrnoException & { readonly headerSent?: boolean }) => {
     if (error.headerSent === true) log.debug({ err: error }, 'the connection failed during an answer');
     else logError(log, error);
@@ -104,13 +105,13 @@ function createRouter(routes: readonly DaemonRoute[]): Router {
   const router = new Router();
   for (const { method, path, handler, isStrict } of routes)
     router[method](path, async (ctx) => {
-      const state = admitted.get(ctx.req);
+      const state = guarded.get(ctx.req);
       if (isStrict === true) checkStrict(state);
       const answer = await handler({
         req: ctx.req,
         res: ctx.res,
         params: ctx.params,
-        // Not koa's URL: a Host that is none, which a unix socket does not check, leaves it empty.
+        // Not koa's own `query`: it is empty when the Host header, which a unix socket does not check, is no host.
         query: new URLSearchParams(ctx.querystring),
         body: (ctx.state.body ?? {}) as JsonObject,
         peer: state?.peer ?? 'remote',
@@ -122,7 +123,7 @@ function createRouter(routes: readonly DaemonRoute[]): Router {
 }
 
 /** @throws ApiError 401 `token_required`. */
-function checkStrict(state: State | undefined): void {
+function checkStrict(state: GuardedRequest | undefined): void {
   if (state?.hasToken === true || state?.peer === 'loopback') return;
   throw fail('token_required', 'This route needs a token when the client is on another machine');
 }
@@ -146,7 +147,7 @@ function writeUnknownRoute(ctx: Koa.Context): void {
 }
 
 function writeError(ctx: Koa.Context, error: unknown, log: Log): void {
-  const requestId = admitted.get(ctx.req)?.requestId;
+  const requestId = guarded.get(ctx.req)?.requestId;
   const context = { requestId, method: ctx.method, path: truncated(ctx.path) };
   if (ctx.req.destroyed && !ctx.req.complete)
     log.debug({ ...context, err: error }, 'the client left before its request was complete');

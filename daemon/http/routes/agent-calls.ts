@@ -1,4 +1,4 @@
-// Routes that pass a question or a small service on to the agent of a session.
+// Routes that pass a question or a small service on to a session's agent.
 import { fail, failPlain } from '../../contract/errors.ts';
 import {
   askService,
@@ -15,7 +15,7 @@ import type { RouteContext } from '../route-context.ts';
 
 type AgentCallNeeds = Pick<RouteContext, 'sessions' | 'limits'>;
 
-/** Longest side question, in UTF-16 units: the qwen agent takes no more. */
+/** Longest side question, in UTF-16 units: the qwen agent takes no longer one. */
 const MAX_QUESTION_CHARS = 4096;
 /** Longest language code or name. */
 const MAX_LANGUAGE_CHARS = 64;
@@ -102,16 +102,16 @@ export function sideQuestion({ sessions, limits }: AgentCallNeeds): Handler {
   };
 }
 
-/** Goes on with the last turn, where the agent says that it was interrupted. */
+/** `POST /session/:id/continue`: goes on with the last turn, if the agent says that the turn was interrupted. */
 export function continueTurn({ sessions, limits }: AgentCallNeeds): Handler {
   return async (call) => {
     const { session, clientId } = callerOf(call, sessions);
     sessions.intake.check();
     const decision = await askService(session, 'continue', {}, limits.initializeTimeoutMs);
     if (decision.accepted !== true) return ok({ ...decision, accepted: false });
-    // The agent goes on already: doors that are held meanwhile are no reason to say otherwise.
+    // The agent goes on already: an intake that was paused meanwhile is no reason to say otherwise.
     sessions.intake.checkNotClosed();
-    // Somebody else's prompt may have come meanwhile: it goes on with the conversation in its own way.
+    // Another client's prompt may have come meanwhile: the conversation then goes on with that prompt.
     if (session.hasEnded || !session.turns.isIdle) return ok({ ...decision, accepted: false });
     return ok({ ...decision, ...session.turns.continueLast(clientId) });
   };

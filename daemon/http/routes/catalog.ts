@@ -1,4 +1,4 @@
-// The sessions of the workspace as a collection: listings, search, live state, and what is done to several at once.
+// The sessions of the workspace as a collection: listings, search, live state, and changes of several sessions at once.
 import { workspaceIdOf } from '../../contract/canonical-path.ts';
 import { failedMember, parseCatalogRequest } from '../../contract/catalog-request.ts';
 import { fail } from '../../contract/errors.ts';
@@ -30,7 +30,7 @@ export function liveState({ catalog }: CatalogNeeds): Handler {
   return () => ({ status: 200, body: catalog.liveState(), headers: { 'Cache-Control': 'no-store' } });
 }
 
-// A batch takes any well-formed client id: that of a client whose last session has just closed is known nowhere any more.
+// A batch takes any well-formed client id: a client whose last session has just been closed is registered nowhere.
 
 export function archive({ catalogChanges }: ChangeNeeds): Handler {
   return async (call) => {
@@ -53,7 +53,9 @@ export function removeSessions({ catalogChanges }: ChangeNeeds): Handler {
   };
 }
 
-/** `POST /sessions/catalog`: the listings of several workspaces in one answer. A member that fails says so in its place. */
+/**
+ * `POST /sessions/catalog`: the listings of several workspaces in one answer. The answer has an error for a member that fails.
+ */
 export function catalogs({ workspace: cwd, catalog }: Pick<RouteContext, 'workspace' | 'catalog'>): Handler {
   return async ({ body }) => {
     const { members, hasGroups, queryOf } = parseCatalogRequest(body, [cwd]);
@@ -73,7 +75,7 @@ export function catalogs({ workspace: cwd, catalog }: Pick<RouteContext, 'worksp
   };
 }
 
-/** `PATCH /workspaces/:workspace/session/:id/metadata`: of a session that is live, or only on disk. */
+/** `PATCH /workspaces/:workspace/session/:id/metadata`: changes a session that is live, or only on disk. */
 export function patchAnyMetadata({
   sessions,
   catalogChanges,

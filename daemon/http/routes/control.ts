@@ -1,4 +1,4 @@
-// The routes between a daemon and its coordinator. They exist only on the incarnation's socket, behind its secret.
+// The routes that only the daemon's coordinator calls, on the incarnation's socket and with its secret.
 
 import type { DaemonIdentity, ReleaseAnswer, RestoreRequest } from '../../contract/control.ts';
 import { fail } from '../../contract/errors.ts';
@@ -40,12 +40,12 @@ interface ReleaseNeeds extends Pick<RouteContext, 'streams' | 'clock'> {
   readonly sessions: Pick<LiveSessions, 'intake' | 'isQuiet'>;
 }
 
-/** How long a client that does not read may hold back the end of the streams. */
+/** How long the answer waits for the ends of event streams whose clients do not read. */
 const RELEASE_WITHIN_MS = 2000;
 
 /**
- * `POST /control/release`: no new work from now on, and every event stream ends plainly behind its last event. With
- * `onlyIfQuiet` nothing happens while there is work: a turn, a question, what the agent holds, a session on its way.
+ * `POST /control/release`: from now on the daemon takes no new work, and every event stream ends behind its last event. With
+ * `onlyIfQuiet` the daemon refuses while there is work: a turn, a question, background work of the agent, a session being made.
  */
 export function release({ sessions, streams, clock }: ReleaseNeeds): Handler {
   return async ({ body }) => {
@@ -57,12 +57,15 @@ export function release({ sessions, streams, clock }: ReleaseNeeds): Handler {
   };
 }
 
-/** `POST /control/restore`: the answer is sent when the session is live and the coordinator told. */
+/** `POST /control/restore`: answers when the session is live and has been reported to the coordinator. */
 export function restoreForCoordinator({ restores }: Pick<RouteContext, 'restores'>): Handler {
   return async ({ body }) => ok(await restores.forCoordinator(parseRestore(body)));
 }
 
-/** The sender is a coordinator of this contract; the check only keeps a broken one from doing harm. @throws ApiError 400 */
+/**
+ * The sender is a coordinator of this contract; the check only keeps a faulty coordinator from doing harm.
+ * @throws ApiError 400
+ */
 function parseRestore(body: Readonly<Record<string, unknown>>): RestoreRequest {
   const { sessionId, idFloor, clients, isDefault, createdAtMs, displayName, lostPrompts } = body;
   if (typeof sessionId !== 'string' || !isCount(idFloor) || !isCount(createdAtMs))

@@ -48,7 +48,7 @@ export function events({
 }
 
 function writeHead({ req, res }: Call, { bus }: Session): void {
-  // A client that vanished without a word is found by the kernel; the heartbeat comment alone may sit in its buffer.
+  // Keep-alive lets the kernel find a client that has vanished; the heartbeat comment alone may wait in the socket's buffer.
   req.socket.setKeepAlive(true, 30_000);
   req.socket.setNoDelay(true);
   res.writeHead(200, {

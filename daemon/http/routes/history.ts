@@ -1,4 +1,4 @@
-// The past of one session: transcript, turn index, export. None of them makes the session live.
+// The history of one session: transcript, turn index, export. Reading it does not make the session live.
 import { sessionKey } from '../../contract/wire.ts';
 import { exportOf, parseExportFormat } from '../../domain/export.ts';
 import { parseTranscriptQuery } from '../../domain/transcript-page-query.ts';
@@ -18,7 +18,7 @@ export function turnIndex({ transcripts }: HistoryNeeds): Handler {
   return async (call) => ok(await transcripts.turnIndex(idOf(call), parseTurnIndexQuery(call.query)));
 }
 
-/** `GET /session/:id/export`: a document to keep, which a browser never opens as part of this server. */
+/** `GET /session/:id/export`: a document to keep, sent as a download, so that no browser opens it as a page of this server. */
 export function exportSession({ transcripts }: HistoryNeeds): Handler {
   return async (call) => {
     const format = parseExportFormat(call.query.get('format'));

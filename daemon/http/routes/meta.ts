@@ -1,4 +1,4 @@
-// What the daemon says of itself: health and capabilities.
+// What the daemon says of itself: its health and its capabilities.
 import type { DaemonConfig } from '../../config.ts';
 import { workspaceIdOf } from '../../contract/canonical-path.ts';
 import { CORE_FEATURES, MAX_REGISTERED_WORKSPACES, PROTOCOL_VERSIONS } from '../../contract/capabilities.ts';
@@ -62,7 +62,7 @@ export function daemonCapabilities({
         maxRegisteredWorkspaces: MAX_REGISTERED_WORKSPACES,
         maxPendingPromptsPerSession: limits.maxPendingPromptsPerSession || null,
         sessionRestoreTimeoutMs: limits.sessionRestoreTimeoutMs,
-        // Published where a total cap exists: there is one workspace.
+        // Published only with a total cap: this server has one workspace.
         ...(limits.maxTotalSessions > 0 && {
           maxSessionsPerWorkspace: limits.maxSessions || null,
           maxTotalSessions: limits.maxTotalSessions,

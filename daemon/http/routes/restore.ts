@@ -1,4 +1,4 @@
-// Sessions with a past: load with what a client renders, resume without, and branch off another one.
+// Sessions with a history: load brings a session back with what a client renders, resume without, and branch makes a fork.
 
 import { FEED_SEQ_HEADER } from '../../contract/control.ts';
 import { fail, failPlain } from '../../contract/errors.ts';
@@ -18,7 +18,9 @@ type RestoreNeeds = Pick<RouteContext, 'restores' | 'workspace' | 'log'>;
 /** Longest name of a branch, in UTF-16 units. */
 const MAX_NAME_CHARS = 200;
 
-/** `POST /session/:id/load`: the answer's arrays and `lastEventId` are of one instant, so nothing is missed or told twice. */
+/**
+ * `POST /session/:id/load`: the answer's arrays and `lastEventId` are of one instant, so a client misses and repeats no event.
+ */
 export function sessionLoad(context: RestoreNeeds & Pick<RouteContext, 'clock'>): Handler {
   return async (call) => {
     const query = parseReplayQuery(call.body);
@@ -36,7 +38,7 @@ export function sessionResume(context: RestoreNeeds): Handler {
   return async (call) => answer(await restore('resume', call, context), context, {});
 }
 
-/** `POST /session/:id/branch`: the agent forks the session on disk, and the fork is then loaded like any other. */
+/** `POST /session/:id/branch`: the agent forks the session on disk, and the fork is then loaded like any other session. */
 export function sessionBranch(
   context: RestoreNeeds & Pick<RouteContext, 'sessions' | 'limits' | 'clock'>,
 ): Handler {
@@ -98,7 +100,7 @@ async function restore(action: RestoreAction, call: Call, context: RestoreNeeds)
 
 function answer(restored: Restored, { workspace }: RestoreNeeds, replay: Readonly<Record<string, unknown>>) {
   const { session, state, damage, feedSeq } = restored;
-  // What the answer shows must survive a kill like what a stream has shown.
+  // Events that the answer shows must survive a kill of this process, like events that a stream has shown.
   session.past.flush();
   return {
     status: 200,

@@ -1,4 +1,4 @@
-// Sessions as a client handles them: create, look, heartbeat, detach, close.
+// Live sessions as clients handle them: create, status, heartbeat, detach, close.
 import { canonicalCwd } from '../../contract/canonical-path.ts';
 import { FEED_SEQ_HEADER } from '../../contract/control.ts';
 import { parseCreateRequest, workspaceMismatch } from '../../domain/create-request.ts';
@@ -8,7 +8,7 @@ import { clientIdOf, type Handler, NO_CONTENT, ok } from '../call.ts';
 import { callerOf, requestedSession } from '../caller.ts';
 import type { RouteContext } from '../route-context.ts';
 
-/** @throws ApiError 400 when a body's `cwd` is not the bound workspace. */
+/** @param value the `cwd` of a body. @throws ApiError 400 when it is given and is not the bound workspace. */
 export function checkWorkspace(
   value: unknown,
   { workspace, log }: Pick<RouteContext, 'workspace' | 'log'>,
@@ -34,7 +34,7 @@ export function sessionCreation(context: Pick<RouteContext, 'sessions' | 'worksp
   };
 }
 
-/** What an answer says that made a session live, or attached to it. */
+/** The fields of an answer to a request that has made a session live or attached its client to one. */
 export function createdBody(
   { session, clientId, isAttached, isModelApplied }: JoinedSession,
   workspaceCwd: string,

@@ -34,7 +34,7 @@ export function switchModel({ sessions }: Pick<RouteContext, 'sessions'>): Handl
   };
 }
 
-/** A mode that became the workspace's default reaches the other sessions too, each of them told on its own bus. */
+/** A mode that became the workspace's default reaches the other sessions too; each publishes it on its own bus. */
 export function changeApprovalMode({ sessions }: Pick<RouteContext, 'sessions'>): Handler {
   return async (call) => {
     const clientId = clientIdOf(call);

@@ -11,9 +11,9 @@ export function submitPrompt({ sessions, feed }: Pick<RouteContext, 'sessions' |
   return (call) => {
     const { session, clientId } = callerOf(call, sessions);
     sessions.intake.check();
-    const admission = session.turns.submit(call.body, clientId);
-    // The prompt's own record is told by now, so this one or an earlier.
-    return { status: 202, body: admission, headers: { [FEED_SEQ_HEADER]: String(feed.seq) } };
+    const accepted = session.turns.submit(call.body, clientId);
+    // The prompt's own feed record has been reported by now, with this `seq` or a lower one.
+    return { status: 202, body: accepted, headers: { [FEED_SEQ_HEADER]: String(feed.seq) } };
   };
 }
 
@@ -61,7 +61,7 @@ export function voteInSession({ sessions }: Pick<RouteContext, 'sessions'>): Han
   };
 }
 
-/** `POST /permission/:requestId`: the session is found by the question. */
+/** `POST /permission/:requestId`: the session is the one in which the question is open. */
 export function vote({ sessions }: Pick<RouteContext, 'sessions'>): Handler {
   return (call) => {
     const voter = { clientId: clientIdOf(call), peer: call.peer };

@@ -6,7 +6,7 @@ import { workspaceMismatch } from '../../domain/create-request.ts';
 import type { Handler } from '../call.ts';
 import type { RouteContext } from '../route-context.ts';
 
-/** Makes a handler of a daemon that knows its workspace. */
+/** Makes a handler from the parts that it needs and the daemon's workspace. */
 type Maker<Needs> = (context: Needs & WorkspaceNeeds) => Handler;
 type WorkspaceNeeds = Pick<RouteContext, 'workspace'>;
 
