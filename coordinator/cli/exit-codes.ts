@@ -6,7 +6,8 @@ export const EXIT = {
   unexpected: 1,
   /**
    * A flag, an argument, a variable or a directory of the configuration is wrong, the running coordinator refuses what was
-   * asked, a newer release wrote the database, or no SQLite driver is installed.
+   * asked, a newer release wrote the database, an older one did and it cannot be copied before its schema changes, or no
+   * SQLite driver is installed.
    */
   usage: 2,
   /** Another coordinator has the state directory, or another process the address. */

@@ -3,9 +3,10 @@ import { UnusablePath } from '../launch/directories.ts';
 import { DriverUnavailable } from '../store/driver.ts';
 import { StateDirLocked } from '../store/lock.ts';
 import { SchemaTooNew } from '../store/migrate.ts';
+import { CopyFailed } from '../store/migration-copy.ts';
 import { CommandError, EXIT } from './exit-codes.ts';
 
-const USAGE = [SchemaTooNew, UnusablePath, DriverUnavailable];
+const USAGE = [SchemaTooNew, CopyFailed, UnusablePath, DriverUnavailable];
 
 /** The error as a CommandError where its message says all, otherwise the error itself. */
 export function refusalOf(error: unknown): unknown {

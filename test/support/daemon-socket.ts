@@ -12,10 +12,11 @@ export interface DaemonSocket {
 
 /** Of the one daemon that runs. It can be used after the coordinator is gone. */
 export function daemonSocket(server: Server): DaemonSocket {
-  const rows = rowsOf(server.stateDir, "SELECT socket_path, secret FROM daemons WHERE state = 'ready'");
+  const rows = rowsOf(server.stateDir, "SELECT address, secret FROM daemons WHERE state = 'ready'");
   const row = rows[0];
   if (row === undefined || rows.length > 1) throw new Error(`${rows.length} daemons run`);
-  return { base: `unix:${row.socket_path}`, headers: { authorization: `Bearer ${row.secret}` } };
+  const { path } = JSON.parse(String(row.address)) as { path: string };
+  return { base: `unix:${path}`, headers: { authorization: `Bearer ${row.secret}` } };
 }
 
 export function askDaemon(
