@@ -29,12 +29,12 @@ const runtime: Runtime = {
   print: (text) => writeSync(1, text),
 };
 
-/** A terminal that is gone or a disk that is full takes no words, which is no reason to end. */
+/** Writes to stderr. A terminal that is gone, or a disk that is full, is no reason to end. */
 function say(text: string): void {
   try {
     writeSync(2, text);
   } catch {
-    // There is nowhere left to say it.
+    // There is no other stream to write to.
   }
 }
 

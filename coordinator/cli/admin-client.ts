@@ -1,18 +1,19 @@
-// Asks the running coordinator over its admin socket.
+// Calls the running coordinator over its admin socket.
 import { request } from 'node:http';
 import { type AdminSocket, type AdminTarget, findAdminSocket, unreachable } from './admin-socket.ts';
 import { CommandError, EXIT } from './exit-codes.ts';
 
 const ANSWER_TIMEOUT_MS = 10_000;
-/** Of an answer that is not the admin plane's, as much as a person reads. */
+/** How much a message quotes of an answer that is not in the admin plane's form. */
 const MAX_QUOTED_CHARS = 500;
 
 type Method = 'GET' | 'POST' | 'PATCH';
 
+/** What goes with a call, besides its method and path. */
 interface Question {
   /** Sent as JSON. */
   readonly body?: object;
-  /** For what takes longer than a look; `none`: until it is answered, or the connection ends. */
+  /** Longest wait for the answer; `none`: until it comes, or the connection ends. */
   readonly timeoutMs?: number | 'none';
 }
 
@@ -32,7 +33,7 @@ export async function askCoordinator(
   return JSON.parse(text) as Record<string, unknown>;
 }
 
-/** The coordinator's own words for a person, who did not speak HTTP. */
+/** The coordinator's refusal in words for a person, who has typed a command and no HTTP request. */
 function refusal(status: number, text: string): CommandError {
   const exitCode = status >= 400 && status < 500 ? EXIT.usage : EXIT.unexpected;
   const { error, code, requestedWorkspace } = bodyOf(text);
@@ -42,7 +43,7 @@ function refusal(status: number, text: string): CommandError {
       `${requestedWorkspace} is not a workspace of this coordinator; "qwen-coordinator status" lists them`,
     );
   if (typeof error === 'string') return new CommandError(exitCode, error);
-  // Not in the admin plane's form: of another version, or somebody else's socket.
+  // Not in the admin plane's form: a coordinator of another version, or another program's socket.
   return new CommandError(
     EXIT.unexpected,
     `the coordinator answered ${status}: ${text.slice(0, MAX_QUOTED_CHARS)}`,
@@ -58,28 +59,28 @@ function bodyOf(text: string): Readonly<Record<string, unknown>> {
 }
 
 function call(
-  place: AdminSocket,
+  socket: AdminSocket,
   method: Method,
   path: string,
   { body, timeoutMs = ANSWER_TIMEOUT_MS }: Question,
 ): Promise<{ readonly status: number; readonly text: string }> {
   return new Promise((resolve, reject) => {
     const req = request({
-      socketPath: place.socketPath,
+      socketPath: socket.path,
       method,
       path,
       agent: false,
       headers: body === undefined ? {} : { 'content-type': 'application/json' },
       ...(timeoutMs !== 'none' && { signal: AbortSignal.timeout(timeoutMs) }),
     });
-    req.on('error', (error: NodeJS.ErrnoException) => reject(asCommandError(error, place, timeoutMs)));
+    req.on('error', (error: NodeJS.ErrnoException) => reject(asCommandError(error, socket, timeoutMs)));
     req.on('response', (res) => {
       let text = '';
       res.setEncoding('utf8');
       res.on('data', (chunk: string) => {
         text += chunk;
       });
-      res.on('error', (error) => reject(asCommandError(error, place, timeoutMs)));
+      res.on('error', (error) => reject(asCommandError(error, socket, timeoutMs)));
       res.on('end', () => resolve({ status: res.statusCode ?? 500, text }));
     });
     req.end(body === undefined ? undefined : JSON.stringify(body));
@@ -88,10 +89,10 @@ function call(
 
 function asCommandError(
   error: NodeJS.ErrnoException,
-  place: AdminSocket,
+  socket: AdminSocket,
   timeoutMs: number | 'none',
 ): CommandError {
-  if (error.code === 'ENOENT' || error.code === 'ECONNREFUSED') return unreachable(place);
+  if (error.code === 'ENOENT' || error.code === 'ECONNREFUSED') return unreachable(socket);
   if (error.name === 'TimeoutError' || error.name === 'AbortError')
     return new CommandError(EXIT.unexpected, `the coordinator did not answer within ${timeoutMs} ms`);
   return new CommandError(EXIT.unexpected, `cannot reach the coordinator: ${error.message}`);

@@ -1,4 +1,4 @@
-// Finds where the coordinator of a state directory can be asked. Only looks: makes no file and no directory.
+// Finds the admin socket of the coordinator that runs on a state directory. Makes no file and no directory.
 import { dirname, join } from 'node:path';
 import { MAX_SOCKET_PATH_BYTES } from '../../daemon/contract/unix-socket.ts';
 import { ADMIN_SOCKET, type CoordinatorOptions } from '../app.ts';
@@ -6,6 +6,7 @@ import { findStateDir, hasRuntimeDir, runtimeDirOf } from '../launch/directories
 import { notedAdminPath, stateHolder } from '../store/lock.ts';
 import { CommandError, EXIT } from './exit-codes.ts';
 
+/** The coordinator that a command is for: the one that runs on this state directory. */
 export interface AdminTarget {
   /** Absolute. */
   readonly stateDir: string;
@@ -15,30 +16,30 @@ export interface AdminTarget {
 export interface AdminSocket {
   /** Canonical. */
   readonly stateDir: string;
-  readonly socketPath: string;
-  /** The coordinator noted it itself; otherwise it follows from our own environment. */
+  readonly path: string;
+  /** The coordinator noted the path itself; otherwise the path follows from this command's own environment. */
   readonly isNoted: boolean;
 }
 
 /**
- * The admin socket of the coordinator that runs on the state directory; somebody may or may not listen there.
- * @throws CommandError `notRunning` when nobody can; UnusablePath when a directory on the way is not ours alone.
+ * The admin socket of the coordinator that runs on the state directory. Whether a coordinator listens on it is not known yet.
+ * @throws CommandError `notRunning` when none can; UnusablePath when a directory on the way is not this user's alone.
  */
 export function findAdminSocket({ stateDir: given, runtimeBases }: AdminTarget): AdminSocket {
   const stateDir = findStateDir(given);
   if (stateDir === undefined) throw new CommandError(EXIT.notRunning, notRunning(given));
   const noted = notedAdminPath(stateDir);
   const uid = process.getuid?.() ?? 0;
-  const socketPath = noted ?? join(runtimeDirOf({ ...runtimeBases, uid, stateDir }), ADMIN_SOCKET);
-  const place = { stateDir, socketPath, isNoted: noted !== undefined };
-  // On a longer path Node would ask whoever listens on its beginning.
-  const canListen = Buffer.byteLength(socketPath) <= MAX_SOCKET_PATH_BYTES;
-  if (!canListen || !hasRuntimeDir(dirname(socketPath))) throw unreachable(place);
-  return place;
+  const path = noted ?? join(runtimeDirOf({ ...runtimeBases, uid, stateDir }), ADMIN_SOCKET);
+  const socket = { stateDir, path, isNoted: noted !== undefined };
+  // Node cuts a longer path, and would connect to another process that listens on its beginning.
+  const canListen = Buffer.byteLength(path) <= MAX_SOCKET_PATH_BYTES;
+  if (!canListen || !hasRuntimeDir(dirname(path))) throw unreachable(socket);
+  return socket;
 }
 
-/** What it means that nobody answers there: the lock tells whether a coordinator runs all the same. */
-export function unreachable({ stateDir, socketPath, isNoted }: AdminSocket): CommandError {
+/** The error of a socket that does not answer. The lock on the state directory says whether a coordinator runs all the same. */
+export function unreachable({ stateDir, path, isNoted }: AdminSocket): CommandError {
   const holder = stateHolder(stateDir);
   if (holder === undefined) return new CommandError(EXIT.notRunning, notRunning(stateDir));
   const why = isNoted
@@ -47,7 +48,7 @@ export function unreachable({ stateDir, socketPath, isNoted }: AdminSocket): Com
   return new CommandError(
     EXIT.unexpected,
     `a coordinator is running as pid ${holder.pid ?? 'unknown'} on the state directory ${stateDir}, ` +
-      `but its admin socket is not at ${socketPath}: ${why}`,
+      `but its admin socket is not at ${path}: ${why}`,
   );
 }
 

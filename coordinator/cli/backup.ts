@@ -1,5 +1,5 @@
-// `qwen-coordinator backup`: has the running coordinator copy its database, and checks the copy here, where the check
-// holds up nobody.
+// `qwen-coordinator backup`: has the running coordinator copy its database, and checks the copy in this process, where the check
+// delays no request.
 import { resolve } from 'node:path';
 import { checkDatabaseFile } from '../store/integrity.ts';
 import { askCoordinator } from './admin-client.ts';
@@ -7,12 +7,19 @@ import type { AdminTarget } from './admin-socket.ts';
 import { CommandError, EXIT } from './exit-codes.ts';
 import type { Runtime } from './runtime.ts';
 
-/** A database of some GB on a slow disk. */
+/** Enough for a database of some GB on a slow disk. */
 const BACKUP_TIMEOUT_MS = 10 * 60_000;
 
-/** @throws CommandError `notRunning`; `usage` when the file exists or cannot be written; `unexpected` when it is not sound. */
-export async function backup(target: AdminTarget, given: string, runtime: Runtime): Promise<void> {
-  const file = resolve(runtime.cwd, given);
+/**
+ * Writes a checked copy of the database to `given`, which must not exist.
+ * @throws CommandError `notRunning`; `usage` when the file exists or cannot be written; `unexpected` when the copy is damaged.
+ */
+export async function backup(
+  target: AdminTarget,
+  given: string,
+  { cwd, print }: Pick<Runtime, 'cwd' | 'print'>,
+): Promise<void> {
+  const file = resolve(cwd, given);
   const answer = await askCoordinator(target, 'POST', '/admin/backup', {
     body: { file },
     timeoutMs: BACKUP_TIMEOUT_MS,
@@ -23,5 +30,5 @@ export async function backup(target: AdminTarget, given: string, runtime: Runtim
     throw new CommandError(EXIT.unexpected, `do not rely on this backup: ${(error as Error).message}`);
   }
   const { bytes, sessions, ms } = answer;
-  runtime.print(`${file}: ${bytes} bytes, ${sessions} sessions, written in ${ms} ms, checked\n`);
+  print(`${file}: ${bytes} bytes, ${sessions} sessions, written in ${ms} ms, checked\n`);
 }

@@ -10,9 +10,10 @@ export type DemoEvent =
       readonly options: readonly { readonly optionId: string; readonly name: string }[];
     };
 
+/** One session, as the demo uses it. */
 export interface DemoConversation {
   readonly sessionId: string;
-  /** Sends a prompt and yields what happens until its turn has ended. */
+  /** Sends a prompt and yields the events of its turn until the turn has ended. */
   prompt(text: string): AsyncIterable<DemoEvent>;
   vote(requestId: string, optionId: string): Promise<void>;
   close(): Promise<void>;
@@ -42,11 +43,11 @@ export async function openSession(base: string, cwd: string, signal: AbortSignal
   return {
     sessionId,
     async *prompt(text) {
-      const admission = await call('POST', `${at}/prompt`, { prompt: [{ type: 'text', text }] });
-      // From the bus head before the prompt's first frame: nothing is missed, whenever the stream opens.
-      const headers = { 'last-event-id': String(admission.lastEventId) };
+      const accepted = await call('POST', `${at}/prompt`, { prompt: [{ type: 'text', text }] });
+      // The stream begins at the event before the prompt's first one, so nothing is missed whenever it opens.
+      const headers = { 'last-event-id': String(accepted.lastEventId) };
       for await (const envelope of events(`${base}${at}/events`, headers, signal)) {
-        const ended = endOf(envelope, String(admission.promptId));
+        const ended = endOf(envelope, String(accepted.promptId));
         if (ended) return;
         const event = demoEvent(envelope);
         if (event !== undefined) yield event;

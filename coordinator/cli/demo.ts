@@ -1,4 +1,5 @@
-// `qwen-coordinator demo`: the whole line at work in a temporary directory, as a first user would see it. Leaves nothing.
+// `qwen-coordinator demo`: coordinator, daemons and agents at work in a temporary directory, as a first user would see them. Leaves
+// no file and no process behind.
 import { mkdirSync, mkdtempSync, realpathSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -10,8 +11,10 @@ import { table } from './table.ts';
 
 const PROMPTS = ['Hello! What are you?', 'Please edit the readme for me.'];
 
-/** Runs the demo to its end. @throws Error when a step fails; everything is stopped and removed first. */
-export async function demo(runtime: Runtime): Promise<void> {
+type DemoRuntime = Omit<Runtime, 'cwd' | 'say' | 'runtimeBases'>;
+
+/** Runs the demo to its end. @throws Error when a step fails; all processes are stopped and all files removed first. */
+export async function demo(runtime: DemoRuntime): Promise<void> {
   const scratch = mkdtempSync(join(realpathSync(tmpdir()), 'qwen-demo-'));
   const workspaces = ['alpha', 'beta'].map((name) => join(scratch, name));
   const runDir = join(scratch, 'run');
@@ -22,7 +25,10 @@ export async function demo(runtime: Runtime): Promise<void> {
   try {
     for (const path of [...workspaces, runDir]) mkdirSync(path, { mode: 0o700 });
     coordinator = Coordinator.open({
-      ...runtime,
+      version: runtime.version,
+      daemonCommand: runtime.daemonCommand,
+      daemonEnv: runtime.daemonEnv,
+      openapiPath: runtime.openapiPath,
       config: parseConfig(
         { workspace: workspaces, agent: 'demo', port: '0', 'state-dir': join(scratch, 'state') },
         {},
@@ -44,7 +50,7 @@ export async function demo(runtime: Runtime): Promise<void> {
 async function tour(
   base: string,
   workspaces: readonly string[],
-  runtime: Runtime,
+  runtime: Pick<Runtime, 'print'>,
   signal: AbortSignal,
 ): Promise<void> {
   runtime.print(`One coordinator on ${base}, two workspaces, each with its own daemon and agent.\n`);
@@ -62,7 +68,7 @@ async function converse(
   session: DemoConversation,
   workspace: string,
   text: string,
-  runtime: Runtime,
+  runtime: Pick<Runtime, 'print'>,
 ): Promise<void> {
   runtime.print(`\n[${workspace}] session ${session.sessionId}\n> ${text}\n`);
   for await (const event of session.prompt(text)) {

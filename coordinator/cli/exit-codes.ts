@@ -22,7 +22,7 @@ export const EXIT = {
 
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
 
-/** An end with a message for a person. */
+/** Ends the process with this exit code, and with its message for a person on stderr. */
 export class CommandError extends Error {
   readonly exitCode: ExitCode;
   constructor(exitCode: ExitCode, message: string) {

@@ -8,16 +8,19 @@ import type { Runtime } from './runtime.ts';
 import { table } from './table.ts';
 
 /**
- * The answer comes when the daemons are gone, and only the coordinator knows how long that may take: by its own drain
- * timeout where none was given, and once for each of a fleet's daemons. It goes on without us, so leaving early helps nobody.
+ * The answer comes when the daemons are gone, and only the coordinator knows how long that may take: its own drain timeout where
+ * none was given, and that once for each daemon. A command that left early would not stop the coordinator from going on.
  */
 const UNTIL_DONE = 'none';
 
+type OperatorRuntime = Pick<Runtime, 'cwd' | 'print'>;
+
+/** Refuses new work of the workspace, and returns when its daemon is gone. @throws CommandError */
 export async function drain(
   target: AdminTarget,
   workspace: string,
   options: { readonly reason: string | undefined; readonly drainMs: number | undefined },
-  runtime: Runtime,
+  runtime: OperatorRuntime,
 ): Promise<void> {
   await askCoordinator(target, 'POST', `${pathOf(workspace, runtime)}/drain`, {
     body: options,
@@ -26,7 +29,12 @@ export async function drain(
   runtime.print(`${workspace} is drained; it accepts no new work until "undrain"\n`);
 }
 
-export async function undrain(target: AdminTarget, workspace: string, runtime: Runtime): Promise<void> {
+/** Lets the workspace take new work again. @throws CommandError */
+export async function undrain(
+  target: AdminTarget,
+  workspace: string,
+  runtime: OperatorRuntime,
+): Promise<void> {
   await askCoordinator(target, 'POST', `${pathOf(workspace, runtime)}/undrain`);
   runtime.print(`${workspace} accepts work again\n`);
 }
@@ -36,7 +44,7 @@ export async function restart(
   target: AdminTarget,
   workspace: string | undefined,
   options: { readonly atOnce: number | undefined; readonly drainMs: number | undefined },
-  runtime: Runtime,
+  runtime: OperatorRuntime,
 ): Promise<void> {
   const path = workspace === undefined ? '/admin' : pathOf(workspace, runtime);
   const { restarted } = (await askCoordinator(target, 'POST', `${path}/restart`, {
@@ -53,12 +61,15 @@ export async function restart(
     throw new CommandError(EXIT.unexpected, 'not every daemon was replaced');
 }
 
-/** `assignments` are `name=value`; an empty value takes the setting back. @throws CommandError naming a bad one. */
+/**
+ * Changes the workspace's settings. `assignments` are `name=value`; an empty value restores the default.
+ * @throws CommandError naming a bad assignment.
+ */
 export async function setWorkspace(
   target: AdminTarget,
   workspace: string,
   assignments: readonly string[],
-  runtime: Runtime,
+  runtime: OperatorRuntime,
 ): Promise<void> {
   const change = Object.fromEntries(assignments.map(parseAssignment));
   const { idleTimeoutMs, isPinned } = await askCoordinator(target, 'PATCH', pathOf(workspace, runtime), {
@@ -78,7 +89,7 @@ function parseAssignment(text: string): readonly [string, unknown] {
   );
 }
 
-function pathOf(workspace: string, { cwd }: Runtime): string {
+function pathOf(workspace: string, { cwd }: Pick<Runtime, 'cwd'>): string {
   const selector = isWorkspaceId(workspace) ? workspace : resolve(cwd, workspace);
   return `/admin/workspaces/${encodeURIComponent(selector)}`;
 }

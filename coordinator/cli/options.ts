@@ -1,4 +1,4 @@
-// Commander's options made from the flag tables, and its values under the flags' own names.
+// The options of the command line, made from the flag tables, and their values under the flags' own names.
 import { type Command, Option } from 'commander';
 import { type FlagValues, wholeNumber } from '../../daemon/contract/flag-values.ts';
 import {
@@ -16,7 +16,7 @@ Every flag has a variable: QWEN_COORDINATOR_ and its name in capitals with under
 QWEN_COORDINATOR_MAX_DAEMONS for --max-daemons. A flag wins over its variable. The variable of a repeatable
 flag holds directories separated by ":", other values by ",". 1, true or yes sets a switch. MS: milliseconds.`;
 
-/** Every flag of `start`, in groups. */
+/** Adds every flag of `start`, in groups. */
 export function withConfigFlags(command: Command): Command {
   for (const [flag, spec] of Object.entries<FlagSpec>(FLAGS))
     command.addOption(optionOf(flag, spec).helpGroup(`${spec.group}:`));
@@ -25,12 +25,12 @@ export function withConfigFlags(command: Command): Command {
   return command.addHelpText('after', VARIABLES);
 }
 
-/** The one flag of commands that look for a running coordinator. */
+/** Adds `--state-dir`, the one flag of commands that look for a running coordinator. */
 export function withStateDir(command: Command): Command {
   return command.addOption(withVariable('state-dir', optionOf('state-dir', FLAGS['state-dir'])));
 }
 
-/** What `parseSweepConfig` reads. */
+/** Adds the flags that `parseSweepConfig` reads. */
 export function withSweepFlags(command: Command): Command {
   withStateDir(command).addOption(withVariable('log-level', optionOf('log-level', FLAGS['log-level'])));
   for (const number of SUPERVISION_FLAGS.filter(({ flag }) => flag === settingFlag('stopGraceMs')))
@@ -38,7 +38,7 @@ export function withSweepFlags(command: Command): Command {
   return command;
 }
 
-/** Tells the flag's variable, where the rule for all of them is not told. */
+/** Names the flag's variable in its help. `start` explains the rule for all variables instead. */
 function withVariable(flag: string, option: Option): Option {
   option.description += ` [${flagVariable(flag)}]`;
   return option;
@@ -47,7 +47,7 @@ function withVariable(flag: string, option: Option): Option {
 export function optionOf(flag: string, { value, isRepeatable, help }: FlagSpec): Option {
   const argument = value === undefined ? '' : ` <${value}${isRepeatable === true ? '...' : ''}>`;
   const option = new Option(`--${flag}${argument}`, help);
-  // One value each time, so that `--workspace a start` cannot swallow what follows.
+  // Each occurrence takes one value, so that `--workspace a start` does not take `start` for a second directory.
   if (isRepeatable === true) {
     option.variadic = false;
     option.argParser((item: string, before: readonly string[] | undefined) => [...(before ?? []), item]);
@@ -67,7 +67,7 @@ export function flagValues(command: Command): FlagValues {
   );
 }
 
-/** A number flag of a command. @throws ConfigError naming it. */
+/** The value of a number flag; undefined when it is not given. @throws ConfigError naming the flag. */
 export function numberOf(flags: FlagValues, name: string, min = 0): number | undefined {
   const text = flags[name];
   return text === undefined ? undefined : wholeNumber(name, String(text), min);

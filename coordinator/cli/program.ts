@@ -1,4 +1,4 @@
-// The command line: which commands there are, and from their flags to one call each.
+// The command line: which commands there are, and which function each calls with what its flags say.
 import { Command, CommanderError } from 'commander';
 import { DEFAULT_AGENT } from '../../daemon/contract/command-line.ts';
 import type { FlagValues } from '../../daemon/contract/flag-values.ts';
@@ -27,12 +27,13 @@ export interface Program {
   run(argv: readonly string[]): Promise<ExitCode>;
 }
 
-/** What every command's action works with. */
+/** What the actions of commands work with. */
 interface Scene {
   readonly program: Command;
   readonly runtime: Runtime;
   readonly env: NodeJS.ProcessEnv;
   readonly targetOf: (flags: FlagValues) => AdminTarget;
+  /** Sets the exit code of the command line. */
   readonly ended: (code: ExitCode) => void;
 }
 
@@ -46,7 +47,7 @@ export function createProgram(runtime: Runtime, env: NodeJS.ProcessEnv): Program
       try {
         await program.parseAsync([...argv], { from: 'user' });
       } catch (error) {
-        // Commander has printed help, version or its complaint already.
+        // Commander has printed the help, the version or its error message already.
         if (!(error instanceof CommanderError)) throw refusalOf(error);
         return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
       }
@@ -80,7 +81,7 @@ function commands(runtime: Runtime, env: NodeJS.ProcessEnv, ended: (code: ExitCo
   return program;
 }
 
-/** A coordinator's own life. */
+/** The commands that start and end a coordinator, and show whether one runs. */
 function addRunning({ program, runtime, env, targetOf, ended }: Scene): void {
   withConfigFlags(program.command('start').description('run a coordinator in the foreground')).action(
     async (_options, command: Command) =>
@@ -108,7 +109,7 @@ function addRunning({ program, runtime, env, targetOf, ended }: Scene): void {
   );
 }
 
-/** What an operator does to the running fleet. */
+/** The commands that change workspaces and daemons of the running coordinator. */
 function addOperations({ program, runtime, targetOf }: Scene): void {
   withStateDir(program.command('drain').description('refuse new work, let turns finish, stop the daemon'))
     .argument('<workspace>', 'directory or id')
@@ -156,7 +157,7 @@ function refuseFleetFlags(flags: FlagValues, workspace: string): void {
     );
 }
 
-/** What the running coordinator has written down. */
+/** The commands that read what the running coordinator has recorded. */
 function addRecords({ program, runtime, targetOf }: Scene): void {
   withStateDir(program.command('why').description('show the state of a workspace, and what led to it'))
     .argument('<workspace>', 'directory or id')
@@ -176,6 +177,7 @@ function addRecords({ program, runtime, targetOf }: Scene): void {
     );
 }
 
+/** The command that checks an installation. */
 function addChecks({ program, runtime, env, targetOf, ended }: Scene): void {
   withStateDir(
     program.command('doctor').description('check what a coordinator needs, and look for leftovers'),

@@ -1,4 +1,4 @@
-// Which errors are refusals that a person can act on: they end the process with their message and a code, without a stack.
+// Which errors are refusals that a person can act on: they end the process with their message and an exit code, without a stack.
 import { UnusablePath } from '../launch/directories.ts';
 import { DriverUnavailable } from '../store/driver.ts';
 import { StateDirLocked } from '../store/lock.ts';

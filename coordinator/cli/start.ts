@@ -9,15 +9,17 @@ import { CommandError, EXIT, type ExitCode } from './exit-codes.ts';
 import { refusalOf } from './refusal.ts';
 import type { Runtime } from './runtime.ts';
 
-/** Resolves with the exit code once everything has ended. @throws CommandError when the start is refused. */
-export async function start(config: Config, runtime: Runtime): Promise<ExitCode> {
+type StartRuntime = Omit<Runtime, 'cwd' | 'print'>;
+
+/** Resolves with the exit code once the coordinator has ended. @throws CommandError when the start is refused. */
+export async function start(config: Config, runtime: StartRuntime): Promise<ExitCode> {
   const log = runtime.createLog(config.logLevel);
   const run = new Run(log);
   const { version, daemonCommand, daemonEnv, runtimeBases, openapiPath } = runtime;
   const requestStop = (reason: string, leavesDaemons: boolean) => run.end(reason, leavesDaemons);
   let coordinator: Coordinator;
   try {
-    // Before the first directory is made.
+    // A missing driver is reported before the first directory is made.
     requireDriver();
     coordinator = Coordinator.open({
       config,
@@ -38,7 +40,7 @@ export async function start(config: Config, runtime: Runtime): Promise<ExitCode>
   return run.ended;
 }
 
-/** What the system says of an address or a directory that cannot be used. */
+/** Codes of system errors that mean that an address or a directory cannot be used. */
 const UNUSABLE: ReadonlySet<string> = new Set([
   'EACCES',
   'EADDRNOTAVAIL',
@@ -61,15 +63,19 @@ function startRefusal(error: unknown): unknown {
   return refusalOf(error);
 }
 
-function announce(config: Config, coordinator: Coordinator, runtime: Runtime, log: Log): void {
+/** Says on the terminal where the coordinator listens and for which workspaces. */
+function announce(
+  config: Config,
+  coordinator: Coordinator,
+  { say, version }: Pick<Runtime, 'say' | 'version'>,
+  log: Log,
+): void {
   const { listen, workspaces, roots, token } = config;
   const where = listen.kind === 'unix' ? listen.path : `http://${urlHost(listen.host)}:${coordinator.port}`;
-  runtime.say(
-    `qwen-coordinator ${runtime.version} listening on ${where}, state in ${coordinator.stateDir}\n`,
-  );
+  say(`qwen-coordinator ${version} listening on ${where}, state in ${coordinator.stateDir}\n`);
   for (const [index, path] of workspaces.entries())
-    runtime.say(`  workspace ${path}${index === 0 ? ' (primary)' : ''}\n`);
-  for (const path of roots) runtime.say(`  root ${path} (workspaces under it are opened on first demand)\n`);
+    say(`  workspace ${path}${index === 0 ? ' (primary)' : ''}\n`);
+  for (const path of roots) say(`  root ${path} (workspaces under it are opened on first demand)\n`);
   const isOpenToLocalUsers = listen.kind === 'tcp' && isLoopbackAddress(listen.host) && token === undefined;
   if (isOpenToLocalUsers)
     log.warn(
@@ -77,9 +83,10 @@ function announce(config: Config, coordinator: Coordinator, runtime: Runtime, lo
     );
 }
 
-/** One run from start to end: the signals, and which of them has come already. */
+/** The end of one run: the first signal or `stop` ends it in order, a second signal at once. */
 class Run {
   readonly #log: Log;
+  /** Resolves when the coordinator has ended. */
   readonly ended: Promise<ExitCode>;
   #finish: (code: ExitCode) => void = () => undefined;
   #coordinator: Coordinator | undefined;
@@ -92,6 +99,7 @@ class Run {
     });
   }
 
+  /** Signals end the coordinator from now on. */
   attach(coordinator: Coordinator): void {
     this.#coordinator = coordinator;
     for (const signal of ['SIGTERM', 'SIGINT'] as const)
@@ -100,6 +108,7 @@ class Run {
     process.on('SIGHUP', () => this.#log.info('SIGHUP ignored'));
   }
 
+  /** Begins the orderly end. Does nothing while an end is under way. */
   end(reason: string, leavesDaemons = false): void {
     const coordinator = this.#coordinator;
     if (this.#isEnding || coordinator === undefined) return;

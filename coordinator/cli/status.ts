@@ -1,15 +1,20 @@
-// `qwen-coordinator status`: whether one is running, and its workspaces. Also the container's health check.
+// `qwen-coordinator status`: whether a coordinator is running, and its workspaces. Also the container's health check.
 import { askCoordinator } from './admin-client.ts';
 import type { AdminTarget } from './admin-socket.ts';
 import type { Runtime } from './runtime.ts';
 import { table } from './table.ts';
 
 /** Prints the status. @throws CommandError as `askCoordinator`; its exit code is the command's answer. */
-export async function showStatus(target: AdminTarget, isJson: boolean, runtime: Runtime): Promise<void> {
+export async function showStatus(
+  target: AdminTarget,
+  isJson: boolean,
+  { print }: Pick<Runtime, 'print'>,
+): Promise<void> {
   const answer = await askCoordinator(target, 'GET', '/admin/status');
-  runtime.print(isJson ? `${JSON.stringify(answer, null, 2)}\n` : readable(answer));
+  print(isJson ? `${JSON.stringify(answer, null, 2)}\n` : readable(answer));
 }
 
+/** The status for a person. */
 function readable(answer: Record<string, unknown>): string {
   const { version, pid, uptimeMs, status: state } = answer;
   const workspaces = answer.workspaces as readonly Record<string, unknown>[];

@@ -1,4 +1,4 @@
-// `qwen-coordinator stop`: asks the running coordinator to end, with its daemons or without, and waits until it has.
+// `qwen-coordinator stop`: asks the running coordinator to end, with its daemons or without them, and waits until it has.
 import { existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { askCoordinator } from './admin-client.ts';
@@ -8,17 +8,17 @@ import type { Runtime } from './runtime.ts';
 
 const LOOK_EVERY_MS = 50;
 
-/** @throws CommandError as `askCoordinator`, and `unexpected` when it still runs after `timeoutMs`. */
+/** @throws CommandError as `askCoordinator`, and `unexpected` when the coordinator still runs after `timeoutMs`. */
 export async function stop(
   target: AdminTarget,
   { timeoutMs, leavesDaemons }: { readonly timeoutMs: number; readonly leavesDaemons: boolean },
-  runtime: Runtime,
+  { print }: Pick<Runtime, 'print'>,
 ): Promise<void> {
-  const { socketPath } = findAdminSocket(target);
+  const { path } = findAdminSocket(target);
   const { pid } = await askCoordinator(target, 'GET', '/admin/status');
   await askCoordinator(target, 'POST', '/admin/stop', { body: { leaveDaemons: leavesDaemons } });
   const deadline = performance.now() + timeoutMs;
-  while (isAlive(Number(pid)) || existsSync(socketPath)) {
+  while (isAlive(Number(pid)) || existsSync(path)) {
     if (performance.now() > deadline)
       throw new CommandError(
         EXIT.unexpected,
@@ -26,7 +26,7 @@ export async function stop(
       );
     await sleep(LOOK_EVERY_MS);
   }
-  runtime.print(leavesDaemons ? 'stopped; its daemons keep running\n' : 'stopped\n');
+  print(leavesDaemons ? 'stopped; its daemons keep running\n' : 'stopped\n');
 }
 
 function isAlive(pid: number): boolean {

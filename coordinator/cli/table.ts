@@ -1,6 +1,6 @@
-// Columns for a terminal.
+// Text in columns, for a terminal.
 
-/** Left-aligned columns under their headings, ending in a line break. */
+/** The rows in left-aligned columns under their headings; ends with a line break. */
 export function table(headings: readonly string[], rows: readonly (readonly string[])[]): string {
   const all = [headings, ...rows];
   const widths = headings.map((_, column) => Math.max(...all.map((row) => (row[column] ?? '').length)));

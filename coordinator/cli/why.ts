@@ -7,21 +7,21 @@ import type { Runtime } from './runtime.ts';
 
 export interface WhyOptions {
   readonly isJson: boolean;
-  /** Events that are told, the newest; undefined for the coordinator's default. */
+  /** How many events to show, the newest; undefined for the coordinator's default. */
   readonly limit: number | undefined;
 }
 
-/** Prints the story. @throws CommandError `notRunning`; `usage` when it is no workspace. */
+/** Prints the story of a workspace. @throws CommandError `notRunning`; `usage` when `workspace` is none. */
 export async function why(
   target: AdminTarget,
   workspace: string,
   { isJson, limit }: WhyOptions,
-  runtime: Runtime,
+  { cwd, print }: Pick<Runtime, 'cwd' | 'print'>,
 ): Promise<void> {
-  const selector = isWorkspaceId(workspace) ? workspace : resolve(runtime.cwd, workspace);
+  const selector = isWorkspaceId(workspace) ? workspace : resolve(cwd, workspace);
   const query = limit === undefined ? '' : `?limit=${limit}`;
   const path = `/admin/workspaces/${encodeURIComponent(selector)}/why${query}`;
   const answer = await askCoordinator(target, 'GET', path);
   const story = answer.story as readonly string[];
-  runtime.print(isJson ? `${JSON.stringify(answer, null, 2)}\n` : `${story.join('\n')}\n`);
+  print(isJson ? `${JSON.stringify(answer, null, 2)}\n` : `${story.join('\n')}\n`);
 }
