@@ -1,4 +1,5 @@
-// Flags and environment in, one frozen configuration out. A flag wins over its variable, a variable over the default.
+// The coordinator's configuration: flags and environment in, one frozen object out. A flag wins over its variable, and a
+// variable over the default.
 import { accessSync, constants } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import { isAbsolute, join, resolve } from 'node:path';
@@ -34,19 +35,19 @@ export interface Config {
   readonly requireAuth: boolean;
   readonly allowedOrigins: readonly string[];
   readonly trustedProxies: readonly string[];
-  /** Absolute; created when it is missing. */
+  /** Absolute path; the directory is created when it is missing. */
   readonly stateDir: string;
-  /** Canonical; the first is the primary workspace. */
+  /** Canonical paths; the first is the primary workspace. */
   readonly workspaces: readonly string[];
-  /** Canonical. */
+  /** Canonical paths of directories below which workspaces are opened on demand. */
   readonly roots: readonly string[];
   readonly agent: string;
-  /** Program, an absolute path, and first arguments of a daemon; undefined: this package's own. */
+  /** A daemon's program (an absolute path) and first arguments; undefined: this package's own daemon. */
   readonly daemonCommand: readonly string[] | undefined;
   readonly permissionPolicy: PermissionPolicy;
   readonly consensusQuorum: number | undefined;
   readonly isRateLimited: boolean;
-  /** Each daemon gets a cgroup of its own where that is possible. */
+  /** Whether each daemon gets a cgroup of its own, where the system allows it. */
   readonly usesCgroups: boolean;
   readonly logLevel: string;
   /** Time for an orderly stop of the whole fleet. */
@@ -57,7 +58,7 @@ export interface Config {
   readonly supervise: SuperviseSettings;
 }
 
-/** What is said where a token is missing. */
+/** How the coordinator names its flags when a token is missing. */
 const TOKEN_WORDING = { hostFlag: 'host', remedy: 'give --token, or set QWEN_COORDINATOR_TOKEN' };
 const DEFAULT_MAX_LOG_BYTES = 16 * 1024 * 1024;
 const DEFAULT_STOP_TIMEOUT_MS = 30_000;
@@ -101,15 +102,15 @@ export function parseConfig(flags: FlagValues, env: NodeJS.ProcessEnv, cwd: stri
   });
 }
 
-/** What is needed to end daemons that were left. */
+/** The settings of a sweep, which ends daemons that a coordinator has left. */
 export interface SweepConfig {
-  /** Absolute. */
+  /** Absolute path. */
   readonly stateDir: string;
   readonly logLevel: string;
   readonly stopGraceMs: number;
 }
 
-/** The few settings of a sweep: it has to work when the rest of the configuration does not any more. @throws ConfigError */
+/** Reads only what a sweep needs: it has to work even if the rest of the configuration is faulty. @throws ConfigError */
 export function parseSweepConfig(flags: FlagValues, env: NodeJS.ProcessEnv, cwd: string): SweepConfig {
   const source = new FlagSource(flags, env);
   return {
@@ -119,7 +120,7 @@ export function parseSweepConfig(flags: FlagValues, env: NodeJS.ProcessEnv, cwd:
   };
 }
 
-/** The state directory alone, for the commands that only look for a running coordinator. Absolute. */
+/** The absolute path of the state directory, for commands that read no other setting. @param given the flag's value. */
 export function stateDirOf(given: string | undefined, env: NodeJS.ProcessEnv, cwd: string): string {
   const named = given ?? variableOf(env, flagVariable('state-dir'));
   if (named !== undefined) return resolve(cwd, named);
@@ -128,7 +129,7 @@ export function stateDirOf(given: string | undefined, env: NodeJS.ProcessEnv, cw
   return join(base, 'qwen-coordinator');
 }
 
-/** Where sockets may go: what `ensureRuntimeDir` chooses from. */
+/** Directories below which sockets may be, of which `ensureRuntimeDir` chooses one. */
 export function runtimeBases(env: NodeJS.ProcessEnv): { xdgRuntimeDir: string | undefined; tmpDir: string } {
   return { xdgRuntimeDir: variableOf(env, 'XDG_RUNTIME_DIR'), tmpDir: tmpdir() };
 }
@@ -156,7 +157,7 @@ function parseLogLevel(source: FlagSource): string {
   return source.oneOf('log-level', DEFAULT_LOG_LEVEL, LOG_LEVELS);
 }
 
-/** The canonical directory. A relative path is taken from the coordinator's own directory. */
+/** The canonical path of a directory that can be used. A relative one is taken from `cwd`. @throws ConfigError */
 function directory(flag: string, given: string, cwd: string): string {
   return usableDirectory(flag, resolve(cwd, given));
 }
@@ -172,7 +173,7 @@ function numberOf(source: FlagSource, flag: string, { fallback, min, max }: Sett
   return source.integer(flag, fallback, min, max);
 }
 
-/** What is only right in relation to another number. @throws ConfigError naming both flags, also where one is a default. */
+/** Checks settings that depend on each other. @throws ConfigError naming both flags, even if one of them was not given. */
 function checkTogether({ restart, ...supervise }: SuperviseSettings, limits: Limits): void {
   checkLonger(
     [settingFlag('stopGraceMs'), supervise.stopGraceMs],

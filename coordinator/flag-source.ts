@@ -1,4 +1,4 @@
-// What was given for a flag: its value on the command line, else in its variable. What a value means is config.ts's matter.
+// What was given for a flag: the value on the command line, else in its variable. What a value means, config.ts decides.
 import { delimiter } from 'node:path';
 import { type FlagValues, oneOf, wholeNumber } from '../daemon/contract/flag-values.ts';
 import { FLAGS, type FlagName, type FlagSpec, flagVariable } from './flags.ts';
@@ -12,12 +12,13 @@ export class FlagSource {
     this.#env = env;
   }
 
+  /** The value given for the flag, trimmed if it comes from the variable; undefined when none is given. */
   text(name: string): string | undefined {
     const value = this.#flags[name];
     return typeof value === 'string' ? value : variableOf(this.#env, flagVariable(name));
   }
 
-  /** A repeatable flag; its variable holds a list separated like PATH, or as the flag's table says. */
+  /** The values of a repeatable flag. Its variable has a list, separated like PATH or as `FLAGS` says. */
   list(name: FlagName): readonly string[] {
     const value = this.#flags[name];
     if (Array.isArray(value) && value.length > 0) return value;
@@ -26,6 +27,7 @@ export class FlagSource {
     return (this.#env[flagVariable(name)] ?? '').split(separator).filter((item) => item !== '');
   }
 
+  /** Whether a switch is given, or its variable is 1, true or yes. */
   isSet(name: FlagName): boolean {
     if (this.#flags[name] === true) return true;
     return ['1', 'true', 'yes'].includes(this.#env[flagVariable(name)] ?? '');
@@ -43,7 +45,7 @@ export class FlagSource {
   }
 }
 
-/** A variable's text without space around it; undefined when there is none. */
+/** The trimmed text of a variable; undefined when it is not set or blank. */
 export function variableOf(env: NodeJS.ProcessEnv, name: string): string | undefined {
   const trimmed = env[name]?.trim();
   return trimmed === '' ? undefined : trimmed;

@@ -1,4 +1,4 @@
-// Every flag of `qwen-coordinator start`, once: the command line, the environment and the help are made from these tables.
+// Every flag of `qwen-coordinator start`: the command line, the variables and the help are made from these tables.
 import { DEFAULT_AGENT } from '../daemon/contract/command-line.ts';
 import { choicesOf } from '../daemon/contract/flag-values.ts';
 import { LIMIT_NAMES, LIMITS } from '../daemon/contract/limits.ts';
@@ -20,7 +20,7 @@ export interface FlagSpec {
   /** Placeholder of the value; absent for a switch. */
   readonly value?: string;
   readonly isRepeatable?: boolean;
-  /** Between the items of a repeatable flag's variable; default: as in PATH. */
+  /** Separates the values in the variable of a repeatable flag; by default the separator of PATH. */
   readonly separator?: string;
   readonly help: string;
 }
@@ -115,7 +115,7 @@ export type FlagName = keyof typeof FLAGS;
 export interface NumberFlag {
   readonly group: FlagGroup;
   readonly flag: string;
-  /** Placeholder of the value: what it counts. */
+  /** Placeholder of the value: its unit. */
   readonly value: 'N' | 'MS' | 'BYTES';
   readonly fallback: number;
   readonly help: string;
@@ -131,7 +131,7 @@ export function restartFlag(key: string): string {
   return `restart-${settingFlag(key)}`;
 }
 
-/** One flag for every whole number of supervision, named after its setting. */
+/** One flag for each number of supervision, named after its setting. */
 export const SUPERVISION_FLAGS: readonly NumberFlag[] = [
   ...numberFlags(SUPERVISION, settingFlag),
   ...numberFlags(RESTARTS, restartFlag),
@@ -149,7 +149,7 @@ function numberFlags(
 
 const PLACEHOLDERS = { count: 'N', ms: 'MS', bytes: 'BYTES' } as const;
 
-/** Limits of each daemon, passed on to it. */
+/** One flag for each limit of a daemon; the coordinator passes the limits on to its daemons. */
 export const LIMIT_FLAGS: readonly NumberFlag[] = LIMIT_NAMES.map((name) => {
   const { flag, unit, fallback, help } = LIMITS[name];
   return { group: 'Limits of each daemon', flag, value: PLACEHOLDERS[unit], fallback, help };

@@ -1,4 +1,4 @@
-// argv, environment and handshake in, one frozen configuration out. The only reader of both.
+// The daemon's configuration: arguments, environment and handshake in, one frozen object out. Nothing else reads them.
 import { homedir } from 'node:os';
 import { isAbsolute, join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -33,7 +33,7 @@ export interface DaemonConfig {
   readonly coordinated: { readonly incarnation: string; readonly secret: string } | undefined;
   readonly agent: string;
   readonly agentEnv: Readonly<Record<string, string | undefined>>;
-  /** Where the daemon keeps files: transcripts, and what the demo agent remembers. Made with the first file. */
+  /** Directory of transcripts and of the demo agent's sessions. Created with the first file in it. */
   readonly stateDir: string;
   readonly permissionPolicy: PermissionPolicy;
   readonly consensusQuorum: number | undefined;
@@ -62,7 +62,7 @@ const TEXT_FLAGS = {
   version: { type: 'boolean' },
 } as const;
 
-/** What is said where a token is missing. */
+/** How the daemon names its flags when a token is missing. */
 const TOKEN_WORDING = { hostFlag: 'hostname', remedy: 'give --token or set QWEN_SERVER_TOKEN' };
 
 export interface Arguments {
@@ -140,10 +140,10 @@ export function coordinatedConfig(request: HandshakeRequest, env: NodeJS.Process
   });
 }
 
-/** One directory a workspace, apart from those of coordinators. */
+/** The state directory of a workspace, apart from those of coordinators. */
 function defaultStateDir(workspace: string, env: NodeJS.ProcessEnv): string {
   const name = join('qwen-daemon', workspaceIdOf(workspace));
-  // The XDG rules: a relative one is to be ignored.
+  // By the XDG rules a relative path is ignored.
   if (env.XDG_STATE_HOME !== undefined && isAbsolute(env.XDG_STATE_HOME))
     return join(env.XDG_STATE_HOME, name);
   return join(env.HOME || homedir(), '.local', 'state', name);
@@ -174,7 +174,7 @@ function parsePolicy(policy: string | undefined, quorum: string | number | undef
   return { permissionPolicy, consensusQuorum: Number(quorum) };
 }
 
-/** What the agent may see of our environment: everything but our own secrets and settings. */
+/** The agent's environment: the daemon's own, without the bridge's secrets and settings. */
 function agentEnvironment(env: NodeJS.ProcessEnv): Record<string, string | undefined> {
   const isOurs = (name: string) => name === 'QWEN_SERVER_TOKEN' || name.startsWith('QWEN_COORDINATOR_');
   return Object.fromEntries(Object.entries(env).filter(([name]) => !isOurs(name)));

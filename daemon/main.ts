@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-// Entry point of qwen-daemon: argv in, exit code out. 0 clean exit, 1 unexpected, 2 bad settings, 3 workspace or
-// address taken.
+// Entry point of qwen-daemon: arguments in, exit code out. 0: clean exit; 1: unexpected failure; 2: bad settings; 3: workspace
+// or address taken.
 import { writeSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { Daemon, type DaemonFiles, diagnoseAgent } from './app.ts';
@@ -74,7 +74,7 @@ async function run(config: DaemonConfig): Promise<Daemon> {
 
 let isEnding = false;
 
-/** Shuts down cleanly; a second reason to end kills at once. */
+/** Shuts the daemon down in order. Does nothing when the shutdown has begun already. */
 function endWith(daemon: Daemon, code: number, why: string, log: Log): void {
   if (isEnding) return;
   isEnding = true;
@@ -98,7 +98,7 @@ function listenToSignals(daemon: Daemon, end: (code: number, why: string) => voi
       }
       end(0, signal);
     });
-  // A daemon is its own session; a stand-alone one outlives its terminal like any server.
+  // A coordinator's daemon has no terminal; a stand-alone daemon outlives its terminal like any server.
   process.on('SIGHUP', () => undefined);
   process.on('uncaughtException', (error) => {
     log.fatal({ err: error }, 'unexpected failure');
@@ -107,7 +107,7 @@ function listenToSignals(daemon: Daemon, end: (code: number, why: string) => voi
   });
 }
 
-/** Written synchronously, so that it is out before an exit. */
+/** Writes synchronously, so that the text is out before the process exits. */
 function say(fd: 1 | 2, text: string): void {
   writeSync(fd, text);
 }

@@ -1,8 +1,8 @@
-// Binds the listeners. What is wrong with an address is an error with the code that a system call would give.
+// Binds the listeners' addresses. An address that cannot be bound is an error with the code that a system call would give.
 import type { Server } from 'node:http';
 import { freeSocketPath, listenPrivately } from '../../daemon/contract/unix-socket.ts';
 
-/** @returns the port it got. @throws Error (EADDRINUSE and kin) when the address cannot be bound. */
+/** @returns the port that was bound. @throws Error (EADDRINUSE and kin) when the address cannot be bound. */
 export async function listenOnPort(server: Server, host: string, port: number): Promise<number> {
   await bound(server, (listening) => server.listen(port, host, listening));
   const address = server.address();

@@ -1,8 +1,8 @@
-// One request about several sessions, one after the other: a failure is its session's alone.
+// One request about several sessions, done one after the other: a failure concerns its session alone.
 import { ApiError, messageOf } from '../contract/errors.ts';
 import type { BatchAnswer, BatchError, BatchOutcome } from '../domain/session-batch.ts';
 
-/** Applies `each` to every id in turn and sorts the ids by what it says. What it throws is that id's error. */
+/** Applies `each` to every id in turn, and sorts the ids by its outcomes. An error that it throws becomes the id's error. */
 export async function runBatch<Bucket extends string>(
   ids: readonly string[],
   buckets: readonly Bucket[],

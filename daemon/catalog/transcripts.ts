@@ -1,5 +1,5 @@
-// Where a session's transcript comes from: our recording where there is one, else the agent. An agent that has a turn index
-// pages its transcripts itself; of any other its whole transcript is read, and paged as ours are.
+// Transcripts for clients, from their keeper: our recording if there is one, else the agent. An agent that has a turn index
+// pages its transcripts itself; the transcript of any other agent is read as a whole, and paged as our own are.
 import { AgentCallError, type AgentChannel, type Params, RESOURCE_NOT_FOUND } from '../agent/agent.ts';
 import { callIfKnown } from '../agent/extensions.ts';
 import { channelFailure } from '../agent/failures.ts';
@@ -19,10 +19,10 @@ import type { AgentSessions } from './agent-sessions.ts';
 
 const TURN_INDEX_METHOD = 'qwen/status/session/turn_index';
 
-/** Records of one transcript that are held at once; what an agent tells beyond is not shown. */
+/** Most records of one transcript in memory; what an agent returns beyond is not shown. */
 const MAX_RECORDS = 500_000;
 
-export interface TranscriptsOptions {
+export interface TranscriptsDeps {
   readonly workspace: string;
   readonly sessions: LiveSessions;
   readonly history: History;
@@ -37,7 +37,7 @@ export interface WholeTranscript {
   readonly workspaceCwd: string;
 }
 
-/** What an agent calls the refusals of its transcripts, which are ours too. */
+/** Codes of an agent's refusals that go on to the client, because they mean the same here. */
 const REFUSALS: ReadonlySet<string> = new Set<ErrorCode>([
   'invalid_transcript_cursor',
   'invalid_turn_anchor',
@@ -48,14 +48,15 @@ const REFUSALS: ReadonlySet<string> = new Set<ErrorCode>([
 ]);
 
 export class Transcripts {
-  readonly #o: TranscriptsOptions;
+  readonly #deps: TranscriptsDeps;
+  /** Whether each agent child has a turn index, see `#navigates`. */
   readonly #navigating = new WeakMap<AgentChannel, Promise<boolean>>();
 
-  constructor(options: TranscriptsOptions) {
-    this.#o = options;
+  constructor(deps: TranscriptsDeps) {
+    this.#deps = deps;
   }
 
-  /** @throws ApiError 404 unknown or nothing persisted, 409 `session_archived`, and as `pageOf`. */
+  /** @throws ApiError 404 for a session without a transcript, 409 `session_archived`, and as `pageOf`. */
   async page(sessionId: string, query: TranscriptQuery): Promise<JsonRecord> {
     const channel = await this.#keeperOf(sessionId);
     if (channel === undefined) return this.#ours(sessionId, (source) => pageFrom(source, query));
@@ -76,14 +77,14 @@ export class Transcripts {
     return { ...answer, v: 1, sessionId };
   }
 
-  /** Everything that is kept of the session. @throws ApiError 404, 409 `session_archived`. */
+  /** The session's whole transcript, as far as it is kept. @throws ApiError 404, 409 `session_archived`. */
   async whole(sessionId: string): Promise<WholeTranscript> {
-    const { sessions, workspace } = this.#o;
+    const { sessions, workspace } = this.#deps;
     const live = sessions.find(sessionId)?.feedSession(false);
-    const named = live === undefined ? this.#o.history.find(sessionId)?.displayName : live.displayName;
+    const named = live === undefined ? this.#deps.history.find(sessionId)?.displayName : live.displayName;
     const channel = await this.#keeperOf(sessionId);
     if (channel === undefined) {
-      const transcript = await this.#o.history.read(sessionId);
+      const transcript = await this.#deps.history.read(sessionId);
       if (transcript === undefined) throw notFound(sessionId);
       const { records, isPartial, droppedEvents } = transcript;
       const view = shown(viewOf(sessionId, records, isPartial || droppedEvents > 0));
@@ -97,9 +98,9 @@ export class Transcripts {
 
   /** The session's transcript, if it can be read without starting an agent; else undefined. */
   async readIdle(sessionId: string): Promise<TranscriptView | undefined> {
-    const stored = this.#o.history.find(sessionId);
+    const stored = this.#deps.history.find(sessionId);
     const needsAgent = stored === undefined || stored.isKeptByAgent === true;
-    if (needsAgent && !this.#o.agentSessions.isAgentRunning) return undefined;
+    if (needsAgent && !this.#deps.agentSessions.isAgentRunning) return undefined;
     try {
       return (await this.whole(sessionId)).view;
     } catch (error) {
@@ -108,17 +109,17 @@ export class Transcripts {
     }
   }
 
-  /** The agent that keeps the transcript; undefined where we do. @throws ApiError 404, 409, 503 */
+  /** The channel of the agent that keeps the transcript; undefined when we keep it. @throws ApiError 404, 409, 503 */
   async #keeperOf(sessionId: string): Promise<AgentChannel | undefined> {
-    const { sessions, history, ownership } = this.#o;
+    const { sessions, history, ownership } = this.#deps;
     const stored = history.find(sessionId);
     if (stored?.isArchived === true)
       throw fail('session_archived', 'The session is archived: unarchive it first', { sessionId });
     const live = sessions.find(sessionId);
     if (live !== undefined) return live.past.isRecorded ? undefined : live.channel;
     if (stored !== undefined && stored.isKeptByAgent !== true) return undefined;
-    const { agentSessions } = this.#o;
-    // It may know what we do not. Where it left the recording to us so far, that is not worth a start.
+    const { agentSessions } = this.#deps;
+    // The agent may know a session that we do not. If it has left the recording to us so far, that is not worth a start.
     const isPlausible = stored !== undefined || history.list().every((known) => known.isKeptByAgent);
     if (!isPlausible && !agentSessions.isAgentRunning) throw notFound(sessionId);
     const channel = await agentSessions.channel();
@@ -126,9 +127,9 @@ export class Transcripts {
     return channel;
   }
 
-  /** What `use` makes of our own recording. @throws ApiError 404: nothing was said in it, or it was removed meanwhile. */
+  /** What `use` makes of our own recording. @throws ApiError 404 when nothing was said in the session, or it was removed. */
   async #ours(sessionId: string, use: (source: TranscriptSource) => Promise<object>): Promise<JsonRecord> {
-    const answer: object | undefined = await this.#o.history.using(sessionId, (source) => {
+    const answer: object | undefined = await this.#deps.history.using(sessionId, (source) => {
       if (source.outline.length === 0) throw notFound(sessionId);
       return use(source);
     });
@@ -136,12 +137,13 @@ export class Transcripts {
     return { ...answer };
   }
 
+  /** Whether the agent has a turn index, and so pages its transcripts itself. Each agent child is asked once. */
   #navigates(channel: AgentChannel, sessionId: string): Promise<boolean> {
     let probe = this.#navigating.get(channel);
     if (probe === undefined) {
       probe = this.#probe(channel, sessionId);
       this.#navigating.set(channel, probe);
-      // An agent that was too slow to say is asked again.
+      // An agent that was too slow to answer is asked again.
       probe.catch(() => this.#navigating.delete(channel));
     }
     return probe;
@@ -149,18 +151,18 @@ export class Transcripts {
 
   async #probe(channel: AgentChannel, sessionId: string): Promise<boolean> {
     try {
-      const timeoutMs = this.#o.limits.initializeTimeoutMs;
+      const timeoutMs = this.#deps.limits.initializeTimeoutMs;
       const answer = await callIfKnown(channel, TURN_INDEX_METHOD, { sessionId, limit: 1 }, timeoutMs);
       return answer !== undefined;
     } catch (error) {
-      // Any other refusal is about this session: the method is there.
+      // Any other refusal is about this session: the agent has the method.
       if (error instanceof AgentCallError) return true;
       throw channelFailure(error, TURN_INDEX_METHOD);
     }
   }
 
   async #readFromAgent(channel: AgentChannel, sessionId: string) {
-    const options = { timeoutMs: this.#o.limits.initializeTimeoutMs, maxRecords: MAX_RECORDS };
+    const options = { timeoutMs: this.#deps.limits.initializeTimeoutMs, maxRecords: MAX_RECORDS };
     try {
       return await readAgentTranscript(channel, this.#nameOf(sessionId), options);
     } catch (error) {
@@ -168,24 +170,26 @@ export class Transcripts {
     }
   }
 
-  /** As the agent knows it: by its own spelling, and by the directory that it works in, where that is not the workspace. */
+  /**
+   * The session as the agent knows it: the id in the agent's spelling, and the session's directory if it is not the workspace.
+   */
   #nameOf(sessionId: string): { readonly sessionId: string; readonly cwd?: string } {
-    const stored = this.#o.history.find(sessionId);
+    const stored = this.#deps.history.find(sessionId);
     const path = stored?.worktree?.path;
-    const spelled = this.#o.sessions.find(sessionId)?.sessionId ?? stored?.sessionId ?? sessionId;
+    const spelled = this.#deps.sessions.find(sessionId)?.sessionId ?? stored?.sessionId ?? sessionId;
     return { sessionId: spelled, ...(path === undefined ? {} : { cwd: path }) };
   }
 
   async #ask(channel: AgentChannel, method: string, params: Params): Promise<JsonRecord> {
     try {
-      return asRecord(await callIfKnown(channel, method, params, this.#o.limits.initializeTimeoutMs));
+      return asRecord(await callIfKnown(channel, method, params, this.#deps.limits.initializeTimeoutMs));
     } catch (error) {
       throw refusalOf(error) ?? channelFailure(error, method);
     }
   }
 }
 
-/** @throws ApiError 404: nothing has been said in the session yet. */
+/** The view, if it has records. @throws ApiError 404 when nothing has been said in the session yet. */
 function shown(view: TranscriptView): TranscriptView {
   if (view.records.length === 0) throw notFound(view.sessionId);
   return view;
@@ -195,6 +199,7 @@ function notFound(sessionId: string) {
   return fail('session_not_found', 'No transcript of this session', { sessionId });
 }
 
+/** The agent's refusal as the client reads it; undefined for any other error. */
 function refusalOf(error: unknown) {
   if (!(error instanceof AgentCallError)) return undefined;
   if (error.code === RESOURCE_NOT_FOUND) return fail('session_not_found', error.message);
@@ -208,6 +213,7 @@ function refusalOf(error: unknown) {
   );
 }
 
+/** Fields of the agent's page that go on to the client as they are. */
 const RELAYED = [
   'nextCursor',
   'startTime',
@@ -218,7 +224,7 @@ const RELAYED = [
   'hasOlder',
 ];
 
-/** The agent's page; ids of its events mean nothing on our buses. */
+/** The agent's page without the ids of its events, which mean nothing on our buses. */
 function relayedPage(sessionId: string, answer: JsonRecord): JsonRecord {
   const events = recordsIn(answer.events);
   return {

@@ -130,7 +130,7 @@ class Conversations {
     return {};
   }
 
-  /** A session that is live keeps its settings and its turn. */
+  /** The live session of the id, with its settings and its turn, or a new one. */
   #open(id: string, cwd: string): DemoSession {
     const session = this.#sessions.get(id) ?? newDemoSession(id, cwd);
     this.#sessions.set(id, session);

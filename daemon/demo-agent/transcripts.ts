@@ -1,4 +1,4 @@
-// What was said in each session: one append-only JSONL file per session, or memory where no directory is given.
+// What was said in each session of the demo agent: one append-only JSONL file per session, or memory without a directory.
 import { appendFileSync, existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { SessionUpdate } from '@agentclientprotocol/sdk';
@@ -7,13 +7,13 @@ export class DemoTranscripts {
   readonly #dir: string | undefined;
   readonly #inMemory = new Map<string, SessionUpdate[]>();
 
-  /** Makes `dir` when it is missing. */
+  /** Creates `dir` when it is missing. @param dir undefined: transcripts are kept in memory. */
   constructor(dir: string | undefined) {
     this.#dir = dir;
     if (dir !== undefined) mkdirSync(dir, { recursive: true, mode: 0o700 });
   }
 
-  /** Makes the session known, so that it can be loaded before anything was said. */
+  /** Begins a session's transcript, so that the session can be loaded before anything was said in it. */
   open(sessionId: string): void {
     if (this.#dir === undefined) this.#inMemory.set(sessionId, this.#inMemory.get(sessionId) ?? []);
     else appendFileSync(this.#path(this.#dir, sessionId), '', { mode: 0o600 });
@@ -41,7 +41,7 @@ function parseUpdate(line: string): SessionUpdate[] {
   try {
     return [JSON.parse(line) as SessionUpdate];
   } catch {
-    // The empty end of the file, or a line that was cut by a kill in the middle of its write.
+    // The empty end of the file, or a line that a kill has cut.
     return [];
   }
 }

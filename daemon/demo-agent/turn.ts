@@ -14,7 +14,7 @@ export interface TurnIo {
   /** Keeps an update for `session/load`. */
   record(update: SessionUpdate): void;
   ask(toolCall: ToolCallUpdate, options: PermissionOption[]): Promise<RequestPermissionOutcome>;
-  /** Pause between the words of a slow answer; others are at most FAST_WORD_MS apart. */
+  /** Pause between the words of a slow answer; the words of any other answer are at most FAST_WORD_MS apart. */
   readonly delayMs: number;
   readonly signal: AbortSignal;
 }
@@ -28,7 +28,7 @@ const PERMISSION_OPTIONS: PermissionOption[] = [
   { optionId: 'reject_once', name: 'Reject', kind: 'reject_once' },
 ];
 
-/** Runs one turn. A cancelled one ends at once, also while a permission is open. */
+/** Runs one turn. A cancelled turn ends at once, also while a permission question is open. */
 export async function runTurn(prompt: string, session: DemoSession, io: TurnIo): Promise<StopReason> {
   try {
     if (asksFor(prompt, 'think')) await sendAndRecord(io, think());
@@ -68,7 +68,7 @@ function plan(): SessionUpdate {
   };
 }
 
-/** A pretended edit. Returns what was decided, as a sentence. */
+/** Pretends an edit. @returns what was decided about it, as a sentence. */
 async function edit(session: DemoSession, io: TurnIo): Promise<string> {
   const toolCallId = `edit-${crypto.randomUUID()}`;
   const path = `${session.cwd}/demo.txt`;
@@ -110,7 +110,7 @@ async function say(text: string, isSlow: boolean, io: TurnIo): Promise<void> {
       await io.send(message(word));
     }
   } finally {
-    // One line a message, not one a word; what a cancelled answer had said is kept too.
+    // The transcript has one line for the answer, not one for each word; a cancelled answer is kept as far as it came.
     if (said !== '') io.record(message(said));
   }
 }

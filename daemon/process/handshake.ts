@@ -1,4 +1,4 @@
-// The daemon's end of descriptor 3: one line in, one line out, closed.
+// The daemon's end of the handshake on descriptor 3: one line in, one line out, then it is closed.
 import { Socket } from 'node:net';
 import {
   HANDSHAKE_FD,
@@ -7,12 +7,15 @@ import {
   parseHandshakeRequest,
 } from '../contract/handshake.ts';
 
-/** Nothing in a handshake is long; more than this is no handshake. */
+/** Longest line of a handshake: its fields are short. */
 const MAX_LINE_BYTES = 256 * 1024;
 
 export interface Handshake {
   readonly request: HandshakeRequest;
-  /** Answers and closes; resolves when the line is out. A coordinator that has gone is no reason to fail: the daemon awaits adoption. */
+  /**
+   * Answers, and closes the pipe. Resolves when the line is written, or cannot be: a daemon whose coordinator has ended waits
+   * to be adopted.
+   */
   answer(line: HandshakeAnswer): Promise<void>;
 }
 

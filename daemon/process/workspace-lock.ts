@@ -1,16 +1,16 @@
-// One daemon per user and workspace, whoever started it: a lock held for the life of the process. It is a socket in
-// Linux's abstract namespace, so the kernel frees it with the process, and a connection to it names the holder.
+// The lock by which a user has one daemon per workspace, stand-alone or not. It lasts as long as the process: it is a socket in
+// Linux's abstract namespace, which the kernel frees with the process. A process that connects to it gets the holder's description.
 import { rmSync } from 'node:fs';
 import { connect, createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 export interface WorkspaceLock {
-  /** Idempotent; the end of the process does the same. */
+  /** Frees the workspace. Idempotent; the end of the process does the same. */
   unlock(): void;
 }
 
-/** The workspace belongs to another daemon. The message names it. */
+/** The workspace belongs to another daemon. The message names that daemon. */
 export class WorkspaceLocked extends Error {}
 
 const HOLDER_ANSWER_MS = 1000;
@@ -18,7 +18,7 @@ const REMEDY = 'stop it, or use the coordinator that owns it';
 
 /**
  * Takes the lock.
- * @param about what a refused daemon is told of this one.
+ * @param about this daemon, as the error of a refused daemon names it.
  * @throws WorkspaceLocked
  */
 export async function lockWorkspace(
@@ -35,7 +35,7 @@ export async function lockWorkspace(
     const holder = await askHolder(name);
     if (holder !== undefined)
       throw new WorkspaceLocked(`the workspace is served by another daemon (${holder}): ${REMEDY}`);
-    // Only a file can be left over by a dead holder; an abstract name cannot.
+    // A dead holder leaves the file of its socket behind, but no abstract name.
     if (!name.startsWith('\0')) rmSync(name, { force: true });
     if (!(await listens(server, name)))
       throw new WorkspaceLocked(
@@ -65,7 +65,7 @@ function listens(server: Server, name: string): Promise<boolean> {
   });
 }
 
-/** A description of the holder; undefined when nobody listens. */
+/** A description of the lock's holder; undefined when no process listens. */
 function askHolder(name: string): Promise<string | undefined> {
   return new Promise((resolve) => {
     let text = '';
@@ -87,7 +87,7 @@ function describeHolder(text: string): string {
     const owner = incarnation === undefined ? 'stand-alone' : `started by a coordinator as ${incarnation}`;
     return `pid ${pid} on ${workspace}, ${owner}`;
   } catch {
-    // The holder exists but is too busy to answer: nothing more is known.
+    // The holder's process exists but is too busy to answer.
     return 'its process does not answer';
   }
 }
