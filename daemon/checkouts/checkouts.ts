@@ -1,4 +1,4 @@
-// Branches and worktrees that are made for a new session, and undone if the session cannot be created.
+// Branches and worktrees that are made for a new session, and removed again if the session cannot be created.
 import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -8,24 +8,24 @@ import type { CheckoutRequest, SessionCheckout } from '../domain/checkout-reques
 import type { Session } from '../session/session.ts';
 import { Git, type GitFailed } from './git.ts';
 
-/** Below the workspace, where the qwen agent has its own. */
+/** Directory below the workspace, the one in which the qwen agent makes its own worktrees. */
 const WORKTREES = ['.qwen', 'worktrees'];
 
 export interface MadeCheckout {
   readonly checkout: SessionCheckout;
-  /** Where the session works. */
+  /** The session's working directory. */
   readonly cwd: string;
 }
 
-interface Undoable extends MadeCheckout {
-  /** Undoes what was made, unless it has been used meanwhile. Never rejects. */
+interface UndoableCheckout extends MadeCheckout {
+  /** Removes the checkout again, unless it has been used meanwhile. Never rejects. */
   undo(): Promise<void>;
 }
 
-export interface CheckoutsOptions {
+export interface CheckoutsDeps {
   /** Canonical path. */
   readonly workspace: string;
-  /** For git: already stripped of what is ours. */
+  /** Environment for git, already stripped of the daemon's own variables. */
   readonly env: Readonly<Record<string, string | undefined>>;
   /** The live sessions. */
   readonly sessions: { all(): readonly Session[] };
@@ -33,25 +33,26 @@ export interface CheckoutsOptions {
 }
 
 export class Checkouts {
-  readonly #o: CheckoutsOptions;
+  readonly #deps: CheckoutsDeps;
   readonly #git: Git;
-  /** A session with a branch is on its way: the workspace has one checkout only. */
+  /** Whether a session with a branch is being created: the workspace has one checkout only, so no other may be meanwhile. */
   #isBranching = false;
-  /** One at a time asks git and changes it: what it found to be free is then its own to take back. */
-  #turn: Promise<unknown> = Promise.resolve();
+  /** The newest step that reads and changes the repository; the next one waits for it. So a name that a step found free is its own to remove. */
+  #lastStep: Promise<unknown> = Promise.resolve();
 
-  constructor(options: CheckoutsOptions) {
-    this.#o = options;
-    this.#git = new Git(options.workspace, options.env);
+  constructor(deps: CheckoutsDeps) {
+    this.#deps = deps;
+    this.#git = new Git(deps.workspace, deps.env);
   }
 
   /**
-   * Makes what is asked for and runs `use`; takes it back when that fails.
-   * @throws ApiError 400, 409, 500 `branch_*` or `worktree_*`, then nothing has changed; and what `use` throws.
+   * Makes the requested checkout and runs `use` with it; removes the checkout again when `use` fails.
+   * @throws ApiError 400, 409, 500 `branch_*` or `worktree_*`: the checkout was not made, and nothing has changed.
+   * @throws whatever `use` throws.
    */
   async around<T>(request: CheckoutRequest, use: (made: MadeCheckout) => Promise<T>): Promise<T> {
     if (request.kind === 'worktree')
-      return this.#around(() => this.#worktree(request.slug ?? madeUpSlug()), use);
+      return this.#around(() => this.#worktree(request.slug ?? randomSlug()), use);
     this.#refuseShared();
     this.#isBranching = true;
     try {
@@ -61,7 +62,10 @@ export class Checkouts {
     }
   }
 
-  async #around<T>(make: () => Promise<Undoable>, use: (made: MadeCheckout) => Promise<T>): Promise<T> {
+  async #around<T>(
+    make: () => Promise<UndoableCheckout>,
+    use: (made: MadeCheckout) => Promise<T>,
+  ): Promise<T> {
     const made = await this.#inTurn(make);
     try {
       return await use(made);
@@ -72,12 +76,12 @@ export class Checkouts {
   }
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const done = this.#turn.then(work);
-    this.#turn = done.catch(() => undefined);
+    const done = this.#lastStep.then(work);
+    this.#lastStep = done.catch(() => undefined);
     return done;
   }
 
-  async #branch(name: string): Promise<Undoable> {
+  async #branch(name: string): Promise<UndoableCheckout> {
     await this.#checkRepository('branch_not_git_repo', 'branch_init_failed');
     if (await this.#git.hasBranch(name))
       throw fail('branch_already_exists', `A branch "${name}" already exists`);
@@ -91,12 +95,12 @@ export class Checkouts {
       await undo();
       throw fail('branch_checkout_failed', `Git could not create the branch: ${(error as Error).message}`);
     }
-    return { checkout: { branch: { name, baseBranch } }, cwd: this.#o.workspace, undo };
+    return { checkout: { branch: { name, baseBranch } }, cwd: this.#deps.workspace, undo };
   }
 
-  /** A branch moves the checkout of everybody who works in the workspace. @throws ApiError 409 */
+  /** A new branch switches the checkout for every session that works in the workspace itself. @throws ApiError 409 if there is one */
   #refuseShared(): void {
-    const sharing = this.#o.sessions
+    const sharing = this.#deps.sessions
       .all()
       .find(
         ({ checkout, clients }) =>
@@ -122,21 +126,21 @@ export class Checkouts {
   }
 
   async #undoBranch(name: string, back: string, base: string | undefined): Promise<void> {
-    await this.#takingBack(async () => {
+    await this.#removing(async () => {
       if (!(await this.#git.hasBranch(name))) return;
       await this.#git.checkOut(back);
       await this.#deleteUnused(name, base);
     });
   }
 
-  /** A branch on which nothing was committed. */
+  /** Deletes the branch if nothing was committed on it. @param base the commit that it was made from. */
   async #deleteUnused(branch: string, base: string | undefined): Promise<void> {
     if ((await this.#git.commitOf(`refs/heads/${branch}`)) === base) await this.#git.deleteBranch(branch);
   }
 
-  async #worktree(slug: string): Promise<Undoable> {
+  async #worktree(slug: string): Promise<UndoableCheckout> {
     await this.#checkRepository('worktree_not_git_repo', 'worktree_init_failed');
-    const dir = join(this.#o.workspace, ...WORKTREES);
+    const dir = join(this.#deps.workspace, ...WORKTREES);
     const path = join(dir, slug);
     const branch = `worktree-${slug}`;
     const failed = (why: string) =>
@@ -147,7 +151,7 @@ export class Checkouts {
     const undo = () => this.#undoWorktree(path, branch, base);
     try {
       mkdirSync(dir, { recursive: true });
-      // What is below is no part of the workspace's own repository.
+      // Keeps the worktrees out of the workspace's own repository.
       if (!existsSync(join(dir, '.gitignore'))) writeFileSync(join(dir, '.gitignore'), '*\n');
       await this.#git.addWorktree(path, branch);
     } catch (error) {
@@ -158,31 +162,31 @@ export class Checkouts {
   }
 
   async #undoWorktree(path: string, branch: string, base: string | undefined): Promise<void> {
-    await this.#takingBack(async () => {
+    await this.#removing(async () => {
       if (existsSync(path)) await this.#git.removeWorktree(path);
       if (await this.#git.hasBranch(branch)) await this.#deleteUnused(branch, base);
     });
   }
 
   async #checkRepository(
-    notOne: 'branch_not_git_repo' | 'worktree_not_git_repo',
+    notRepository: 'branch_not_git_repo' | 'worktree_not_git_repo',
     noGit: 'branch_init_failed' | 'worktree_init_failed',
   ): Promise<void> {
-    const isOne = await this.#git.isRepository().catch((error: GitFailed) => {
+    const isRepository = await this.#git.isRepository().catch((error: GitFailed) => {
       throw fail(noGit, `Git cannot be run: ${error.message}`);
     });
-    if (!isOne) throw fail(notOne, `${this.#o.workspace} is not in a git repository`);
+    if (!isRepository) throw fail(notRepository, `${this.#deps.workspace} is not in a git repository`);
   }
 
-  async #takingBack(work: () => Promise<void>): Promise<void> {
+  async #removing(work: () => Promise<void>): Promise<void> {
     try {
       await work();
     } catch (error) {
-      this.#o.log.warn({ err: error }, 'a session’s branch or worktree could not be removed again');
+      this.#deps.log.warn({ err: error }, 'a session’s branch or worktree could not be removed again');
     }
   }
 }
 
-function madeUpSlug(): string {
+function randomSlug(): string {
   return `session-${randomBytes(4).toString('hex')}`;
 }

@@ -1,14 +1,14 @@
-// git, called as a program, for the few things that the daemon does with it. A repository's hooks and monitor are not run.
+// Calls the git program, for the few things that the daemon does with it. A repository's hooks and file monitor are not run.
 import { execFile } from 'node:child_process';
 
 const TIMEOUT_MS = 30_000;
 const MAX_OUTPUT_BYTES = 16 * 1024 * 1024;
-/** Programs that a repository may name, which git would run. */
+/** Keeps git from running the programs that a repository's configuration may name. */
 const NO_PROGRAMS = ['-c', 'core.hooksPath=/dev/null', '-c', 'core.fsmonitor=false'];
 
-/** git ended with an error, or cannot be run. */
+/** git ended with an error, or could not be run. */
 export class GitFailed extends Error {
-  /** There is no such program. */
+  /** Whether the git program was not found. */
   readonly isMissing: boolean;
   constructor(message: string, isMissing: boolean) {
     super(message);
@@ -21,7 +21,7 @@ export class Git {
   readonly #cwd: string;
   readonly #env: Readonly<Record<string, string | undefined>>;
 
-  /** @param env the environment of the calls, already stripped of what is ours. */
+  /** @param env the environment of git, already stripped of the daemon's own variables. */
   constructor(cwd: string, env: Readonly<Record<string, string | undefined>>) {
     this.#cwd = cwd;
     this.#env = env;
@@ -29,12 +29,12 @@ export class Git {
 
   /** @throws GitFailed when there is no git. */
   async isRepository(): Promise<boolean> {
-    return (await this.#asked('rev-parse', '--is-inside-work-tree')) === 'true';
+    return (await this.#query('rev-parse', '--is-inside-work-tree')) === 'true';
   }
 
-  /** The branch that is checked out; undefined between branches. */
+  /** The branch that is checked out; undefined for a detached head. */
   currentBranch(): Promise<string | undefined> {
-    return this.#asked('symbolic-ref', '--quiet', '--short', 'HEAD');
+    return this.#query('symbolic-ref', '--quiet', '--short', 'HEAD');
   }
 
   /** The commit that is checked out; undefined before the first one. */
@@ -43,11 +43,11 @@ export class Git {
   }
 
   commitOf(ref: string): Promise<string | undefined> {
-    return this.#asked('rev-parse', '--verify', '--quiet', `${ref}^{commit}`);
+    return this.#query('rev-parse', '--verify', '--quiet', `${ref}^{commit}`);
   }
 
   async hasBranch(name: string): Promise<boolean> {
-    return (await this.#asked('show-ref', '--verify', '--hash', `refs/heads/${name}`)) !== undefined;
+    return (await this.#query('show-ref', '--verify', '--hash', `refs/heads/${name}`)) !== undefined;
   }
 
   /** Whether files that git knows have changes that are not committed. @throws GitFailed */
@@ -75,13 +75,13 @@ export class Git {
     await this.#run('worktree', 'add', '--quiet', '-b', branch, path, 'HEAD');
   }
 
-  /** @throws GitFailed, also where something in it has changed */
+  /** @throws GitFailed, also when the worktree has changes that are not committed */
   async removeWorktree(path: string): Promise<void> {
     await this.#run('worktree', 'remove', path);
   }
 
-  /** The answer to a question whose failure is an answer too. */
-  async #asked(...args: readonly string[]): Promise<string | undefined> {
+  /** Runs a query for which git's failure is an answer too. @returns undefined where git fails. @throws GitFailed when git is missing */
+  async #query(...args: readonly string[]): Promise<string | undefined> {
     try {
       return await this.#run(...args);
     } catch (error) {

@@ -1,5 +1,5 @@
-// One session's event bus: publishes into the ring and pumps the readers. It never copies an event per reader and
-// never throws at a publisher.
+// One session's event bus: publishes events into the ring and pumps the readers. It copies no event per reader, and `publish`
+// never throws.
 import { randomUUID } from 'node:crypto';
 import type { Clock, Timer } from '../contract/clock.ts';
 import { HEAD_STEP } from '../contract/feed.ts';
@@ -7,11 +7,11 @@ import type { Log } from '../contract/log.ts';
 import { EventRing, type RingBounds } from '../domain/event-ring.ts';
 import { type EncodedEvent, type EventTags, frameOf, jsonOf, serialise } from '../domain/frame.ts';
 
-/** A stream that follows the bus by a cursor of its own. */
+/** An event stream that reads the ring by a cursor of its own. */
 export interface Reader {
-  /** Writes what it can. Called once per batch of events. */
+  /** Writes as many events as its socket takes. Called once per batch of events. */
   pump(): void;
-  /** Whether its socket takes nothing more and it lags by over half of the ring, for the first time in this spell. */
+  /** Whether the reader has just come to lag by over half of the ring while its socket takes nothing more; true once per such lag. */
   claimsPause(): boolean;
 }
 
@@ -21,10 +21,10 @@ export interface PublishedEvent extends EncodedEvent {
   readonly atMs: number;
 }
 
-/** Whoever keeps the session's past. It hears of every event in the tick in which it is published. */
-export interface Observer {
+/** Keeps the session's past. It gets every event in the tick in which the event is published. */
+export interface BusObserver {
   note(event: PublishedEvent): void;
-  /** Called before any reader is given what was noted: what a client has seen is then in the transcript. */
+  /** Called before any reader gets the noted events, so that every event that a client has seen is in the transcript. */
   flush(): void;
 }
 
@@ -32,26 +32,26 @@ export interface BusOptions {
   readonly bounds: RingBounds;
   readonly clock: Clock;
   readonly log: Log;
-  /** Ids start above it. */
+  /** Event ids start above this one. */
   readonly idFloor?: number;
-  readonly observer?: Observer;
-  /** Called whenever the bus has advanced by HEAD_STEP events. */
+  readonly observer?: BusObserver;
+  /** Called whenever the bus has advanced by HEAD_STEP events since the last call. */
   readonly onHead: (head: number) => void;
-  /** Stops the agent's output; the returned function lets it go on. Called at most once until then. */
+  /** Stops reading the agent's output until the returned function is called. Not called again before that. */
   readonly pauseAgent: () => () => void;
 }
 
 /**
- * How long a blocked reader may hold the agent back before it risks eviction. Measured on two busy cores: a healthy client
- * that got no processor for 130 ms lost a flood of 60,000 events where this was 50, none of ten did with 250. A reader
- * that really stopped costs the turn no more than that, once.
+ * How long a blocked reader may pause the agent before the reader risks eviction. Measured on two busy cores: a healthy client
+ * that got no processor for 130 ms lost a flood of 60,000 events where this was 50, none of ten did with 250. A reader that
+ * really stopped costs the turn no more than this time, once.
  */
 const PAUSE_MS = 250;
 
-/** The agent is held back for those readers, until all have written something, or for PAUSE_MS. */
+/** The agent is paused for the claimants, until all of them have written something, or for PAUSE_MS. */
 interface Pause {
   readonly claimants: Set<Reader>;
-  readonly release: () => void;
+  readonly resumeAgent: () => void;
   timer: Timer;
 }
 
@@ -62,28 +62,28 @@ export class Bus {
   readonly #readers = new Set<Reader>();
   #isFlushing = false;
   #hasEnded = false;
-  #toldHead: number;
+  #reportedHead: number;
   #pause: Pause | undefined;
 
   constructor(options: BusOptions) {
     this.#options = options;
     this.ring = new EventRing(options.bounds, options.idFloor);
-    this.#toldHead = this.ring.head;
+    this.#reportedHead = this.ring.head;
   }
 
   get readerCount(): number {
     return this.#readers.size;
   }
 
-  /** True after `end()`: a reader that reached the head is done. */
+  /** True after `end`: a reader that has reached the head is done. */
   get hasEnded(): boolean {
     return this.#hasEnded;
   }
 
   /**
    * Publishes an event.
-   * @param json `data` as JSON without a line break, from a caller that has it.
-   * @returns its id, or undefined when it was dropped (unserialisable, or the bus has ended).
+   * @param json `data` as JSON without a line break, from a caller that has that text already.
+   * @returns the event's id, or undefined when the event was dropped (its data cannot be serialised, or the bus has ended).
    */
   publish(type: string, data: unknown, tags: EventTags = {}, json = jsonOf(data)): number | undefined {
     if (this.#hasEnded) return undefined;
@@ -93,12 +93,12 @@ export class Bus {
     }
     const atMs = this.#options.clock.nowMs();
     const tail = serialise(type, json, tags, atMs);
-    // Nothing is dropped before the readers were pumped: a ring smaller than one read of the agent's output would
-    // otherwise overtake readers that keep up.
+    // The ring is trimmed only after the readers were pumped: a ring smaller than one read of the agent's output would otherwise
+    // overtake readers that keep up.
     const id = this.ring.append((next) => frameOf(next, type, tail));
     this.#options.observer?.note({ id, type, data, tail, tags, atMs });
-    if (id >= this.#toldHead + HEAD_STEP) {
-      this.#toldHead = id;
+    if (id >= this.#reportedHead + HEAD_STEP) {
+      this.#reportedHead = id;
       this.#options.onHead(id);
     }
     this.#scheduleFlush();
@@ -116,18 +116,18 @@ export class Bus {
     this.readerDrained(reader);
   }
 
-  /** A blocked reader has written what it could: it does not need the agent to wait any more. */
+  /** A blocked reader has written something: the agent need not wait for it any more. */
   readerDrained(reader: Reader): void {
     this.#pause?.claimants.delete(reader);
-    if (this.#pause?.claimants.size === 0) this.#releasePause();
+    if (this.#pause?.claimants.size === 0) this.#endPause();
   }
 
-  /** No further event; readers end once they have written everything. Idempotent. */
+  /** Takes no further event; readers end once they have written everything. Idempotent. */
   end(): void {
     if (this.#hasEnded) return;
     this.#hasEnded = true;
     this.#flush();
-    this.#releasePause();
+    this.#endPause();
   }
 
   /** One flush per batch: the agent's output arrives in reads of many events, and a microtask runs after each read. */
@@ -144,29 +144,29 @@ export class Bus {
     this.#options.observer?.flush();
     for (const reader of [...this.#readers]) reader.pump();
     if (this.#pause === undefined)
-      this.#holdAgent([...this.#readers].filter((reader) => reader.claimsPause()));
-    // While the agent is held back, hardly anything is added, and what the blocked reader needs is kept for it.
+      this.#pauseAgent([...this.#readers].filter((reader) => reader.claimsPause()));
+    // While the agent is paused, hardly an event is added, and the events that the blocked reader lacks are kept for it.
     if (this.#pause === undefined) this.ring.trim();
   }
 
-  #holdAgent(claimants: readonly Reader[]): void {
+  #pauseAgent(claimants: readonly Reader[]): void {
     if (claimants.length === 0) return;
-    const release = this.#options.pauseAgent();
+    const resumeAgent = this.#options.pauseAgent();
     const { clock } = this.#options;
     const timer = clock.after(PAUSE_MS - 1, () => {
       // A process that got no processor sees its timers before its sockets: a reader may have drained long ago.
-      pause.timer = clock.after(1, () => this.#releasePause());
+      pause.timer = clock.after(1, () => this.#endPause());
     });
-    const pause: Pause = { claimants: new Set(claimants), release, timer };
+    const pause: Pause = { claimants: new Set(claimants), resumeAgent, timer };
     this.#pause = pause;
   }
 
-  #releasePause(): void {
+  #endPause(): void {
     const pause = this.#pause;
     this.#pause = undefined;
     if (pause === undefined) return;
     pause.timer.cancel();
-    pause.release();
+    pause.resumeAgent();
     this.ring.trim();
   }
 }

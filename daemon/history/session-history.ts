@@ -4,10 +4,10 @@ import type { Dropped } from '../domain/finished-turns.ts';
 import { jsonOf, serialise } from '../domain/frame.ts';
 import type { PastEvent } from '../domain/journal.ts';
 import { Replay, type ReplayBounds } from '../domain/replay.ts';
-import type { Observer, PublishedEvent } from '../events/bus.ts';
+import type { BusObserver, PublishedEvent } from '../events/bus.ts';
 import type { Recording, StoredChange, StoredTranscript } from './history.ts';
 
-export class SessionHistory implements Observer {
+export class SessionHistory implements BusObserver {
   readonly replay: Replay;
   readonly #recording: Recording | undefined;
   #floor = 0;

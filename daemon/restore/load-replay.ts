@@ -1,14 +1,14 @@
-// What an agent tells of a session's past when it loads it: in its answer, as a qwen agent does when asked to, or as a stream
-// of updates before it.
+// The past of a session as an agent replays it when it loads the session: in bulk in its answer, as a qwen agent does when asked
+// to, or as a stream of updates before the answer.
 import type { Params } from '../agent/agent.ts';
 import { asRecord, isRecord } from '../contract/json-record.ts';
 import { isOfTranscript } from '../domain/transcript.ts';
 
 const REPLAY_KEY = 'qwen.session.loadReplay';
-/** Updates of the past that are kept while an agent streams them; the oldest half goes when there are more. */
+/** Streamed updates that are kept of one load; when there are more, the oldest half is dropped. */
 const MAX_COLLECTED = 200_000;
 
-/** What is wrong with the past that is shown. */
+/** What is missing from the past that a load answers with. */
 export interface ReplayDamage {
   readonly partial?: true;
   readonly replayError?: string;
@@ -22,7 +22,7 @@ export interface Bulk {
   readonly hasMore: boolean;
 }
 
-/** The history that a qwen agent puts into its answer instead of streaming it. */
+/** Separates an answer from the replay in it, which a qwen agent puts there instead of streaming it. */
 export function takeBulk(answer: Params): Bulk {
   const { [REPLAY_KEY]: replay, ...meta } = asRecord(answer._meta);
   const { _meta: _, ...rest } = answer;
@@ -39,8 +39,9 @@ export function takeBulk(answer: Params): Bulk {
   };
 }
 
-/** What an agent streams of a session while it loads it. */
+/** The updates that an agent streams of a session while it loads it. */
 export class LoadReplay {
+  /** How many updates were dropped. */
   dropped = 0;
   #updates: Params[] = [];
 
@@ -50,11 +51,12 @@ export class LoadReplay {
     this.#updates.push(params);
   }
 
+  /** The updates that belong to the session's transcript. */
   updates(): Params[] {
     return this.#updates.filter((params) => isOfTranscript('session_update', params));
   }
 
-  /** What it said of the present: commands, mode. */
+  /** The updates about the session's present state: commands, mode. */
   rest(): Params[] {
     return this.#updates.filter((params) => !isOfTranscript('session_update', params));
   }

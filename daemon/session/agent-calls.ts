@@ -12,7 +12,7 @@ import type { Session } from './session.ts';
 
 type CallLimits = Pick<Limits, 'initializeTimeoutMs' | 'agentAnswerTimeoutMs'>;
 
-/** A read's own fields where the agent has nothing to say. */
+/** For each status read, the fields of its idle body: the answer where the agent lacks the read. */
 const IDLE: Readonly<Record<string, JsonRecord>> = {
   context_usage: { usage: null, formattedText: '' },
   stats: {},
@@ -26,8 +26,8 @@ const IDLE: Readonly<Record<string, JsonRecord>> = {
 export type StatusRead = 'context_usage' | 'stats' | 'tasks' | 'agents' | 'lsp' | 'hooks' | 'resources';
 
 /**
- * A status read of the agent, as it answers it.
- * @returns where the agent has no such read, an idle body whose `errors` say so.
+ * Makes a status read of the agent.
+ * @returns the agent's answer; where the agent lacks the read, an idle body whose `errors` say so.
  * @throws ApiError: the agent's failures in the protocol's terms.
  */
 export async function readStatus(
@@ -42,7 +42,7 @@ export async function readStatus(
     : { ...head(session), ...IDLE[read], ...unsupported(read, `qwen/status/session/${read}`) };
 }
 
-/** The commands that the agent takes; where it has no such read, the ones that it announced. @throws as `readStatus` */
+/** The commands that the agent takes; where it lacks the read, the commands that it announced last. @throws as `readStatus` */
 export async function readCommands(session: Session, limits: CallLimits): Promise<JsonRecord> {
   const method = 'qwen/status/session/supported_commands';
   const answer = await ask(session, method, {}, limits.initializeTimeoutMs);
@@ -57,7 +57,7 @@ export async function readCommands(session: Session, limits: CallLimits): Promis
   };
 }
 
-/** Model, mode and options, asked live; where the agent has no such read, as far as they are known. @throws as `readStatus` */
+/** Model, mode and options as the agent has them now; where it lacks the read, as far as they are known here. @throws as `readStatus` */
 export async function readSessionContext(session: Session, limits: CallLimits): Promise<JsonRecord> {
   const { channel, sessionId } = session;
   try {
@@ -70,9 +70,9 @@ export async function readSessionContext(session: Session, limits: CallLimits): 
 }
 
 /**
- * Asks a service of the agent.
+ * Calls a service of the agent.
  * @param control the name behind `qwen/control/session/`.
- * @throws ApiError 501 where the agent does not have it; its other failures in the protocol's terms.
+ * @throws ApiError 501 where the agent lacks the service; its other failures in the protocol's terms.
  */
 export async function askService(
   session: Session,
@@ -137,7 +137,7 @@ export async function requestMode(
   }
 }
 
-/** Snapshots that a rewind can go back to; none where the agent keeps none. @throws as `readStatus` */
+/** The snapshots that a rewind can go back to; where the agent lacks the read, none, and `errors` say so. @throws as `readStatus` */
 export async function readRewindSnapshots(session: Session, limits: CallLimits): Promise<JsonRecord> {
   const method = 'qwen/status/session/rewind_snapshots';
   const answer = await ask(session, method, {}, limits.initializeTimeoutMs);

@@ -1,5 +1,5 @@
-// What is said of one session: its name and its pull requests. Clients and the agent may both change the name, and each is
-// told of it.
+// The metadata of one session: its name and its pull requests. Clients and the agent may both change the name; a change by one
+// side is sent to the other.
 import type { AgentChannel, Params } from '../agent/agent.ts';
 import { setTitle } from '../agent/extensions.ts';
 import { asRecord, type JsonRecord } from '../contract/json-record.ts';
@@ -14,7 +14,7 @@ import {
 import type { Bus } from '../events/bus.ts';
 import type { SessionHistory } from '../history/session-history.ts';
 
-export interface SessionMetadataOptions {
+export interface SessionMetadataDeps {
   readonly sessionId: string;
   readonly channel: AgentChannel;
   readonly bus: Bus;
@@ -24,16 +24,16 @@ export interface SessionMetadataOptions {
 }
 
 export class SessionMetadata {
-  readonly #o: SessionMetadataOptions;
+  readonly #deps: SessionMetadataDeps;
   #displayName: string | undefined;
   #prs: readonly PullRequest[] = [];
 
-  constructor(options: SessionMetadataOptions, displayName: string | undefined) {
-    this.#o = options;
+  constructor(deps: SessionMetadataDeps, displayName: string | undefined) {
+    this.#deps = deps;
     this.#displayName = displayName;
   }
 
-  /** Name and pull requests, where there are any. */
+  /** The name and the pull requests, as far as the session has any. */
   get current(): { readonly displayName?: string; readonly prs?: readonly PullRequest[] } {
     return {
       ...(this.#displayName === undefined ? {} : { displayName: this.#displayName }),
@@ -41,12 +41,12 @@ export class SessionMetadata {
     };
   }
 
-  /** The agent has told the bus of another name. */
+  /** The agent has given the session another name; the event is on the bus already. */
   renamedByAgent({ displayName, titleSource }: JsonRecord): void {
     this.#name(String(displayName), titleSource === 'manual' ? 'manual' : 'auto');
   }
 
-  /** The agent has opened a pull request in the session. Listings show it; no event tells of it. @returns false for nonsense. */
+  /** The agent has opened a pull request in the session. Listings show it, no event does. @returns false for an unusable notification. */
   boundByAgent({ pr }: Params): boolean {
     const prs = withBoundPullRequest(this.#prs, asRecord(pr));
     if (prs === undefined) return false;
@@ -54,9 +54,9 @@ export class SessionMetadata {
     return true;
   }
 
-  /** Applies what a client says; the agent hears of a name too, where it can. @returns the values that are now in force. */
+  /** Applies a client's changes, and passes a new name on to the agent. @returns the values that are now in force. */
   patch({ displayName, pr }: MetadataPatch, clientId: string | undefined): JsonRecord {
-    const { sessionId, bus } = this.#o;
+    const { sessionId, bus } = this.#deps;
     if (displayName !== undefined) this.#name(displayName, 'manual');
     if (pr !== undefined) this.#prs = withPullRequest(this.#prs, pr);
     const current = { sessionId, ...this.current };
@@ -70,12 +70,12 @@ export class SessionMetadata {
 
   #name(displayName: string, titleSource: 'manual' | 'auto'): void {
     this.#displayName = displayName;
-    this.#o.past.change({ displayName, titleSource });
+    this.#deps.past.change({ displayName, titleSource });
   }
 
-  /** Never rejects. */
+  /** Passes the name on to the agent. Never rejects: agents without titles do without. */
   async #titleOnAgent(displayName: string): Promise<void> {
-    const { channel, sessionId, limits, log } = this.#o;
+    const { channel, sessionId, limits, log } = this.#deps;
     try {
       await setTitle(channel, sessionId, displayName, limits.initializeTimeoutMs);
     } catch (error) {

@@ -1,4 +1,4 @@
-// What a create or an attach asks of a session besides itself: a model, an approval mode.
+// The settings that a create or an attach asks for along with the session: a model, an approval mode.
 
 import { MODE_METHOD } from '../agent/approval-modes.ts';
 import { channelFailure } from '../agent/failures.ts';
@@ -9,20 +9,20 @@ import type { Session } from './session.ts';
 
 export type RequestedSettings = Pick<CreateRequest, 'approvalMode' | 'modelId'>;
 
-/** A session was made and has ended again, as its maker does not get it the way it was wished for. */
+/** A session was made for a request and is closed again, because the agent refused a setting that the request asked for. */
 export class RequestedSettingRefused extends Error {
-  /** What the maker is told. */
+  /** The error that the request is answered with. */
   readonly refusal: unknown;
 
   constructor(refusal: unknown) {
-    super('the wishes for a new session were refused', { cause: refusal });
+    super('the settings that a new session was requested with were refused', { cause: refusal });
     this.refusal = refusal;
   }
 }
 
 /**
- * Applies what a caller asks of a session besides itself. A refused mode is an error, because a caller relies on it before
- * the first prompt; of a refused model the bus tells.
+ * Applies the requested settings. A refused mode is an error, because a client relies on its mode before the first prompt; a
+ * refused model is only published on the bus.
  * @returns whether the model was taken; undefined when none was asked for.
  * @throws ApiError: why the mode was refused. Then the model was not asked for.
  */
@@ -41,7 +41,7 @@ async function applyModel(session: Session, modelId: string, log: Log, clientId?
     await session.settings.switchModel(modelId, clientId);
     return true;
   } catch (error) {
-    // The bus has told it; the session is kept on its old model.
+    // The failure is published on the bus; the session stays on its old model.
     log.info({ err: error, sessionId: session.sessionId, modelId }, 'the agent rejected the model');
     return false;
   }

@@ -1,4 +1,5 @@
-// The prompt that the agent works on: what becomes of it meanwhile, and how its end reads for clients. Says nothing itself.
+// The prompt that the agent works on: its deadline, its cancellation or removal meanwhile, and the terminal event's fields for its
+// end. Publishes nothing itself.
 import { AgentCallError } from '../agent/agent.ts';
 import { reasonOf } from '../agent/failures.ts';
 import type { Clock, Timer } from '../contract/clock.ts';
@@ -28,7 +29,7 @@ export class RunningTurn {
     this.#deadline = entry.deadlineMs === undefined ? undefined : clock.after(entry.deadlineMs, onDeadline);
   }
 
-  /** A client has taken the prompt out. */
+  /** Whether a client has removed the prompt. */
   get isRemoved(): boolean {
     return this.#isRemoved;
   }
@@ -37,21 +38,21 @@ export class RunningTurn {
     this.#isRemoved = true;
   }
 
-  /** @returns false when it was marked before. */
+  /** @returns false when the turn was marked as cancelled before. */
   markCancelled(): boolean {
     if (this.#cancelledAtMs !== undefined) return false;
     this.#cancelledAtMs = this.#clock.nowMs();
     return true;
   }
 
-  /** The turn is settled: its deadline means nothing any more. */
+  /** The turn is settled: its deadline no longer applies. */
   settled(): void {
     this.#deadline?.cancel();
   }
 
-  /** What the agent's answer to the prompt says of its end. */
+  /** The turn's end, from the agent's answer to the prompt. */
   completion(answer: JsonRecord): Completion {
-    // Clients pass over an end without a reason, and would wait for it for ever.
+    // Clients ignore a terminal event without a stop reason, and would wait for the turn's end for ever.
     const said = answer.stopReason;
     const stopReason = typeof said === 'string' && said !== '' ? said : 'end_turn';
     const branchPoint = asRecord(answer._meta)['qwen.branchPoint'];
@@ -67,7 +68,7 @@ export class RunningTurn {
   }
 }
 
-/** Why the agent did not answer the prompt. */
+/** The error of a turn whose prompt the agent did not answer. */
 export function turnErrorOf(error: unknown): TurnError {
   const message = reasonOf(error);
   if (!(error instanceof AgentCallError)) return { message };

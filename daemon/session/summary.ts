@@ -1,4 +1,4 @@
-// A live session as the status route and listings show it.
+// The summary of a live session, for the status route and listings.
 
 import { asRecord, isRecord } from '../contract/json-record.ts';
 import type { Question } from '../domain/permission-book.ts';
@@ -29,7 +29,7 @@ export function summaryOf(session: Session): Record<string, unknown> {
   };
 }
 
-/** Whether the agent asks for leave, or the person for an answer. */
+/** Whether the agent asks for a permission, or for an answer of the person. */
 type InteractionKind = 'permission' | 'user_question';
 
 function interactionOf({ requestId, createdAtMs, toolCall, options }: Question) {
@@ -44,7 +44,7 @@ function interactionOf({ requestId, createdAtMs, toolCall, options }: Question) 
   };
 }
 
-/** What a person is asked; each answer comes back under the `answerKey` of its question. */
+/** The questions that the agent asks a person; each answer comes back under the `answerKey` of its question. */
 function questionsOf({ title, rawInput, _meta }: Question['toolCall']) {
   const questions = [asRecord(_meta).qwenQuestions, asRecord(rawInput).questions].find(Array.isArray) ?? [];
   return {
@@ -55,7 +55,7 @@ function questionsOf({ title, rawInput, _meta }: Question['toolCall']) {
   };
 }
 
-/** The part of a tool call that tells a person what is asked. */
+/** The fields of a tool call from which a person sees what the permission is for. */
 function actionOf(toolCall: Readonly<Record<string, unknown>>): Record<string, unknown> {
   const { kind: type, title, content, locations, rawInput: input } = toolCall;
   const entries = Object.entries({ type, title, content, locations, input });
