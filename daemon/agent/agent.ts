@@ -1,4 +1,4 @@
-// The agent as the sessions see it: one child process speaking ACP, many sessions over it. Implemented by `host.ts`.
+// The agent as the sessions see it: one child process that speaks ACP, and many sessions over it. Implemented in host.ts.
 import type { FeedAgent } from '../contract/feed.ts';
 
 export type Params = Readonly<Record<string, unknown>>;
@@ -7,28 +7,29 @@ export type Params = Readonly<Record<string, unknown>>;
 export interface AgentExit {
   readonly code: number | null;
   readonly signal: string | null;
-  /** True when the daemon itself ended it (no session left, shutdown). */
+  /** True when the daemon itself ended the child (no session left, shutdown). */
   readonly isPlanned: boolean;
   /** Last lines of the child's stderr, oldest first. */
   readonly lastLines: readonly string[];
 }
 
-/** What the child says on its own. Every method is called synchronously, in the order of the child's output. */
+/** Receives what the child sends on its own. Every method is called synchronously, in the order of the child's output. */
 export interface AgentSink {
   /**
-   * A `session/update` notification; `params` exactly as the agent sent them, unknown kinds and fields kept. `json` is
-   * their text where it could be cut out of the agent's line.
+   * A `session/update` notification.
+   * @param params exactly as the agent sent them, with unknown kinds and fields.
+   * @param json the text of `params`, where it could be cut out of the agent's line.
    */
   update(sessionId: string, params: Params, json?: string): void;
   /** Any other notification. */
   notification(method: string, params: Params): void;
-  /** A request other than `fs/*`. The answer goes back to the agent; reject with `AgentCallError` to answer an error. */
+  /** A request other than `fs/*`. The result goes back to the agent; an `AgentCallError` goes back as an error. */
   request(method: string, params: Params): Promise<unknown>;
-  /** The child is gone. Every call in flight has been rejected with `AgentGone` before. Called once per child. */
+  /** The child is gone, and every call to it that had no answer has been rejected with `AgentGone`. Called once per child. */
   exited(channel: AgentChannel, exit: AgentExit): void;
 }
 
-/** A JSON-RPC error, from the agent or to be answered to it. */
+/** A JSON-RPC error: one that the agent answered, or one to answer the agent with. */
 export class AgentCallError extends Error {
   readonly code: number;
   readonly data: unknown;
@@ -42,7 +43,7 @@ export class AgentCallError extends Error {
 
 /** JSON-RPC "method not found". */
 export const METHOD_NOT_FOUND = -32601;
-/** The agent's way to say that it has no such thing (JSON-RPC, as ACP uses it). */
+/** JSON-RPC "resource not found", as ACP uses it. */
 export const RESOURCE_NOT_FOUND = -32002;
 /** JSON-RPC "internal error". */
 export const INTERNAL_ERROR = -32603;
@@ -57,7 +58,7 @@ export class AgentGone extends Error {
   }
 }
 
-/** The agent did not answer in time. */
+/** The agent did not answer a call in time. */
 export class AgentTimeout extends Error {
   readonly method: string;
   readonly timeoutMs: number;
@@ -69,7 +70,7 @@ export class AgentTimeout extends Error {
   }
 }
 
-/** The agent cannot be started: what is missing and what to do about it, for a person. */
+/** The agent cannot be started. The message tells a person what is missing and what to do about it. */
 export class AgentMissing extends Error {
   readonly command: string;
   constructor(command: string, message: string) {
@@ -86,16 +87,17 @@ export interface AgentChannel {
   readonly process: FeedAgent;
   /** The agent's answer to `initialize`. */
   readonly initialized: Params;
-  /** True from the moment that its end was decided or seen; such a channel takes no new session. */
+  /** True from the moment that the child's end was decided or seen; a dying channel takes no new session. */
   readonly isDying: boolean;
   /**
-   * Calls the agent. `timeoutMs` undefined waits for ever (prompts).
+   * Calls the agent.
+   * @param timeoutMs undefined waits for ever (prompts).
    * @throws AgentCallError, AgentGone, AgentTimeout
    */
   request(method: string, params: Params, timeoutMs: number | undefined): Promise<unknown>;
   /** Does nothing when the child is gone. */
   notify(method: string, params: Params): void;
-  /** Stops and resumes reading the child's stdout (backpressure). Counted: each pause needs its resume. */
+  /** Stops reading the child's stdout (backpressure), until `resume` was called as often as `pause`. */
   pause(): void;
   resume(): void;
 }
@@ -103,30 +105,30 @@ export interface AgentChannel {
 export interface AgentDiagnosis {
   /** The profile or command line as configured. */
   readonly configured: string;
-  /** The command that would run, or undefined when it cannot be found. */
+  /** The command that would run; undefined when it cannot be found. */
   readonly command: readonly string[] | undefined;
-  /** Why it cannot run and what to do, undefined when it can. */
+  /** Why the agent cannot run and what to do about it; undefined when it can run. */
   readonly problem: string | undefined;
 }
 
 export interface AgentHost {
   /**
-   * The current channel, started and initialised first if need be; concurrent calls share one start.
-   * @throws AgentMissing, AgentGone (died in its handshake), AgentTimeout, AgentCallError
+   * The current channel; its child is started and initialised first if need be. Concurrent calls share one start.
+   * @throws AgentMissing, AgentGone (the child died in its handshake), AgentTimeout, AgentCallError
    */
   channel(): Promise<AgentChannel>;
-  /** The live, not dying channel, if any. Starts nothing. */
+  /** The channel that is live and not dying, if there is one. Starts nothing. */
   current(): AgentChannel | undefined;
-  /** Marks the channel dying at once, then ends its whole process tree. Idempotent. */
+  /** Marks the channel as dying at once, then ends the child's whole process tree. Idempotent. */
   retire(channel: AgentChannel): Promise<AgentExit>;
-  /** Ends every child, those still in their handshake included. After it `channel()` rejects. */
+  /** Ends every child, also those in their handshake. After it `channel` rejects. */
   stop(): Promise<void>;
   /** Kills every child's whole tree now. Synchronous: for the second signal and for exit handlers. */
   killNow(): void;
   diagnose(): AgentDiagnosis;
 }
 
-/** The agent answered a change with something that no client may see. */
+/** The agent answered a change with a value that clients do not know. */
 export class UnusableAnswer extends Error {
   constructor(message: string) {
     super(message);

@@ -1,4 +1,4 @@
-// Approval modes as agents take and keep them: by the qwen agent's own call, or the standard one where that is missing.
+// Approval modes as agents take and keep them: by the qwen agent's own call, or by the standard call where the agent lacks that.
 
 import { fail } from '../contract/errors.ts';
 import { asRecord } from '../contract/json-record.ts';
@@ -12,13 +12,13 @@ export const MODE_METHOD = 'qwen/control/session/approval_mode';
 
 export interface WantedMode {
   readonly mode: ApprovalMode;
-  /** True plans first and carries out in `mode`; false ends planning. */
+  /** True: the agent plans first, and executes in `mode`. False: it ends planning. */
   readonly planMode?: boolean;
 }
 
 /**
- * Asks the agent for a mode and waits for ever.
- * @returns its answer, for `modeOfAnswer`.
+ * Asks the agent to switch to a mode. Waits for ever.
+ * @returns the agent's answer, for `modeOfAnswer`.
  * @throws AgentCallError, AgentGone; ApiError 501 when the agent cannot plan first.
  */
 export async function askForMode(
@@ -35,7 +35,7 @@ export async function askForMode(
   return { current: mode };
 }
 
-/** @throws UnusableAnswer for a mode that no client knows, and for none. */
+/** The mode in the agent's answer. @throws UnusableAnswer for a mode that clients do not know, and for none. */
 export function modeOfAnswer(answer: unknown): ModeValue {
   const { current, planExecutionMode } = asRecord(answer);
   const execution = approvalMode(planExecutionMode);
@@ -48,7 +48,7 @@ export function modeOfAnswer(answer: unknown): ModeValue {
 
 /**
  * Makes a mode the default of the workspace.
- * @returns false where the agent keeps no such setting.
+ * @returns false where the agent cannot keep settings.
  * @throws AgentCallError, AgentGone, AgentTimeout
  */
 export async function persistMode(

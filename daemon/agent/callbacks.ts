@@ -1,5 +1,5 @@
-// What the agent may call. File calls are answered here, inside the workspace; the rest goes to the sink,
-// which answers what it does not know with METHOD_NOT_FOUND.
+// The calls that an agent may make. File calls are answered here, inside the workspace; the others go to the sink, which answers
+// METHOD_NOT_FOUND to the methods that it does not know.
 import type { AgentSink, Params } from './agent.ts';
 import type { Incoming } from './stream.ts';
 import { readTextFile, writeTextFile } from './workspace-files.ts';
@@ -11,7 +11,7 @@ const CALLBACKS: Readonly<Record<string, Callback>> = {
   'fs/write_text_file': writeTextFile,
 };
 
-/** The sink, with the calls of the table answered in front of it. `workspace` is a canonical path. */
+/** The sink, behind an answer to the calls of the table. @param workspace a canonical path. */
 export function answerCalls(workspace: string, sink: AgentSink): Incoming {
   return {
     update: (sessionId, params, json) => sink.update(sessionId, params, json),

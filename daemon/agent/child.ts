@@ -1,5 +1,5 @@
-// One agent process: spawns it as the leader of a group of its own, drains its stderr, and ends it with everything that
-// it started. Knows nothing of ACP.
+// One agent process: spawns it as the leader of its own process group, drains its stderr, and ends it with every process that it
+// started. Knows nothing of ACP.
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import type { Readable, Writable } from 'node:stream';
@@ -16,11 +16,11 @@ export interface ChildOptions {
   readonly command: readonly string[];
   /** Canonical workspace path. */
   readonly cwd: string;
-  /** The whole environment, already stripped of what the agent must not see. */
+  /** The whole environment, already stripped of the variables that the agent must not see. */
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly stdinGraceMs: number;
   readonly killGraceMs: number;
-  /** How long the output of an ended process may take to arrive when somebody else holds its pipes open. */
+  /** How long the output of an ended process may take to arrive when a descendant holds its pipes open. */
   readonly drainMs: number;
   readonly clock: Clock;
   readonly log: Log;
@@ -29,7 +29,7 @@ export interface ChildOptions {
 const STDERR_LINE_BYTES = 8 * 1024;
 const STDERR_LINE_CHARS = 2048;
 const LAST_LINES = 20;
-/** Time for the kernel to finish what SIGKILL began. Only a process in uninterruptible sleep takes longer. */
+/** How long a killed process may take to be gone. Only a process in uninterruptible sleep takes longer. */
 const KILL_SETTLE_MS = 2000;
 const FIRST_POLL_MS = 4;
 const LONGEST_POLL_MS = 128;
@@ -37,8 +37,8 @@ const LONGEST_POLL_MS = 128;
 type Process = ChildProcessByStdio<Writable, Readable, Readable>;
 
 /**
- * Starts an agent process. What the system refuses later shows in `started`.
- * @throws AgentMissing for what it refuses at once (an argument list that is too long, no memory, no descriptors).
+ * Starts an agent process. Where the system refuses later, `started` rejects.
+ * @throws AgentMissing where the system refuses at once (an argument list that is too long, no memory, no descriptors).
  */
 export function startChild(options: ChildOptions): AgentChild {
   try {
@@ -62,12 +62,12 @@ export class AgentChild {
   readonly #process: Process;
   readonly #tree: ProcessTree | undefined;
   readonly #lastLines: string[] = [];
-  /** Resolves when the process was made. Rejects with AgentMissing when the system refused. */
+  /** Resolves when the process exists. Rejects with AgentMissing when the system refused. */
   readonly started: Promise<void>;
-  /** Settles once, after the process ended and what it had written was handed over. Never rejects. */
+  /** Resolves once the process has ended and its output has been handed over. Never rejects. */
   readonly exited: Promise<AgentExit>;
-  /** Pid 0 when the process was never made. */
-  readonly mark: Omit<FeedAgent, 'canLoad'>;
+  /** Pid 0 when the process never existed. */
+  readonly identity: Omit<FeedAgent, 'canLoad'>;
   #hasExited = false;
   #isPlanned = false;
   #ending: Promise<void> | undefined;
@@ -85,7 +85,7 @@ export class AgentChild {
     });
     const pid = this.#process.pid ?? 0;
     const startTime = readProcStat(pid)?.startTime ?? 0;
-    this.mark = { pid, pgid: pid, startTime };
+    this.identity = { pid, pgid: pid, startTime };
     this.#tree = pid === 0 ? undefined : new ProcessTree(pid, startTime, mark);
     this.started = this.#watchStart();
     this.exited = this.#watchExit();
@@ -101,14 +101,15 @@ export class AgentChild {
     return this.#process.stdout;
   }
 
-  /** False from the moment that the exit was seen, before `exited` settles. */
+  /** False from the moment that the exit was seen, before `exited` resolves. */
   get isAlive(): boolean {
     return !this.#hasExited;
   }
 
   /**
-   * Ends the process and everything that it started: closed stdin, SIGTERM, SIGKILL, each after its grace. Resolves when
-   * all of it is gone. Idempotent; `isPlanned` of a first call before the exit is what `exited` reports.
+   * Ends the process and every process that it started: closed stdin, SIGTERM, SIGKILL, each after its grace. Resolves when all
+   * of them are gone. Idempotent.
+   * @param isPlanned whether the daemon wanted the end; `exited` reports true if any call before the exit said so.
    */
   end(isPlanned: boolean): Promise<void> {
     if (!this.#hasExited) this.#isPlanned ||= isPlanned;
@@ -116,7 +117,7 @@ export class AgentChild {
     return this.#ending;
   }
 
-  /** Kills all of it now. Synchronous, for exit handlers. */
+  /** Kills the whole process tree now. Synchronous, for exit handlers. @param isPlanned as for `end`. */
   killNow(isPlanned: boolean): void {
     if (!this.#hasExited) this.#isPlanned ||= isPlanned;
     this.#tree?.signal('SIGKILL');
@@ -125,7 +126,7 @@ export class AgentChild {
   async #end(): Promise<void> {
     const tree = this.#tree;
     if (tree === undefined) return;
-    // The clock's timers let the process go; an ending that was begun must be finished first.
+    // The clock's timers do not keep the daemon's process running; an ending that has begun must be finished first.
     const keepAlive = setInterval(() => undefined, 2 ** 30);
     try {
       tree.observe();
@@ -136,10 +137,10 @@ export class AgentChild {
       if (await this.#goneWithin(tree, this.#options.killGraceMs)) return;
       tree.signal('SIGKILL');
       if (await this.#goneWithin(tree, KILL_SETTLE_MS, () => tree.signal('SIGKILL'))) return;
-      this.#options.log.error({ agentPid: this.mark.pid }, 'processes of the agent survived SIGKILL');
+      this.#options.log.error({ agentPid: this.identity.pid }, 'processes of the agent survived SIGKILL');
     } finally {
       clearInterval(keepAlive);
-      // What the process wrote last is handed over before its pipes are closed under whoever else holds them.
+      // The last output is handed over before the pipes are closed, which a descendant may still hold.
       if (this.#hasExited) await this.exited;
       this.#process.stdout.destroy();
       this.#process.stderr.destroy();
@@ -151,7 +152,7 @@ export class AgentChild {
       this.#process.once('spawn', resolve);
       this.#process.once('error', (error) => reject(missing(this.#options, error)));
     });
-    // Whoever started the child awaits this; a child that is ended before must not leave an unhandled rejection.
+    // The caller awaits `started`; a child that is ended before that must not leave an unhandled rejection.
     started.catch(() => undefined);
     return started;
   }
@@ -177,7 +178,7 @@ export class AgentChild {
   async #drained(): Promise<void> {
     if (this.#tree === undefined) return;
     const { stdout, stderr } = this.#process;
-    // A reader that paused would never see what was written last; it is at most a pipe's worth.
+    // While reading is paused, the last output, at most a pipe's worth, would never arrive.
     stdout.resume();
     await Promise.race([Promise.all([ended(stdout), ended(stderr)]), this.#pause(this.#options.drainMs)]);
     // Timers run before reads: where the loop was blocked for the whole drain time, one more round of reads is due.
@@ -190,7 +191,7 @@ export class AgentChild {
       const short = truncated(line, STDERR_LINE_CHARS);
       this.#lastLines.push(short);
       if (this.#lastLines.length > LAST_LINES) this.#lastLines.shift();
-      this.#options.log.info({ agentPid: this.mark.pid, line: short }, 'agent stderr');
+      this.#options.log.info({ agentPid: this.identity.pid, line: short }, 'agent stderr');
     };
     const splitter = new LineSplitter({ maxBytes: STDERR_LINE_BYTES, onLine: take, onOverflow: take });
     this.#process.stderr.on('data', (chunk: Buffer) => splitter.push(chunk));

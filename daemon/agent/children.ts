@@ -1,4 +1,5 @@
-// Every agent child whose process tree is not known to be gone: starting, live, dying. So none is forgotten at the end.
+// Starts agent children and keeps each one, starting, live or dying, until nothing of its process tree is left: so none is
+// forgotten when the daemon ends.
 import type { Clock } from '../contract/clock.ts';
 import type { Limits } from '../contract/limits.ts';
 import type { Log } from '../contract/log.ts';

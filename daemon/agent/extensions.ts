@@ -1,14 +1,15 @@
-// Calls that not every ACP agent knows, each with what to do where it does not.
+// Calls that not every ACP agent knows, each with the way to do without.
 import { AgentCallError, type AgentChannel, METHOD_NOT_FOUND, type Params } from './agent.ts';
 
-/** Methods that a channel's agent was found not to know: asked once each. */
+/** For each channel, the methods that its agent was found not to know: none of them is called again. */
 const unknownOn = new WeakMap<AgentChannel, Set<string>>();
 
-/** Channels whose agent does not know `craft/cancelPendingPrompt`: asked once, then told the standard way. */
+/** Channels whose agent does not know `craft/cancelPendingPrompt`: from then on it gets the standard notification. */
 const withoutCancelCall = new WeakSet<AgentChannel>();
 
 /**
- * Closes a session in the agent. False where the agent has no such call; the session then ends with the child.
+ * Closes a session in the agent.
+ * @returns false where the agent has no such call; the session then ends with the child.
  * @throws AgentCallError (any other failure), AgentGone, AgentTimeout
  */
 export async function closeSession(
@@ -20,7 +21,8 @@ export async function closeSession(
 }
 
 /**
- * Gives a session its name in the agent. False where the agent has no such call.
+ * Gives a session its name in the agent.
+ * @returns false where the agent has no such call.
  * @throws AgentCallError (any other failure), AgentGone, AgentTimeout
  */
 export async function setTitle(
@@ -38,8 +40,8 @@ export async function setTitle(
 }
 
 /**
- * Asks the agent to end the session's running turn; the turn's own answer tells when it did. Falls back to the
- * `session/cancel` notification wherever the call is refused.
+ * Asks the agent to end the session's running turn; the answer to the prompt shows when it did. Falls back to the
+ * `session/cancel` notification where the call is refused.
  * @throws AgentGone, AgentTimeout
  */
 export async function cancelTurn(channel: AgentChannel, sessionId: string, timeoutMs: number): Promise<void> {
@@ -76,9 +78,9 @@ export async function readContext(
 }
 
 /**
- * Calls a method that the agent may not have; remembers per channel when it has not.
+ * Calls a method that the agent may not know; remembers per channel when it does not.
  * @param timeoutMs undefined waits for ever.
- * @returns undefined where it has not; the answer otherwise, null for an empty one.
+ * @returns the answer, null for an empty one; undefined where the agent does not know the method.
  * @throws AgentCallError (any other failure), AgentGone, AgentTimeout
  */
 export async function callIfKnown(

@@ -1,4 +1,4 @@
-// The agent's failures in the protocol's terms, as clients read them.
+// Translates the agent's failures into the protocol's errors.
 
 import { ApiError, fail, failPlain, messageOf } from '../contract/errors.ts';
 import { asRecord } from '../contract/json-record.ts';
@@ -12,16 +12,16 @@ import {
 } from './agent.ts';
 
 /**
- * To be called before a session is registered on a channel that was awaited meanwhile: the end of a child reaches only the
- * sessions that are registered by then.
- * @throws ApiError 503
+ * To be called in the tick in which a session is registered on the channel: the end of a child reaches only the sessions that
+ * are registered by then.
+ * @throws ApiError 503 where the child has ended or is ending.
  */
 export function checkAlive(channel: AgentChannel, phase: string): void {
   if (!channel.isDying) return;
   throw fail('acp_channel_unavailable', `The agent ended during ${phase}`, { errorKind: 'protocol_error' });
 }
 
-/** What the agent names in `data.errorKind`, for the codes of the protocol that it is. */
+/** The values of the agent's `data.errorKind` that are codes of the protocol. */
 const REFUSALS: Readonly<Record<string, 'trust_gate' | 'session_busy' | 'invalid_rewind_target'>> = {
   trust_gate: 'trust_gate',
   session_busy: 'session_busy',
@@ -37,7 +37,10 @@ function agentRefusal({ code, message, data }: AgentCallError): ApiError {
   return new ApiError({ status: 500, code, message, context: data === undefined ? {} : { data } });
 }
 
-/** The agent's failure as the client reads it. Errors that are already in the protocol's terms pass. */
+/**
+ * The protocol's error for a failed call of the agent; any other error, an ApiError too, is returned as it is.
+ * @param phase the method or step that failed, for the error's text.
+ */
 export function channelFailure(error: unknown, phase: string): ApiError | unknown {
   if (error instanceof AgentMissing)
     return fail('acp_channel_unavailable', error.message, { errorKind: 'missing_binary' });
@@ -63,12 +66,12 @@ export function channelFailure(error: unknown, phase: string): ApiError | unknow
   return error;
 }
 
-/** Clients pass over an event whose reason is empty. */
+/** Stands for an empty reason: clients ignore an event whose reason is empty. */
 const UNEXPLAINED = 'The agent gave no reason';
 
 /**
- * Why a call of the agent failed, in words for a person. Agents that report with a plain "Internal error" say what it was in
- * the error's data.
+ * Why a call of the agent failed, in words for a person. Some agents report a plain "Internal error" and put the reason into the
+ * error's data.
  * @returns the message of the error and what its data adds to it; never empty.
  */
 export function reasonOf(error: unknown): string {

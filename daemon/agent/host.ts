@@ -102,7 +102,7 @@ class ProcessAgentHost implements AgentHost {
       return link;
     } catch (error) {
       if (!this.#isStopped)
-        this.#deps.log.warn({ err: error, agentPid: child.mark.pid }, 'the agent did not start');
+        this.#deps.log.warn({ err: error, agentPid: child.identity.pid }, 'the agent did not start');
       void child.end(true);
       throw error;
     }

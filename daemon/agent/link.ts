@@ -1,4 +1,5 @@
-// One child's channel: our calls, correlated by the ACP SDK, each settled by its answer, its deadline or the child's end.
+// The channel to one child: the daemon's calls, correlated by the ACP SDK, each settled by its answer, its deadline or the
+// child's end.
 import type { ClientConnection } from '@agentclientprotocol/sdk';
 import type { Clock, Timer } from '../contract/clock.ts';
 import type { FeedAgent } from '../contract/feed.ts';
@@ -17,8 +18,8 @@ import { AgentStream, type Incoming } from './stream.ts';
 
 const PROTOCOL_VERSION = 1;
 /**
- * Asks an agent that knows it to report the background work that it holds, on every change and at this interval. Others
- * ignore it: ACP lets any `_meta` pass.
+ * Asks the agent to report its background work, on every change and at this interval. Agents that do not know this request ignore
+ * it: ACP allows any `_meta`.
  */
 const ACTIVE_WORK_REPORTS = {
   'qwen.daemon.activeWorkHeartbeat': {
@@ -38,14 +39,14 @@ export interface LinkOptions {
 }
 
 /**
- * Loads what the first channel will need. A daemon outlives an upgrade of its package, which removes the files that it has
- * not read yet.
+ * Loads the modules that the first channel will need. A daemon may outlive an upgrade of its package, which removes the files
+ * that the daemon has not read yet.
  */
 export async function preloadLink(): Promise<void> {
   await import('@agentclientprotocol/sdk');
 }
 
-/** Connects to a child. The SDK is loaded here, so that a daemon listens before it is and the child starts meanwhile. */
+/** Connects to a child. Loads the SDK only now, so that a daemon listens sooner, and loads it while the child starts. */
 export async function openLink(options: LinkOptions): Promise<AgentLink> {
   const sdk = await import('@agentclientprotocol/sdk');
   return new AgentLink(options, (stream) => sdk.client({ name: 'qwen-coordinator' }).connect(stream));
@@ -53,7 +54,7 @@ export async function openLink(options: LinkOptions): Promise<AgentLink> {
 
 export class AgentLink implements AgentChannel {
   readonly generation: number;
-  /** Settles once, after every call in flight was rejected with AgentGone. Never rejects. */
+  /** Resolves when the child has ended, after every call without an answer was rejected with AgentGone. Never rejects. */
   readonly gone: Promise<AgentExit>;
   readonly #child: AgentChild;
   readonly #stream: AgentStream;
@@ -83,7 +84,7 @@ export class AgentLink implements AgentChannel {
     const capabilities = this.#initialized.agentCapabilities as
       | { readonly loadSession?: unknown }
       | undefined;
-    return { ...this.#child.mark, canLoad: capabilities?.loadSession === true };
+    return { ...this.#child.identity, canLoad: capabilities?.loadSession === true };
   }
 
   get initialized(): Params {
@@ -95,8 +96,9 @@ export class AgentLink implements AgentChannel {
   }
 
   /**
-   * Ends the child with everything that it started; resolves when all is gone. The channel is dying at once, before that
-   * end is awaited, so that a fresh one can start beside it. Idempotent.
+   * Ends the child with every process that it started; resolves when all of them are gone. The channel is dying at once, so that
+   * a fresh child can start beside this one. Idempotent.
+   * @param isPlanned whether the daemon wanted the end.
    */
   async end(isPlanned: boolean): Promise<AgentExit> {
     this.#isEndDecided = true;
@@ -105,7 +107,7 @@ export class AgentLink implements AgentChannel {
   }
 
   /**
-   * The handshake. To be called once, before anything else.
+   * Makes the handshake. To be called once, before any other call.
    * @throws AgentMissing when the agent speaks another version of the protocol; else as `request`.
    */
   async initialize(clientVersion: string, timeoutMs: number): Promise<void> {
@@ -139,13 +141,13 @@ export class AgentLink implements AgentChannel {
   }
 
   notify(method: string, params: Params): void {
-    // Rejected only after the connection was closed, that is, when there is nobody to tell.
+    // Rejects only after the connection was closed: then the child is gone.
     this.#connection.agent.notify(method, params).catch(() => undefined);
   }
 
   pause(): void {
     this.#pauses += 1;
-    // What an ended child left in its pipe is read to its end, whoever is slow.
+    // The output that an ended child left in its pipe is always read to its end.
     if (this.#pauses === 1 && this.#child.isAlive) this.#child.stdout.pause();
   }
 
@@ -167,13 +169,13 @@ export class AgentLink implements AgentChannel {
     const exit = await this.#child.exited;
     await this.#stream.finish();
     this.#connection.close(new AgentGone(exit));
-    // The rejections reach their callers first: a failed turn is told before the session's death.
+    // The rejections reach their callers first, so that a failed turn is published before the death of its session.
     await new Promise((resolve) => setImmediate(resolve));
     return exit;
   }
 
   #broken(reason: string): void {
-    // An agent that is ending also closes its stdin: the exit that follows says more.
+    // An agent that is ending also closes its stdin: then the exit that follows is logged, which says more.
     if (!this.isDying)
       this.#options.log.error({ reason, ...this.process }, 'agent channel broken, ending the agent');
     void this.end(false);

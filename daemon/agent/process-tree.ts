@@ -1,33 +1,40 @@
-// Everything that an agent started: its group, descendants that left the group, and double-forked ones that only their
-// environment gives away. Finds and signals them; how long each may take is child.ts's matter.
+// The processes of one agent child: its process group, descendants that left the group, and double-forked descendants that are
+// recognised only by their environment. Finds and signals them; child.ts decides how long each signal has to take effect.
 import { descendantsOf, isAlive, listProcStats, type ProcStat, readEnvironValue } from '../contract/proc.ts';
 
-/** Variable that marks the processes of one child. The incarnation's mark would also match the child that follows it. */
+/** Variable that marks the processes of one child. The daemon's own mark would also match the processes of its next child. */
 export const CHILD_MARK_ENV = 'QWEN_DAEMON_AGENT';
 
 export class ProcessTree {
   readonly #leader: number;
   readonly #leaderStart: number;
   readonly #mark: string;
-  /** pid -> start time of every process that was ever seen to belong to the tree. */
+  /** pid -> start time of every process that was ever seen in the tree. */
   readonly #members = new Map<number, number>();
-  /** pid -> start time of processes whose environment was read and is not ours: reading it costs 0.2 ms each. */
+  /** pid -> start time of the processes whose environment was read and lacks the mark: reading one costs 0.2 ms. */
   readonly #strangers = new Map<number, number>();
   #isReaped = false;
 
-  /** `leader` leads its own process group; `mark` is the value of CHILD_MARK_ENV in its environment. */
+  /**
+   * @param leader pid of the child, which leads its own process group.
+   * @param leaderStart start time of the leader; 0 where it cannot be read.
+   * @param mark value of CHILD_MARK_ENV in the leader's environment.
+   */
   constructor(leader: number, leaderStart: number, mark: string) {
     this.#leader = leader;
     this.#leaderStart = leaderStart;
     this.#mark = mark;
   }
 
-  /** The leader's pid was given back to the system: from now on only processes that were seen are signalled. */
+  /** The leader has exited, and its pid may be reused: from now on only processes that were seen in the tree are signalled. */
   leaderExited(): void {
     this.#isReaped = true;
   }
 
-  /** Looks at the process table. Before each signal: once a parent has died, its children cannot be traced to it. */
+  /**
+   * Looks at the process table. To be called before each signal: once a parent has died, its children cannot be traced to it.
+   * @returns the living processes of the tree.
+   */
   observe(): ProcStat[] {
     const stats = listProcStats().filter(isAlive);
     const started = new Map(stats.map((stat) => [stat.pid, stat.startTime]));
@@ -42,7 +49,7 @@ export class ProcessTree {
   /** Sends `signal` to every living process of the tree, each at most once. */
   signal(signal: 'SIGTERM' | 'SIGKILL'): void {
     const alive = this.observe();
-    // Unreaped, the leader still owns its pid, so the group id cannot mean anybody else's group.
+    // Until the leader is reaped its pid is not reused, so the group id names no other group.
     const isGroupOurs = !this.#isReaped || this.#leaderStart === 0;
     if (isGroupOurs) sendQuietly(-this.#leader, signal);
     for (const stat of alive) {
@@ -51,7 +58,7 @@ export class ProcessTree {
     }
   }
 
-  /** Whether nothing of the tree runs any more. */
+  /** Whether no process of the tree runs any more. */
   isGone(): boolean {
     if (!this.#isReaped) return false;
     return this.#leaderStart === 0 ? !isGroupPresent(this.#leader) : this.observe().length === 0;
@@ -60,7 +67,7 @@ export class ProcessTree {
   #isMember(stat: ProcStat): boolean {
     if (stat.pid === this.#leader) return !this.#isReaped;
     if (stat.pid === process.pid || stat.startTime < this.#leaderStart) return false;
-    // A pid is not reused while it names a group, so a group that outlives its leader is still the same one.
+    // A pid is not reused while a group has it as its id, so a group that outlives its leader is still the same group.
     return stat.pgid === this.#leader || this.#isMarked(stat);
   }
 
@@ -85,6 +92,6 @@ function sendQuietly(target: number, signal: NodeJS.Signals): void {
   try {
     process.kill(target, signal);
   } catch {
-    // Ended meanwhile, or it changed its user and is out of our reach.
+    // The process ended meanwhile, or changed its user and cannot be signalled any more.
   }
 }

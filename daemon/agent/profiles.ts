@@ -1,4 +1,4 @@
-// From the `--agent` setting (a profile's name or a command line) to the program that runs, or to words on what is missing.
+// Resolves the `--agent` setting (a profile's name or a command line) to the program to run, or to a message on what is missing.
 import { accessSync, constants, readFileSync, statSync } from 'node:fs';
 import { delimiter, dirname, isAbsolute, join, resolve } from 'node:path';
 import { DEFAULT_AGENT, splitCommandLine } from '../contract/command-line.ts';
@@ -6,7 +6,7 @@ import type { AgentDiagnosis } from './agent.ts';
 
 export const DEMO_AGENT = 'demo';
 
-/** What `AgentHost.diagnose` tells, and the variables that the profile adds to the agent's environment. */
+/** An agent as resolved, with the variables that its profile adds to the agent's environment. */
 export interface AgentProfile extends AgentDiagnosis {
   readonly env: Readonly<Record<string, string>>;
 }
@@ -16,18 +16,18 @@ export interface ProfileLookup {
   readonly path: string | undefined;
   /** Canonical workspace path. */
   readonly workspace: string;
-  /** Directory of our own package, whose node_modules are searched after the workspace's. */
+  /** Directory of the daemon's own package, whose node_modules are searched after the workspace's. */
   readonly packageRoot: string;
   /** Path of the built demo agent. */
   readonly demoAgent: string;
-  /** Where the demo agent keeps its transcripts; undefined means in memory. */
+  /** Directory of the demo agent's transcripts; undefined: it keeps them in memory. */
   readonly demoStateDir: string | undefined;
 }
 
 const CHOOSE = 'choose another agent with --agent "CMD ...", or try it out with --agent demo';
 const QWEN_PACKAGE = '@qwen-code/qwen-code';
 
-/** Reads the file system only, and at each call: an agent that was installed meanwhile is found. Never throws. */
+/** Resolves the setting. Reads the file system only, and anew at each call: an agent installed meanwhile is found. Never throws. */
 export function resolveAgent(configured: string, lookup: ProfileLookup): AgentProfile {
   if (configured === DEFAULT_AGENT) return qwen(lookup);
   if (configured === DEMO_AGENT) return demo(lookup);
@@ -35,7 +35,7 @@ export function resolveAgent(configured: string, lookup: ProfileLookup): AgentPr
 }
 
 function qwen(lookup: ProfileLookup): AgentProfile {
-  // Without it the CLI starts itself again as a child to raise its heap limit: twice the memory, and a launcher to supervise.
+  // Without this variable the CLI starts itself again as a child to raise its heap limit: twice the memory, and one more process to end.
   const env = { QWEN_CODE_NO_RELAUNCH: '1' };
   const program = findOnPath('qwen', lookup.path);
   if (program !== undefined) return runnable(DEFAULT_AGENT, [program, '--acp'], env);
@@ -86,7 +86,7 @@ function findProgram(word: string, lookup: ProfileLookup): string | undefined {
   return isExecutable(program) ? program : undefined;
 }
 
-/** Relative entries of the PATH are skipped: they would run whatever is in some working directory. */
+/** Skips relative entries of the PATH: they would run any file of that name in the working directory. */
 function findOnPath(name: string, path: string | undefined): string | undefined {
   return (path ?? '')
     .split(delimiter)
@@ -95,7 +95,7 @@ function findOnPath(name: string, path: string | undefined): string | undefined 
     .find(isExecutable);
 }
 
-/** The package's main CLI file: its `bin` may be a launcher that would stand between us and the agent. */
+/** The qwen package's main CLI file, preferred to its `bin`, which may be a launcher between the daemon and the agent. */
 function findQwenCli(from: readonly string[]): string | undefined {
   for (const dir of from.flatMap(withParents)) {
     const root = join(dir, 'node_modules', QWEN_PACKAGE);
@@ -111,7 +111,7 @@ function binsOf(packageRoot: string): string[] {
     const entries = typeof bin === 'object' && bin !== null ? Object.values(bin) : [bin];
     return entries.filter((entry) => typeof entry === 'string').map((entry) => join(packageRoot, entry));
   } catch {
-    // Not installed here.
+    // The package is not installed here.
     return [];
   }
 }
@@ -125,7 +125,7 @@ function isFile(path: string): boolean {
   try {
     return statSync(path).isFile();
   } catch {
-    // Missing, or in a directory that we may not enter.
+    // The file is missing, or in a directory that this user may not enter.
     return false;
   }
 }
@@ -135,7 +135,7 @@ function isExecutable(path: string): boolean {
     accessSync(path, constants.X_OK);
     return statSync(path).isFile();
   } catch {
-    // Missing, or not for us to run: the search goes on.
+    // The file is missing, or this user may not execute it: the search goes on.
     return false;
   }
 }

@@ -1,11 +1,11 @@
-// Sessions that have ended here and that the agent is still closing.
+// Closes sessions in the agent that have ended here, and knows which of them the agent is still closing.
 
 import type { Log } from '../contract/log.ts';
 import { sessionKey } from '../contract/wire.ts';
 import type { AgentChannel } from './agent.ts';
 import { closeSession } from './extensions.ts';
 
-interface Ended {
+interface EndedSession {
   readonly sessionId: string;
   readonly channel: AgentChannel;
 }
@@ -13,6 +13,7 @@ interface Ended {
 export class SessionCloser {
   readonly #timeoutMs: number;
   readonly #log: Log;
+  /** By the id's lookup form. */
   readonly #underWay = new Map<string, Promise<void>>();
 
   /** @param timeoutMs how long the agent may take to close a session. */
@@ -21,12 +22,12 @@ export class SessionCloser {
     this.#log = log;
   }
 
-  /** Lets the agent drop the session. */
-  begin(session: Ended, wasRunning: boolean): void {
+  /** Has the agent close the session. @param wasRunning whether a turn ran at its end: then that is cancelled first. */
+  begin(session: EndedSession, wasRunning: boolean): void {
     const key = sessionKey(session.sessionId);
-    const released = this.#release(session, wasRunning);
-    this.#underWay.set(key, released);
-    void released.then(() => this.#underWay.delete(key));
+    const closed = this.#close(session, wasRunning);
+    this.#underWay.set(key, closed);
+    void closed.then(() => this.#underWay.delete(key));
   }
 
   /** Resolves when the agent has closed the session, or never had it: only then the id can be opened again. */
@@ -34,8 +35,8 @@ export class SessionCloser {
     await this.#underWay.get(sessionKey(sessionId));
   }
 
-  /** Its failure is nobody's concern any more, but it is logged. */
-  async #release({ sessionId, channel }: Ended, wasRunning: boolean): Promise<void> {
+  /** Never rejects: the session has ended for its clients, so a failure is only logged. */
+  async #close({ sessionId, channel }: EndedSession, wasRunning: boolean): Promise<void> {
     if (channel.isDying) return;
     try {
       if (wasRunning) channel.notify('session/cancel', { sessionId });

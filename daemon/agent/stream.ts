@@ -1,6 +1,6 @@
-// The Stream under the ACP SDK. What the agent says on its own is handed over synchronously, in the order of its output
-// and unparsed beyond JSON; the SDK only gets the answers to our calls. (The SDK would check every `session/update`
-// against its schema, 10 us each, refuse kinds it does not know, and start handlers without keeping their order.)
+// The message stream under the ACP SDK. The agent's own notifications and requests are handed over synchronously, in the order of
+// its output and unparsed beyond JSON; the SDK gets only the answers to the daemon's calls. (The SDK would check every
+// `session/update` against its schema, 10 us each, refuse unknown kinds, and start handlers without keeping their order.)
 
 import type { Readable, Writable } from 'node:stream';
 import type { AnyMessage, Stream } from '@agentclientprotocol/sdk';
@@ -9,7 +9,7 @@ import { type Log, truncated } from '../contract/log.ts';
 import { AgentCallError, type AgentSink, INTERNAL_ERROR, type Params } from './agent.ts';
 import { LineSplitter } from './lines.ts';
 
-/** Where the agent's own messages go. Called synchronously, one after the other. */
+/** Receives the agent's own messages. Called synchronously, one after the other. */
 export type Incoming = Pick<AgentSink, 'update' | 'notification' | 'request'>;
 
 export interface AgentStreamOptions {
@@ -19,22 +19,22 @@ export interface AgentStreamOptions {
   /** A longer line breaks the channel. */
   readonly maxLineBytes: number;
   readonly log: Log;
-  /** The two cannot talk any more though the process may live: a line too long, or stdin closed by the agent. */
+  /** The channel cannot be used any more though the process may live: a line was too long, or the agent closed its stdin. */
   onBroken(reason: string): void;
 }
 
 const UPDATE = 'session/update';
 const UPDATE_HEAD = `{"jsonrpc":"2.0","method":"${UPDATE}","params":`;
-/** Lines that are no message are logged up to this many; all are counted. */
+/** How many lines that are no message are logged; all of them are counted. */
 const LOGGED_JUNK_LINES = 20;
 
 export class AgentStream {
-  /** What the SDK connects to. */
+  /** The stream that the SDK connects to. */
   readonly acp: Stream;
   readonly #options: AgentStreamOptions;
   readonly #splitter: LineSplitter;
   #answers: ReadableStreamDefaultController<AnyMessage> | undefined;
-  /** Ids of our calls that have no answer yet. */
+  /** Ids of the daemon's calls that have no answer yet. */
   readonly #awaited = new Set<unknown>();
   #lines: string[] = [];
   #isYielding = false;
@@ -70,7 +70,7 @@ export class AgentStream {
     });
   }
 
-  /** Hands over everything that has been read, an unfinished last line included. Call it once, when no more will come. */
+  /** Hands over every line that has been read, also an unfinished last one. To be called once, when no more output will come. */
   async finish(): Promise<void> {
     this.#splitter.end();
     this.#handOver();
@@ -94,8 +94,8 @@ export class AgentStream {
   }
 
   /**
-   * An answer reaches its caller some microtasks from now. The lines behind it wait until those have run, so that a
-   * caller sees its answer before what the agent said later.
+   * Waits with the lines behind an answer until the microtasks have run that take the answer to its caller, so that the caller
+   * sees its answer before the agent's later messages.
    */
   #yield(): void {
     this.#isYielding = true;
@@ -105,7 +105,7 @@ export class AgentStream {
     });
   }
 
-  /** Returns whether the line was an answer. */
+  /** @returns whether the line was an answer. */
   #take(line: string): boolean {
     const message = parse(line);
     if (message === undefined) {
@@ -141,7 +141,7 @@ export class AgentStream {
 
   #called(id: unknown, method: string, raw: unknown): void {
     const { incoming, log } = this.#options;
-    // An async function runs up to its first await at once: the sink sees the call in the order of the output.
+    // An async function runs up to its first await at once: the receiver sees the calls in the order of the output.
     const call = async () => incoming.request(method, asParams(raw));
     call()
       .then((result) => this.#send({ jsonrpc: '2.0', id, result: result ?? null }))
@@ -155,7 +155,7 @@ export class AgentStream {
   async #write(message: AnyMessage): Promise<void> {
     if ('method' in message && 'id' in message) this.#awaited.add(message.id);
     const { stdin } = this.#options;
-    // Never rejects: the SDK would close the connection with the raw error, before the exit is known.
+    // Does not reject on a closed stdin: the SDK would close the connection with the raw error, before the exit is known.
     if (!this.#send(message) && stdin.writable) await drained(stdin);
   }
 
@@ -184,21 +184,22 @@ function parse(line: string): Record<string, unknown> | undefined {
     const value: unknown = JSON.parse(line);
     return isRecord(value) ? value : undefined;
   } catch {
-    // A stray print of the agent or of a library in it: counted by the caller.
+    // The line is a stray print of the agent or of one of its libraries; the caller counts it.
     return undefined;
   }
 }
 
 /**
- * The text of an update's params, where the line is written as agents write it; making it again costs as much as reading it.
- * A carriage return, which JSON allows between its tokens, would end a line of an event stream.
+ * The text of an update's params, if the line begins the way agents write it; serialising the params again would cost as much as
+ * parsing them. A line with a carriage return, which JSON allows between its tokens, is left out: in an event stream a carriage
+ * return ends the line.
  */
 function paramsText(line: string, message: Params): string | undefined {
   const isPlain = line.startsWith(UPDATE_HEAD) && line.endsWith('}') && !line.includes('\r');
   return isPlain && hasKeys(message, 3) ? line.slice(UPDATE_HEAD.length, -1) : undefined;
 }
 
-/** Whether an object has exactly that many keys: with the three of the head, nothing stands behind the params. */
+/** Whether an object has exactly that many keys: if they are the three of UPDATE_HEAD, nothing follows the params in the line. */
 function hasKeys(message: Params, count: number): boolean {
   let seen = 0;
   for (const _ in message) seen += 1;

@@ -1,5 +1,5 @@
-// `fs/read_text_file` and `fs/write_text_file` of the agent, kept inside the workspace. A guard against mistakes and
-// symlinks that lead out, not a sandbox: the agent runs as the same user.
+// Answers the agent's `fs/read_text_file` and `fs/write_text_file`, inside the workspace only. This guards against mistakes and
+// symlinks that lead out; it is no sandbox, because the agent runs as the same user.
 import { randomBytes } from 'node:crypto';
 import { mkdir, open, readFile, realpath, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, isAbsolute, join, relative, resolve, sep } from 'node:path';
@@ -10,7 +10,8 @@ const INVALID_PARAMS = -32602;
 const MAX_READ_BYTES = 16 * 1024 * 1024;
 
 /**
- * Answers `{content}`: the file, or `limit` lines of it from `line` (counted from 1).
+ * Reads a file.
+ * @returns `content`: the whole file, or `limit` lines of it from `line` on (counted from 1).
  * @throws AgentCallError
  */
 export async function readTextFile(workspace: string, params: Params): Promise<{ content: string }> {
@@ -20,7 +21,7 @@ export async function readTextFile(workspace: string, params: Params): Promise<{
   return withFileErrors(path, async () => {
     const real = await containedPath(workspace, path);
     const found = await stat(real);
-    // A pipe or a device would be read for ever.
+    // Reading a pipe or a device would never end.
     if (!found.isFile()) throw refusal(path, 'is not a regular file', 'not_a_file');
     if (found.size > MAX_READ_BYTES)
       throw refusal(path, `is larger than ${MAX_READ_BYTES} bytes`, 'file_too_large');
@@ -29,7 +30,7 @@ export async function readTextFile(workspace: string, params: Params): Promise<{
 }
 
 /**
- * Replaces the file in one step, so that no reader ever sees half of it; makes missing directories, keeps the mode.
+ * Replaces a file in one step, so that no reader ever sees half of it; makes missing directories, keeps the file's mode.
  * @throws AgentCallError
  */
 export async function writeTextFile(workspace: string, params: Params): Promise<null> {
@@ -45,8 +46,8 @@ export async function writeTextFile(workspace: string, params: Params): Promise<
 }
 
 /**
- * The real path behind `path`, which need not exist. Every symlink on the way counts by where it leads.
- * @throws AgentCallError when it is relative or leads out of the workspace.
+ * Resolves every symlink in `path`, whose last parts need not exist.
+ * @throws AgentCallError when the path is relative or leads out of the workspace.
  */
 async function containedPath(workspace: string, path: string): Promise<string> {
   if (!isAbsolute(path) || path.includes('\0'))
@@ -57,7 +58,7 @@ async function containedPath(workspace: string, path: string): Promise<string> {
   return real;
 }
 
-/** `realpath` of the longest part that exists, with the rest appended. */
+/** The `realpath` of the longest part of the path that exists, with the rest appended. */
 async function realpathOfNearest(path: string): Promise<string> {
   try {
     return await realpath(path);
