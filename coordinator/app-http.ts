@@ -51,7 +51,7 @@ export function assembleHttp(
   fleet: FleetParts,
 ): { readonly listener: ClientListener; readonly admin: AdminServer } {
   const { store, log } = options;
-  // A router for the admin socket alone: whoever can open that socket is the user whose files a backup may write.
+  // A router for the admin socket alone: a client that can open that socket is the user whose files a backup may write.
   const socketRouter = adminRouter(options, fleet);
   addBackup(socketRouter, { store, clock: systemClock, log });
   return {
@@ -208,8 +208,8 @@ function listenerPolicy({ config, port }: Pick<HttpOptions, 'config' | 'port'>):
 }
 
 /**
- * The session in the workspace's single slot, while no daemon has it. Undefined while the slot has a live session too: then a
- * session that could not be woken has left the slot to that one.
+ * The session in the workspace's single slot, while no daemon has that session. Undefined where the slot has a live session: a
+ * session that could not be woken has left the slot to it.
  */
 function slotSleeper(store: Store, workspaceId: string): string | undefined {
   const defaults = store.sessions.open(workspaceId).filter(({ isDefault }) => isDefault);

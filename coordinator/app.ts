@@ -26,9 +26,9 @@ export const ADMIN_SOCKET = 'admin.sock';
 const UPSTREAM_IDLE_MS = 30_000;
 /** A load snapshot is the largest answer that is read whole: compacted replay and journal, 12 MiB at their bounds. */
 const MAX_ANSWER_BYTES = 24 * 1024 * 1024;
-/** For the last bytes of streams that end when the daemons are left running. */
+/** Time for the last bytes of streams that end when the daemons are left running. */
 const LEAVE_GRACE_MS = 500;
-/** Share of the stop's deadline that the daemons get; the rest is for streams, store and sockets. */
+/** Share of the time for a stop that the daemons get; the rest is for streams, store and sockets. */
 const DAEMONS_SHARE = 0.8;
 
 export interface CoordinatorOptions {
@@ -36,17 +36,17 @@ export interface CoordinatorOptions {
   readonly version: string;
   /** Program and first arguments of a daemon where the configuration names none. */
   readonly daemonCommand: readonly string[];
-  /** Environment for daemons, stripped of our secrets. */
+  /** Environment for daemons, without the coordinator's secrets. */
   readonly daemonEnv: Readonly<Record<string, string>>;
   readonly runtimeBases: { readonly xdgRuntimeDir: string | undefined; readonly tmpDir: string };
   /** File of the API description, as JSON. */
   readonly openapiPath: string;
   readonly log: Log;
-  /** An operator asked for the stop over the admin plane. */
+  /** Called when an operator has asked for the stop over the admin plane. */
   readonly requestStop: (reason: string, leavesDaemons: boolean) => void;
 }
 
-/** Makes the directories of a coordinator. @throws UnusablePath when one is not ours, or too long for a socket. */
+/** Makes the directories of a coordinator. @throws UnusablePath when one is not this user's, or its path too long for a socket. */
 function ensureDirectories(
   stateDir: string,
   bases: CoordinatorOptions['runtimeBases'],
@@ -88,7 +88,7 @@ export class Coordinator {
   }
 
   /**
-   * Takes the state directory and opens the store; nothing is started yet. What is refused leaves nothing taken or open.
+   * Locks the state directory and opens the store; nothing is started yet. Where that fails, nothing is left locked or open.
    * @throws StateDirLocked, SchemaTooNew, UnusablePath, or Error of the file system.
    */
   static open(options: CoordinatorOptions): Coordinator {
@@ -117,8 +117,8 @@ export class Coordinator {
   }
 
   /**
-   * The bound TCP port; 0 on a unix socket. It stays while the listener closes: requests that are still arriving are
-   * judged by it.
+   * The bound TCP port; 0 on a unix socket. The number stays known while the listener closes: the guard judges requests that
+   * still arrive by it.
    */
   get port(): number {
     return this.#parts.port.number;
@@ -139,7 +139,7 @@ export class Coordinator {
   async start(): Promise<void> {
     const { config, log, adminPath, fleet, apiDocument, admin, listener, port } = this.#parts;
     const adopted = Promise.all([fleet.supervisor.adoptAll(), fleet.buryLost()]);
-    // It is awaited only behind the listeners, and may fail before.
+    // The adoption is awaited only after the listeners are open, and may fail before that.
     adopted.catch(() => undefined);
     apiDocument
       .bytes()
@@ -169,7 +169,7 @@ export class Coordinator {
     this.#parts.fleet.supervisor.killAllNow();
   }
 
-  /** Closes this coordinator and leaves the daemons running for the next one. */
+  /** Closes this coordinator and leaves the daemons running for the next coordinator. */
   async leave(): Promise<void> {
     const { fleet, listener } = this.#parts;
     fleet.restorer.stop();
@@ -182,7 +182,7 @@ export class Coordinator {
     const { config, fleet, listener } = this.#parts;
     const { stopTimeoutMs } = config;
     fleet.restorer.stop();
-    // New work is refused first; the streams of a daemon end plainly when it goes, so that no client takes it for a death.
+    // New work is refused first. A daemon's event streams end plainly before the daemon does, so that no client takes it for dead.
     await fleet.supervisor.stopAll(Math.round(stopTimeoutMs * DAEMONS_SHARE));
     await listener.close(Math.round(stopTimeoutMs * (1 - DAEMONS_SHARE)));
     await this.#closeRest();

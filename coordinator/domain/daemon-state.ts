@@ -112,7 +112,7 @@ const failedStart = row('stopping', 'fail_waiters', 'terminate');
 export const TABLE: Table = {
   stopped: {
     demand: row('starting', 'spawn'),
-    // Requests may be parked until another daemon's start or end lets this one start.
+    // Requests may be parked here until other workspaces' daemons let this daemon start.
     stop: row('stopped', 'fail_waiters'),
     adopted: ({ isEnding }) => (isEnding ? row('stopping', 'terminate') : row('starting', 'follow_feed')),
   },

@@ -28,7 +28,7 @@ export function toleratedPauseMs(beatMs: number, { beatTimeoutFactor }: Liveness
 
 /** What was heard of a daemon. */
 export interface Heard {
-  /** Time since the last beat, before the first one since the feed was asked for. */
+  /** Time since the last beat; before the first beat, since the feed was asked for. */
   readonly silentMs: number;
   /** The period in which beats are due. */
   readonly beatMs: number;

@@ -112,7 +112,7 @@ function ofLiveSession(deps: DestinationDeps, request: SessionRequest): Promise<
 
 /**
  * The daemon that was waited for, if it has the session. The daemon may be a new one that has yet to get the session back:
- * its 404 would tell the client that the session is over.
+ * from the daemon's 404 the client would take the session for closed.
  */
 async function ifDaemonHasSession(
   deps: DestinationDeps,

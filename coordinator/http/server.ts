@@ -19,7 +19,7 @@ import { createKoaApp, type RequestHandler, sendUnknownRoute } from './koa-app.t
 import type { RequestContexts } from './own-requests.ts';
 import { ClientGone, type RequestContext, signalOf } from './request-context.ts';
 
-/** There is one token, so every request that passed the guard has shown the same. */
+/** The name of the one token, which every request that passed the guard has shown. */
 const DEFAULT_TOKEN_NAME = 'default';
 
 export interface ClientListenerDeps {

@@ -36,7 +36,7 @@ interface LiveAnswer {
   readonly isAttached: boolean;
   /** The body of the answer. */
   readonly shown: JsonObject;
-  /** Number of the feed record that tells of the session; NaN where the daemon names none. */
+  /** Number of the feed record that reports the session; NaN where the daemon names none. */
   readonly feedSeq: number;
 }
 

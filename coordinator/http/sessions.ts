@@ -47,7 +47,7 @@ export interface SessionCall {
 }
 
 /**
- * Creates a session, or attaches the client to the one in the workspace's single slot. A refusal of the daemon's is returned
+ * Creates a session, or attaches the client to the session in the workspace's single slot. A refusal of the daemon's is returned
  * like a success: status and body are the client's.
  * @throws ApiError 400 for `cwd`, 503 of the total cap, and as `postUntilStored`.
  */
@@ -133,7 +133,7 @@ async function wakeSlot(deps: SessionDeps, workspace: WorkspaceKey, signal: Abor
   }
 }
 
-/** The workspace of the body's `cwd`, else the one that the route selects; a prefix of the route may forbid another. */
+/** The workspace of the body's `cwd`, else the workspace that the route selects; a `/w/:ws` prefix forbids any other. */
 function chosenWorkspace(deps: SessionDeps, { context, body }: SessionCall): WorkspaceKey {
   const { registry } = deps;
   const cwd = canonicalCwd(body.cwd);

@@ -5,6 +5,7 @@ import type { FeedSink, FollowedFeed } from '../../coordinator/supervise/feed/fo
 import type { WorkspaceKey } from '../../coordinator/supervise/fleet.ts';
 import { createEventJournal } from '../../coordinator/supervise/records/event-journal.ts';
 import { createSessionRecorder } from '../../coordinator/supervise/records/session-recorder.ts';
+import { RestorableWorkspaces } from '../../coordinator/supervise/restorable-workspaces.ts';
 import { DEFAULT_SUPERVISE_SETTINGS, type SuperviseSettings } from '../../coordinator/supervise/settings.ts';
 import { createSupervisor } from '../../coordinator/supervise/supervisor/supervisor.ts';
 import type { Endpoint } from '../../coordinator/upstream/endpoint.ts';
@@ -111,11 +112,17 @@ export class FakeFeed implements FollowedFeed {
 export interface FleetParts extends Partial<DaemonLink> {
   readonly clock?: ManualClock;
   readonly launcher?: MemoryLauncher;
+  readonly restorable?: RestorableWorkspaces;
 }
 
 export function fleetFixture(
   settings: Partial<SuperviseSettings> = {},
-  { clock = new ManualClock(), launcher = new MemoryLauncher(), ...link }: FleetParts = {},
+  {
+    clock = new ManualClock(),
+    launcher = new MemoryLauncher(),
+    restorable = new RestorableWorkspaces(),
+    ...link
+  }: FleetParts = {},
   store = new FakeStore(),
 ) {
   const feeds: FakeFeed[] = [];
@@ -140,7 +147,7 @@ export function fleetFixture(
     records: {
       recorder,
       journal: createEventJournal({ store, clock, log: silentLog }),
-      restorable: { add: () => {} },
+      restorable,
     },
     bridge: {
       agent: 'demo',

@@ -54,7 +54,7 @@ export function createAdminRouter(deps: AdminDeps): Router {
   return router;
 }
 
-/** Null where the store refuses: diagnostics are asked for when something is wrong, and must not fail with one table. */
+/** Null where the store refuses: diagnostics are for times of trouble, and must not fail because one table does. */
 function numberOrNull(read: () => number): number | null {
   try {
     return read();

@@ -1,4 +1,5 @@
-// The routes by which sessions become live, and those that archive, unarchive or delete several. Their answers are a daemon's.
+// The routes that make sessions live, and the routes that archive, unarchive or delete several sessions at once. The answers are
+// those of a daemon.
 import type Router from '@koa/router';
 import type { Context } from 'koa';
 import type { DaemonAnswer } from '../../upstream/daemon-client.ts';

@@ -1,5 +1,5 @@
-// Events for `why` that come with no change of another row: refusals, held workspaces, adoptions. An event that cannot be written is
-// logged, and never blocks the work that it records.
+// Events for `why` that come with no change of another row: refusals, held workspaces, adoptions. An event that cannot be written
+// is logged, and never blocks the work that it records.
 import type { Clock } from '../../../daemon/contract/clock.ts';
 import { ApiError } from '../../../daemon/contract/errors.ts';
 import { type Log, truncated } from '../../../daemon/contract/log.ts';
