@@ -100,6 +100,38 @@ const CONFINED: readonly (readonly [module: RegExp, files: RegExp, rule: string]
   [/^commander$/, /^coordinator\/cli\//, 'the command line is parsed in cli only'],
 ];
 
+/**
+ * Words of one launcher, the one that makes processes. Elsewhere a daemon is known by its handle and its address, which are
+ * opaque, and by what a launcher may tell of it for people to read. The files may use the word for what the reason says.
+ */
+const LAUNCHERS_OWN: readonly (readonly [word: RegExp, files: RegExp, reason: string])[] = [
+  [
+    /\b(?:startTime|bootId|logPath|DaemonMark)\b|\/proc\//,
+    /^store\/migrations\//,
+    'a migration reads the columns of earlier schemas',
+  ],
+  [
+    /\bsocketPath\b/,
+    /^(?:upstream\/dial|cli\/(?:admin-socket|admin-client|stop)|store\/migrations\/.*)\.ts$/,
+    "Node's own word where addresses are opened; the admin socket is the coordinator's, not a daemon's; earlier columns",
+  ],
+  [
+    /(?<!\bprocess)(?<!\bfacts)\??\.pid\b/,
+    /^(?:store\/lock|cli\/(?:admin-socket|demo|doctor\/scene)|http\/admin\/(?:views|why)|upstream\/identity)\.ts$/,
+    'who holds the state directory; what operators are shown; a field of the identity',
+  ],
+  [
+    /\baddress\.(?:kind|path|host|tls)\b/,
+    /^upstream\//,
+    'an address is opened where the connections are made',
+  ],
+  [
+    /^import \{[^}]*\brequest\b[^}]*\} from 'node:https?'/m,
+    /^(?:upstream\/dial|cli\/admin-client)\.ts$/,
+    "daemons are called from one place; the admin socket is the coordinator's",
+  ],
+];
+
 interface SourceFile {
   /** Path from the root of the repository. */
   readonly path: string;
@@ -294,6 +326,34 @@ describe('the layers', () => {
     expect(judged).toEqual([]);
     // A rule about a module that nobody imports would hold nothing.
     expect(FILES.some((file) => importsOf(file).some(({ specifier }) => module.test(specifier)))).toBe(true);
+  });
+
+  test.each(LAUNCHERS_OWN)('%s stands in launch/ only, and in %s: %s', (word, files) => {
+    const codeOf = ({ text }: SourceFile) => text.replace(/^\s*(?:\/\/|\*|\/\*).*$/gm, '');
+    const judged = violations((file) => {
+      const inside = file.path.replace(/^coordinator\//, '');
+      const isJudged = topOf(file.path) === 'coordinator' && !/^launch\//.test(inside) && !files.test(inside);
+      const found = isJudged ? word.exec(codeOf(file)) : null;
+      return found === null ? [] : [`uses "${found[0]}": ask the launcher, or go through upstream/`];
+    });
+    expect(judged).toEqual([]);
+    // A word that nobody uses would guard nothing.
+    expect(FILES.some((file) => topOf(file.path) === 'coordinator' && word.test(codeOf(file)))).toBe(true);
+  });
+
+  test('supervision knows launch/ by its interface alone', () => {
+    const judged = violations((file) =>
+      importsOf(file)
+        .filter(isRelative)
+        .filter((found) => file.path.startsWith('coordinator/supervise/') && !isInterface(file, found))
+        .map((found) => `imports ${targetOf(file, found)}: of launch/ only the types of launcher.ts`),
+    );
+    expect(judged).toEqual([]);
+    function isInterface(file: SourceFile, found: Import): boolean {
+      const target = targetOf(file, found);
+      if (!target.startsWith('coordinator/launch/')) return true;
+      return target === 'coordinator/launch/launcher.ts' && found.isTypeOnly;
+    }
   });
 
   test('SQL text is written in coordinator/store only', () => {
