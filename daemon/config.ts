@@ -1,4 +1,4 @@
-// The daemon's configuration: arguments, environment and handshake in, one frozen object out. Nothing else reads them.
+// The daemon's configuration: arguments, environment and handshake in, one frozen object out. No other file reads them.
 import { homedir } from 'node:os';
 import { isAbsolute, join } from 'node:path';
 import { parseArgs } from 'node:util';

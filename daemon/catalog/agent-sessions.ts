@@ -1,5 +1,5 @@
-// The sessions that an agent keeps itself: those it lists are stated in our history too, and a session that is deleted here is
-// deleted in the agent.
+// The sessions that an agent keeps itself: the sessions that it lists are stated in our history too, and a session that is
+// deleted here is deleted in the agent.
 import { AgentCallError, type AgentChannel, type AgentHost } from '../agent/agent.ts';
 import { callIfKnown } from '../agent/extensions.ts';
 import { channelFailure } from '../agent/failures.ts';
@@ -133,8 +133,8 @@ export class AgentSessions {
   }
 
   /**
-   * States in our history what is new in an item of the agent's list. A session that we record is left out, and so is a live
-   * one: their recordings state them.
+   * States in our history what is new in an item of the agent's list. A session that we record is left out, and so is a
+   * live session: their recordings state them.
    */
   #state(item: JsonRecord): void {
     const { history, workspace, clock } = this.#deps;

@@ -121,7 +121,7 @@ export function checkToken({ listen, token, requireAuth }: AccessFlags, wording:
 
 /**
  * The origins of `--allow-origin`.
- * @throws ConfigError for one that is no origin, and for one of another machine where there is no token.
+ * @throws ConfigError for a value that is no origin, and for an origin of another machine when there is no token.
  */
 export function allowedOriginsOf(
   given: readonly string[],

@@ -22,6 +22,7 @@ export interface DemoOptions {
 /** Key under which a client names the session that it creates. */
 const SESSION_ID_META = 'qwen-code/sessionId';
 
+/** The agent's app, not connected yet. */
 export function demoAgent(options: DemoOptions): AgentApp {
   const conversations = new Conversations(options);
   const { session } = methods.agent;

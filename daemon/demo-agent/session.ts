@@ -22,6 +22,7 @@ export interface DemoSession {
   turn: AbortController | undefined;
 }
 
+/** A session with the default settings, in which no turn runs. */
 export function newDemoSession(id: string, cwd: string): DemoSession {
   return {
     id,

@@ -1,7 +1,7 @@
 // The events that a session keeps for replay. Readers are cursors over it; nothing is copied per reader. What was appended
-// since the last look is encoded together: one buffer for a read of the agent's output, not one for each of its events.
-// Invariants: ids are contiguous and only grow; after a trim the ring holds the newest events within both bounds, at least
-// one.
+// since the last look is encoded together: one buffer for a read of the agent's output, not a buffer for each of its events.
+// Invariants: ids are contiguous and only grow; after a trim the ring has the newest events within both bounds, at least the
+// newest.
 
 export interface RingBounds {
   readonly maxEvents: number;

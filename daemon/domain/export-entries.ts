@@ -1,4 +1,4 @@
-// What a transcript says, as the entries of an exported document: one for each text, tool call, plan and failure.
+// What a transcript says, as the entries of an exported document: an entry for each text, tool call, plan and failure.
 import { asRecord, definedFields, type JsonRecord, recordsIn } from '../contract/json-record.ts';
 import { updateOf } from './transcript.ts';
 import type { TranscriptRecord } from './transcript-view.ts';

@@ -20,6 +20,7 @@ summary { cursor: pointer; font-size: .85rem; opacity: .75; overflow-wrap: anywh
 /** Kinds of entries that the page shows unfolded; the others unfold on a click. */
 const OPEN: ReadonlySet<ExportEntry['kind']> = new Set(['user', 'agent', 'plan', 'error']);
 
+/** Renders the entries as an HTML page. */
 export function htmlDocument(header: ExportHeader, entries: readonly ExportEntry[]): string {
   const partial = header.isPartial ? '<p><em>Parts of this transcript are missing.</em></p>\n' : '';
   return `<!DOCTYPE html>

@@ -61,6 +61,7 @@ export class Journal {
       this.#makeRoom();
   }
 
+  /** The events, with the chunks of each text merged into one. */
   events(): PastEvent[] {
     return this.#entries.map(({ run }) => run.merged());
   }

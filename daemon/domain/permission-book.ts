@@ -30,10 +30,12 @@ export class PermissionBook {
     return this.#open.size;
   }
 
+  /** The open questions, oldest first. */
   open(): readonly Question[] {
     return [...this.#open.values()];
   }
 
+  /** An open question; undefined when the id is of none. */
   find(requestId: string): Question | undefined {
     return this.#open.get(requestId);
   }
@@ -43,11 +45,13 @@ export class PermissionBook {
     return this.#resolved.get(requestId);
   }
 
+  /** Opens a question. */
   add(question: Question): void {
     const ballot = { ...question.ballot, votes: new Map(question.ballot.votes) };
     this.#open.set(question.requestId, { ...question, ballot });
   }
 
+  /** Notes a vote that leaves the question open. */
   recordVote(requestId: string, clientId: string, optionId: string): void {
     this.#open.get(requestId)?.ballot.votes.set(clientId, optionId);
   }

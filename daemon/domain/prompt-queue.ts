@@ -50,7 +50,7 @@ export class PromptQueue {
     return entry;
   }
 
-  /** Moves the first waiting prompt to running and returns it; undefined while one runs or none waits. */
+  /** Moves the first waiting prompt to running and returns it; undefined while a prompt runs, or none waits. */
   startNext(): PromptEntry | undefined {
     if (this.#running !== undefined) return undefined;
     this.#running = this.#waiting.shift();

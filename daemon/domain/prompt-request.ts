@@ -90,7 +90,7 @@ function publicMeta(value: unknown): Record<string, unknown> | undefined {
   return Object.fromEntries(Object.entries(value).filter(([key]) => !PRIVATE_META.test(key)));
 }
 
-/** The deadline in force: a request can only shorten the configured one, and has no effect without it. */
+/** The deadline in force: a request can only shorten the configured deadline, and has no effect where none is configured. */
 export function effectiveDeadlineMs(
   configuredMs: number,
   requestedMs: number | undefined,

@@ -105,6 +105,7 @@ export class Replay {
     this.#terminals = [...this.#terminals, ...terminals].slice(-MAX_TERMINALS);
   }
 
+  /** What a loading client is shown. @param nowMs time of the notices about events that were left out. */
   answer({ compactedMode, journalMode, pageSize }: ReplayQuery, nowMs: number): ReplayAnswer {
     const held = this.#turns.events();
     const page = pageSize === undefined ? held : held.slice(Math.max(0, held.length - pageSize));

@@ -43,6 +43,7 @@ export function isSameMode(known: ModeValue, said: ModeValue): boolean {
   return said.planExecutionMode === undefined || said.planExecutionMode === known.planExecutionMode;
 }
 
+/** The value as an approval mode; undefined when it is none. */
 export function approvalMode(value: unknown): ApprovalMode | undefined {
   return APPROVAL_MODES.find((mode) => mode === value);
 }

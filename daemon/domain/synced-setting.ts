@@ -45,7 +45,7 @@ interface LastWord<Value> {
 interface InFlight<Value> {
   /** Value of the newest notification that came during the change. */
   suppressed: { readonly value: Value } | undefined;
-  /** What an earlier change has left behind is not known: this one must be followed by a read even if it is refused. */
+  /** Whether a read is needed after this change, even if the agent refuses it: an earlier change has left the value unknown. */
   isTruthInDoubt: boolean;
 }
 

@@ -147,10 +147,12 @@ function decode(text: string): Readonly<Record<string, unknown>> {
   throw invalidCursor('The cursor or snapshot was not issued by this server');
 }
 
+/** The refusal of a cursor, snapshot or start. */
 export function invalidCursor(message: string): ApiError {
   return fail('invalid_transcript_cursor', message);
 }
 
+/** The refusal of an `atRecordId` that names no turn. */
 export function invalidAnchor(): ApiError {
   return fail('invalid_turn_anchor', '`atRecordId` must name a turn of the snapshot');
 }

@@ -126,6 +126,7 @@ export class PageFilling {
     return true;
   }
 
+  /** The page with the records that were added. */
   page(): TranscriptPage {
     const { sessionId, isPartial } = this.#outline;
     const isForward = this.direction === 'forward';

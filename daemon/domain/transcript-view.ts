@@ -14,7 +14,7 @@ export interface TranscriptRecord {
   readonly originatorClientId?: string;
 }
 
-/** A session's past as one list. */
+/** A session's whole transcript as a list of shown records. */
 export interface TranscriptView {
   readonly sessionId: string;
   readonly records: readonly TranscriptRecord[];

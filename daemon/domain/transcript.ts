@@ -47,8 +47,8 @@ function isUserChunk({ type, data }: TranscriptEvent): boolean {
 }
 
 /**
- * Finds the turns in a run of events. A turn ends with its terminal event; one without (an agent's own replay has none,
- * and neither has a daemon that was killed) ends where the next user message begins. The end of a prompt that never ran
+ * Finds the turns in a run of events. A turn ends with its terminal event. A turn without one (an agent's own replay has
+ * none, and neither has a daemon that was killed) ends where the next user message begins. The end of a prompt that never ran
  * may stand inside another prompt's turn.
  */
 export class TurnBounds {

@@ -83,6 +83,7 @@ export class AskedTurns {
     this.questions = starts.slice(start, start + limit).map((from) => ({ from, to: this.#endOf(from) }));
   }
 
+  /** The turn index. @param entries one for each of `questions`, in order. */
   answer(entries: readonly TurnEntry[]): TurnIndex {
     return {
       v: 1,

@@ -102,6 +102,7 @@ class Merging {
     this.#maxChars = maxChars;
   }
 
+  /** Takes the next line of the source. */
   add({ text, start, end }: Line): void {
     const parsed = parseLine(text);
     // Statements are summed up in the new header, and unreadable lines are dropped.

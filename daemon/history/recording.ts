@@ -24,6 +24,7 @@ export interface RecordingOptions {
 /** `recording`, then for good `degraded` (a write failed), then `closed`. */
 type State = 'recording' | 'degraded' | 'closed';
 
+/** See `Recording`. */
 export class FileRecording implements Recording {
   readonly keepsEvents: boolean;
   readonly #options: RecordingOptions;
@@ -137,7 +138,7 @@ export class FileRecording implements Recording {
     if (this.keepsEvents === (isKeptByAgent === true)) this.#file.append(metaLine(this.meta));
   }
 
-  /** Runs `write`; when it throws, the recording is degraded for good. Does nothing in a degraded one. */
+  /** Runs `write`; when it throws, the recording is degraded for good. Does nothing when it is degraded already. */
   #trying(write: () => void): void {
     if (this.#state === 'degraded') return;
     try {

@@ -51,6 +51,7 @@ export class SessionHistory implements BusObserver {
     if (this.isDegraded) listener();
   }
 
+  /** Takes a published event into the replay and the recording. */
   note(event: PublishedEvent): void {
     this.#recording?.note(event);
     const { id, type, data, tail, tags, atMs } = event;
@@ -58,10 +59,12 @@ export class SessionHistory implements BusObserver {
     this.replay.note({ id, type, data, promptId, originatorClientId, atMs }, tail.length);
   }
 
+  /** Hands the recorded events to the operating system. */
   flush(): void {
     this.#recording?.flush();
   }
 
+  /** Records what the session changes about itself. */
   change(change: StoredChange): void {
     this.#recording?.change(change);
   }

@@ -34,6 +34,7 @@ export function createHistoryStore(options: HistoryStoreOptions): History {
   return new FileHistory(options);
 }
 
+/** See `History`. */
 class FileHistory implements History {
   readonly #options: HistoryStoreOptions;
   readonly #recordings = new Map<string, FileRecording>();

@@ -1,5 +1,5 @@
 // The files of transcripts in their directory: where each is, and what each states of its session. A file that a recording has
-// open is its recording's matter: the statements here are those of closed files.
+// open is left to the recording: the statements here are those of closed files.
 import { closeSync, fstatSync, openSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Log } from '../contract/log.ts';
@@ -32,6 +32,7 @@ export class TranscriptDirectory {
     this.#options = options;
   }
 
+  /** Path of the session's file, whether or not there is one. */
   pathOf(key: string): string {
     return join(this.#options.dir, transcriptFileName(key));
   }

@@ -26,6 +26,7 @@ export function transcriptFileName(sessionId: string): string {
   return `x-${createHash('sha256').update(sessionId).digest('hex').slice(0, 40)}${SUFFIX}`;
 }
 
+/** Whether a file of the directory is a transcript by its name. */
 export function isTranscriptFileName(name: string): boolean {
   return name.endsWith(SUFFIX);
 }
@@ -46,6 +47,7 @@ export type ParsedLine =
   | { readonly meta: TranscriptMeta }
   | undefined;
 
+/** @param line without its newline. */
 export function parseLine(line: string): ParsedLine {
   let raw: unknown;
   try {

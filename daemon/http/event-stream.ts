@@ -73,6 +73,7 @@ export class EventStream implements Reader {
     bus.attach(this);
   }
 
+  /** Writes what the stream has to write now. The bus calls it after it has published. */
   pump(): void {
     while (this.#phase !== 'ended' && !this.#isBlocked) {
       if (this.#phase === 'replay' && this.#cursor >= this.#replayUntil) this.#endReplay();
@@ -90,6 +91,7 @@ export class EventStream implements Reader {
     this.pump();
   }
 
+  /** Whether the reader is blocked and so far behind that reading from the agent should pause; true once per blocking. */
   claimsPause(): boolean {
     if (!this.#isBlocked || this.#hasClaimedPause || this.#phase === 'ended') return false;
     const { ring } = this.#options.bus;

@@ -1,4 +1,5 @@
-// The route table of the daemon, whole. Every row names its handler's maker, so the table can be read without one daemon part.
+// The route table of the daemon, as data: each row names the function that makes its handler, so the table can be read without
+// any part of a daemon.
 import { API_DOCUMENT_PATH } from '../contract/api-document.ts';
 import { IDENTITY_PATH, RELEASE_PATH, RESTORE_PATH } from '../contract/control.ts';
 import { FEED_PATH } from '../contract/feed.ts';
@@ -106,7 +107,7 @@ const AGENT_CALL_ROUTES: readonly RouteRow[] = [
 
 const WORKSPACE = '/workspaces/:workspace';
 
-/** The past of one session, by its id alone and within its workspace. */
+/** The history of one session, by its id alone and within its workspace. */
 const HISTORY_ROUTES: readonly RouteRow[] = [
   { method: 'get', path: '/session/:id/transcript', handler: transcript },
   { method: 'get', path: `${WORKSPACE}/session/:id/transcript`, handler: within(transcript) },

@@ -1,5 +1,6 @@
 // The lock by which a user has one daemon per workspace, stand-alone or not. It lasts as long as the process: it is a socket in
-// Linux's abstract namespace, which the kernel frees with the process. A process that connects to it gets the holder's description.
+// Linux's abstract namespace, which the kernel frees with the process. A process that connects to it gets the holder's
+// description.
 import { rmSync } from 'node:fs';
 import { connect, createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';

@@ -15,19 +15,22 @@ import type { RouteContext } from '../route-context.ts';
 
 type AgentCallNeeds = Pick<RouteContext, 'sessions' | 'limits'>;
 
-/** Longest side question, in UTF-16 units: the qwen agent takes no longer one. */
+/** Longest side question, in UTF-16 units: the longest that the qwen agent takes. */
 const MAX_QUESTION_CHARS = 4096;
 /** Longest language code or name. */
 const MAX_LANGUAGE_CHARS = 64;
 
+/** `GET /session/:id/context`. */
 export function sessionContext({ sessions, limits }: AgentCallNeeds): Handler {
   return async (call) => ok(await readSessionContext(requestedSession(call, sessions), limits));
 }
 
+/** `GET /session/:id/supported-commands`. */
 export function supportedCommands({ sessions, limits }: AgentCallNeeds): Handler {
   return async (call) => ok(await readCommands(requestedSession(call, sessions), limits));
 }
 
+/** `GET /session/:id/context-usage`. */
 export function contextUsage({ sessions, limits }: AgentCallNeeds): Handler {
   return async (call) => {
     const detail = call.query.get('detail') === 'true' ? { detail: true } : {};
@@ -42,10 +45,12 @@ export function statusRead(read: StatusRead): (context: AgentCallNeeds) => Handl
       ok(await readStatus(requestedSession(call, sessions), read, {}, limits));
 }
 
+/** `GET /session/:id/rewind/snapshots`. */
 export function rewindSnapshots({ sessions, limits }: AgentCallNeeds): Handler {
   return async (call) => ok(await readRewindSnapshots(requestedSession(call, sessions), limits));
 }
 
+/** `POST /session/:id/config-option`. */
 export function configOption({ sessions, limits }: AgentCallNeeds): Handler {
   return async (call) => {
     const { configId, value, persist } = call.body;
@@ -57,6 +62,7 @@ export function configOption({ sessions, limits }: AgentCallNeeds): Handler {
   };
 }
 
+/** `POST /session/:id/language`: every client of the session hears of the change. */
 export function language({ sessions, limits }: AgentCallNeeds): Handler {
   return async (call) => {
     const { language: asked, syncOutputLanguage } = call.body;
@@ -79,6 +85,7 @@ export function language({ sessions, limits }: AgentCallNeeds): Handler {
   };
 }
 
+/** `POST /session/:id/recap`. */
 export function recap({ sessions, limits }: AgentCallNeeds): Handler {
   return async (call) => {
     const { session } = callerOf(call, sessions);
@@ -87,6 +94,7 @@ export function recap({ sessions, limits }: AgentCallNeeds): Handler {
   };
 }
 
+/** `POST /session/:id/btw`: a question beside the conversation. */
 export function sideQuestion({ sessions, limits }: AgentCallNeeds): Handler {
   return async (call) => {
     const { question } = call.body;
@@ -117,6 +125,7 @@ export function continueTurn({ sessions, limits }: AgentCallNeeds): Handler {
   };
 }
 
+/** `POST /session/:id/rewind`: every client of the session hears of it. */
 export function rewind({ sessions, limits }: AgentCallNeeds): Handler {
   return async (call) => {
     const { promptId, rewindFiles } = call.body;

@@ -14,24 +14,29 @@ import { checkSelector } from './workspace.ts';
 type CatalogNeeds = Pick<RouteContext, 'catalog'>;
 type ChangeNeeds = Pick<RouteContext, 'catalogChanges'>;
 
+/** `GET .../sessions`: a page of the workspace's sessions. */
 export function list({ catalog }: CatalogNeeds): Handler {
   return async (call) => ok(listPage(await catalog.listed(), call.query));
 }
 
+/** `GET .../sessions/search`. */
 export function search({ catalog }: CatalogNeeds): Handler {
   return async (call) => ok(await catalog.search(parseSearchQuery(call.query), call.hasLeft));
 }
 
+/** `GET .../session-info`: how many sessions there are of each kind. */
 export function sessionInfo({ catalog }: CatalogNeeds): Handler {
   return () => ok(catalog.info());
 }
 
+/** `GET .../sessions/live-state`: what clients poll. */
 export function liveState({ catalog }: CatalogNeeds): Handler {
   return () => ({ status: 200, body: catalog.liveState(), headers: { 'Cache-Control': 'no-store' } });
 }
 
 // A batch takes any well-formed client id: a client whose last session has just been closed is registered nowhere.
 
+/** `POST .../sessions/archive`. */
 export function archive({ catalogChanges }: ChangeNeeds): Handler {
   return async (call) => {
     const clientId = clientIdOf(call);
@@ -39,6 +44,7 @@ export function archive({ catalogChanges }: ChangeNeeds): Handler {
   };
 }
 
+/** `POST .../sessions/unarchive`. */
 export function unarchive({ catalogChanges }: ChangeNeeds): Handler {
   return async (call) => {
     clientIdOf(call);
@@ -46,6 +52,7 @@ export function unarchive({ catalogChanges }: ChangeNeeds): Handler {
   };
 }
 
+/** `POST .../sessions/delete`. */
 export function removeSessions({ catalogChanges }: ChangeNeeds): Handler {
   return async (call) => {
     const clientId = clientIdOf(call);

@@ -9,6 +9,7 @@ import type { LiveSessions } from '../../sessions/live-sessions.ts';
 import { type Handler, ok } from '../call.ts';
 import type { RouteContext } from '../route-context.ts';
 
+/** `GET /control/identity`. */
 export function identity({
   self,
   sessions,
@@ -27,6 +28,7 @@ export function identity({
   };
 }
 
+/** `GET /control/feed`: the response stays open as long as the feed is followed. */
 export function feed({ feed: source }: Pick<RouteContext, 'feed'>): Handler {
   return ({ res }) => {
     res.writeHead(200, { 'Content-Type': 'application/x-ndjson', 'Cache-Control': 'no-store' });

@@ -12,6 +12,7 @@ import type { RouteContext } from '../route-context.ts';
 const MIN_QUEUED = 16;
 const MAX_QUEUED = 2048;
 
+/** `GET /session/:id/events`. @throws ApiError 400, 404, and 429 for a session with too many streams. */
 export function events({
   sessions,
   limits,

@@ -7,6 +7,7 @@ import type { RouteContext } from '../route-context.ts';
 
 type HealthNeeds = Pick<RouteContext, 'sessions' | 'clock' | 'activity' | 'rateGate'>;
 
+/** `GET /health`: that the daemon answers, and with `deep` also figures of its work. */
 export function health({ sessions, clock, activity, rateGate }: HealthNeeds): Handler {
   return ({ query }) => {
     const deep = query.get('deep');
@@ -40,6 +41,7 @@ type CapabilityNeeds = Pick<
   'workspace' | 'version' | 'limits' | 'permissionSettings' | 'features'
 >;
 
+/** `GET /capabilities`. */
 export function daemonCapabilities({
   workspace,
   version,

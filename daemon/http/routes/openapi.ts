@@ -2,6 +2,7 @@
 import type { Handler } from '../call.ts';
 import type { RouteContext } from '../route-context.ts';
 
+/** `GET /openapi.json`. */
 export function openapi({ apiDocument }: Pick<RouteContext, 'apiDocument'>): Handler {
   return async () => ({
     status: 200,

@@ -34,6 +34,7 @@ export function sessionLoad(context: RestoreNeeds & Pick<RouteContext, 'clock'>)
   };
 }
 
+/** `POST /session/:id/resume`: as load, without the session's history in the answer. */
 export function sessionResume(context: RestoreNeeds): Handler {
   return async (call) => answer(await restore('resume', call, context), context, {});
 }

@@ -20,6 +20,7 @@ export function checkWorkspace(
   throw mismatch;
 }
 
+/** `POST /session`: makes a session, or attaches the client to the one in the single slot. */
 export function sessionCreation(context: Pick<RouteContext, 'sessions' | 'workspace' | 'log'>): Handler {
   const { sessions, workspace } = context;
   return async (call) => {
@@ -61,10 +62,12 @@ export function createdBody(
   };
 }
 
+/** `GET /session/:id/status`. */
 export function sessionStatus({ sessions }: Pick<RouteContext, 'sessions'>): Handler {
   return (call) => ok(summaryOf(requestedSession(call, sessions)));
 }
 
+/** `POST /session/:id/heartbeat`. */
 export function heartbeat({ sessions }: Pick<RouteContext, 'sessions'>): Handler {
   return (call) => {
     const clientId = clientIdOf(call);
@@ -78,6 +81,7 @@ export function heartbeat({ sessions }: Pick<RouteContext, 'sessions'>): Handler
   };
 }
 
+/** `POST /session/:id/detach`. */
 export function detach({ sessions }: Pick<RouteContext, 'sessions'>): Handler {
   return (call) => {
     const clientId = clientIdOf(call);
@@ -86,6 +90,7 @@ export function detach({ sessions }: Pick<RouteContext, 'sessions'>): Handler {
   };
 }
 
+/** `DELETE /session/:id`. */
 export function sessionClose({ sessions }: Pick<RouteContext, 'sessions'>): Handler {
   return (call) => {
     const { session, clientId } = callerOf(call, sessions);

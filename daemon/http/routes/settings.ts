@@ -10,6 +10,7 @@ import type { ModeRequest } from '../../session/approval-mode.ts';
 import { clientIdOf, type Handler, ok } from '../call.ts';
 import type { RouteContext } from '../route-context.ts';
 
+/** `PATCH /session/:id/metadata`. */
 export function patchMetadata({ sessions }: Pick<RouteContext, 'sessions'>): Handler {
   return (call) => {
     const clientId = clientIdOf(call);
@@ -22,6 +23,7 @@ export function patchMetadata({ sessions }: Pick<RouteContext, 'sessions'>): Han
   };
 }
 
+/** `POST /session/:id/model`. */
 export function switchModel({ sessions }: Pick<RouteContext, 'sessions'>): Handler {
   return async (call) => {
     const clientId = clientIdOf(call);
@@ -34,7 +36,10 @@ export function switchModel({ sessions }: Pick<RouteContext, 'sessions'>): Handl
   };
 }
 
-/** A mode that became the workspace's default reaches the other sessions too; each publishes it on its own bus. */
+/**
+ * `POST /session/:id/approval-mode`. A mode that became the workspace's default reaches the other sessions too; each publishes
+ * it on its own bus.
+ */
 export function changeApprovalMode({ sessions }: Pick<RouteContext, 'sessions'>): Handler {
   return async (call) => {
     const clientId = clientIdOf(call);

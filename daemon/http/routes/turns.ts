@@ -7,6 +7,7 @@ import { clientIdOf, type Handler, NO_CONTENT, ok } from '../call.ts';
 import { callerOf, requestedSession } from '../caller.ts';
 import type { RouteContext } from '../route-context.ts';
 
+/** `POST /session/:id/prompt`. */
 export function submitPrompt({ sessions, feed }: Pick<RouteContext, 'sessions' | 'feed'>): Handler {
   return (call) => {
     const { session, clientId } = callerOf(call, sessions);
@@ -17,6 +18,7 @@ export function submitPrompt({ sessions, feed }: Pick<RouteContext, 'sessions' |
   };
 }
 
+/** `POST /session/:id/cancel`. */
 export function cancel({ sessions }: Pick<RouteContext, 'sessions'>): Handler {
   return async (call) => {
     const { session, clientId } = callerOf(call, sessions);
@@ -25,6 +27,7 @@ export function cancel({ sessions }: Pick<RouteContext, 'sessions'>): Handler {
   };
 }
 
+/** `GET /session/:id/pending-prompts`. */
 export function pendingPrompts({ sessions }: Pick<RouteContext, 'sessions'>): Handler {
   return (call) => {
     const { session } = callerOf(call, sessions);
@@ -44,6 +47,7 @@ function pendingPrompt(entry: PromptEntry, state: 'running' | 'queued') {
   };
 }
 
+/** `DELETE /session/:id/pending-prompts/:promptId`. */
 export function removePrompt({ sessions }: Pick<RouteContext, 'sessions'>): Handler {
   return (call) => {
     const { session, clientId } = callerOf(call, sessions);
@@ -73,6 +77,7 @@ export function vote({ sessions }: Pick<RouteContext, 'sessions'>): Handler {
   };
 }
 
+/** `POST /session/:id/mid-turn-message`. */
 export function midTurnMessage({ sessions }: Pick<RouteContext, 'sessions'>): Handler {
   return (call) => {
     const { session, clientId } = callerOf(call, sessions);
