@@ -14,7 +14,7 @@ const MESSAGE = 'The daemon was restarted before the prompt was settled; the pro
 /** Code of an end that no client got, because an orderly stop had ended the streams before it: the next daemon reports it. */
 const UNHEARD = 'daemon_shutdown';
 
-/** Every end of a prompt that the transcript holds, in order. */
+/** The ends of prompts among the records of a transcript, in order. */
 export function endsIn(records: readonly HistoryRecord[]): PromptTerminal[] {
   return records.filter(({ type }) => isTerminal(type)).flatMap((record) => terminalOf(record) ?? []);
 }

@@ -55,7 +55,7 @@ export class Restores {
 
   /**
    * Attaches a client to the session when it is live, else restores it for the client.
-   * @param hasLeft whether the client is gone: then a fresh restore that nobody else uses is closed, an attach undone.
+   * @param hasLeft whether the client is gone: then a freshly restored session that is not otherwise in use is closed, an attach undone.
    * @throws ApiError 404, 409, 500, 501, 503, 504
    */
   async forClient(

@@ -105,7 +105,7 @@ export class Turns {
   }
 
   /**
-   * Accepts a prompt. When it returns, the turn depends on nobody but the session.
+   * Accepts a prompt. From then on the turn does not depend on its client, which may leave.
    * @throws ApiError 400 (body), 503 `prompt_queue_full`.
    */
   submit(body: JsonObject, clientId: string | undefined): AcceptedPrompt {

@@ -33,7 +33,7 @@ export class Attachments {
    * Registers a client in the tick in which the session was seen alive, and then applies the settings that the client asked
    * for: a session with a registered client does not end meanwhile. A client that has left is registered, reported and detached
    * like any other, so that the coordinator ends up with the true list of clients; its settings are not applied. A client that
-   * leaves meanwhile, or whose mode is refused, is detached too; after a refusal a session that nobody used before stays open.
+   * leaves meanwhile, or whose mode is refused, is detached too; after a refusal a session that was not in use before stays open.
    * @param hasLeft whether the client is gone.
    * @returns undefined when the session has ended, perhaps only while the settings were applied.
    * @throws ApiError: why the mode was refused, or that the agent ended meanwhile.

@@ -5,7 +5,7 @@ import { type ApiError, fail } from '../contract/errors.ts';
 export class Intake {
   #state: 'open' | 'paused' | 'closed' = 'open';
 
-  /** True once `close` was called: the daemon is about to end, whatever comes. */
+  /** True once `close` was called: the daemon is about to end. */
   get isClosed(): boolean {
     return this.#state === 'closed';
   }

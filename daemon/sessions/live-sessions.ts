@@ -71,7 +71,7 @@ export class LiveSessions {
 
   /**
    * Attaches to the default session or spawns a session, by the scope's rules.
-   * @param hasLeft whether the client is gone: then a fresh session that nobody else uses is closed, an attach undone.
+   * @param hasLeft whether the client is gone: then a fresh session that is not otherwise in use is closed, an attach undone.
    * @throws ApiError 409, 500, 503, 504; see the protocol's session creation.
    */
   async create(

@@ -32,19 +32,19 @@ export class RestoreWorld {
   readonly clock = new ManualClock();
   readonly host = new FakeHost(this.clock);
   readonly dir: string;
-  readonly told: FeedBody[] = [];
+  readonly records: FeedBody[] = [];
   readonly sessions: LiveSessions;
   readonly restores: Restores;
   readonly ownership: TranscriptOwnership;
-  readonly sink: AgentEventRouter;
+  readonly router: AgentEventRouter;
   readonly slot: SingleSlot;
   #channel: FakeChannel | undefined;
   canLoad = true;
   isLoadAnswered = true;
   /** Whether the agent does. */
   keepsTranscripts = false;
-  /** Called before a record is told. */
-  onTold: (body: FeedBody) => void = () => undefined;
+  /** Called with each feed record before it is kept. */
+  onRecord: (body: FeedBody) => void = () => undefined;
 
   /** @param dir where an earlier one has kept its sessions. */
   constructor(limits: Partial<Limits> = {}, dir = mkdtempSync(join(tmpdir(), 'qr-'))) {
@@ -64,13 +64,13 @@ export class RestoreWorld {
       ownership: this.ownership,
       limits,
       publish: (body) => {
-        this.onTold(body);
-        return this.told.push(body);
+        this.onRecord(body);
+        return this.records.push(body);
       },
     });
     this.sessions = sessions;
     this.restores = restores;
-    this.sink = router;
+    this.router = router;
     this.slot = slot;
   }
 
@@ -123,7 +123,7 @@ export class RestoreWorld {
       undefined,
       () => false,
     );
-    this.sink.update(created.session.sessionId, chunk('of the past'));
+    this.router.update(created.session.sessionId, chunk('of the past'));
     await settled();
     this.sessions.close(created.session, undefined);
     if (created.session.sessionId !== sessionId) throw new Error(`not ${sessionId}`);

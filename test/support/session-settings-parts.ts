@@ -1,4 +1,4 @@
-// The settings of one session over a fake channel: what it told, what it logged, and an agent to play against it.
+// The settings of one session over a fake channel: what is published and logged, and an agent to play against it.
 import type { Params } from '../../daemon/agent/agent.ts';
 import { createLog } from '../../daemon/contract/log.ts';
 import type { EventEnvelope } from '../../daemon/contract/wire.ts';

@@ -40,10 +40,10 @@ describe.each([
 test('an id that the agent issues twice at once costs the live session nothing of its transcript', async () => {
   const [first, second] = await Promise.allSettled([create(), create()]);
   expect([first.status, second.status]).toEqual(['fulfilled', 'rejected']);
-  world.sink.update('old', chunk('said'));
+  world.router.update('old', chunk('said'));
   await settled();
   await expect(create()).rejects.toMatchObject({ code: 'session_id_conflict' });
-  world.sink.update('old', chunk('said'));
+  world.router.update('old', chunk('said'));
   await settled();
   expect((await world.ownership.history.read('old'))?.records).toHaveLength(2);
 });

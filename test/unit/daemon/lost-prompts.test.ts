@@ -14,7 +14,7 @@ afterEach(() => world.end());
 
 describe('a prompt that the coordinator calls lost', () => {
   const toldOf = (promptId: string) =>
-    world.told.flatMap((body) =>
+    world.records.flatMap((body) =>
       body.type === 'prompt' && body.prompt.promptId === promptId ? [body.prompt] : [],
     );
   const errorsOn = ({ bus }: Session) =>
@@ -76,7 +76,7 @@ describe('a prompt that the coordinator calls lost', () => {
 
   test('is in the transcript before the coordinator is told', async () => {
     let wasWritten: boolean | undefined;
-    world.onTold = (body) => {
+    world.onRecord = (body) => {
       if (body.type !== 'prompt') return;
       const files = readdirSync(world.dir).map((name) => readFileSync(join(world.dir, name), 'utf8'));
       wasWritten = files.some((text) => text.includes('daemon_restarted'));

@@ -40,7 +40,7 @@ describe('a chosen id', () => {
 
   test('is not where something was said in its session', async () => {
     const { session } = await create({ sessionId: CHOSEN });
-    world.sink.update(CHOSEN, { ...chunk('said'), sessionId: CHOSEN });
+    world.router.update(CHOSEN, { ...chunk('said'), sessionId: CHOSEN });
     await settled();
     world.sessions.close(session, undefined);
     await expect(create({ sessionId: CHOSEN })).rejects.toMatchObject({
@@ -77,7 +77,7 @@ describe('a session that nobody is registered on', () => {
     const session = world.sessions.get('old');
     await attachInVain();
     expect([session.hasEnded, session.clients.ids()]).toEqual([false, []]);
-    expect(world.told.at(-1)).toMatchObject({ type: 'session', session: { clients: [] } });
+    expect(world.records.at(-1)).toMatchObject({ type: 'session', session: { clients: [] } });
   });
 
   test('ends with the refusal where its last client has left meanwhile', async () => {

@@ -299,7 +299,7 @@ describe('a session whose id its agent writes in capitals', () => {
     'comes back by a %s as the agent spells it',
     async (action) => {
       const { session: before } = await create();
-      world.sink.update(SPELLED, said);
+      world.router.update(SPELLED, said);
       await settled();
       world.channel.answers.delete('qwen/control/session/close');
       world.sessions.close(before, undefined);
@@ -311,7 +311,7 @@ describe('a session whose id its agent writes in capitals', () => {
       const { session } = await loading;
       expect(asked('session/load')).toEqual([SPELLED]);
       expect(session.sessionId).toBe(SPELLED);
-      world.sink.update(SPELLED, said);
+      world.router.update(SPELLED, said);
       expect(eventsOf(session.bus)).toMatchObject([{ type: 'session_update', data: said }]);
     },
   );
@@ -339,7 +339,7 @@ describe('a caller that left', () => {
 describe('a mode that is asked for with the restore', () => {
   const untrusted = new AgentCallError(-32003, 'not trusted', { errorKind: 'trust_gate' });
   const believed = () =>
-    world.told.filter(({ type }) => type === 'session' || type === 'session_ended').at(-1);
+    world.records.filter(({ type }) => type === 'session' || type === 'session_ended').at(-1);
   beforeEach(async () => {
     await world.host.channel();
     world.channel.answers.delete('session/set_mode');
@@ -414,7 +414,7 @@ describe('the past', () => {
   test('comes from our transcript, and what the agent tells of it is swallowed', async () => {
     await world.lived('old');
     world.channel.answers.set('session/load', () => {
-      world.sink.update('old', chunk('told again'));
+      world.router.update('old', chunk('told again'));
       return {};
     });
     const { session } = await world.load();
@@ -426,8 +426,8 @@ describe('the past', () => {
   test('is what the agent tells where we have none, and then we keep it', async () => {
     await world.host.channel();
     world.channel.answers.set('session/load', () => {
-      world.sink.update('old', chunk('a'));
-      world.sink.update('old', chunk('b'));
+      world.router.update('old', chunk('a'));
+      world.router.update('old', chunk('b'));
       return {};
     });
     const { session } = await world.load();
@@ -441,7 +441,7 @@ describe('the past', () => {
     await world.host.channel();
     world.channel.answers.set('session/load', () => {
       const update = { sessionUpdate: 'plan', entries: [], _meta: { timestamp: 1234 } };
-      world.sink.update('old', { sessionId: 'old', update });
+      world.router.update('old', { sessionId: 'old', update });
       return {};
     });
     const { session } = await world.load();
@@ -457,8 +457,8 @@ describe('the past', () => {
       update: { sessionUpdate: 'available_commands_update', availableCommands: [] },
     };
     world.channel.answers.set('session/load', () => {
-      world.sink.update('old', chunk('a'));
-      world.sink.update('old', commands);
+      world.router.update('old', chunk('a'));
+      world.router.update('old', commands);
       return {};
     });
     const { session } = await world.load();
@@ -508,8 +508,8 @@ describe('for the coordinator', () => {
       { id: 20_001, type: 'turn_error', data: { promptId: 'p-1', code: 'daemon_restarted' } },
       { id: 20_002, type: 'turn_error', data: { promptId: 'p-2', code: 'daemon_restarted' } },
     ]);
-    expect(answer.feedSeq).toBe(world.told.length);
-    const failed = world.told.filter(({ type }) => type === 'prompt');
+    expect(answer.feedSeq).toBe(world.records.length);
+    const failed = world.records.filter(({ type }) => type === 'prompt');
     expect(failed).toMatchObject([
       { prompt: { promptId: 'p-1', state: 'failed' } },
       { prompt: { promptId: 'p-2' } },

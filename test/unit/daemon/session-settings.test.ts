@@ -102,7 +102,7 @@ describe('a switch by a client', () => {
 });
 
 describe('a switch that times out', () => {
-  test('frees the axis, is told as failed and read back', async () => {
+  test('frees the setting, is told as failed and read back', async () => {
     const parts = new SettingsParts();
     await timeOut(parts, parts.settings.switchModel('m2', 'c-1'));
     parts.channel.next(CONTEXT).answer(contextOf('m1', 'default'));

@@ -23,9 +23,9 @@ const CHOSEN = '6f9619ff-8b86-4d01-b42d-00c04fc964ff';
 class Workspace {
   readonly clock = new ManualClock();
   readonly host = new FakeHost(this.clock);
-  readonly told: FeedBody[] = [];
+  readonly records: FeedBody[] = [];
   readonly sessions: LiveSessions;
-  readonly sink: AgentEventRouter;
+  readonly router: AgentEventRouter;
   readonly autoClose: AutoClose;
   #made = 0;
 
@@ -39,10 +39,10 @@ class Workspace {
       agent: this.host,
       ownership: noPasts(),
       limits,
-      publish: (body) => this.told.push(body),
+      publish: (body) => this.records.push(body),
     });
     this.sessions = sessions;
-    this.sink = router;
+    this.router = router;
     this.autoClose = autoClose;
   }
 
@@ -78,7 +78,7 @@ class Workspace {
   /** What the coordinator believes: the sessions that it was told of and whose end it was not, with their clients. */
   get believed(): Record<string, string[]> {
     const live: Record<string, string[]> = {};
-    for (const body of this.told) {
+    for (const body of this.records) {
       if (body.type === 'session')
         live[body.session.sessionId] = body.session.clients.map(({ clientId }) => clientId);
       if (body.type === 'session_ended') delete live[body.ended.sessionId];
@@ -87,7 +87,7 @@ class Workspace {
   }
 
   get endings(): string[] {
-    return this.told.flatMap((body) => (body.type === 'session_ended' ? [body.ended.reason] : []));
+    return this.records.flatMap((body) => (body.type === 'session_ended' ? [body.ended.reason] : []));
   }
 
   #idFor({ _meta }: Params): unknown {
@@ -103,7 +103,7 @@ describe('a create', () => {
   test('tells the coordinator of the session before it is answered, with the number of that record', async () => {
     const workspace = new Workspace();
     const { session, clientId, feedSeq } = await workspace.create();
-    expect(workspace.told[feedSeq - 1]).toMatchObject({
+    expect(workspace.records[feedSeq - 1]).toMatchObject({
       type: 'session',
       session: { sessionId: session.sessionId, isDefault: true, clients: [{ clientId, count: 1 }] },
     });
@@ -116,7 +116,7 @@ describe('a create', () => {
     dying.die();
     const fresh = await workspace.create();
     expect([fresh.isAttached, fresh.session.channel === dying]).toEqual([false, false]);
-    workspace.sink.exited(dying, CRASH);
+    workspace.router.exited(dying, CRASH);
     expect([old.session.hasEnded, fresh.session.hasEnded]).toEqual([true, false]);
     expect((await workspace.create()).session).toBe(fresh.session);
   });
@@ -319,7 +319,7 @@ describe('a create', () => {
     const refusal = workspace.refusal({ approvalMode: 'yolo' });
     await settled();
     channel.die();
-    workspace.sink.exited(channel, CRASH);
+    workspace.router.exited(channel, CRASH);
     expect(await refusal).toMatchObject({ status: 503, code: 'acp_channel_unavailable' });
     expect([workspace.sessions.liveCount, workspace.believed]).toEqual([0, {}]);
   });
@@ -436,7 +436,7 @@ test('a session whose agent died before the create was answered is refused, and 
   await settled();
   const { channel } = workspace;
   channel.die();
-  workspace.sink.exited(channel, CRASH);
+  workspace.router.exited(channel, CRASH);
   expect(await refusal).toMatchObject({ status: 503, code: 'acp_channel_unavailable' });
   expect([workspace.sessions.liveCount, workspace.believed]).toEqual([0, {}]);
 });
@@ -598,10 +598,10 @@ describe('the end of a session', () => {
     const { channel } = workspace;
     channel.die();
     const fresh = await workspace.create(THREAD);
-    workspace.sink.exited(channel, CRASH);
+    workspace.router.exited(channel, CRASH);
     expect([old.session.hasEnded, fresh.session.hasEnded]).toEqual([true, false]);
     expect(workspace.endings).toEqual(['channel_closed']);
-    expect(workspace.told.at(-1)).toEqual({
+    expect(workspace.records.at(-1)).toEqual({
       type: 'agent',
       agent: null,
       exit: { code: 7, signal: null, sessions: 1 },
@@ -686,9 +686,9 @@ describe('what the agent says', () => {
     const workspace = new Workspace();
     const { session, clientId } = await workspace.create();
     const { sessionId } = session;
-    workspace.sink.update(sessionId, update(sessionId, 'idle'));
+    workspace.router.update(sessionId, update(sessionId, 'idle'));
     const { promptId } = session.turns.submit({ prompt: [{ type: 'text', text: 'x' }] }, clientId);
-    workspace.sink.update(sessionId, update(sessionId, 'busy'));
+    workspace.router.update(sessionId, update(sessionId, 'busy'));
     const events = eventsOf(session.bus);
     expect(events[0]?.data).toEqual(update(sessionId, 'idle'));
     expect(Object.keys(events[0] ?? {})).not.toContain('promptId');
@@ -704,9 +704,9 @@ describe('what the agent says', () => {
     workspace.host.onStart = () => undefined;
     const created = workspace.create();
     await settled();
-    workspace.sink.update('early', update('early', 'one'));
-    workspace.sink.notification('qwen/notify/session/title-update', { sessionId: 'early', title: 'T' });
-    workspace.sink.update('early', update('early', 'two'));
+    workspace.router.update('early', update('early', 'one'));
+    workspace.router.notification('qwen/notify/session/title-update', { sessionId: 'early', title: 'T' });
+    workspace.router.update('early', update('early', 'two'));
     workspace.channel.next('session/new').answer({ sessionId: 'early' });
     const { session } = await created;
     expect(eventsOf(session.bus).map(({ type }) => type)).toEqual([
@@ -720,7 +720,7 @@ describe('what the agent says', () => {
     const workspace = new Workspace();
     const { session } = await workspace.create({ sessionId: CHOSEN });
     workspace.sessions.close(session, undefined);
-    workspace.sink.update(CHOSEN, update(CHOSEN, 'of the old turn'));
+    workspace.router.update(CHOSEN, update(CHOSEN, 'of the old turn'));
     const again = await workspace.create({ sessionId: CHOSEN });
     expect(eventsOf(again.session.bus)).toEqual([]);
   });
@@ -729,8 +729,8 @@ describe('what the agent says', () => {
     const workspace = new Workspace();
     const { session } = await workspace.create();
     const { sessionId } = session;
-    workspace.sink.notification('qwen/notify/session/title-update', { sessionId, title: 'A title' });
-    expect(workspace.told.at(-1)).toMatchObject({ type: 'session', session: { displayName: 'A title' } });
+    workspace.router.notification('qwen/notify/session/title-update', { sessionId, title: 'A title' });
+    expect(workspace.records.at(-1)).toMatchObject({ type: 'session', session: { displayName: 'A title' } });
   });
 
   test('of a model while a client switches it is not told twice', async () => {
@@ -738,7 +738,7 @@ describe('what the agent says', () => {
     const { session } = await workspace.create();
     const { sessionId } = session;
     const notify = (currentModelId: string) =>
-      workspace.sink.notification('qwen/notify/session/model-update', { sessionId, currentModelId });
+      workspace.router.notification('qwen/notify/session/model-update', { sessionId, currentModelId });
     workspace.channel.answers.delete('session/set_model');
     const switched = session.settings.switchModel('m2', 'c-1');
     await settled();
@@ -752,24 +752,24 @@ describe('what the agent says', () => {
 
   test('as a question about no session is cancelled, as another request unknown', async () => {
     const workspace = new Workspace();
-    expect(await workspace.sink.request('session/request_permission', { sessionId: 'nobody' })).toEqual({
+    expect(await workspace.router.request('session/request_permission', { sessionId: 'nobody' })).toEqual({
       outcome: { outcome: 'cancelled' },
     });
-    expect(await workspace.sink.request('craft/drainMidTurnQueue', {})).toEqual({
+    expect(await workspace.router.request('craft/drainMidTurnQueue', {})).toEqual({
       messages: [],
       items: [],
       hasQueuedPrompt: false,
     });
-    expect(await workspace.sink.request('_qwencode/start_turn', {})).toEqual({ accepted: false });
+    expect(await workspace.router.request('_qwencode/start_turn', {})).toEqual({ accepted: false });
     for (const method of ['craft/claimTodoStopGuardContinuation', 'toString', ''])
-      await expect(workspace.sink.request(method, {})).rejects.toMatchObject({ code: -32601 });
+      await expect(workspace.router.request(method, {})).rejects.toMatchObject({ code: -32601 });
   });
 
   test('of held work counts per session, and a session that is not named holds nothing', async () => {
     const workspace = new Workspace();
     const [one, two] = [await workspace.create(THREAD), await workspace.create(THREAD)];
     const report = (sessions: unknown) =>
-      workspace.sink.notification('qwen/notify/channel/active-work', { v: 1, seq: 1, sessions });
+      workspace.router.notification('qwen/notify/channel/active-work', { v: 1, seq: 1, sessions });
     const held = () => [one, two].map(({ session }) => session.hasBackgroundWork);
     report([{ sessionId: one.session.sessionId, holds: [{ category: 'task', id: '1' }] }]);
     expect(held()).toEqual([true, false]);
