@@ -35,7 +35,7 @@ export interface Environment {
   readonly limits: Limits;
 }
 
-/** What agent and feed are built on, and the sessions' parts in turn on those. */
+/** The parts that agent and feed are built on. The other parts of the sessions are built on agent and feed. */
 export interface SessionBase {
   readonly register: SessionRegister;
   readonly slot: SingleSlot;
@@ -78,7 +78,7 @@ export function createSessionParts(environment: Environment, deps: SessionPartsD
     agent,
     clock,
     idleMs: Math.max(limits.channelIdleTimeoutMs, limits.channelReuseMs),
-    // A daemon that is about to end takes its child along.
+    // In a daemon that is about to end, the child ends with the daemon.
     isUnused: () => register.isEmpty && !intake.isClosed,
   });
   const closer = new SessionCloser(limits.initializeTimeoutMs, log);

@@ -28,15 +28,16 @@ import type { PermissionSettings } from './session/permissions.ts';
 export interface DaemonFiles {
   /** Directory of the installed package. */
   readonly packageRoot: string;
+  /** Path of the built demo agent. */
   readonly demoAgent: string;
-  /** The API description, as JSON. */
+  /** Path of the API description, as JSON. */
   readonly openapi: string;
   readonly version: string;
   /** PATH of the environment. */
   readonly path: string | undefined;
 }
 
-/** Which agent a daemon of this configuration would run, or what to do about it. Reads the file system only. */
+/** The agent that a daemon of this configuration would run, or what is missing for it. Reads the file system only. */
 export function diagnoseAgent(
   { agent, workspace, stateDir }: DaemonConfig,
   files: DaemonFiles,

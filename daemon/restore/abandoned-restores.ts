@@ -16,7 +16,7 @@ export interface AbandonedRestoresDeps {
 }
 
 export interface AbandonedCall {
-  /** As the agent spells it. */
+  /** The session's id as the agent spells it. */
   readonly sessionId: string;
   readonly channel: AgentChannel;
   readonly isOfCoordinator: boolean;
@@ -66,7 +66,7 @@ export class AbandonedRestores {
   }
 }
 
-/** Clients know of each other's restores. Of the coordinator's they only need to know that the session is late. */
+/** Clients know of each other's restores. Of the coordinator's restores they only need to know that the session is late. */
 function awaitingCleanup(sessionId: string, action: RestoreAction, isOfCoordinator: boolean) {
   const reason = 'awaiting_abandoned_cleanup';
   if (isOfCoordinator)

@@ -39,9 +39,9 @@ export interface RestoredSession {
   readonly damage: ReplayDamage;
 }
 
-/** A session that is being restored, as soon as the agent runs. */
+/** A session that is being restored, once the agent runs. */
 interface Restoring {
-  /** With the session id as the agent spells it. */
+  /** The intent, with the session's id as the agent spells it. */
   readonly intent: RestoreIntent;
   readonly channel: AgentChannel;
   readonly method: 'session/load' | 'session/resume';
@@ -76,7 +76,7 @@ export class SessionRestorer {
     const { opener, ownership, lostPrompts, router } = this.#deps;
     const { history } = ownership;
     const stored = history.find(asked.sessionId);
-    // From here on by the agent's own spelling: the agent may find the session under no other.
+    // From here on the id is spelled as the agent spells it: the agent may find the session under no other spelling.
     const sessionId = stored?.sessionId ?? asked.spelling ?? asked.sessionId;
     const intent = { ...asked, sessionId };
     const channel = await opener.channel();
@@ -94,7 +94,7 @@ export class SessionRestorer {
     const ends = endsIn(transcript?.records ?? []);
     const hasOwn = isOurs(stored) && transcript !== undefined;
     const isKeptByAgent = !hasOwn && (await ownership.isKeptByAgent(channel, sessionId));
-    // From here to the registration in one tick: a past that was opened always belongs to a session, which closes it.
+    // From here to the registration in one tick: a transcript that was begun is always closed by its session.
     checkAlive(channel, restoring.method);
     opener.checkMayRegister(sessionId);
     const { past, damage } = this.#pastOf(restoring, { transcript, ends, replay, bulk, isKeptByAgent });
@@ -110,7 +110,7 @@ export class SessionRestorer {
     return { session, state: bulk.state, damage };
   }
 
-  /** @throws ApiError; a 504 leaves the call running at the agent, as an abandoned restore. */
+  /** Has the agent load or resume the session. @throws ApiError; a 504 leaves the call running at the agent, as an abandoned restore. */
   async #callAgent({ intent, channel, method, stored }: Restoring): Promise<Params> {
     const { opener, ownership, services, abandoned } = this.#deps;
     const { sessionId } = intent;
@@ -134,7 +134,8 @@ export class SessionRestorer {
         opener.retireIfOtherwiseUnused(channel);
       }
       if (error instanceof AgentCallError && isUnknownSession(error)) {
-        // The agent has no such session any more. Our own recording of it can still be read; else nothing is left to be listed.
+        // The agent has no such session any more. Our own recording of the session can still be read; without one, the session is
+        // not listed any more.
         if (!isOurs(stored)) ownership.history.remove(sessionId);
         throw notFound(sessionId);
       }
@@ -144,7 +145,7 @@ export class SessionRestorer {
     }
   }
 
-  /** @throws ApiError 409: the session's worktree is gone, and the session must not go on in another directory. */
+  /** The directory in which the session worked. @throws ApiError 409: its worktree is gone, and it must not go on in another directory. */
   #workingDirectoryOf(sessionId: string, stored: StoredSession | undefined): string {
     const path = stored?.worktree?.path;
     if (path === undefined || existsSync(path)) return path ?? this.#deps.workspace;
@@ -204,7 +205,7 @@ function isOurs(stored: StoredSession | undefined): stored is StoredSession {
   return stored !== undefined && stored.isKeptByAgent !== true;
 }
 
-/** @throws ApiError 404 for a session that neither side knows, 501 where the agent cannot restore one that we know. */
+/** The agent's method that restores the session. @throws ApiError 404 where neither side knows the session, 501 where the agent cannot restore it. */
 function methodFor(
   { action, sessionId }: RestoreIntent,
   channel: AgentChannel,

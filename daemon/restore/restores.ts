@@ -55,7 +55,8 @@ export class Restores {
 
   /**
    * Attaches a client to the session when it is live, else restores it for the client.
-   * @param hasLeft whether the client is gone: then a freshly restored session that is not otherwise in use is closed, an attach undone.
+   * @param hasLeft whether the client is gone: then a freshly restored session that is not otherwise in use is closed, an attach
+   *   undone.
    * @throws ApiError 404, 409, 500, 501, 503, 504
    */
   async forClient(
@@ -150,7 +151,10 @@ export class Restores {
   }
 }
 
-/** The session of a restore that is under way. @throws ApiError 409 where this caller wants more than that restore gives, and its failure. */
+/**
+ * The session of a restore that is under way.
+ * @throws ApiError 409 where this caller wants more than that restore gives; that restore's own failure.
+ */
 async function shared(active: Active, intent: RestoreIntent): Promise<Session> {
   // A resume replays nothing of the past, so a load that shared it would show less than there is.
   const canShare = active.isOfCoordinator || active.action === 'load' || intent.action === 'resume';

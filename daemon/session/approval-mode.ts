@@ -24,7 +24,7 @@ export interface ModeSession extends SettingSyncSession {
 }
 
 export interface ModeRequest extends WantedMode {
-  /** Also make it the workspace's default. */
+  /** Whether the mode also becomes the workspace's default. */
   readonly isPersisted: boolean;
 }
 
@@ -169,7 +169,7 @@ export class SessionMode {
     return true;
   }
 
-  /** @returns false where the agent keeps no such setting, or failed to. */
+  /** Makes the mode the workspace's default in the agent. @returns false where the agent keeps no settings, or failed to. */
   async #persist(mode: ApprovalMode): Promise<boolean> {
     const { channel, workspaceCwd, limits, log, sessionId } = this.#session;
     try {

@@ -215,7 +215,7 @@ export class Permissions {
   }
 }
 
-/** The 404 of a vote: no code, as the protocol has it; the stock client reads it as "not resolved by you". */
+/** The 404 of a vote. It has no code, as the protocol wants: the stock client reads such an answer as "not resolved by you". */
 export function unknownRequest(requestId: string, sessionId?: string) {
   const where = sessionId === undefined ? {} : { sessionId };
   return failPlain(404, 'No pending permission request with this id', { requestId, ...where });

@@ -1,4 +1,4 @@
-// Routes what the agent sends on its own to the session that it belongs to. One table each for notifications and requests.
+// Routes the agent's notifications and requests to the sessions that they are about.
 import {
   AgentCallError,
   type AgentChannel,
@@ -38,7 +38,7 @@ export interface AgentEventRouterDeps {
   readonly register: SessionRegister;
   readonly clock: Clock;
   readonly log: Log;
-  /** Called when an agent child is gone, after everything that it has sent. */
+  /** Called when an agent child is gone, after all of its output was routed. */
   readonly onAgentExited: (channel: AgentChannel, exit: AgentExit) => void;
 }
 

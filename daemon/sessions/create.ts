@@ -1,4 +1,5 @@
-// From a create request to a session on the agent: start the child if need be, `session/new`, first settings.
+// Makes a session on the agent from a create request: starts the child if need be, calls `session/new`, applies the requested
+// settings.
 import type { AgentChannel, Params } from '../agent/agent.ts';
 import { channelFailure, checkAlive } from '../agent/failures.ts';
 import type { Checkouts, MadeCheckout } from '../checkouts/checkouts.ts';
@@ -57,7 +58,7 @@ export class SessionSpawner {
     const checkout = made?.checkout ?? {};
     const createdAtMs = services.clock.nowMs();
     const isKeptByAgent = await ownership.isKeptByAgent(channel, sessionId);
-    // From here to the registration in one tick: a past that was opened always belongs to a session, which closes it.
+    // From here to the registration in one tick: a transcript that was begun is always closed by its session.
     checkAlive(channel, 'session/new');
     opener.checkMayRegister(sessionId);
     const stored = { sessionId, workspaceCwd, createdAtMs, ...source, ...checkout };
@@ -74,7 +75,7 @@ export class SessionSpawner {
   }
 
   /**
-   * A stored session that could be loaded keeps its id. Where the agent cannot load, or the session is not worth keeping, the id
+   * Checks that the chosen id is not that of a stored session which could be loaded. Where the agent cannot load, or the session is not worth keeping, the id
    * is free: a create that was refused for its mode can be repeated.
    * @throws ApiError 409
    */
@@ -116,7 +117,7 @@ function metaOf({ sessionId, source }: CreateRequest): Params {
   return Object.keys(meta).length === 0 ? {} : { _meta: meta };
 }
 
-/** @throws ApiError where the answer has no session id, or another one than the chosen. */
+/** The session id in the agent's answer. @throws ApiError where the answer has none, or another id than the chosen one. */
 function sessionIdIn({ sessionId }: Params, chosenId: string | undefined): string {
   if (typeof sessionId !== 'string' || sessionId === '')
     throw fail('acp_channel_unavailable', 'The agent answered session/new without a session id');

@@ -54,7 +54,7 @@ export class LiveSessions {
     return this.#deps.register.find(id);
   }
 
-  /** @throws ApiError 404. */
+  /** The live session with this id. @throws ApiError 404. */
   get(id: string): Session {
     return this.#deps.register.get(id);
   }

@@ -1,5 +1,5 @@
-// Opens sessions: reserves the id, starts the agent, and makes the session reachable. What is asked of the agent in between is
-// the business of the one who opens: create.ts makes a session, restore/restore-session.ts brings one back.
+// Opens sessions: reserves the id, starts the agent, and makes the session reachable. The calls of the agent in between differ:
+// create.ts has those for a new session, restore/restore-session.ts those for a restore.
 import type { AgentChannel, AgentHost } from '../agent/agent.ts';
 import { channelFailure } from '../agent/failures.ts';
 import type { IdleRetirement } from '../agent/idle-retirement.ts';
@@ -30,7 +30,7 @@ export class SessionOpener {
   /**
    * Runs `open`, which makes the session of this id live. The id is reserved before the first await, so that racing requests
    * see each other.
-   * @param id where the agent has yet to choose the id: anything that no session is called.
+   * @param id the session's id; where the agent has yet to choose that, any string that is no session's id.
    * @throws ApiError 503 at the caps; whatever `open` throws.
    */
   async open<T>(id: string, open: () => Promise<T>): Promise<T> {
@@ -58,13 +58,17 @@ export class SessionOpener {
     }
   }
 
-  /** Ends the child after a failed call, if it has no session and no other one is being opened. */
+  /** Ends the agent child after a failed call, if no session lives on it and no other one is being opened. */
   retireIfOtherwiseUnused(channel: AgentChannel): void {
     const { register, agent } = this.#deps;
     if (register.isFirstOn(channel)) void agent.retire(channel);
   }
 
-  /** To be called in the tick of `register`, before anything is made that only a registered session undoes. @throws ApiError 409, 503 */
+  /**
+   * Checks that a session of this id may be registered. To be called in the tick of `register`, before the session's transcript is
+   * begun: only a registered session closes that.
+   * @throws ApiError 409 for an id that is live, 503 once the intake is closed.
+   */
   checkMayRegister(sessionId: string): void {
     this.#deps.intake.checkNotClosed();
     this.#deps.register.checkNotLive(sessionId);

@@ -9,7 +9,7 @@ import type { Session } from '../session/session.ts';
 
 export class SessionRegister {
   readonly #limits: Pick<Limits, 'maxSessions' | 'maxTotalSessions'>;
-  /** By the id's lookup form: agents spell theirs as they like. */
+  /** By the id's lookup form, because each agent has its own spelling of ids. */
   readonly #live = new Map<string, Session>();
   /** Ids of the sessions that are being opened; a stand-in where the agent has yet to choose the id. */
   readonly #reserved = new Set<string>();
@@ -46,12 +46,12 @@ export class SessionRegister {
     return this.#reserved.size === 1 && this.on(channel).length === 0;
   }
 
-  /** Looks the id up as it is first, because every update of an agent does so with an id that mostly is its own key. */
+  /** The live session with this id. Looks the id up as it is first: every update of an agent asks, mostly with the lookup form. */
   find(id: string): Session | undefined {
     return this.#live.get(id) ?? this.#live.get(sessionKey(id));
   }
 
-  /** @throws ApiError 404. */
+  /** The live session with this id. @throws ApiError 404. */
   get(id: string): Session {
     const session = this.find(id);
     if (session === undefined)
@@ -63,7 +63,7 @@ export class SessionRegister {
     return this.#reserved.has(sessionKey(id));
   }
 
-  /** @throws ApiError 409 when the id that a client chose is in use. */
+  /** Checks an id that a client chose. @throws ApiError 409 when it is live or reserved. */
   checkFree(chosenId: string): void {
     const live = this.#live.get(chosenId);
     if (live === undefined && !this.#reserved.has(chosenId)) return;
@@ -74,7 +74,7 @@ export class SessionRegister {
     });
   }
 
-  /** To be taken back by `unreserve`, whether a session came of it or not. @throws ApiError 503 at the caps. */
+  /** Reserves an id until `unreserve`, which is due whether a session came of it or not. @throws ApiError 503 at the caps. */
   reserve(id: string): void {
     const used = this.#live.size + this.#reserved.size;
     checkCap(used, this.#limits.maxSessions, 'workspace');
@@ -86,7 +86,7 @@ export class SessionRegister {
     this.#reserved.delete(id);
   }
 
-  /** @throws ApiError 409 for an id that is live already. */
+  /** Checks an id that the agent gave out. @throws ApiError 409 when it is live already. */
   checkNotLive(sessionId: string): void {
     if (!this.#live.has(sessionKey(sessionId))) return;
     throw fail('session_id_conflict', 'The agent issued the same session id twice', {

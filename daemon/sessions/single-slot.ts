@@ -24,7 +24,7 @@ export class SingleSlot {
   }
 
   /**
-   * The session that fills the slot, else the one on its way, else a new one. It may have ended meanwhile.
+   * The session that fills the slot, else the one on its way, else a new one. The session may have ended meanwhile.
    * @throws whatever `spawn` throws; but a `RequestedSettingRefused` only to the caller whose own spawn it was.
    */
   async obtain(spawn: () => Promise<SpawnedSession>): Promise<ObtainedSession> {
@@ -39,7 +39,8 @@ export class SingleSlot {
     // The requests that wait see the same rejection; this guard only keeps a rejection that none waits for from being unhandled.
     this.#coming.catch(() => undefined);
     try {
-      // Continues before the requests that wait: if its client has left by then, it detaches first, which ends an unshared session.
+      // Continues before the requests that wait: if this request's client has left by then, it is detached first, which ends a
+      // session that no other request shares.
       const spawned = await spawning;
       this.#fill(spawned.session);
       return { ...spawned, isAttached: false };
