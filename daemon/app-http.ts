@@ -17,8 +17,16 @@ import { DaemonListener } from './http/listen.ts';
 import { RateGate } from './http/rate-gate.ts';
 import type { RouteContext } from './http/route-context.ts';
 import { conditionalFeatures } from './http/routes/meta.ts';
-import { boundRoutes, CLIENT_ROUTES, CONTROL_ROUTES } from './http/routes.ts';
-import { createDaemonServer } from './http/server.ts';
+import {
+  AGENT_CALL_ROUTES,
+  boundRoutes,
+  CATALOG_ROUTES,
+  CONTROL_ROUTES,
+  DAEMON_ROUTES,
+  HISTORY_ROUTES,
+  SESSION_ROUTES,
+} from './http/routes.ts';
+import { createDaemonServer, type DaemonRoute } from './http/server.ts';
 import type { Streams } from './http/streams.ts';
 import type { PermissionSettings } from './session/permissions.ts';
 
@@ -47,8 +55,7 @@ export function createDaemonListener(deps: DaemonHttpDeps): DaemonListener {
   const { config, clock, log } = deps;
   const { listen, limits, coordinated, isRateLimited } = config;
   const rateGate = isRateLimited ? new RateGate(limits, clock) : undefined;
-  const rows = [...CLIENT_ROUTES, ...(coordinated === undefined ? [] : CONTROL_ROUTES)];
-  const routes = boundRoutes(rows, routeContext(deps, rateGate));
+  const routes = [...clientRoutes(deps, rateGate), ...(coordinated === undefined ? [] : controlRoutes(deps))];
   const guard = guardPolicy(config, () => listener.port);
   const listener = new DaemonListener(listen, () =>
     createDaemonServer({ routes, guard, limits, log, rateGate }),
@@ -56,35 +63,34 @@ export function createDaemonListener(deps: DaemonHttpDeps): DaemonListener {
   return listener;
 }
 
-function routeContext(deps: DaemonHttpDeps, rateGate: RateGate | undefined): RouteContext {
+function clientRoutes(deps: DaemonHttpDeps, rateGate: RateGate | undefined): readonly DaemonRoute[] {
   const { config, clock, log, agent, feed, parts, streams, self } = deps;
-  const { workspace, limits, coordinated } = config;
+  const { workspace, limits } = config;
   const { sessions, restores } = parts;
-  return {
-    workspace,
-    version: self.version,
-    limits,
-    clock,
-    log,
-    sessions,
-    restores,
-    ...catalogServices(deps),
-    permissionSettings: self.permissionSettings,
-    features: conditionalFeatures(config),
-    feed,
-    apiDocument: self.apiDocument,
-    streams,
-    rateGate,
-    activity: {
-      lastAtMs: () => feed.lastActivityAtMs,
-      isAgentAlive: () => agent.current() !== undefined,
-    },
-    self: {
-      incarnation: coordinated?.incarnation ?? '',
-      pid: process.pid,
-      startTime: self.startTime,
-    },
+  const { transcripts, catalog, catalogChanges } = catalogServices(deps);
+  const { version, apiDocument, permissionSettings } = self;
+  const permissionPolicy = permissionSettings.policy;
+  const features = conditionalFeatures(config);
+  const capabilities = { workspace, version, limits, permissionPolicy, features };
+  const activity = {
+    lastAtMs: () => feed.lastActivityAtMs,
+    isAgentAlive: () => agent.current() !== undefined,
   };
+  return [
+    ...boundRoutes(DAEMON_ROUTES, { capabilities, apiDocument, sessions, clock, activity, rateGate }),
+    ...boundRoutes(SESSION_ROUTES, { workspace, limits, clock, log, sessions, restores, feed, streams }),
+    ...boundRoutes(HISTORY_ROUTES, { workspace, transcripts }),
+    ...boundRoutes(CATALOG_ROUTES, { workspace, sessions, catalog, catalogChanges }),
+    ...boundRoutes(AGENT_CALL_ROUTES, { limits, sessions }),
+  ];
+}
+
+function controlRoutes(deps: DaemonHttpDeps): readonly DaemonRoute[] {
+  const { config, clock, feed, parts, streams } = deps;
+  const { sessions, restores } = parts;
+  const { version, startTime } = deps.self;
+  const self = { incarnation: config.coordinated?.incarnation ?? '', pid: process.pid, startTime, version };
+  return boundRoutes(CONTROL_ROUTES, { self, clock, sessions, restores, feed, streams });
 }
 
 function catalogServices(

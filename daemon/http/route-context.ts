@@ -1,23 +1,24 @@
-// Everything that the handlers work with, together: the route table takes it whole, each handler names its own members.
+// The parts of a daemon that handlers work with, by name. They are never handed out together: a section of the route table is
+// given the members that it names, and each handler takes its own.
 import type { Catalog } from '../catalog/catalog.ts';
 import type { CatalogChanges } from '../catalog/changes.ts';
 import type { Transcripts } from '../catalog/transcripts.ts';
 import type { ApiDocument } from '../contract/api-document.ts';
 import type { Clock } from '../contract/clock.ts';
+import type { DaemonIdentity } from '../contract/control.ts';
 import type { Limits } from '../contract/limits.ts';
 import type { Log } from '../contract/log.ts';
+import type { PermissionPolicy } from '../contract/wire.ts';
 import type { FeedPublisher } from '../feed/publisher.ts';
 import type { Restores } from '../restore/restores.ts';
-import type { PermissionSettings } from '../session/permissions.ts';
 import type { LiveSessions } from '../sessions/live-sessions.ts';
 import type { RateGate } from './rate-gate.ts';
 import type { Streams } from './streams.ts';
 
-/** What the route table hands out. A handler takes `Pick<RouteContext, ...>` of it, or less. */
+/** A handler takes `Pick<RouteContext, ...>`, or less. */
 export interface RouteContext {
   /** Canonical path. */
   readonly workspace: string;
-  readonly version: string;
   readonly limits: Limits;
   readonly clock: Clock;
   readonly log: Log;
@@ -26,9 +27,7 @@ export interface RouteContext {
   readonly transcripts: Transcripts;
   readonly catalog: Catalog;
   readonly catalogChanges: CatalogChanges;
-  readonly permissionSettings: PermissionSettings;
-  /** Capability tags that depend on the configuration. */
-  readonly features: readonly string[];
+  readonly capabilities: CapabilityFacts;
   readonly feed: FeedPublisher;
   readonly apiDocument: ApiDocument;
   readonly streams: Streams;
@@ -40,10 +39,19 @@ export interface RouteContext {
     readonly isAgentAlive: () => boolean;
   };
   /** This process, as the coordinator knows it. */
-  readonly self: {
-    /** Empty for a stand-alone daemon. */
-    readonly incarnation: string;
-    readonly pid: number;
-    readonly startTime: number;
-  };
+  readonly self: Pick<DaemonIdentity, 'incarnation' | 'pid' | 'startTime' | 'version'>;
+}
+
+/** What `GET /capabilities` says of this daemon beside what it says of every daemon. */
+export interface CapabilityFacts {
+  /** Canonical path. */
+  readonly workspace: string;
+  readonly version: string;
+  readonly permissionPolicy: PermissionPolicy;
+  /** Capability tags that depend on the configuration. */
+  readonly features: readonly string[];
+  readonly limits: Pick<
+    Limits,
+    'maxPendingPromptsPerSession' | 'sessionRestoreTimeoutMs' | 'maxTotalSessions' | 'maxSessions'
+  >;
 }

@@ -49,21 +49,28 @@ import {
 import { byPath, within } from './routes/workspace.ts';
 import type { DaemonRoute } from './server.ts';
 
-/** One route: what it answers to, and how its handler is made. */
-export interface RouteRow extends Omit<DaemonRoute, 'handler'> {
-  /** Makes the handler. Each maker names the members of the context that its handler works with. */
-  readonly handler: (context: RouteContext) => Handler;
+/** One route: what it answers to, and how its handler is made. By default a row only to be read, which cannot be bound. */
+export interface RouteRow<Needs = never> extends Omit<DaemonRoute, 'handler'> {
+  /** Makes the handler from what it needs. */
+  readonly handler: (needs: Needs) => Handler;
 }
 
+/** A section of the table: its handlers need no more of the context than the members named. */
+type Section<Member extends keyof RouteContext> = readonly RouteRow<Pick<RouteContext, Member>>[];
+
 /** What the daemon says of itself. */
-const DAEMON_ROUTES: readonly RouteRow[] = [
+export const DAEMON_ROUTES: Section<
+  'capabilities' | 'apiDocument' | 'sessions' | 'clock' | 'activity' | 'rateGate'
+> = [
   { method: 'get', path: '/health', handler: health },
   { method: 'get', path: '/capabilities', handler: daemonCapabilities },
   { method: 'get', path: API_DOCUMENT_PATH, handler: openapi },
 ];
 
 /** One live session: how it begins and ends, its turns, its events and its settings. */
-const SESSION_ROUTES: readonly RouteRow[] = [
+export const SESSION_ROUTES: Section<
+  'workspace' | 'limits' | 'clock' | 'log' | 'sessions' | 'restores' | 'feed' | 'streams'
+> = [
   { method: 'post', path: '/session', handler: sessionCreation },
   { method: 'post', path: '/session/:id/load', handler: sessionLoad },
   { method: 'post', path: '/session/:id/resume', handler: sessionResume },
@@ -86,7 +93,7 @@ const SESSION_ROUTES: readonly RouteRow[] = [
 ];
 
 /** What only the agent of a live session can answer. */
-const AGENT_CALL_ROUTES: readonly RouteRow[] = [
+export const AGENT_CALL_ROUTES: Section<'limits' | 'sessions'> = [
   { method: 'get', path: '/session/:id/context', handler: sessionContext },
   { method: 'get', path: '/session/:id/supported-commands', handler: supportedCommands },
   { method: 'get', path: '/session/:id/context-usage', handler: contextUsage },
@@ -108,7 +115,7 @@ const AGENT_CALL_ROUTES: readonly RouteRow[] = [
 const WORKSPACE = '/workspaces/:workspace';
 
 /** The history of one session, by its id alone and within its workspace. */
-const HISTORY_ROUTES: readonly RouteRow[] = [
+export const HISTORY_ROUTES: Section<'workspace' | 'transcripts'> = [
   { method: 'get', path: '/session/:id/transcript', handler: transcript },
   { method: 'get', path: `${WORKSPACE}/session/:id/transcript`, handler: within(transcript) },
   { method: 'get', path: '/session/:id/turn-index', handler: turnIndex },
@@ -118,7 +125,7 @@ const HISTORY_ROUTES: readonly RouteRow[] = [
 ];
 
 /** The sessions of the workspace as a collection. */
-const CATALOG_ROUTES: readonly RouteRow[] = [
+export const CATALOG_ROUTES: Section<'workspace' | 'sessions' | 'catalog' | 'catalogChanges'> = [
   { method: 'get', path: '/workspace/:id/sessions', handler: byPath(list) },
   { method: 'get', path: `${WORKSPACE}/sessions`, handler: within(list) },
   { method: 'get', path: '/workspace/:id/sessions/search', handler: byPath(search) },
@@ -151,14 +158,17 @@ export const CLIENT_ROUTES: readonly RouteRow[] = [
 ];
 
 /** Only for a daemon that belongs to a coordinator. */
-export const CONTROL_ROUTES: readonly RouteRow[] = [
+export const CONTROL_ROUTES: Section<'self' | 'clock' | 'sessions' | 'restores' | 'feed' | 'streams'> = [
   { method: 'get', path: IDENTITY_PATH, handler: identity },
   { method: 'get', path: FEED_PATH, handler: feed },
   { method: 'post', path: RESTORE_PATH, handler: restoreForCoordinator },
   { method: 'post', path: RELEASE_PATH, handler: release },
 ];
 
-/** The rows with their handlers made, in the same order: what a listener serves. */
-export function boundRoutes(rows: readonly RouteRow[], context: RouteContext): readonly DaemonRoute[] {
-  return rows.map((row) => ({ ...row, handler: row.handler(context) }));
+/** The section with its handlers made, in the same order: what a listener serves. */
+export function boundRoutes<Needs>(
+  section: readonly RouteRow<Needs>[],
+  needs: Needs,
+): readonly DaemonRoute[] {
+  return section.map((row) => ({ ...row, handler: row.handler(needs) }));
 }

@@ -13,15 +13,14 @@ import type { RouteContext } from '../route-context.ts';
 export function identity({
   self,
   sessions,
-  version,
-}: Pick<RouteContext, 'self' | 'version'> & { readonly sessions: Pick<LiveSessions, 'intake'> }): Handler {
+}: Pick<RouteContext, 'self'> & { readonly sessions: Pick<LiveSessions, 'intake'> }): Handler {
   return () => {
     const body: DaemonIdentity = {
       contract: CONTRACT_VERSION,
       incarnation: self.incarnation,
       pid: self.pid,
       startTime: self.startTime,
-      version,
+      version: self.version,
       ending: sessions.intake.isClosed,
     };
     return ok(body);

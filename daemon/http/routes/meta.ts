@@ -36,19 +36,9 @@ export function health({ sessions, clock, activity, rateGate }: HealthNeeds): Ha
   };
 }
 
-type CapabilityNeeds = Pick<
-  RouteContext,
-  'workspace' | 'version' | 'limits' | 'permissionSettings' | 'features'
->;
-
 /** `GET /capabilities`. */
-export function daemonCapabilities({
-  workspace,
-  version,
-  limits,
-  permissionSettings,
-  features,
-}: CapabilityNeeds): Handler {
+export function daemonCapabilities({ capabilities }: Pick<RouteContext, 'capabilities'>): Handler {
+  const { workspace, version, limits, permissionPolicy, features } = capabilities;
   return () =>
     ok({
       v: 1,
@@ -59,7 +49,7 @@ export function daemonCapabilities({
       modelServices: [],
       workspaceCwd: workspace,
       transports: ['rest'],
-      policy: { permission: permissionSettings.policy },
+      policy: { permission: permissionPolicy },
       limits: {
         maxRegisteredWorkspaces: MAX_REGISTERED_WORKSPACES,
         maxPendingPromptsPerSession: limits.maxPendingPromptsPerSession || null,

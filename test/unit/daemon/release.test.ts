@@ -13,8 +13,7 @@ class Daemon extends RestoreWorld {
     sessions: this.sessions,
     streams: new Streams(),
     clock: this.clock,
-    version: 'test',
-    self: { incarnation: 'ws-1', pid: 1, startTime: 1 },
+    self: { incarnation: 'ws-1', pid: 1, startTime: 1, version: 'test' },
   };
 
   async create() {
