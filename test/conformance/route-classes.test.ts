@@ -62,6 +62,6 @@ describe("the daemon's table of client routes", () => {
 
   test('would be found out with a change that is named nowhere', () => {
     const added: Row = { method: 'post', path: '/session/:id/summarise' };
-    expect(forgotten([...CLIENT_ROUTES, added])).toEqual(['POST /session/:id/summarise']);
+    expect(forgotten([added])).toEqual(['POST /session/:id/summarise']);
   });
 });

@@ -324,7 +324,10 @@ describe('a coordinator with two workspaces', () => {
         expect.objectContaining({ state: 'live', workspace_id: id, incarnation }),
       ]);
       expect(rows('SELECT * FROM daemons WHERE incarnation = ?', incarnation)).toEqual([
-        expect.objectContaining({ state: 'ready', pid }),
+        expect.objectContaining({
+          state: 'ready',
+          launch_handle: expect.stringMatching(`"pid":${pid}\\b`),
+        }),
       ]);
       expect(rows('SELECT client_id, count FROM session_clients WHERE session_id = ?', sessionId)).toEqual([
         { client_id: clientId, count: 1 },
