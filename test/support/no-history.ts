@@ -1,4 +1,4 @@
-// A history that keeps nothing, for services that need one and tests that do not.
+// A history store that keeps nothing, for parts that need a store and tests that do not.
 import { DEFAULT_LIMITS } from '../../daemon/contract/limits.ts';
 import type { History, Recording } from '../../daemon/history/history.ts';
 import { TranscriptOwnership } from '../../daemon/history/transcript-ownership.ts';
@@ -26,7 +26,7 @@ const NO_HISTORY: History = {
   remove: () => false,
 };
 
-/** Pasts that nobody keeps. */
-export function noPasts(): TranscriptOwnership {
+/** Owns transcripts of which nothing is kept. */
+export function noTranscripts(): TranscriptOwnership {
   return new TranscriptOwnership(NO_HISTORY, DEFAULT_LIMITS, SILENT);
 }

@@ -62,7 +62,7 @@ export function openStream(
   });
 }
 
-/** The same after an admitted prompt: from the head of the bus before its first frame. */
+/** The same after an accepted prompt: from the head of the bus before its first frame. */
 export function streamFrom(
   base: string,
   sessionId: string,

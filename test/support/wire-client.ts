@@ -96,7 +96,7 @@ export function clientHeader(clientId: string | undefined): Record<string, strin
   return clientId === undefined ? {} : { 'x-qwen-client-id': clientId };
 }
 
-/** POST prompt that has to be admitted; `text` is a list of the stub agent's directives. */
+/** POST prompt that has to be accepted; `text` is a list of the stub agent's directives. */
 export async function sendPrompt(
   base: string,
   sessionId: string,

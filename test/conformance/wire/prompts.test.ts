@@ -156,7 +156,7 @@ describe.each(TARGETS)('%s', (_name, target) => {
     stream.close();
   });
 
-  test('every admitted prompt has exactly one end', async () => {
+  test('every accepted prompt has exactly one end', async () => {
     const { sessionId } = await newSession(base);
     const texts = ['hello', 'error:-32000:no', 'N:5:5', 'permission', 'last'];
     const prompts: Admission[] = [];

@@ -43,9 +43,9 @@ describe('prompt queue', () => {
     expect(queue.isFull).toBe(false);
   });
 
-  test('every admitted prompt leaves exactly once and in order, whatever happens', () => {
+  test('every accepted prompt leaves exactly once and in order, whatever happens', () => {
     const step = fc.oneof(
-      fc.constant('admit' as const),
+      fc.constant('accept' as const),
       fc.constant('start' as const),
       fc.constant('settle' as const),
       fc.nat(20).map((n) => ({ remove: n })),
@@ -56,9 +56,9 @@ describe('prompt queue', () => {
         const queue = new PromptQueue(6);
         const left: string[] = [];
         const started: string[] = [];
-        let admitted = 0;
+        let accepted = 0;
         for (const action of steps) {
-          if (action === 'admit' && !queue.isFull) queue.accept(prompt(String(admitted++)));
+          if (action === 'accept' && !queue.isFull) queue.accept(prompt(String(accepted++)));
           if (action === 'start') {
             const next = queue.startNext();
             if (next !== undefined) started.push(next.promptId);
@@ -74,7 +74,7 @@ describe('prompt queue', () => {
         }
         const held = [queue.running, ...queue.waiting].flatMap((entry) => entry?.promptId ?? []);
         expect([...left, ...held].sort()).toEqual(
-          Array.from({ length: admitted }, (_, i) => String(i)).sort(),
+          Array.from({ length: accepted }, (_, i) => String(i)).sort(),
         );
         expect(started).toEqual([...started].sort((a, b) => Number(a) - Number(b)));
       }),

@@ -13,7 +13,7 @@ import type { LiveSessions } from '../../../daemon/sessions/live-sessions.ts';
 import { daemonSessions } from '../../support/daemon-sessions.ts';
 import { CRASH, type FakeChannel, FakeHost } from '../../support/fake-channel.ts';
 import { ManualClock, settled } from '../../support/manual-clock.ts';
-import { noPasts } from '../../support/no-history.ts';
+import { noTranscripts } from '../../support/no-history.ts';
 import { eventsOf } from '../../support/session-parts.ts';
 
 const THREAD = { sessionScope: 'thread' };
@@ -37,7 +37,7 @@ class Workspace {
     const { sessions, router, autoClose } = daemonSessions({
       clock: this.clock,
       agent: this.host,
-      ownership: noPasts(),
+      ownership: noTranscripts(),
       limits,
       publish: (body) => this.records.push(body),
     });

@@ -11,7 +11,7 @@ import type { LiveSessions } from '../../../daemon/sessions/live-sessions.ts';
 import { daemonSessions } from '../../support/daemon-sessions.ts';
 import { FakeHost } from '../../support/fake-channel.ts';
 import { ManualClock, settled } from '../../support/manual-clock.ts';
-import { noPasts } from '../../support/no-history.ts';
+import { noTranscripts } from '../../support/no-history.ts';
 import { SILENT } from '../../support/session-parts.ts';
 
 const TRANSCRIPT = 'qwen/status/session/transcript';
@@ -35,7 +35,7 @@ class Kit {
           return answer(params);
         });
     };
-    const ownership = noPasts();
+    const ownership = noTranscripts();
     const { clock, host: agent } = this;
     const parts = daemonSessions({ clock, agent, ownership, publish: () => 0 });
     const shared = { workspace: '/ws', limits: DEFAULT_LIMITS };

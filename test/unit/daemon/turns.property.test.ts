@@ -1,4 +1,4 @@
-// Whatever happens to a session's prompts, in whatever order: each admitted one ends exactly once, and one runs at a time.
+// Whatever happens to a session's prompts, in whatever order: each accepted one ends exactly once, and one runs at a time.
 import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { AgentCallError } from '../../../daemon/agent/agent.ts';
@@ -44,7 +44,7 @@ class Run {
   readonly parts = new SessionParts({
     limits: { promptDeadlineMs: 1000, agentKillGraceMs: 400, initializeTimeoutMs: 300 },
   });
-  readonly admitted: string[] = [];
+  readonly accepted: string[] = [];
   readonly messages: string[] = [];
   readonly questions: { readonly answers: readonly unknown[] }[] = [];
 
@@ -52,7 +52,7 @@ class Run {
     const { session, clock, channel } = this.parts;
     switch (taken.kind) {
       case 'submit':
-        if (session.turns.waiting.length < 4) this.admitted.push(this.parts.prompt());
+        if (session.turns.waiting.length < 4) this.accepted.push(this.parts.prompt());
         return;
       case 'message': {
         const answer = session.turns.addMidTurn('message', undefined);
@@ -69,7 +69,7 @@ class Run {
         void session.turns.cancel(undefined);
         return;
       case 'remove': {
-        const known = [...this.admitted, ...this.messages];
+        const known = [...this.accepted, ...this.messages];
         session.turns.remove(known[taken.pick % known.length] ?? '', undefined);
         return;
       }
@@ -110,10 +110,10 @@ const isEcho = ({ data }: EventEnvelope) =>
 const isOf = (promptId: string) => (event: EventEnvelope) => event.promptId === promptId;
 
 /** What clients may rely on, whatever happened. */
-function check({ parts, admitted, messages, questions }: Run): void {
+function check({ parts, accepted, messages, questions }: Run): void {
   const { events } = parts;
   const ran = events.filter(isEcho).map(({ promptId }) => promptId as string);
-  for (const promptId of admitted) {
+  for (const promptId of accepted) {
     expect(events.filter(isOf(promptId)).filter(isTerminal)).toHaveLength(1);
     const own = events.filter(isOf(promptId)).filter((event) => isEcho(event) || isTerminal(event));
     expect(own.map(isTerminal)).toEqual(ran.includes(promptId) ? [false, true] : [true]);
@@ -124,7 +124,7 @@ function check({ parts, admitted, messages, questions }: Run): void {
     expect(own.filter(isTerminal).length).toBeLessThanOrEqual(1);
     expect(own.filter(({ type }) => type === 'pending_prompt_completed')).toHaveLength(1);
   }
-  expect(ran.filter((id) => admitted.includes(id))).toEqual(admitted.filter((id) => ran.includes(id)));
+  expect(ran.filter((id) => accepted.includes(id))).toEqual(accepted.filter((id) => ran.includes(id)));
   let running: string | undefined;
   for (const event of events) {
     if (isEcho(event)) {
@@ -139,7 +139,7 @@ function check({ parts, admitted, messages, questions }: Run): void {
   ]);
 }
 
-test('every admitted prompt ends exactly once, in order, one at a time, whatever happens when', async () => {
+test('every accepted prompt ends exactly once, in order, one at a time, whatever happens when', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(step, { maxLength: 40 }), ending, async (steps, how) => {
       const run = new Run();
@@ -159,7 +159,7 @@ test('a prompt counts for the coordinator as it does for clients: queued, maybe 
       const run = new Run();
       for (const taken of steps) await run.take(taken);
       await run.end(how);
-      for (const promptId of run.admitted) {
+      for (const promptId of run.accepted) {
         const states = run.parts.steps.filter((told) => told.promptId === promptId).map(({ state }) => state);
         expect(states.join(' ')).toMatch(/^queued( running)? (completed|failed)$/);
       }

@@ -43,7 +43,7 @@ describe('a prompt', () => {
     expect(parts.session.turns.lastError).toBeUndefined();
   });
 
-  test('is admitted with the head of the bus before its first frame', async () => {
+  test('is accepted with the head of the bus before its first frame', async () => {
     const parts = new SessionParts();
     parts.prompt();
     await end(parts);

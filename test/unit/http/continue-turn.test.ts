@@ -28,7 +28,7 @@ function continueOld() {
   return continueTurn(context)(call);
 }
 
-test('a turn that the agent goes on with is run though the doors were held meanwhile', async () => {
+test('a turn that the agent goes on with is run though the intake was paused meanwhile', async () => {
   const { session } = await world.load();
   const continued = continueOld();
   await settled();
@@ -38,7 +38,7 @@ test('a turn that the agent goes on with is run though the doors were held meanw
   expect(session.turns.isIdle).toBe(false);
 });
 
-test('none is begun once the doors are held', async () => {
+test('no turn is begun once the intake is paused', async () => {
   await world.load();
   world.sessions.intake.pause();
   await expect(continueOld()).rejects.toMatchObject({ code: 'daemon_draining' });
