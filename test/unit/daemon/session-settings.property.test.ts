@@ -21,18 +21,18 @@ interface Agent {
 }
 
 type Step =
-  | { readonly kind: 'switch' | 'change'; readonly axis: 'model' | 'mode'; readonly pick: number }
+  | { readonly kind: 'switch' | 'change'; readonly setting: 'model' | 'mode'; readonly pick: number }
   | { readonly kind: 'land' | 'answer' | 'refuse' | 'read' | 'failRead'; readonly pick: number }
   | { readonly kind: 'pass'; readonly ms: number }
   | { readonly kind: 'settle' };
 
-const axis = fc.constantFrom('model' as const, 'mode' as const);
+const setting = fc.constantFrom('model' as const, 'mode' as const);
 const step: fc.Arbitrary<Step> = fc.oneof(
   {
     weight: 5,
     arbitrary: fc.record({
       kind: fc.constantFrom('switch' as const, 'change' as const),
-      axis,
+      setting,
       pick: fc.nat(9),
     }),
   },
@@ -47,7 +47,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 3, arbitrary: fc.constant<Step>({ kind: 'settle' }) },
 );
 
-/** A side channel and an agent that keeps the truth. */
+/** The settings of a session, and an agent that keeps the truth. */
 class Run {
   readonly parts: SettingsParts;
   readonly agent: Agent;
@@ -69,9 +69,9 @@ class Run {
   async take(taken: Step): Promise<void> {
     switch (taken.kind) {
       case 'switch':
-        return this.ask(taken.axis, taken.pick);
+        return this.ask(taken.setting, taken.pick);
       case 'change':
-        return this.changeInAgent(taken.axis, taken.pick);
+        return this.changeInAgent(taken.setting, taken.pick);
       case 'land':
         // Without reads only an answer tells when a change landed: the two are one step of such an agent.
         return this.agent.hasContext ? this.land(picked(this.changes, taken.pick)) : undefined;

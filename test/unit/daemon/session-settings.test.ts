@@ -245,7 +245,7 @@ describe('a notification', () => {
     expect(parts.decisions).toEqual(['model promoted changed_by_agent']);
   });
 
-  test('of one axis is held back while that axis changes, of the other not', async () => {
+  test('of one setting is suppressed while that setting changes, of the other not', async () => {
     const parts = new SettingsParts();
     void parts.settings.switchModel('m2', 'c-1');
     await settled();
