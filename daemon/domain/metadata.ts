@@ -76,7 +76,7 @@ export function withBoundPullRequest(
   return isKnown ? known : [...known, { number, url }];
 }
 
-/** The list with `added` in it, in place of a pull request of the same number and address. */
+/** The list with `added` in it; a pull request of the same number and address is replaced. */
 export function withPullRequest(known: readonly PullRequest[], added: PullRequest): readonly PullRequest[] {
   return [...known.filter(({ number, url }) => number !== added.number || url !== added.url), added];
 }

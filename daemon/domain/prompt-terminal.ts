@@ -1,4 +1,4 @@
-// How the turn of a prompt ended, as a loading client is told.
+// How the turn of a prompt ended, as the answer of a load says it.
 import { asRecord } from '../contract/json-record.ts';
 import type { PastEvent } from './journal.ts';
 

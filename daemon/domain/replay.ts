@@ -28,7 +28,7 @@ export type ReplayMode = 'full' | 'summary';
 export interface ReplayQuery {
   readonly compactedMode: ReplayMode;
   readonly journalMode: ReplayMode;
-  /** Number of newest records wanted, shown without ids; undefined: all that are held, with their ids. */
+  /** Number of newest records wanted, shown without ids; undefined: all that are kept, with their ids. */
   readonly pageSize: number | undefined;
 }
 
@@ -107,11 +107,11 @@ export class Replay {
 
   /** What a loading client is shown. @param nowMs time of the notices about events that were left out. */
   answer({ compactedMode, journalMode, pageSize }: ReplayQuery, nowMs: number): ReplayAnswer {
-    const held = this.#turns.events();
-    const page = pageSize === undefined ? held : held.slice(Math.max(0, held.length - pageSize));
+    const kept = this.#turns.events();
+    const page = pageSize === undefined ? kept : kept.slice(Math.max(0, kept.length - pageSize));
     const { hasDropped } = this.#turns;
     const journal = this.#journal.events();
-    const isPaged = page.length < held.length;
+    const isPaged = page.length < kept.length;
     const anchor = this.#anchorIn([...page, ...journal]);
     const hasMore = isPaged || hasDropped || this.#hasUnseenPast;
     const shown = page.filter((event) => compactedMode === 'full' || isOfSummary(event));

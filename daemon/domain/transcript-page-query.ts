@@ -103,7 +103,7 @@ export function decodeSnapshot(text: string): string {
   throw invalidCursor('`snapshot` was not issued by this server');
 }
 
-/** The opaque text of the place next to the record, within the snapshot. */
+/** The opaque text of a cursor next to the record, within the snapshot. */
 export function encodeCursor(recordId: string, direction: Direction, snapshot: string): string {
   return encode({ r: recordId, d: direction === 'forward' ? 'f' : 'b', s: snapshot });
 }

@@ -1,4 +1,4 @@
-// Puts a compacted transcript in the place of the one that has outgrown its bound, while its recording goes on.
+// Replaces a transcript's file that has outgrown its bound by the compacted file, while the recording goes on.
 import { readSync, renameSync, rmSync, statSync, writeSync } from 'node:fs';
 import { compact, newPathOf } from './compaction.ts';
 import { withFilesSync } from './file-pair.ts';
@@ -17,12 +17,12 @@ export interface CompactionSwap {
    * @returns what that file then states; undefined when the transcript was removed meanwhile.
    */
   readonly settle: () => TranscriptMeta | undefined;
-  /** Called in the same tick as `settle`, when the compacted file is in its place. */
+  /** Called in the same tick as `settle`, when the compacted file has replaced the old one. */
   readonly swapped: (meta: TranscriptMeta) => void;
 }
 
 /**
- * Compacts the file and puts the result in its place. Leaves the file as it is if it was removed or begun anew meanwhile.
+ * Compacts the file and replaces it by the result. Leaves the file as it is if it was removed or begun anew meanwhile.
  * @throws the system's error; the file is then as it was.
  */
 export async function swapForCompacted(swap: CompactionSwap): Promise<void> {
@@ -40,7 +40,7 @@ export async function swapForCompacted(swap: CompactionSwap): Promise<void> {
     renameSync(newPath, path);
     swap.swapped(current);
   } finally {
-    // A compacted file that was not put in its place is of no use.
+    // A compacted file that did not replace the old one is of no use.
     rmSync(newPath, { force: true });
   }
 }

@@ -21,7 +21,7 @@ const NOTHING: Cut = { offset: 0, events: 0, turns: 0 };
 /** Largest share of the kept bytes that one merged record takes, so that of a text that is too large the newest part stays. */
 const RECORD_SHARE = 1 / 4;
 
-/** Path of the compacted file until it is put in the place of `path`. */
+/** Path of the compacted file until it replaces the file at `path`. */
 export function newPathOf(path: string): string {
   return `${path}.new.tmp`;
 }

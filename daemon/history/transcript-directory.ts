@@ -52,7 +52,7 @@ export class TranscriptDirectory {
     return this.#metas;
   }
 
-  /** Notes what the file states from now on: its recording was closed, or another file was put in its place. */
+  /** Notes what the file states from now on: its recording was closed, or another file has replaced it. */
   restated(key: string, meta: TranscriptMeta): void {
     this.#metas?.set(key, meta);
   }

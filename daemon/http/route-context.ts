@@ -27,7 +27,7 @@ export interface RouteContext {
   readonly transcripts: Transcripts;
   readonly catalog: Catalog;
   readonly catalogChanges: CatalogChanges;
-  readonly capabilities: CapabilityFacts;
+  readonly capabilities: DaemonCapabilityFacts;
   readonly feed: FeedPublisher;
   readonly apiDocument: ApiDocument;
   readonly streams: Streams;
@@ -43,7 +43,7 @@ export interface RouteContext {
 }
 
 /** What `GET /capabilities` says of this daemon beside what it says of every daemon. */
-export interface CapabilityFacts {
+export interface DaemonCapabilityFacts {
   /** Canonical path. */
   readonly workspace: string;
   readonly version: string;
