@@ -12,21 +12,21 @@ import { bearsMark, findDaemon } from './process-tree.ts';
 
 export interface AdoptSettings extends ProcessSettings {
   readonly bootId: string;
-  /** Where daemons may have cgroups; undefined where this process may not make any. */
+  /** Where daemons may have cgroups; undefined where this coordinator may not make cgroups. */
   readonly cgroups: Cgroups | undefined;
-  /** Period of the look at an adopted process: its exit cannot be waited for, it is no child of ours. */
+  /** Period in which an adopted process is looked at: it is no child of this coordinator, so its exit cannot be waited for. */
   readonly pollMs: number;
   /** How long a process that has the right pid and start time may take to say its incarnation. */
   readonly identityTimeoutMs: number;
 }
 
-/** A daemon's process, and the secret with which it is asked who it is. */
+/** A process that may be the daemon, and the secret with which it is asked who it is. */
 export interface Suspect {
   readonly mark: DaemonMark;
   readonly secret: string;
 }
 
-/** As `Launcher.adopt`. Where the pid was never noted the daemon is looked for by its arguments and environment. */
+/** As `Launcher.adopt`. Where the mark has no pid the daemon is looked for by its arguments and environment. */
 export async function adoptDaemon(noted: Suspect, settings: AdoptSettings): Promise<Whereabouts> {
   const { mark } = noted;
   // No process outlives its kernel, and start times of another boot say nothing about any process of this one.
@@ -34,7 +34,7 @@ export async function adoptDaemon(noted: Suspect, settings: AdoptSettings): Prom
   const suspect = mark.pid === 0 ? await findByIncarnation(noted, settings) : noted;
   if (suspect === undefined || comparePid(suspect.mark, settings.bootId) === 'mismatch')
     return bury(suspect?.mark ?? mark, settings);
-  // Without a start time (no /proc) the answer on the socket is all the proof there is; it decides alone.
+  // Without a start time (no /proc) the answer on the socket is the only proof, so it decides alone.
   return proveBySocket(suspect, settings);
 }
 
@@ -43,11 +43,11 @@ export function reachOf({ mark, secret }: Suspect): Reach {
   return { address: { kind: 'unix', path: mark.socketPath }, secret };
 }
 
-/** The running daemon, ended and followed like a child from now on. */
+/** The running daemon, which can be ended and whose exit is seen from now on as if it were a child. */
 export function observe(mark: DaemonMark, settings: AdoptSettings): DaemonProcess {
   return daemonProcess({
-    ...settings,
     mark,
+    settings,
     cgroup: cgroupOf(mark, settings),
     onDeath(report) {
       const poll = settings.clock.every(settings.pollMs, () => {
@@ -59,7 +59,7 @@ export function observe(mark: DaemonMark, settings: AdoptSettings): DaemonProces
   });
 }
 
-/** The first word of a daemon that runs already. Waits for as long as it runs. @throws Error when it ends before. */
+/** The first word of a daemon that runs already. Waits for as long as the daemon runs. @throws Error when it ends before. */
 export async function readyAgain(suspect: Suspect, settings: AdoptSettings): Promise<Ready> {
   const { clock, bootId, pollMs, identityTimeoutMs } = settings;
   const { address, secret } = reachOf(suspect);
@@ -85,7 +85,7 @@ function cgroupOf(mark: DaemonMark, { cgroups }: AdoptSettings): DaemonCgroup | 
   return cgroups === undefined ? undefined : findCgroup(cgroups, mark);
 }
 
-/** In the process table; where there is none, by who answers on the daemon's socket. */
+/** Looks in the process table for the daemon, and where there is no table (macOS) asks the process on the daemon's socket. */
 async function findByIncarnation(
   { mark, secret }: Suspect,
   { identityTimeoutMs }: AdoptSettings,
@@ -98,7 +98,7 @@ async function findByIncarnation(
   return { mark: { ...mark, pid: found.pid, startTime: found.startTime }, secret };
 }
 
-/** Asks until the answer is right, the process is gone, or the time is up: a daemon may still be on its way to listen. */
+/** Asks until the answer is right, the process is gone, or the time is up: the daemon may not listen yet. */
 async function proveBySocket(suspect: Suspect, settings: AdoptSettings): Promise<Whereabouts> {
   const { mark } = suspect;
   const { clock, bootId, pollMs, identityTimeoutMs } = settings;
@@ -108,12 +108,12 @@ async function proveBySocket(suspect: Suspect, settings: AdoptSettings): Promise
     const found = await doubtAbout(suspect, Math.max(pollMs, Math.ceil(deadline - clock.monotonicMs())));
     if (found === undefined) return alive(suspect, settings);
     if (comparePid(mark, bootId) === 'mismatch') return bury(mark, settings);
-    // Silence does not take back a wrong answer: the last question has little time, and whoever answered may just be slow.
+    // Silence does not take back a wrong answer: the last question has little time, and the stranger may just be slow.
     if (!found.isSilence) answered = found;
     const doubt = answered ?? found;
     // With less than a period left the next question could only end as "no answer", and hide this one's reason.
     if (clock.monotonicMs() + pollMs >= deadline) {
-      // It may be frozen, or its socket gone. Whoever follows it from now on finds out, by the thresholds for any daemon.
+      // The daemon may be frozen, or its socket gone: supervision finds that out by the thresholds for any daemon.
       if (doubt.isSilence && isMarked(mark)) return alive(suspect, settings);
       const why = `pid ${mark.pid} runs, but on ${mark.socketPath}: ${doubt.why}`;
       return { verdict: 'unverifiable', why, facts: { pid: mark.pid } };
@@ -127,7 +127,7 @@ function alive(suspect: Suspect, settings: AdoptSettings): Whereabouts {
   return { verdict: 'alive', process: observe(suspect.mark, settings), address };
 }
 
-/** Whether the process is the daemon by boot, pid, start time, arguments and environment, though it does not say so. */
+/** Whether a process that does not answer is the daemon by its pid, start time, arguments and environment. */
 function isMarked({ pid, startTime, incarnation }: DaemonMark): boolean {
   const stat = readProcStat(pid);
   return stat !== undefined && stat.startTime === startTime && bearsMark(stat, incarnation);
@@ -135,11 +135,11 @@ function isMarked({ pid, startTime, incarnation }: DaemonMark): boolean {
 
 interface Doubt {
   readonly why: string;
-  /** Nobody answered at all. */
+  /** No process answered at all. */
   readonly isSilence: boolean;
 }
 
-/** Why the process is not proven to be the daemon; undefined when it is. */
+/** Why the process is not proven to be the daemon; undefined when its answer proves it. */
 async function doubtAbout(suspect: Suspect, timeoutMs: number): Promise<Doubt | undefined> {
   const { mark } = suspect;
   try {

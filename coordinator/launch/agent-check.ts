@@ -2,7 +2,7 @@
 import { execFile } from 'node:child_process';
 
 export interface AgentCheck {
-  /** Program and arguments; null when none can be run. */
+  /** The agent's program and arguments; null when no agent can be run. */
   readonly command: readonly string[] | null;
   /** What is missing and what to do; null when nothing is. */
   readonly problem: string | null;
@@ -35,7 +35,7 @@ function parsed(stdout: string): AgentCheck | undefined {
     const { command, problem } = JSON.parse(stdout) as Partial<AgentCheck>;
     return { command: command ?? null, problem: problem ?? null };
   } catch {
-    // It said something else, or nothing; stderr has its reason.
+    // The program printed no answer; its stderr has the reason.
     return undefined;
   }
 }

@@ -6,7 +6,7 @@ import type { Cgroups } from './cgroup.ts';
 
 export type CgroupProbe =
   | { readonly isUsable: true; readonly cgroups: Cgroups }
-  /** `why` says what is missing, for a person. Trees are then ended by group, parent chain and incarnation mark. */
+  /** `why` tells an operator what is missing. A daemon's tree is then ended by group, parent chain and incarnation. */
   | { readonly isUsable: false; readonly why: string };
 
 /** The probe's answer in one line. */
@@ -14,7 +14,7 @@ export function cgroupWords(probe: CgroupProbe): string {
   return probe.isUsable ? `one for each daemon in ${probe.cgroups.base}` : `not used: ${probe.why}`;
 }
 
-/** Where the kernel tells; a test has files of its own. */
+/** Where the kernel describes its cgroups; a test has files of its own. */
 export interface CgroupSources {
   /** As /proc/self/cgroup. */
   readonly ownPath: string;
@@ -38,7 +38,7 @@ const OWN_LEAF = 'coordinator';
 
 const TRY_OUT_TIMEOUT_MS = 2000;
 
-/** Never throws. Leaves no directory behind. Takes some 20 ms, once. */
+/** Tries cgroups out. Never throws, leaves no directory behind, and takes some 20 ms. */
 export function probeCgroups(sources: CgroupSources = KERNEL): CgroupProbe {
   const own = /^0::(.*)$/m.exec(textOf(sources.ownPath))?.[1];
   const mount = cgroup2Mount(textOf(sources.mountsPath));
@@ -70,7 +70,7 @@ function tryIn(base: string, { tryOut }: CgroupSources): string | undefined {
   }
 }
 
-/** A shell that moves itself in and kills the group: everything that will be needed, and no process is left whatever fails. */
+/** A shell moves itself in and kills the group: all that a daemon's cgroup needs, and no process is left whatever fails. */
 function moveAndKill(path: string): string | undefined {
   const script = 'echo 0 > "$0/cgroup.procs" && echo 1 > "$0/cgroup.kill" && read never';
   const { error, signal, stderr } = spawnSync('/bin/sh', ['-c', script, path], {
@@ -83,7 +83,7 @@ function moveAndKill(path: string): string | undefined {
   return `a process could not be moved into a cgroup and killed there: ${stderr.trim() || 'it was not killed'}`;
 }
 
-/** The last process's end reaches its cgroup a moment after its parent hears of it. */
+/** The end of a cgroup's last process reaches the cgroup a moment after the parent of that process. */
 function removeSoon(path: string): void {
   const nap = new Int32Array(new SharedArrayBuffer(4));
   for (let attempt = 0; attempt < 50; attempt += 1) {
@@ -97,12 +97,12 @@ function removeSoon(path: string): void {
   }
 }
 
-/** Without it there is no oom evidence and no peak; all else works. */
+/** Hands the memory controller down. Without it a daemon's end has no OOM evidence and no peak; all else works. */
 function handDownMemory(base: string): void {
   try {
     writeFileSync(join(base, 'cgroup.subtree_control'), '+memory');
   } catch {
-    // Not delegated to us, or another process is in this level: `evidence()` then says null.
+    // The controller is not delegated to this user, or another process is in this level: `evidence()` then says null.
   }
 }
 
@@ -136,7 +136,7 @@ function textOf(path: string): string {
   try {
     return readFileSync(path, 'utf8');
   } catch {
-    // No /proc here.
+    // This system has no /proc.
     return '';
   }
 }

@@ -1,5 +1,5 @@
-// A cgroup (v2) of its own for each daemon: whatever the daemon starts stays in it, whoever its parent is and whatever it
-// calls itself, and all of it ends with one write. Where this process may make them is cgroup-probe.ts's matter.
+// A cgroup (v2) of its own for each daemon: every process that the daemon starts stays in it, whatever becomes of its parent
+// and its name, and all of them end with one write. cgroup-probe.ts finds out where the coordinator may make cgroups.
 import { createHash } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, rmdirSync, statSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
@@ -7,10 +7,10 @@ import { isAlive, type ProcStat, readCgroupPath, readProcStat } from '../../daem
 import type { MemoryEvidence } from './launcher.ts';
 import type { DaemonMark } from './process-handle.ts';
 
-/** What is known where there is no cgroup, or one without the memory controller. */
+/** What is known of a daemon without a cgroup, or whose cgroup has no memory controller. */
 export const NO_EVIDENCE: MemoryEvidence = Object.freeze({ oomKills: null, peakBytes: null });
 
-/** As `cgroupNameOf` gives them. */
+/** Names that `cgroupNameOf` gives. */
 const NAME = /^qwen-[0-9a-f]{8}-[0-9a-f]{16}-\d+$/;
 
 const ENTER_ATTEMPTS = 3;
@@ -39,8 +39,8 @@ function prefixOf(socketPath: string): string {
 /**
  * Makes the daemon's cgroup and moves the daemon into it. Call it in the same turn of the event loop as the spawn: the
  * child is not reaped before, so the pid is its own; and a daemon starts nothing before its handshake line, which is sent
- * later, so nothing can be outside. (Node cannot pass CLONE_INTO_CGROUP.) The move takes up to 16 ms where none was made
- * lately (the kernel waits for a grace period), else 0.1 ms.
+ * later, so nothing can be outside. (Node cannot pass CLONE_INTO_CGROUP.) The move takes up to 16 ms where no process was
+ * moved lately (the kernel waits for a grace period), else 0.1 ms.
  * @throws Error when the kernel refuses; then no directory is left.
  */
 export function encloseDaemon(cgroups: Cgroups, mark: DaemonMark): DaemonCgroup {
@@ -62,17 +62,17 @@ function enter(path: string, pid: number): void {
       writeFileSync(join(path, 'cgroup.procs'), String(pid));
       return;
     } catch (error) {
-      // Another coordinator took it for one that was left empty.
+      // Another coordinator took the new cgroup for one that was left empty, and removed it.
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || attempt === ENTER_ATTEMPTS) throw error;
     }
   }
 }
 
-/** The daemon's cgroup, if there is one: at its place, or where the living daemon is (a coordinator may move). */
+/** The daemon's cgroup, if there is one: in `base`, or where the living daemon is (a coordinator may change its base). */
 export function findCgroup(cgroups: Cgroups, mark: DaemonMark): DaemonCgroup | undefined {
   const name = cgroupNameOf(mark);
-  const place = join(cgroups.base, name);
-  if (isDirectory(place)) return new DaemonCgroup(place);
+  const expected = join(cgroups.base, name);
+  if (isDirectory(expected)) return new DaemonCgroup(expected);
   const path = readCgroupPath(mark.pid);
   // Only a daemon of this name was ever put into a cgroup of this name, so a pid that was reused cannot mislead.
   const isNamed = path !== undefined && basename(path) === name;
@@ -80,8 +80,8 @@ export function findCgroup(cgroups: Cgroups, mark: DaemonMark): DaemonCgroup | u
 }
 
 /**
- * Removes every daemon's cgroup that is empty: what a coordinator left that was killed together with its daemon and never
- * started again, or between making one and filling it. The kernel refuses to remove one with a process in it.
+ * Removes the empty cgroups of daemons: a coordinator leaves them that was killed together with its daemon and never started
+ * again, or that was killed between making a cgroup and filling it. The kernel refuses to remove a cgroup with a process in it.
  */
 function removeEmpty({ base }: Cgroups): void {
   for (const name of directoriesIn(base)) if (NAME.test(name)) new DaemonCgroup(join(base, name)).remove();
@@ -101,7 +101,7 @@ export class DaemonCgroup {
     this.path = path;
   }
 
-  /** Every living process inside, in groups below it too; this process never counts. */
+  /** Every living process inside the cgroup and the groups below it, except this process. */
   members(): ProcStat[] {
     return this.#pids()
       .filter((pid) => pid !== process.pid)
@@ -110,18 +110,18 @@ export class DaemonCgroup {
       .filter(isAlive);
   }
 
-  /** Kills everything inside at once, whatever it forks meanwhile. Nothing where this process is inside itself. */
+  /** Kills every process inside at once, whatever they fork meanwhile. Does nothing where this process is inside itself. */
   kill(): void {
     // A coordinator's command may be run by an agent: then only the members may be ended, one by one.
     if (this.#pids().includes(process.pid)) return;
     try {
       writeFileSync(join(this.path, 'cgroup.kill'), '1');
     } catch {
-      // Removed already, or taken from us; whoever is left is found in the process table.
+      // The cgroup is removed already, or no longer this user's; processes that are left are found in the process table.
     }
   }
 
-  /** What the kernel noted of its memory. */
+  /** What the kernel noted of the memory of all processes inside. */
   evidence(): MemoryEvidence {
     const oomKills = /^oom_kill (\d+)$/m.exec(readIn(this.path, 'memory.events') ?? '')?.[1];
     const peak = /^(\d+)$/m.exec(readIn(this.path, 'memory.peak') ?? '')?.[1];
@@ -133,7 +133,7 @@ export class DaemonCgroup {
 
   /** Removes the directory with the groups that were made in it. False, and nothing is removed, while a process is inside. */
   remove(): boolean {
-    // The kernel would only keep the groups that hold one: an empty one among them may be about to be entered.
+    // The kernel would keep only the groups with a process: an empty group beside them may be about to be entered.
     if (/^populated 1$/m.test(readIn(this.path, 'cgroup.events') ?? '')) return false;
     return removeTree(this.path);
   }

@@ -7,7 +7,7 @@ import type { Launcher } from './launcher.ts';
 import { createProcessLauncher } from './process.ts';
 
 export interface LauncherOptions {
-  /** Canonical. */
+  /** Canonical path. */
   readonly stateDir: string;
   /** The directory of this state directory's sockets. */
   readonly runtimeDir: string;
@@ -21,7 +21,7 @@ export interface LauncherOptions {
   readonly limits?: LauncherLimits;
 }
 
-/** What a command that only ends daemons leaves at its defaults. */
+/** Limits that a command which only ends daemons leaves at their defaults. */
 export interface LauncherLimits {
   /** How long one adoption may take. */
   readonly adoptTimeoutMs: number;
@@ -29,7 +29,7 @@ export interface LauncherLimits {
   readonly maxLogBytes: number;
 }
 
-/** Share of an adoption's deadline in which a daemon has to say who it is; in the rest it is looked at from outside. */
+/** Share of an adoption's deadline in which a daemon has to say who it is; the rest is for looking at its process. */
 const IDENTITY_SHARE = 0.8;
 
 export function createLauncher(options: LauncherOptions): Launcher {

@@ -26,7 +26,7 @@ const REMOVE_PERIOD_MS = 2;
 export interface SweepSettings {
   readonly clock: Clock;
   readonly log: Log;
-  /** How long killed processes may take to go; one in uninterruptible sleep must not hold `exited` for ever. */
+  /** How long killed processes may take to go: a process in uninterruptible sleep must not keep `exited` open for ever. */
   readonly sweepTimeoutMs: number;
 }
 
@@ -37,16 +37,18 @@ export interface ProcessSettings extends SweepSettings {
   readonly maxLogBytes: number;
 }
 
-export interface Observed extends ProcessSettings {
+export interface Observed {
   readonly mark: DaemonMark;
-  /** Undefined where this process may not make any, or the daemon was started without. */
+  readonly settings: ProcessSettings;
+  /** Undefined where the coordinator may not make cgroups, or the daemon was started without one. */
   readonly cgroup: DaemonCgroup | undefined;
   /** Calls back once, when the daemon process itself is dead. */
   readonly onDeath: (report: (code: number | null, signal: string | null) => void) => void;
 }
 
 export function daemonProcess(observed: Observed): DaemonProcess {
-  const { mark, daemonCommand, maxLogBytes } = observed;
+  const { mark, settings } = observed;
+  const { daemonCommand, maxLogBytes } = settings;
   return {
     incarnation: mark.incarnation,
     handle: handleOf(mark),
@@ -62,9 +64,10 @@ export function daemonProcess(observed: Observed): DaemonProcess {
 
 /** The daemon until it is gone, and the ways to end it. */
 function lifeOf(observed: Observed): Pick<DaemonProcess, 'exited' | 'terminate' | 'killNow'> {
-  const { mark, cgroup, clock, log } = observed;
+  const { mark, cgroup, settings } = observed;
+  const { clock, log } = settings;
   const hostOomKillsBefore = readHostOomKills();
-  // What was seen before a signal: whoever loses its parent by that signal is found in no later table.
+  // Processes that were seen before a signal: one that loses its parent by that signal is found in no later table.
   const remembered = new Map<number, ProcStat>();
   const strays = new Set<number>();
   let life: 'running' | 'terminating' | 'dead' = 'running';
@@ -77,16 +80,16 @@ function lifeOf(observed: Observed): Pick<DaemonProcess, 'exited' | 'terminate' 
 
   function killStrays(): void {
     for (const { pid } of killMembers(lookAround())) strays.add(pid);
-    // Counted before. Only while the daemon is dead or dying: it is in there too.
+    // After the count above. Only while the daemon is dead or dying, because the daemon is in the cgroup too.
     if (life !== 'running') cgroup?.kill();
   }
 
   function killNow(): void {
     if (life === 'dead') return;
-    if (life === 'running') holdEventLoopUntil(exited);
+    if (life === 'running') keepEventLoopUntil(exited);
     life = 'terminating';
     lookAround();
-    // The daemon first: alive, it would restart its agent.
+    // The daemon first: a living daemon would restart its agent.
     signalProcess(mark, 'SIGKILL');
     killStrays();
   }
@@ -98,9 +101,9 @@ function lifeOf(observed: Observed): Pick<DaemonProcess, 'exited' | 'terminate' 
       killStrays();
       return [...remembered.values()].filter(isStill);
     };
-    await untilNothingIsLeft(sweep, mark, observed);
+    await untilNothingIsLeft(sweep, mark, settings);
     removeTraces(mark.socketPath);
-    const evidence = await closeCgroup(cgroup, mark, observed);
+    const evidence = await closeCgroup(cgroup, mark, settings);
     const hostOomKills = oomKillsSince(hostOomKillsBefore);
     const lastLines = tail(mark.logPath, LAST_LINES);
     log.debug({ incarnation: mark.incarnation, code, signal, strays: strays.size }, 'daemon is gone');
@@ -114,9 +117,9 @@ function lifeOf(observed: Observed): Pick<DaemonProcess, 'exited' | 'terminate' 
   function terminate(graceMs: number): Promise<DaemonExit> {
     if (life !== 'running') return exited;
     life = 'terminating';
-    holdEventLoopUntil(exited);
+    keepEventLoopUntil(exited);
     lookAround();
-    // The daemon alone: it shuts its agent down cleanly, which a signal to the whole tree would cut short.
+    // Only the daemon is signalled: it shuts its agent down cleanly, which a signal to the whole tree would cut short.
     signalProcess(mark, 'SIGTERM');
     killTimer = clock.after(graceMs, () => {
       log.warn({ incarnation: mark.incarnation, graceMs }, 'daemon did not end in time: killing it');
@@ -128,16 +131,17 @@ function lifeOf(observed: Observed): Pick<DaemonProcess, 'exited' | 'terminate' 
   return { exited, terminate, killNow };
 }
 
-/** Null where the host does not count them. */
+/** Processes that the host's OOM killer ended since it had counted `before`; null where the host does not count. */
 function oomKillsSince(before: number | null): number | null {
   const after = before === null ? null : readHostOomKills();
   return after === null || before === null ? null : after - before;
 }
 
 /**
- * Ends what an unobserved daemon left behind and waits until it is gone. Its session id may be somebody else's by now,
- * so only its cgroup, or its incarnation together with the start time, proves a process to be its own.
- * @returns how many there were, and what the cgroup had noted.
+ * Ends the processes that an unobserved daemon left behind and waits until they are gone. The daemon's session id may have
+ * gone to other processes by now, so only the cgroup, or the incarnation together with the start time, proves a process to
+ * be the daemon's.
+ * @returns how many processes there were, and what the cgroup had noted.
  */
 export async function endStraysOf(
   mark: DaemonMark,
@@ -155,7 +159,7 @@ export async function endStraysOf(
   return { strays: ended.size, ...(await closeCgroup(cgroup, mark, settings)) };
 }
 
-/** The tree as the process table shows it, and whoever is found in the cgroup alone. */
+/** The daemon's tree as the process table shows it, and the processes that only the cgroup shows. */
 function membersOf(mark: DaemonMark, cgroup: DaemonCgroup | undefined, isSessionKept: boolean): ProcStat[] {
   const tree = findTree(mark, isSessionKept);
   const known = new Set([mark.pid, ...tree.map(({ pid }) => pid)]);
@@ -163,7 +167,7 @@ function membersOf(mark: DaemonMark, cgroup: DaemonCgroup | undefined, isSession
   return [...tree, ...others];
 }
 
-/** Reads what the cgroup noted, then removes it; the end of the last process reaches it a millisecond late. */
+/** Reads what the cgroup noted, then removes the cgroup, which hears of its last process's end a millisecond late. */
 async function closeCgroup(
   cgroup: DaemonCgroup | undefined,
   { incarnation }: DaemonMark,
@@ -188,7 +192,7 @@ function removeTraces(path: string): void {
   try {
     rmSync(path, { force: true });
   } catch {
-    // Its directory may be gone or changed by now. No later incarnation listens on this path, so it harms nobody.
+    // The directory may be gone or changed by now. No later incarnation listens on this path, so a socket that stays harms nobody.
   }
 }
 
@@ -208,21 +212,21 @@ async function untilNothingIsLeft(
     log.error({ incarnation, pids: left.map(({ pid }) => pid) }, 'processes of a daemon survived SIGKILL');
 }
 
-/** Waits, and keeps the process running meanwhile. */
+/** Waits, and keeps the coordinator from running out of work and exiting meanwhile. */
 export function pause(clock: Clock, delayMs: number): Promise<void> {
   const waited = new Promise<void>((resolve) => {
     clock.after(delayMs, resolve);
   });
-  holdEventLoopUntil(waited);
+  keepEventLoopUntil(waited);
   return waited;
 }
 
 /**
- * Timers of the clock and the child's handle let the process end. While a daemon is being ended that must not happen:
- * the coordinator's own stop waits for it with nothing else left to do. The interval itself does nothing.
+ * Timers of the clock and the child's handle let the coordinator exit. That must not happen while a daemon is being ended:
+ * the coordinator's own stop waits for the daemon with nothing else left to do. The interval itself does nothing.
  */
-function holdEventLoopUntil(done: Promise<unknown>): void {
-  const hold = setInterval(() => undefined, 2 ** 30);
-  const release = () => clearInterval(hold);
-  done.then(release, release);
+function keepEventLoopUntil(done: Promise<unknown>): void {
+  const interval = setInterval(() => undefined, 2 ** 30);
+  const stop = () => clearInterval(interval);
+  done.then(stop, stop);
 }

@@ -1,5 +1,5 @@
-// The two directories that everything else trusts: what is kept (state) and where sockets are (runtime). Both must be
-// this user's alone, because whoever can write there can pose as a daemon or read its secret.
+// The two directories that everything else trusts: of the files that are kept (state) and of the sockets (runtime). Both must
+// be this user's alone, because a user who can write there can pose as a daemon or read its secret.
 import { createHash } from 'node:crypto';
 import { lstatSync, mkdirSync, realpathSync, type Stats, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -14,7 +14,7 @@ export class UnusablePath extends Error {}
 /**
  * Creates the state directory (0700, parents too) where it is missing.
  * @returns its canonical path.
- * @throws UnusablePath naming path, owner and remedy when it is another user's or others may write to it.
+ * @throws UnusablePath naming path, owner and remedy when the directory is another user's or others may write to it.
  */
 export function ensureStateDir(path: string, uid = ownUid()): string {
   const canonical = reachable(path, () => {
@@ -29,8 +29,8 @@ export function ensureStateDir(path: string, uid = ownUid()): string {
 
 /**
  * The state directory for a command that only looks: nothing is made.
- * @returns its canonical path, undefined where there is none.
- * @throws UnusablePath when it is another user's (naming that user), or others may write to it.
+ * @returns its canonical path, undefined where there is no such directory.
+ * @throws UnusablePath when the directory is another user's (naming that user), or others may write to it.
  */
 export function findStateDir(path: string, uid = ownUid()): string | undefined {
   const canonical = reachable(path, () =>
@@ -53,13 +53,13 @@ export interface RuntimeDirOptions {
   /** The system's temporary directory. */
   readonly tmpDir: string;
   readonly uid: number;
-  /** Canonical; each state directory has sockets of its own. */
+  /** Canonical path; each state directory has sockets of its own. */
   readonly stateDir: string;
 }
 
 /**
- * Where the sockets are: `$XDG_RUNTIME_DIR/qwen-coordinator/<hash>`, or below the temporary directory where there is no
- * such (an inherited XDG_RUNTIME_DIR often names one of another login). Nothing is made.
+ * Where the sockets are: `$XDG_RUNTIME_DIR/qwen-coordinator/<hash>`, or below the temporary directory where that variable names
+ * no directory of this user (an inherited one often names that of another login). Nothing is made.
  */
 export function runtimeDirOf({ xdgRuntimeDir, tmpDir, uid, stateDir }: RuntimeDirOptions): string {
   const hash = createHash('sha256').update(stateDir, 'utf8').digest('hex').slice(0, 12);
@@ -84,8 +84,8 @@ export function ensureRuntimeDir(options: RuntimeDirOptions): string {
 }
 
 /**
- * Whether a runtime directory is there, for a command that only looks: in a shared temporary directory somebody else may
- * have made it and listen there.
+ * Whether a runtime directory is there, for a command that only looks. Its owner is checked: in a shared temporary directory
+ * another user may have made it and listen there.
  * @throws UnusablePath as `ensureRuntimeDir`.
  */
 export function hasRuntimeDir(runtimeDir: string, uid = ownUid()): boolean {
@@ -132,8 +132,8 @@ function makePrivate(path: string): void {
 }
 
 /**
- * In a shared temporary directory another user may have created the name first: nothing is trusted, nothing is repaired.
- * @returns false where there is nothing.
+ * Another user may have created the name in a shared temporary directory first: nothing is trusted, nothing is repaired.
+ * @returns false where nothing has that name.
  */
 function checkPrivate(path: string, uid: number): boolean {
   const stats = lstatSync(path, { throwIfNoEntry: false });
@@ -150,7 +150,7 @@ function isOwnDirectory(path: string, uid: number): boolean {
     const stats = statSync(path);
     return stats.isDirectory() && stats.uid === uid;
   } catch {
-    // Missing, or in a place that only its own user can see.
+    // The directory is missing, or only its own user can see it.
     return false;
   }
 }

@@ -1,8 +1,8 @@
 // Launch handles as text: JSON that begins with the kind of its launcher and the version of what follows. A launcher reads its
-// own kind only; every other handle is told in words of what to do, because its daemon must not be started a second time.
+// own kind only. For every other handle there are words that say what to do, because its daemon must not be started again.
 import type { LaunchHandle } from './launcher.ts';
 
-/** A handle that this launcher cannot use. The message says who wrote it and what to do. */
+/** A handle that this launcher cannot use. The message says which launcher wrote the handle and what to do. */
 export class ForeignHandle extends Error {}
 
 type Body = Readonly<Record<string, unknown>>;
@@ -12,7 +12,7 @@ export function writeHandle(kind: string, version: number, body: Body): LaunchHa
 }
 
 /**
- * What `writeHandle` was given as body.
+ * The body that `writeHandle` was given, with kind and version.
  * @throws ForeignHandle when the handle is no JSON object, of another kind, or of a version above `version`.
  */
 export function readHandle(handle: LaunchHandle, kind: string, version: number): Body {
@@ -39,7 +39,7 @@ function parsed(handle: LaunchHandle): Body | undefined {
     const value: unknown = JSON.parse(handle);
     return typeof value === 'object' && value !== null ? (value as Body) : undefined;
   } catch {
-    // No handle of ours; the caller says so.
+    // No launcher wrote this text; the caller says so.
     return undefined;
   }
 }

@@ -1,4 +1,4 @@
-// The coordinator's end of descriptor 3: one JSON line out, one back, then it closes.
+// The coordinator's end of descriptor 3: one JSON line out, one back, then the pipe closes.
 import type { Duplex } from 'node:stream';
 import {
   CONTRACT_VERSION,
@@ -12,7 +12,7 @@ import { truncated } from '../../daemon/contract/log.ts';
 /** A ready line has a few hundred bytes, a refusal a few lines of text. */
 const MAX_ANSWER_BYTES = 64 * 1024;
 
-/** The pipe closed without an answer; why is known to whoever sees the process exit. */
+/** The pipe closed without an answer. The exit of the process tells why. */
 export class HandshakeClosed extends Error {
   constructor() {
     super('the daemon closed its handshake without an answer');
@@ -22,7 +22,7 @@ export class HandshakeClosed extends Error {
 
 /**
  * Sends the request, reads the answer, closes the pipe. Waits for as long as the pipe is open: a deadline is the caller's.
- * @throws HandshakeClosed; Error quoting an answer that is none, or with over 64 KiB of it.
+ * @throws HandshakeClosed; Error quoting text that is no answer, or saying that the answer has over 64 KiB.
  */
 export function exchange(pipe: Duplex, request: HandshakeRequest): Promise<HandshakeAnswer> {
   return new Promise((resolve, reject) => {
@@ -60,7 +60,7 @@ function parseAnswer(received: Buffer, end: number): HandshakeAnswer {
 
 /**
  * The ready line of exactly the process that was started for exactly this request.
- * @throws Error with the daemon's own words when it refused, else naming what does not fit.
+ * @throws Error with the daemon's own words when the daemon refused, else naming the field of the answer that does not fit.
  */
 export function acceptedReadyLine(
   answer: HandshakeAnswer,

@@ -8,7 +8,7 @@ export function readBootId(): string {
   try {
     return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
   } catch {
-    // macOS. Start times are 0 there too, so `comparePid` never says more than "unverifiable".
+    // No /proc (macOS). Start times are 0 there too, so `comparePid` never says more than "unverifiable".
     return '';
   }
 }
@@ -21,8 +21,8 @@ export function startTimeOf(pid: number): number {
 export type PidVerdict = 'match' | 'mismatch' | 'unverifiable';
 
 /**
- * `match`: the noted process still runs. `mismatch`: it is proven dead, whoever has its pid now; a zombie counts as dead.
- * `unverifiable`: some process has the pid and nothing tells whether it is the noted one.
+ * `match`: the noted process still runs. `mismatch`: the noted process is proven dead, whichever process has its pid now; a
+ * zombie counts as dead. `unverifiable`: a process has the pid and nothing tells whether it is the noted one.
  */
 export function comparePid(
   mark: Pick<DaemonMark, 'bootId' | 'pid' | 'startTime'>,

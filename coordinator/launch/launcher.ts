@@ -4,8 +4,8 @@ import type { BridgeSettings } from '../../daemon/contract/handshake.ts';
 import type { DaemonAddress } from '../upstream/address.ts';
 
 /**
- * How a launcher finds a daemon again, also after a restart of the coordinator. Only launchers write and read one (handle.ts);
- * the store keeps it as text, also in backups: it carries the launcher's kind and version, and no credential.
+ * How a launcher finds a daemon again, also after a restart of the coordinator. Only launchers write and read handles
+ * (handle.ts). The store keeps a handle as text, also in backups: it names the launcher's kind and version, and no credential.
  */
 export type LaunchHandle = string;
 
@@ -44,27 +44,27 @@ export interface MemoryEvidence {
 export interface DaemonExit extends MemoryEvidence {
   /** Processes that the OOM killer of the daemon's host ended while the daemon ran, whosever they were; null where not known. */
   readonly hostOomKills: number | null;
-  /** Null when the launcher did not see it (the process launcher: of an adopted daemon), or the daemon died by a signal. */
+  /** Null when the launcher did not see the exit code (process.ts: of an adopted daemon), or the daemon died by a signal. */
   readonly code: number | null;
   readonly signal: string | null;
   /** Last lines that the daemon wrote to its log, oldest first; empty where the launcher keeps none. */
   readonly lastLines: readonly string[];
-  /** Descendants that were still alive and were ended with it. */
+  /** Descendants of the daemon that were still alive at its end and were ended too. */
   readonly strays: number;
 }
 
 export interface DaemonProcess {
   readonly incarnation: string;
-  /** The planned handle with what the launcher has learned since. It takes the planned one's place in the store. */
+  /** The planned handle with what the launcher has learned since; takes the place of the planned handle in the store. */
   readonly handle: LaunchHandle;
   readonly facts: LaunchFacts;
   /** Settles once, after the daemon and every descendant are gone. Never rejects. */
   readonly exited: Promise<DaemonExit>;
   /** Asks the daemon to end (SIGTERM), kills its whole tree after `graceMs`. Idempotent; returns `exited`. */
   terminate(graceMs: number): Promise<DaemonExit>;
-  /** Kills the whole tree at once. Returns when that is on its way. */
+  /** Kills the daemon and all of its descendants. Returns as soon as the kill is on its way. */
   killNow(): void;
-  /** Program and first arguments that the daemon was started with; undefined where they are the configured ones or not known. */
+  /** Program and first arguments of the daemon; undefined where they are the configured ones, or not known. */
   otherCommand(): readonly string[] | undefined;
   /** Keeps the daemon's log, if the launcher writes one, from growing without bound. @throws Error of the file system. */
   rotateLog(): void;
@@ -94,12 +94,14 @@ export interface KnownDaemon {
 
 /** What became of a known daemon. */
 export type Whereabouts =
-  /** `address` is absent where the launcher cannot tell it from the handle: then only the stored one leads there. */
+  /** `address` is absent where the launcher cannot tell it from the handle: then the stored address leads to the daemon. */
   | { readonly verdict: 'alive'; readonly process: DaemonProcess; readonly address?: DaemonAddress }
-  /** It does not run. `hasRun` false: as far as can be told it never did, and a start under way may still make it. */
+  /** The daemon does not run. `hasRun` false: as far as is known it never did, and a start under way may still make it. */
   | { readonly verdict: 'gone'; readonly hasRun: boolean; readonly exit: DaemonExit }
-  /** It may run, but that is not proven: it is left alone. Also for every handle that is not this launcher's. `facts` is what
-      was found out beyond the handle's own. */
+  /**
+   * The daemon may run, which is neither proven nor disproven: it is left alone. Also said of every handle that is not this
+   * launcher's. `facts` is what was found out beyond the handle's own facts.
+   */
   | { readonly verdict: 'unverifiable'; readonly why: string; readonly facts?: LaunchFacts };
 
 /** What a launcher wrote down of a daemon that it has not seen end. */
@@ -107,33 +109,33 @@ export interface DaemonNote extends KnownDaemon {
   readonly workspaceId: string;
   readonly workspacePath: string;
   readonly createdAtMs: number;
-  /** False also where that cannot be told. */
+  /** False also where the launcher cannot tell. */
   readonly isRunning: boolean;
   readonly facts: LaunchFacts;
 }
 
-/** What the database says of a noted daemon: it is in it, it is in it as ended, or it is not (or without its secret). */
+/** What the database says of a noted daemon: its row is there, its row says that it ended, or there is no row with a secret. */
 export type NoteFate = 'known' | 'over' | 'lost';
 
 export interface Launcher {
   /**
-   * The handle of a daemon that is to be started. Does nothing else: commit it before `start`, so that whatever `start` makes
-   * can be found again, wherever the coordinator is killed.
+   * The handle of a daemon that is to be started. Does nothing else: commit the handle before `start`, so that the daemon can
+   * be found again, at whatever moment the coordinator is killed.
    * @throws Error when no such daemon could be started (its socket path would be too long).
    */
   plan(plan: LaunchPlan): LaunchHandle;
   /**
    * Starts the daemon of a planned handle. Idempotent: a handle whose daemon was started already gives that daemon.
-   * @throws Error when none could be made (out of processes, no program), or the handle is not this launcher's.
+   * @throws Error when no daemon could be made (out of processes, no program), or the handle is not this launcher's.
    */
   start(handle: LaunchHandle, spec: LaunchSpec): Launch;
   /**
-   * Finds the daemon of an earlier coordinator; of one that is gone the leftovers are ended. Resolves `alive` also for a daemon
-   * that is about to end; its exit then comes soon. Signals nothing that is not proven to be the daemon's.
+   * Finds the daemon of an earlier coordinator; ends what a daemon that is gone has left running. Resolves `alive` also for a
+   * daemon that is about to end; its exit then comes soon. Signals no process that is not proven to be the daemon's.
    */
   adopt(known: KnownDaemon): Promise<Whereabouts>;
-  /** What the handle tells by itself. Never throws: of a handle that is not this launcher's nothing is known. */
+  /** What the handle says by itself. Never throws: a handle that is not this launcher's says nothing. */
   factsOf(handle: LaunchHandle): LaunchFacts;
-  /** The daemons that were started here, were not seen to end, and are `lost` to the caller. Forgets those that are `over`. */
+  /** Notes of daemons that were not seen to end and that the caller's database has `lost`. Forgets notes that are `over`. */
   lost(fateOf: (incarnation: string) => NoteFate): readonly DaemonNote[];
 }

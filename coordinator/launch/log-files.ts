@@ -18,7 +18,7 @@ const TAIL_BYTES = 64 * 1024;
  * Moves the log's content to `<path>.1` (older ones to .2, .3, up to `keep`) and empties it when it is larger than
  * `maxBytes`. By copy and truncate: the daemon keeps its descriptor and need not know, and since it appends, it goes on at
  * the new end. What it writes between the two calls is lost; that is some hundred microseconds a rotation.
- * @returns whether it was rotated. A missing log is not.
+ * @returns whether the log was rotated; false for a missing log.
  */
 export function rotateIfLarge(path: string, maxBytes: number, keep: number): boolean {
   const stats = statSync(path, { throwIfNoEntry: false });
@@ -40,11 +40,11 @@ export function tail(path: string, maxLines: number): readonly string[] {
   try {
     const { text, isFromStart } = readEnd(path);
     const lines = text.replace(/\n$/, '').split('\n');
-    // The first line is cut where reading began in its middle; alone it is still better than nothing.
+    // The first line is incomplete where reading began in its middle; as the only line it is still better than nothing.
     if (!isFromStart && lines.length > 1) lines.shift();
     return text === '' ? [] : lines.slice(-maxLines);
   } catch {
-    // No log yet, or not readable: for whoever asks why a daemon died that is "nothing said".
+    // There is no log yet, or it cannot be read: then the daemon said nothing.
     return [];
   }
 }

@@ -1,4 +1,4 @@
-// A note beside each daemon's socket: what a coordinator needs to find the daemon again when its database is lost. Whoever
+// A note beside each daemon's socket: what a coordinator needs to find the daemon again when its database is lost. A user who
 // can read this directory (0700, the notes 0600) can use the sockets in it anyway. See docs/adr/0005-a-damaged-database.md.
 import { existsSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -8,11 +8,11 @@ import { findDaemon } from './process-tree.ts';
 
 const SUFFIX = '.note.json';
 
-/** As earlier releases wrote it and read it: after a step back they find the daemons of this one. */
+/** A note has the form of earlier releases, which after a step back find the daemons of this release by it. */
 type Written = Pick<DaemonNote, 'workspaceId' | 'workspacePath' | 'secret' | 'createdAtMs'> &
   Omit<DaemonMark, 'pid' | 'startTime'>;
 
-/** Where the note of the daemon on this socket is. */
+/** The file of the note of the daemon on this socket. */
 export function notePathOf(socketPath: string): string {
   return socketPath.replace(/\.sock$/, '') + SUFFIX;
 }
@@ -22,7 +22,7 @@ export function hasNote(socketPath: string): boolean {
   return existsSync(notePathOf(socketPath));
 }
 
-/** Call it before the process is made. @throws Error when the directory cannot be written. */
+/** Writes the daemon's note; call it before the process is made. @throws Error when the directory cannot be written. */
 export function writeNote(mark: DaemonMark, spec: LaunchSpec, createdAtMs: number): void {
   const { workspaceId, workspacePath, secret } = spec;
   const { incarnation, socketPath, logPath, bootId } = mark;
@@ -37,7 +37,7 @@ export function writeNote(mark: DaemonMark, spec: LaunchSpec, createdAtMs: numbe
     createdAtMs,
   };
   const path = notePathOf(socketPath);
-  // Whole or not at all: a kill may come between any two writes.
+  // The note appears whole or not at all: a kill may come between any two writes.
   writeFileSync(`${path}.new`, `${JSON.stringify(note)}\n`, { mode: 0o600 });
   renameSync(`${path}.new`, path);
 }
@@ -47,11 +47,11 @@ export function removeNote(socketPath: string): void {
   try {
     rmSync(notePathOf(socketPath), { force: true });
   } catch {
-    // Its directory may be gone or changed by now; a note without a process is removed by the next start.
+    // The directory may be gone or changed by now; the next start removes a note without a process.
   }
 }
 
-/** As `Launcher.lost`. What cannot be read is no note. */
+/** As `Launcher.lost`. A file that cannot be read is no note. */
 export function readNotes(
   runtimeDir: string,
   fateOf: (incarnation: string) => NoteFate,
@@ -92,7 +92,7 @@ function readNote(path: string): Written | undefined {
     // A copied note must not send us to another directory's socket.
     return isWhole && notePathOf(String(note?.socketPath)) === path ? (note as Written) : undefined;
   } catch {
-    // Removed meanwhile, or somebody else's file.
+    // The file was removed meanwhile, or no note was written into it.
     return undefined;
   }
 }
@@ -101,7 +101,7 @@ function namesIn(directory: string): readonly string[] {
   try {
     return readdirSync(directory);
   } catch {
-    // No directory, no notes.
+    // There is no directory, so there are no notes.
     return [];
   }
 }

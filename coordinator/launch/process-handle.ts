@@ -1,9 +1,9 @@
-// What the process launcher notes of a daemon in its handle.
+// What the process launcher notes of a daemon in the daemon's handle.
 import { ForeignHandle, readHandle, writeHandle } from './handle.ts';
 import type { LaunchHandle } from './launcher.ts';
 
 const KIND = 'process';
-/** Migration 6 of the store writes version 1 from the columns of earlier releases. */
+/** Version of what follows in the handle. Migration 6 of the store writes version 1 from the columns of earlier releases. */
 const VERSION = 1;
 
 /** How the process of a daemon is found and told from any other. */
@@ -11,7 +11,7 @@ export interface DaemonMark {
   readonly incarnation: string;
   /** Run of the kernel in which the daemon was started; empty where there is no /proc. */
   readonly bootId: string;
-  /** 0 while the process is not known: the daemon is only planned, or its coordinator died before it could note more. */
+  /** 0 while the process is not known: the daemon is only planned, or its coordinator was killed before it could note the pid. */
   readonly pid: number;
   /** Field 22 of /proc/pid/stat; 0 where there is no /proc, or no pid. */
   readonly startTime: number;
@@ -32,7 +32,7 @@ export function handleOf({
   return writeHandle(KIND, VERSION, { incarnation, bootId, socketPath, logPath, ...process });
 }
 
-/** @throws ForeignHandle, whose message says what to do. */
+/** The mark that `handleOf` was given. @throws ForeignHandle, whose message says what to do. */
 export function markFrom(handle: LaunchHandle): DaemonMark {
   const body = readHandle(handle, KIND, VERSION);
   const text = (name: string): string => {
@@ -53,7 +53,7 @@ export function markFrom(handle: LaunchHandle): DaemonMark {
   };
 }
 
-/** The same, undefined where the handle is not this launcher's. */
+/** The mark in the handle; undefined where the handle is not this launcher's. */
 export function markIn(handle: LaunchHandle): DaemonMark | undefined {
   try {
     return markFrom(handle);

@@ -1,5 +1,5 @@
-// Everything that belongs to a daemon, found in the process table and killed. A process is signalled only right after
-// its start time was compared once more: a pid alone may be somebody else's by now.
+// Every process that belongs to a daemon, found in the process table and killed. A process is signalled only right after its
+// start time was compared once more: the pid alone may have gone to another process by now.
 import { readFileSync } from 'node:fs';
 import { INCARNATION_ENV } from '../../daemon/contract/handshake.ts';
 import {
@@ -17,7 +17,7 @@ export const INCARNATION_FLAG = '--incarnation';
 /** The daemon itself. */
 export interface TreeRoot {
   readonly pid: number;
-  /** Of the daemon, alive or dead: nothing that started before it can be its own. */
+  /** Start time of the daemon, alive or dead: no process that started earlier can be its descendant. */
   readonly startTime: number;
   readonly incarnation: string;
 }
@@ -27,7 +27,7 @@ export interface TreeRoot {
  * of its incarnation, and the same again of those. Descendants and the incarnation complement each other: a process may
  * lose its parent or its environment, seldom both.
  *
- * `isSessionKept`: the daemon was seen alive a moment ago, so its session id cannot have gone to anybody else. Pass false
+ * `isSessionKept`: the daemon was seen alive a moment ago, so its session id cannot have gone to other processes. Pass false
  * for a daemon that died unobserved.
  */
 export function findTree(root: TreeRoot, isSessionKept: boolean): ProcStat[] {
@@ -46,9 +46,9 @@ export function findTree(root: TreeRoot, isSessionKept: boolean): ProcStat[] {
 }
 
 /**
- * Who carries the incarnation in its environment. Nobody gets that variable but by descent from a daemon of that name.
- * Two state directories can count to the same name for the same workspace, though never at once (the per-user workspace
- * lock); so where another such daemon is seen, what is no older than it is taken for its own and left alone.
+ * Processes that carry the incarnation in their environment. A process gets that variable only by descent from a daemon of that
+ * name. Two state directories can count to the same name for the same workspace, though never at once (the per-user workspace
+ * lock); so where another daemon of the name is seen, every bearer that is no older is taken for its descendant and spared.
  */
 function bearersOf(root: TreeRoot, table: readonly ProcStat[]): (stat: ProcStat) => boolean {
   const isBearer = (stat: ProcStat) => readEnvironValue(stat.pid, INCARNATION_ENV) === root.incarnation;
@@ -72,7 +72,7 @@ function closure(seeds: readonly ProcStat[], table: readonly ProcStat[]): ProcSt
   return [...found.values()];
 }
 
-/** The running daemon of that incarnation, for a row whose pid was never written. */
+/** The running daemon of that incarnation, for a handle without a pid. */
 export function findDaemon(incarnation: string): ProcStat | undefined {
   return listProcStats().find((stat) => bearsMark(stat, incarnation));
 }
@@ -98,12 +98,12 @@ export function daemonCommandOf(pid: number, incarnation: string): readonly stri
     const flag = args.indexOf(INCARNATION_FLAG);
     return flag > 0 && args[flag + 1] === incarnation ? args.slice(0, flag) : undefined;
   } catch {
-    // Gone meanwhile, or there is no /proc.
+    // The process is gone, or there is no /proc.
     return undefined;
   }
 }
 
-/** Sends `signal` if the pid is still that process. Returns whether it was sent. */
+/** Sends `signal` if the pid is still that process. Returns whether the signal was sent. */
 export function signalProcess(
   { pid, startTime }: Pick<ProcStat, 'pid' | 'startTime'>,
   signal: NodeJS.Signals,
@@ -113,7 +113,7 @@ export function signalProcess(
   return send(pid, signal);
 }
 
-/** Kills every member that is still the process that was found, and its group at once. Returns those. */
+/** Kills every member that is still the process that was found, and its process group. Returns the members that were alive. */
 export function killMembers(members: readonly ProcStat[]): ProcStat[] {
   const ownSession = readProcStat(process.pid)?.session;
   // Counted first: the signal to one member's group ends others before their turn.
@@ -138,7 +138,7 @@ function send(pid: number, signal: NodeJS.Signals): boolean {
   try {
     return process.kill(pid, signal);
   } catch {
-    // ESRCH: it has exited. EPERM: it changed its user, and is no longer ours to end.
+    // ESRCH: the process has exited. EPERM: it runs as another user by now, whose processes are not ended.
     return false;
   }
 }

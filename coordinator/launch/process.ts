@@ -47,7 +47,7 @@ export interface ProcessLauncherOptions
   readonly runtimeDir: string;
   /** Logs are in its `logs`, what a workspace's daemons keep in its `workspaces/<id>`. */
   readonly stateDir: string;
-  /** From `strippedEnvironment`. */
+  /** Environment of every daemon, from `strippedEnvironment`. */
   readonly env: Readonly<Record<string, string>>;
 }
 
@@ -59,9 +59,9 @@ interface ChildExit {
 }
 
 /**
- * A second `start` of a handle gives the first one's daemon. Within a coordinator that is remembered; a daemon that an earlier
- * coordinator started is betrayed by its note, and then looked for in the process table. (Without /proc it is not found: the
- * second process refuses itself by the workspace lock.)
+ * A second `start` of a handle gives the daemon of the first one. Within one coordinator the launcher remembers that daemon. The
+ * daemon of an earlier coordinator has a note, and is then looked for in the process table. (Without /proc it is not found, and
+ * the workspace lock makes the second process refuse.)
  */
 export function createProcessLauncher(options: ProcessLauncherOptions): Launcher {
   const settings: Settings = { ...DEFAULTS, ...options };
@@ -99,7 +99,7 @@ async function adopt({ handle, secret }: KnownDaemon, settings: Settings): Promi
   }
 }
 
-/** The daemon that an earlier coordinator started from this very handle, if it still runs. */
+/** The daemon that another coordinator has started from this handle, if it still runs. */
 function found(planned: DaemonMark, { secret }: LaunchSpec, settings: Settings): Launch | undefined {
   const stat = hasNote(planned.socketPath) ? findDaemon(planned.incarnation) : undefined;
   if (stat === undefined) return undefined;
@@ -116,16 +116,16 @@ function make(planned: DaemonMark, spec: LaunchSpec, settings: Settings): Launch
     child.once('exit', (code, signal) => resolve({ code, signal }));
   });
   const pid = child.pid ?? 0;
-  // Not reaped before the event loop turns, so its row is in the process table even if it is dead already.
+  // A child is not reaped before the event loop turns, so even a dead child is still in the process table here.
   const mark = { ...planned, pid, startTime: startTimeOf(pid) };
   const process = daemonProcess({
-    ...settings,
     mark,
+    settings,
     cgroup: enclosed(mark, settings),
     onDeath: (report) => void exit.then(({ code, signal }) => report(code, signal)),
   });
   const ready = firstWord(child, exit, { mark, spec, settings });
-  // Whoever terminates a daemon before it is ready may never look at this.
+  // The rejection may go unread: a daemon may be terminated before it is ready.
   ready.catch(() => undefined);
   return { process, ready };
 }
@@ -146,7 +146,7 @@ function spawnDaemon(
 ): ChildProcess {
   const [program, ...args] = command ?? daemonCommand;
   if (program === undefined) throw new Error('the daemon command is empty');
-  // spawn() tells about a missing program only later, and without a process there is nothing to wait for.
+  // spawn() reports a missing program only in a later event, and without a process there is no exit to wait for.
   if (isAbsolute(program)) accessSync(program, constants.X_OK);
   for (const directory of [dirname(logPath), keptDirOf(stateDir, workspaceId)])
     mkdirSync(directory, { recursive: true, mode: 0o700 });

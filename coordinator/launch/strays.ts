@@ -1,5 +1,5 @@
-// Processes that outlived their daemon: finds who carries a mark of ours, and proves which of them are left over. What the
-// database knows of an incarnation is the caller's; nothing is signalled but by `reap`.
+// Processes that outlived their daemon: finds the processes that carry an incarnation, and proves which of them are left over.
+// The caller says what the database knows of an incarnation; only `reap` signals processes.
 import { statSync } from 'node:fs';
 import { INCARNATION_ENV } from '../../daemon/contract/handshake.ts';
 import {
@@ -24,10 +24,10 @@ export interface NotedIncarnation {
 }
 
 export interface StraySearch {
-  /** Directory of the daemons' sockets; with the cgroups it leads to strays without an environment. */
+  /** Directory of the daemons' sockets: the names of the cgroups begin with its hash. */
   readonly runtimeDir: string;
   readonly cgroups: Cgroups | undefined;
-  /** Asked after the process table was read: a row is there before its process. */
+  /** Asked after the process table was read: a daemon's row is committed before its process is made. */
   readonly noted: (incarnation: string) => NotedIncarnation | undefined;
 }
 
@@ -36,19 +36,19 @@ export interface Strays {
   readonly mark: DaemonMark;
   readonly cgroup: DaemonCgroup | undefined;
   readonly processes: readonly ProcStat[];
-  /** Why `reap` leaves them alone, undefined when it ends them. */
+  /** Why `reap` leaves the processes alone; undefined when it ends them. */
   readonly spared: string | undefined;
 }
 
 export interface StrayReport {
   readonly strays: readonly Strays[];
-  /** Carry a mark that this database does not know: of another state directory, or forgotten. Never ended. */
+  /** Processes of incarnations that this database does not know: of another state directory, or forgotten. Never ended. */
   readonly unknown: readonly ProcStat[];
 }
 
 /**
- * Proven to be left over is: a process of this user that descends from an incarnation which this database notes as ended,
- * by its cgroup or by its mark, on this boot and started no earlier than that incarnation's daemon.
+ * A process is proven to be left over when it is of this user, descends from an incarnation that this database notes as ended
+ * (by its cgroup or its environment), runs on this boot, and started no earlier than that incarnation's daemon.
  */
 export function findStrays(search: StraySearch): StrayReport {
   const marked = markedProcesses();
@@ -68,7 +68,7 @@ export function findStrays(search: StraySearch): StrayReport {
 function straysOf(noted: NotedIncarnation | undefined, cgroup: DaemonCgroup | undefined): Strays | undefined {
   const mark = noted?.isEnded ? markIn(noted.handle) : undefined;
   if (mark === undefined || mark.bootId !== readBootId()) return undefined;
-  // Without a start time nothing could be told from the processes of a namesake.
+  // Without a start time the processes of a daemon of the same name could not be told apart.
   if (mark.pid === 0 || mark.startTime === 0) return undefined;
   const tree = findTree(mark, false);
   const inTree = new Set(tree.map((stat) => stat.pid));
@@ -81,7 +81,7 @@ function straysOf(noted: NotedIncarnation | undefined, cgroup: DaemonCgroup | un
   return { mark, cgroup, processes, spared };
 }
 
-/** The pids of daemons of these handles that are there, or may be: some process has the pid and nothing disproves it. */
+/** The pids of the handles' daemons that run or may run: a process has the pid, and nothing proves it to be another one. */
 export function runningPids(handles: readonly LaunchHandle[]): readonly number[] {
   const bootId = readBootId();
   return handles
@@ -90,7 +90,7 @@ export function runningPids(handles: readonly LaunchHandle[]): readonly number[]
     .map((mark) => mark?.pid ?? 0);
 }
 
-/** Ends what was found. @returns how many processes that were. */
+/** Ends the strays that are not spared. @returns how many processes were ended. */
 export async function reap(found: readonly Strays[], settings: SweepSettings): Promise<number> {
   const ends = found
     .filter(({ spared }) => spared === undefined)
@@ -98,7 +98,7 @@ export async function reap(found: readonly Strays[], settings: SweepSettings): P
   return (await Promise.all(ends)).reduce((sum, { strays }) => sum + strays, 0);
 }
 
-/** Living processes of this user that carry a mark, by incarnation. */
+/** Living processes of this user that carry an incarnation in their environment, by incarnation. */
 function markedProcesses(): Map<string, ProcStat[]> {
   const found = new Map<string, ProcStat[]>();
   for (const stat of listProcStats().filter(isAlive)) {
@@ -111,7 +111,7 @@ function markedProcesses(): Map<string, ProcStat[]> {
   return found;
 }
 
-/** Root may read every environment; another user's process is still not ours to end. */
+/** Root can read every environment; the processes of other users are left alone all the same. */
 function isOfThisUser({ pid }: ProcStat): boolean {
   return statSync(`/proc/${pid}`, { throwIfNoEntry: false })?.uid === process.getuid?.();
 }
