@@ -192,7 +192,7 @@ function removeTraces(path: string): void {
   try {
     rmSync(path, { force: true });
   } catch {
-    // The directory may be gone or changed by now. No later incarnation listens on this path, so a socket that stays harms nobody.
+    // The directory may be gone or changed. A socket that stays is harmless: no later incarnation listens on its path.
   }
 }
 

@@ -42,7 +42,7 @@ export interface MemoryEvidence {
 }
 
 export interface DaemonExit extends MemoryEvidence {
-  /** Processes that the OOM killer of the daemon's host ended while the daemon ran, whosever they were; null where not known. */
+  /** Any processes that the OOM killer of the daemon's host ended while the daemon ran; null where not known. */
   readonly hostOomKills: number | null;
   /** Null when the launcher did not see the exit code (process.ts: of an adopted daemon), or the daemon died by a signal. */
   readonly code: number | null;

@@ -11,7 +11,7 @@ export interface DaemonMark {
   readonly incarnation: string;
   /** Run of the kernel in which the daemon was started; empty where there is no /proc. */
   readonly bootId: string;
-  /** 0 while the process is not known: the daemon is only planned, or its coordinator was killed before it could note the pid. */
+  /** 0 while no process is known: the daemon is only planned, or its coordinator was killed before it noted the pid. */
   readonly pid: number;
   /** Field 22 of /proc/pid/stat; 0 where there is no /proc, or no pid. */
   readonly startTime: number;

@@ -59,9 +59,9 @@ interface ChildExit {
 }
 
 /**
- * A second `start` of a handle gives the daemon of the first one. Within one coordinator the launcher remembers that daemon. The
- * daemon of an earlier coordinator has a note, and is then looked for in the process table. (Without /proc it is not found, and
- * the workspace lock makes the second process refuse.)
+ * A second `start` of a handle gives the daemon of the first one. Within one coordinator the launcher remembers that daemon. A
+ * daemon of an earlier coordinator has a note, and is then looked for in the process table. (Without /proc it is not found,
+ * and the workspace lock makes the second process refuse.)
  */
 export function createProcessLauncher(options: ProcessLauncherOptions): Launcher {
   const settings: Settings = { ...DEFAULTS, ...options };

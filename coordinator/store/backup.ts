@@ -1,4 +1,4 @@
-// A copy of the database while it is in use, without what would let its reader talk to running daemons.
+// A copy of the database while it is in use, without the secrets that would let a reader talk to running daemons.
 import { chmodSync, closeSync, linkSync, openSync, rmSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { failPlain } from '../../daemon/contract/errors.ts';
@@ -8,8 +8,8 @@ import type { BackupFacts } from './store.ts';
 import { syncToDisk } from './sync-to-disk.ts';
 
 /**
- * Copies into `file` (absolute, mode 0600), a single file that can be opened anywhere. Writes go on meanwhile; what was
- * committed before the call is in it. The name appears only once the copy is whole and on the disk.
+ * Copies the database into `file` (absolute, mode 0600), a single file that can be opened anywhere. Writes go on meanwhile;
+ * what was committed before the call is in the copy. The name appears only once the copy is whole and on the disk.
  * @throws ApiError 409 when `file` exists, 400 when its directory is missing or not writable; Error when the copy fails.
  */
 export async function backupTo(database: StoreDatabase, file: string): Promise<BackupFacts> {
@@ -20,7 +20,7 @@ export async function backupTo(database: StoreDatabase, file: string): Promise<B
   try {
     await database.copyTo(partial);
     const sessions = withoutSecrets(partial);
-    // Not a rename: that would overwrite what came meanwhile.
+    // A link and no rename: a rename would overwrite a file that was made meanwhile.
     linkSync(partial, file);
     syncToDisk(dirname(file));
     return { file, bytes: statSync(file).size, sessions };
@@ -39,7 +39,7 @@ function createPrivate(path: string): void {
   }
 }
 
-/** Few rows have a secret, those of running daemons; their old bytes are overwritten in the page. Returns the number of sessions. */
+/** Blanks the secrets of the copy's rows, also in the free space of its pages. Returns the number of sessions in the copy. */
 function withoutSecrets(path: string): number {
   const copy = openSqlite(path);
   try {

@@ -1,4 +1,4 @@
-// One row per daemon process that was ever meant to run. The row is there before the process and stays after it.
+// One row per daemon that was ever to be started. The row is there before the daemon and stays after its end.
 import type { StoreDatabase } from './database.ts';
 import type { EventTable } from './events.ts';
 import type { SessionTable } from './sessions.ts';
@@ -14,8 +14,8 @@ const COLUMNS = `incarnation, workspace_id AS workspaceId, state, launch_handle 
   exit_code AS exitCode, exit_signal AS exitSignal, end_reason AS endReason, can_load AS canLoad`;
 
 /**
- * The setters do nothing to an incarnation that is unknown or already ended: a late report cannot revive it.
- * The secret of an ended row is empty: nobody can be asked with it any more.
+ * The setters do nothing to an incarnation that is unknown or already ended: a late report cannot revive a daemon.
+ * The secret of an ended row is empty: no process expects it any more.
  */
 export function createDaemons(database: StoreDatabase, events: EventTable, sessions: SessionTable): Daemons {
   const rows = daemonRows(database);
@@ -86,7 +86,7 @@ export function createDaemons(database: StoreDatabase, events: EventTable, sessi
       try {
         return rows.starts.get({ workspaceId })?.starts ?? 0;
       } catch {
-        // A figure for diagnostics, which are read when the database is damaged; its warnings are there too.
+        // Diagnostics show this figure also while the database is damaged; their warnings say what is wrong.
         return 0;
       }
     },
@@ -106,7 +106,7 @@ function daemonRows(database: StoreDatabase) {
       `INSERT INTO daemons (incarnation, workspace_id, state, launch_handle, secret, created_at_ms, start_deadline_at_ms)
        VALUES (@incarnation, @workspaceId, 'starting', @launchHandle, @secret, @createdAtMs, @startDeadlineAtMs)`,
     ),
-    // Its start deadline is over: whatever is not there by now never will be.
+    // The start deadline is over: a recovered daemon that does not run by now was not being started either.
     insertRecovered: database.prepare<RecoveredDaemon>(
       `INSERT INTO daemons (incarnation, workspace_id, state, launch_handle, secret, created_at_ms, start_deadline_at_ms)
        VALUES (@incarnation, @workspaceId, 'starting', @launchHandle, @secret, @createdAtMs, 0)`,

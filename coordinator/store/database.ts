@@ -8,18 +8,18 @@ import { checkIntegrity, isCorruptionCode, wasClosedInOrder } from './integrity.
 import { migrate } from './migrate.ts';
 
 /**
- * How long a statement waits for another process's lock. The wait blocks the event loop, and with the state lock held
- * nobody but a backup or a person's sqlite3 shell can be the cause.
+ * How long a statement waits for another process's lock. The wait blocks the event loop; while this process has the state lock,
+ * only a backup or a person's sqlite3 shell can be the cause.
  */
 const BUSY_TIMEOUT_MS = 250;
 
-/** The same once such a wait was in vain: a lock that is held for seconds must not cost every write its full wait. */
+/** The wait after one that was in vain: a lock that lasts for seconds must not cost every write the full wait. */
 const BUSY_AGAIN_TIMEOUT_MS = 10;
 
-/** What the disk or its neighbours can do to a statement, extended codes included by their prefix. */
+/** Codes of statements that failed because of the disk or of another process, with their extended codes. */
 const STORAGE_CODES = /^SQLITE_(?:FULL|IOERR|READONLY|BUSY|LOCKED|CANTOPEN|CORRUPT|NOTADB|PROTOCOL)(?:_|$)/;
 
-/** Above it a checkpoint waits for nobody but also empties the file; below it the file is written over from its start. */
+/** A checkpoint of a larger log also empties its file, where no reader is in the way; a smaller file is written over. */
 const LARGE_WAL_BYTES = 16 * 1024 * 1024;
 
 /** Why the last statement that touched the disk failed. */
@@ -43,11 +43,11 @@ export interface StoreDatabase {
    * @throws ApiError 507 `storage_unavailable` with the SQLite code; whatever else `work` throws, after the roll-back.
    */
   write<T>(work: () => T): T;
-  /** As `write`, but a power loss may take the last commits. No crash of the process can. */
+  /** As `write`, but a power loss may take the last commits. A crash of the process cannot. */
   writeRelaxed<T>(work: () => T): T;
-  /** Undefined when the last write succeeded. Corruption stays until the next start: it does not heal. */
+  /** Why the last write failed; undefined when it succeeded. Corruption does not heal: it stays until the next start. */
   trouble(): Trouble | undefined;
-  /** Moves the write-ahead log into the database, without waiting for anybody. */
+  /** Moves the write-ahead log into the database, without waiting for other connections. */
   checkpoint(): void;
   /** Copies the database page by page into an existing file, while it is in use. @throws Error when that file cannot be written. */
   copyTo(file: string): Promise<void>;
@@ -81,8 +81,8 @@ export function openDatabase(path: string, log: Log): StoreDatabase & { readonly
 }
 
 /**
- * SQLite gives -wal and -shm the mode of the main file, so that one has to exist with the right mode before. A file that
- * exists is not opened here: POSIX drops a process's locks on a file when it closes any descriptor of it.
+ * SQLite gives -wal and -shm the mode of the main file, so the main file has to exist with the right mode first. A file that
+ * exists is not opened here: POSIX drops a process's locks on a file when it closes any descriptor of the file.
  */
 function makePrivate(path: string): void {
   if (!existsSync(path)) closeSync(openSync(path, 'a', 0o600));
@@ -125,7 +125,7 @@ function operations(sqlite: Sqlite, path: string): Omit<StoreDatabase, 'path' | 
   };
 }
 
-/** What the disk last said to this connection. */
+/** The last refusal of the disk, as this connection met it. */
 class Disk {
   readonly #sqlite: Sqlite;
   trouble: Trouble | undefined;
@@ -183,7 +183,7 @@ function checkpoint(sqlite: Sqlite, walBytes: number): void {
     return;
   }
   const before = Number(sqlite.pragma('busy_timeout', { simple: true }));
-  // A reader in another process would hold this up, and with it the event loop; it is tried again soon.
+  // A reader in another process would block the checkpoint, and with it the event loop; the next attempt comes soon.
   sqlite.pragma('busy_timeout = 0');
   try {
     sqlite.pragma('wal_checkpoint(TRUNCATE)');

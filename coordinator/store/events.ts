@@ -1,4 +1,4 @@
-// The record of what happened, newest kept. Other nouns add their row inside the transaction of the change itself.
+// The event rows: what happened, the newest kept. Other tables add an event row in the transaction of the change itself.
 import type { Clock } from '../../daemon/contract/clock.ts';
 import type { StoreDatabase } from './database.ts';
 import type { EventRow, Events, NewEvent } from './store.ts';

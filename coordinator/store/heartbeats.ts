@@ -1,8 +1,8 @@
-// When each client was last seen: high-rate, coalesced by the caller, the only data that may lose its last second.
+// When each client was last seen. Many writes, which the caller coalesces; the only data whose last second may be lost.
 import type { StoreDatabase } from './database.ts';
 import type { Heartbeats, SeenEntry } from './store.ts';
 
-/** How the anonymous watermark is keyed: a key column cannot be null. */
+/** Client id of the anonymous watermark: a key column cannot be null. */
 const ANONYMOUS = '';
 
 /**

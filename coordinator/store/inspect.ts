@@ -1,4 +1,4 @@
-// A look at a state database from outside, whether or not a coordinator has it open. Changes nothing in it.
+// A look at a state database from outside, whether or not a coordinator has it open. Changes nothing in the database.
 import { existsSync } from 'node:fs';
 import { openSqlite, type Sqlite } from './driver.ts';
 import { MIGRATIONS } from './migrate.ts';
@@ -11,7 +11,7 @@ export interface DatabaseInspection {
   /** What is wrong, as sentences; empty when nothing is. */
   readonly problems: readonly string[];
   readonly schemaVersion: number;
-  /** These two know nothing of a database with problems. */
+  /** This method and the next one find no rows in a database with problems. */
   daemon(incarnation: string): InspectedDaemon | undefined;
   unended(): readonly InspectedDaemon[];
   close(): void;
@@ -26,7 +26,7 @@ function columnsOf(schemaVersion: number): string {
 /**
  * Opens the database read-only and checks it, which reads every page.
  * @returns undefined where there is no file.
- * @throws Error when it is no database or cannot be read.
+ * @throws Error when the file is no database or cannot be read.
  */
 export function inspectDatabase(path: string): DatabaseInspection | undefined {
   if (!existsSync(path)) return undefined;
@@ -42,7 +42,7 @@ export function inspectDatabase(path: string): DatabaseInspection | undefined {
 function inspection(sqlite: Sqlite): DatabaseInspection {
   const schemaVersion = Number(sqlite.pragma('user_version', { simple: true }));
   const problems = problemsOf(sqlite, schemaVersion);
-  // Of a foreign schema nothing may be assumed, not even that there is this table, and of a damaged one no answer is proof.
+  // A foreign schema may not even have this table, and what a damaged database answers proves nothing.
   const isUsable = problems.length === 0 && schemaVersion > 0;
   const columns = columnsOf(schemaVersion);
   const one = isUsable

@@ -1,11 +1,11 @@
-// Whether a database file is sound, and what is done with one that is not: it is set aside whole, never repaired or removed.
+// Whether a database file is sound. A file that is not is set aside whole, never repaired or removed.
 import { existsSync, renameSync, statSync } from 'node:fs';
 import { openSqlite, type Sqlite } from './driver.ts';
 
-/** Problems that are told; a torn page can cause thousands. */
+/** Problems that are listed; a torn page can cause thousands. */
 const MAX_PROBLEMS = 10;
 
-/** The file is no sound database. Nothing in it has been changed. */
+/** The file is no sound database. Nothing in the file has been changed. */
 export class DatabaseDamaged extends Error {
   readonly problems: readonly string[];
   constructor(path: string, problems: readonly string[]) {
@@ -15,19 +15,19 @@ export class DatabaseDamaged extends Error {
   }
 }
 
-/** Whether SQLite's code says that what is in the file is wrong, as opposed to how it can be reached. */
+/** Whether SQLite's code says that the file's content is wrong, as opposed to the way to the file. */
 export function isCorruptionCode(code: unknown): boolean {
   return typeof code === 'string' && /^SQLITE_(?:CORRUPT|NOTADB)(?:_|$)/.test(code);
 }
 
-/** The last connection that closes in order leaves no write-ahead log. Ask before opening: that makes a new one. */
+/** The last connection that closes in order leaves no write-ahead log. Ask before opening: opening makes a new log. */
 export function wasClosedInOrder(path: string): boolean {
   return (statSync(`${path}-wal`, { throwIfNoEntry: false })?.size ?? 0) === 0;
 }
 
 /**
  * `quick` reads every page; `full` also compares every index with its table, about four times as long (100,000 sessions:
- * see docs/adr/0005-a-damaged-database.md). A quick one that finds something is followed by a full one, for its words.
+ * see docs/adr/0005-a-damaged-database.md). A quick check that finds something is followed by a full one, which says more.
  * @throws DatabaseDamaged; Error when the file cannot be read.
  */
 export function checkIntegrity(sqlite: Sqlite, path: string, depth: 'quick' | 'full'): void {
@@ -36,7 +36,7 @@ export function checkIntegrity(sqlite: Sqlite, path: string, depth: 'quick' | 'f
   if (found.length > 0) throw new DatabaseDamaged(path, found.slice(0, MAX_PROBLEMS));
 }
 
-/** Checks a file that nobody has open, in full. @throws as `checkIntegrity` */
+/** Checks a file that no process has open, in full. @throws as `checkIntegrity`. */
 export function checkDatabaseFile(path: string): void {
   const sqlite = openSqlite(path, { readonly: true, fileMustExist: true });
   try {

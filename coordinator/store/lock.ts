@@ -1,5 +1,5 @@
-// One coordinator per state directory. The lock is SQLite's own on a file of its own, so the kernel drops it with the
-// process, however that ends; the notes beside it (who holds it, where to ask) only inform.
+// One coordinator per state directory. The lock is SQLite's, on a file that has no other use, so the kernel drops the lock with
+// the process, however the process ends; the notes beside the file (who has the lock, where to ask) only inform.
 import { closeSync, existsSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { openSqlite } from './driver.ts';
@@ -9,9 +9,9 @@ export interface StateLock {
   release(): void;
 }
 
-/** Another coordinator holds the state directory. */
+/** Another coordinator has the state directory's lock. */
 export class StateDirLocked extends Error {
-  /** As the holder noted it, undefined when its note cannot be read. */
+  /** As the holder noted it; undefined when the note cannot be read. */
   readonly holderPid: number | undefined;
   constructor(stateDir: string, holderPid: number | undefined) {
     super(
@@ -26,28 +26,28 @@ export class StateDirLocked extends Error {
 /** What a holder notes about itself. */
 export interface Holder {
   readonly pid: number;
-  /** Where it can be asked; a sweep cannot. */
+  /** Where the holder can be asked; absent for a sweep, which cannot. */
   readonly adminPath?: string;
 }
 
 const LOCK_FILE = 'coordinator.lock.db';
 const PID_FILE = 'coordinator.pid';
 const ADMIN_PATH_FILE = 'admin.path';
-/** So that whoever only looks (`stateHolder`), for less than a millisecond, is not taken for a holder. */
+/** A process that only looks (`stateHolder`) has the lock for less than a millisecond and must not pass for a holder. */
 const LOCK_TIMEOUT_MS = 100;
 
 /**
- * Takes the state directory for the life of the process. Not in the state database itself: there the exclusive mode
+ * Locks the state directory for the life of the process. The lock is not on the state database itself: there its exclusive mode
  * would shut out backups and a person's sqlite3 shell.
  * @throws StateDirLocked; Error when the directory cannot be written.
  */
 export function acquireStateLock(stateDir: string, holder: Holder): StateLock {
   const lockPath = join(stateDir, LOCK_FILE);
-  // Only where it is missing: POSIX drops a process's locks on a file when it closes any descriptor of it.
+  // The file is made only where it is missing: POSIX drops a process's locks on a file when it closes any descriptor of the file.
   if (!existsSync(lockPath)) closeSync(openSync(lockPath, 'a', 0o600));
   const connection = openSqlite(lockPath, { timeout: LOCK_TIMEOUT_MS });
   try {
-    // Never committed. Without a write there is no journal either, so a killed holder leaves nothing to recover.
+    // The transaction is never committed. It writes nothing, so there is no journal and a killed holder leaves nothing to recover.
     connection.exec('BEGIN EXCLUSIVE');
     note(stateDir, PID_FILE, String(holder.pid));
     note(stateDir, ADMIN_PATH_FILE, holder.adminPath);
@@ -60,7 +60,7 @@ export function acquireStateLock(stateDir: string, holder: Holder): StateLock {
   return {
     release() {
       if (!connection.open) return;
-      // The notes go first: after the close they could already be the next holder's.
+      // The notes are removed first: after the close they could already be the next holder's.
       for (const file of [PID_FILE, ADMIN_PATH_FILE]) note(stateDir, file, undefined);
       connection.close();
     },
@@ -68,8 +68,8 @@ export function acquireStateLock(stateDir: string, holder: Holder): StateLock {
 }
 
 /**
- * Who holds the state directory now, undefined when nobody does; its pid is undefined when its note cannot be read. For
- * other processes than the holder's own; makes nothing.
+ * The process that has the lock now, undefined when none has; its pid is undefined when its note cannot be read. To be called
+ * in other processes than the holder; makes nothing.
  */
 export function stateHolder(stateDir: string): { readonly pid: number | undefined } | undefined {
   const lockPath = join(stateDir, LOCK_FILE);
@@ -86,7 +86,7 @@ export function stateHolder(stateDir: string): { readonly pid: number | undefine
   }
 }
 
-/** Where the last holder noted that it can be asked; of a killed one the note stays. Undefined without a note. */
+/** Where the last holder noted that it can be asked; the note of a killed holder stays. Undefined without a note. */
 export function notedAdminPath(stateDir: string): string | undefined {
   return noted(stateDir, ADMIN_PATH_FILE);
 }
@@ -106,7 +106,7 @@ function noted(stateDir: string, file: string): string | undefined {
   try {
     return readFileSync(join(stateDir, file), 'utf8').trim() || undefined;
   } catch {
-    // The holder has not written its note yet, or somebody removed it.
+    // The holder has not written its note yet, or the file was removed.
     return undefined;
   }
 }

@@ -11,7 +11,7 @@ import { drainLimits } from './migrations/0005-drain-limits.ts';
 import { launchHandles } from './migrations/0006-launch-handles.ts';
 import type { Migration } from './migrations/migration.ts';
 
-/** In order. TypeScript and not .sql files, so that the bundle carries them. */
+/** All migrations in order. They are TypeScript and not .sql files, so that the bundle carries them. */
 export const MIGRATIONS: readonly Migration[] = [
   initial,
   sessionStates,
@@ -21,7 +21,7 @@ export const MIGRATIONS: readonly Migration[] = [
   launchHandles,
 ];
 
-/** The database was written by a newer version of this program. Nothing in it has been touched. */
+/** The database was written by a newer version of this program. Nothing in the database has been changed. */
 export class SchemaTooNew extends Error {
   readonly found: number;
   readonly known: number;
@@ -37,10 +37,11 @@ export class SchemaTooNew extends Error {
 }
 
 /**
- * Copies a database that has content, then applies what is missing, each migration in a transaction of its own together with
- * its version number, so that a kill at any moment leaves a whole version. Foreign keys must still be off: a migration may rebuild a table that others refer to.
+ * Copies a database that has content, then applies the missing migrations, each in a transaction of its own together with its
+ * version number, so that a kill at any moment leaves a whole version. Foreign keys must still be off: a migration may rebuild a
+ * table that others refer to.
  * @returns the schema version afterwards.
- * @throws SchemaTooNew; CopyFailed; Error when a migration leaves a dangling reference (it is rolled back).
+ * @throws SchemaTooNew; CopyFailed; Error when a migration leaves a dangling reference (the migration is rolled back).
  */
 export function migrate(
   sqlite: Sqlite,

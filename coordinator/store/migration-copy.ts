@@ -1,5 +1,5 @@
-// The copy of a database that is made before its schema changes: with it an operator can go back to the earlier release. It
-// keeps the daemons' secrets, or that release could not talk to the daemons that run; so only its owner may read it.
+// The copy of a database that is made before its schema changes: with it an operator can go back to the earlier release. The
+// copy keeps the daemons' secrets, or that release could not talk to the daemons that run; so only its owner may read it.
 import { closeSync, openSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { messageOf } from '../../daemon/contract/errors.ts';
@@ -9,7 +9,7 @@ import { syncToDisk } from './sync-to-disk.ts';
 
 const NAME = /\.before-v\d+$/;
 
-/** The schema must change and the database could not be copied first. Nothing in the database has been touched. */
+/** The schema must change and the database could not be copied first. Nothing in the database has been changed. */
 export class CopyFailed extends Error {}
 
 /** Name of the copy that is made before the schema becomes `version`. */
@@ -28,7 +28,7 @@ export function copyBeforeMigration(sqlite: Sqlite, path: string, version: numbe
   try {
     rmSync(partial, { force: true });
     closeSync(openSync(partial, 'wx', 0o600));
-    // One file without a log, read in one transaction, and nothing of what was deleted.
+    // This makes one file without a log, from one read transaction, and without the bytes of deleted rows.
     sqlite.prepare('VACUUM INTO ?').run(partial);
     checkDatabaseFile(partial);
     syncToDisk(partial);
@@ -69,6 +69,6 @@ function discard(file: string): void {
   try {
     rmSync(file, { force: true });
   } catch {
-    // A disk that refuses everything: the next attempt or the next look removes it.
+    // The disk refuses everything: the next attempt or the next look removes the file.
   }
 }

@@ -117,12 +117,12 @@ export function storeOn(
   };
 }
 
-/** Facts are read when something is wrong: a table that cannot be read must not hide the rest. */
+/** Null where the table cannot be read: facts are read when something is wrong, and one table must not hide the rest. */
 function known(read: () => number): number | null {
   try {
     return read();
   } catch {
-    // Its reason is in the warnings: the database notes what failed.
+    // The database notes what failed, and the warnings say so.
     return null;
   }
 }

@@ -32,7 +32,7 @@ export function createPrompts(database: StoreDatabase, events: EventTable): Prom
     `SELECT workspace_id AS workspaceId, incarnation, state, end_reason AS endReason
      FROM sessions WHERE session_id = @sessionId`,
   );
-  // `queued` never overwrites: the row is queued already, or it runs and a late record arrived twice.
+  // `queued` never overwrites: the row is queued already, or its prompt runs and a late record arrived twice.
   const moveOn = database.prepare<Record<string, unknown>>(
     `INSERT INTO prompts (prompt_id, session_id, state, admitted_at_ms, settled_at_ms, outcome)
      VALUES (@promptId, @sessionId, @state, @atMs, @settledAtMs, @outcome)

@@ -1,5 +1,6 @@
 // What the database deletes, and when: by age and by number, oldest first, a few rows at a time so that no request waits.
-// Never what is alive: live and resting sessions, unsettled prompts, unended daemons, the newest daemon of a workspace.
+// Rows of what is alive are never deleted: live and resting sessions, unsettled prompts, unended daemons, and the newest daemon
+// of each workspace.
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Clock } from '../../daemon/contract/clock.ts';
 import type { Rows, StoreDatabase } from './database.ts';
@@ -10,7 +11,7 @@ export interface RetentionSettings {
   readonly maxClosedSessions: number;
   readonly maxSettledPrompts: number;
   readonly maxEndedDaemons: number;
-  /** Of sessions and prompts, and again of everything else. */
+  /** Events that are kept of sessions and prompts, and again of everything else. */
   readonly maxEvents: number;
 }
 
@@ -66,7 +67,7 @@ async function apply(database: StoreDatabase, rule: Rule, beforeMs: number): Pro
   let surplus = Math.max(0, rule.count() - rule.max);
   let total = 0;
   for (;;) {
-    // A power loss may bring a pruned row back, which harms nobody: no wait for the disk.
+    // A power loss may bring a pruned row back, which is harmless: no wait for the disk.
     const pruned = database.writeRelaxed(() => rule.prune({ beforeMs, surplus, rows: BATCH_ROWS }));
     total += pruned;
     surplus = Math.max(0, surplus - pruned);
@@ -95,7 +96,7 @@ function rulesOf(database: StoreDatabase, settings: RetentionSettings): readonly
   ];
 }
 
-/** Ended, with no session that refers to it, and not the one that tells how its workspace's last daemon ended. */
+/** Rows of ended daemons that no session refers to, except the newest of a workspace, which says how the last daemon ended. */
 const FREE_DAEMON = `state = 'ended'
   AND NOT EXISTS (SELECT 1 FROM sessions s WHERE s.incarnation = daemons.incarnation)
   AND id < (SELECT max(n.id) FROM daemons n WHERE n.workspace_id = daemons.workspace_id)`;
@@ -126,7 +127,7 @@ function rowRule(database: StoreDatabase, max: number, rows: DisposableRows): Ru
   return deletionRule(max, { count, byAge, byNumber });
 }
 
-/** A session goes with its clients (by its foreign key) and its heartbeats. */
+/** A session is deleted with its clients (by the foreign key) and its heartbeats. */
 function sessionRule(database: StoreDatabase, max: number): Rule {
   const count = database.prepare<object, { total: number }>(
     `SELECT count(*) AS total FROM sessions WHERE state = 'closed'`,
@@ -161,8 +162,8 @@ function sessionRule(database: StoreDatabase, max: number): Rule {
 }
 
 /**
- * Events are in the order of their ids, so the oldest are at the front and one look at the front decides. The newest of
- * all stays: were the table ever empty, ids would begin again.
+ * Events are in the order of their ids, so the oldest are at the front and one look at the front decides. The newest event of
+ * all stays: if the table were ever empty, ids would begin again.
  */
 function eventRule(database: StoreDatabase, max: number, isRoutine: 0 | 1): Rule {
   const oldest = `SELECT id FROM events WHERE is_routine = ${isRoutine} AND id < (SELECT max(id) FROM events)`;

@@ -1,4 +1,4 @@
-// Sessions and their registered clients, as the daemon that holds them last told. A closed session keeps its row.
+// Sessions and their registered clients, as their daemon last reported them. A closed session keeps its row.
 import type { FeedClient, FeedSession, Shelf } from '../../daemon/contract/feed.ts';
 import { isUuid, sessionKey } from '../../daemon/contract/wire.ts';
 import { nextState, type SessionEvent, type SessionState } from '../domain/session.ts';
@@ -19,7 +19,7 @@ export interface SessionTable extends Sessions {
 
 type StoredSession = Omit<SessionRow, 'isDefault'> & { readonly isDefault: 0 | 1 };
 
-// Heartbeats live in a table of their own, so "last seen" is the later of the two.
+// Heartbeats have a table of their own, so "last seen" is the later of the two times.
 const COLUMNS = `s.session_id AS sessionId, s.workspace_id AS workspaceId, s.incarnation, s.state,
   s.created_at_ms AS createdAtMs,
   max(s.last_seen_at_ms, coalesce(
@@ -47,8 +47,9 @@ export function createSessions(
   }
 
   /**
-   * The daemon ended before its session could be recorded. The answer may be out, so the row must exist: asleep where the
-   * agent can load it, else closed. An existing row went with the daemon, or belongs to a newer one by now, and stays as it is.
+   * The daemon ended before its session could be recorded. The client may have the answer, so the row must exist: dormant where
+   * the agent can load the session, else closed. A row that exists was moved on when the daemon ended, or belongs to a newer
+   * daemon by now, and stays as it is.
    */
   function recordLate(workspaceId: string, incarnation: string, session: FeedSession): SessionState {
     const known = rows.find(session.sessionId);
@@ -121,7 +122,7 @@ function sessionRows(database: StoreDatabase) {
     liveOf: database.prepare<{ incarnation: string }, { sessionId: string }>(
       `SELECT session_id AS sessionId FROM sessions WHERE incarnation = @incarnation AND state = 'live'`,
     ),
-    // A session that a later daemon loads again keeps the time of its first creation.
+    // A session that another daemon loads later keeps the time of its first creation.
     upsert: database.prepare<Record<string, unknown>>(
       `INSERT INTO sessions (session_id, workspace_id, incarnation, state, created_at_ms, last_seen_at_ms,
          display_name, source_type, source_id, is_default, event_head)
@@ -159,7 +160,7 @@ function clientWriter(database: StoreDatabase) {
     `INSERT INTO session_clients (session_id, client_id, count, last_seen_at_ms)
      VALUES (@sessionId, @clientId, @count, @lastSeenAtMs)`,
   );
-  // Every attach may mint a new client id; without this a long session would collect the heartbeats of all of them.
+  // Every attach may mint a new client id: without this deletion a long session would collect the heartbeats of all ids.
   const forgetHeartbeats = database.prepare<{ sessionId: string }>(
     `DELETE FROM heartbeats WHERE session_id = @sessionId AND client_id <> ''
        AND client_id NOT IN (SELECT client_id FROM session_clients WHERE session_id = @sessionId)`,

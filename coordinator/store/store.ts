@@ -14,7 +14,7 @@ export interface WorkspaceRow {
 
 /** What an operator has said of a workspace. */
 export interface WorkspaceSettings {
-  /** Null: the coordinator's own setting. */
+  /** Null where the coordinator's own setting holds. */
   readonly idleTimeoutMs: number | null;
   /** Its daemon is never stopped for idleness or evicted. */
   readonly isPinned: boolean;
@@ -28,11 +28,11 @@ export interface DaemonRow {
   readonly incarnation: string;
   readonly workspaceId: string;
   readonly state: 'starting' | 'ready' | 'ended';
-  /** How its launcher finds it again; text to everybody else. */
+  /** How the daemon's launcher finds it again; only launchers read this text. */
   readonly launchHandle: string;
-  /** Where it answers, without credentials (upstream/address.ts); null until it has been ready. */
+  /** Where the daemon answers, without credentials (upstream/address.ts); null until the daemon has been ready. */
   readonly address: string | null;
-  /** Every credential with which it is asked; empty once it has ended, and in backups. */
+  /** Every credential with which the daemon is asked; empty once the daemon has ended, and in backups. */
   readonly secret: string;
   readonly version: string | null;
   readonly createdAtMs: number;
@@ -57,7 +57,7 @@ export interface SessionRow {
   readonly sourceType: string | null;
   readonly sourceId: string | null;
   readonly isDefault: boolean;
-  /** Highest event id that was told of its bus. */
+  /** Highest event id of its bus that the daemon reported. */
   readonly eventHead: number;
   readonly endedAtMs: number | null;
   readonly endReason: string | null;
@@ -106,7 +106,7 @@ export type RecoveredDaemon = Pick<
   'incarnation' | 'workspaceId' | 'launchHandle' | 'secret' | 'createdAtMs'
 >;
 
-/** What a launcher tells of a daemon for people to read. It goes into the event rows. */
+/** What a launcher knows of a daemon for people to read. The store writes it into event rows. */
 export type ShownFacts = Readonly<Record<string, string | number | null>>;
 
 export interface Workspaces {
@@ -120,10 +120,11 @@ export interface Workspaces {
 }
 
 export interface Daemons {
-  /** Commits the row before the process is made. `incarnation` = `<workspaceId>-<n>`, n counting up for ever. */
+  /** The name of the workspace's next daemon: `<workspaceId>-<n>`, n counting up for ever. */
   nextIncarnation(workspaceId: string): string;
+  /** Commits the row of a daemon that is to be started; call it before the start. */
   insertStarting(row: RecoveredDaemon & Pick<DaemonRow, 'startDeadlineAtMs'>): void;
-  /** It was made: `launchHandle` takes the place of the planned one. */
+  /** The daemon was made: `launchHandle` replaces the planned handle. */
   setLaunched(incarnation: string, launchHandle: string, facts: ShownFacts): void;
   setReady(
     incarnation: string,
@@ -139,13 +140,13 @@ export interface Daemons {
       readonly signal: string | null;
       readonly reason: string;
       readonly kind: DaemonEndKind;
-      /** What the event row tells beyond the row's own columns; its `kind` defaults to `daemon_ended`. */
+      /** What the event row says beyond the row's own columns; its `kind` defaults to `daemon_ended`. */
       readonly event?: { readonly kind: string; readonly detail: Readonly<Record<string, unknown>> };
     },
   ): readonly { readonly sessionId: string; readonly state: SessionState }[];
   /**
-   * Takes up a daemon that runs though this database does not know it, or lost its secret (a new or restored database).
-   * Does nothing to a row that is whole or ended. Incarnation numbers go on above it.
+   * Adds the row of a daemon that runs though this database (a new or restored one) does not know the daemon or its secret.
+   * Does nothing to a row that is whole or ended. Incarnation numbers go on above the daemon's.
    * @returns whether anything changed.
    */
   recover(row: RecoveredDaemon, facts: ShownFacts): boolean;
@@ -160,7 +161,7 @@ export interface Daemons {
 export interface Sessions {
   /**
    * Upserts the session with its clients (write-through, durable when it returns).
-   * @returns what it is stored as: not `live` where the daemon has ended meanwhile.
+   * @returns the session's state in the store: not `live` where the daemon has ended meanwhile.
    */
   record(workspaceId: string, incarnation: string, session: FeedSession): SessionState;
   /** Takes a session to a state of rest. Closing settles its prompts as failed; the other states keep them to be reported. */
@@ -168,14 +169,14 @@ export interface Sessions {
   setHead(sessionId: string, head: number): void;
   /** Where a session stands in listings that come from here; a live one is active whatever was said before. */
   shelve(shelved: FeedShelved): void;
-  /** A UUID is found in either case; the row has the spelling that its daemon told. */
+  /** A UUID is found in upper and lower case; the row has the spelling that its daemon reported. */
   get(sessionId: string): SessionRow | undefined;
   /** Registered client ids with counts and last-seen times. */
   clients(
     sessionId: string,
   ): readonly { readonly clientId: string; readonly count: number; readonly lastSeenAtMs: number }[];
   live(workspaceId?: string): readonly SessionRow[];
-  /** Those of any state but the closed ones that are gone, newest first, at most `limit`. */
+  /** Sessions of every state, except closed ones that are gone from their workspace's list; newest first, at most `limit`. */
   newest(workspaceId: string, limit: number): readonly SessionRow[];
   /** Live, restoring and dormant ones. */
   open(workspaceId?: string): readonly SessionRow[];
@@ -188,7 +189,7 @@ export interface Prompts {
   record(prompt: FeedPrompt): void;
   get(promptId: string): PromptRow | undefined;
   unsettled(sessionId: string): readonly PromptRow[];
-  /** Settles what is unsettled as failed; returns the ids. */
+  /** Settles the session's unsettled prompts as failed; returns their ids. */
   failUnsettled(sessionId: string, atMs: number, outcome: string): readonly string[];
 }
 

@@ -1,7 +1,11 @@
 // Makes files and directories last over a power loss.
 import { closeSync, fsyncSync, openSync } from 'node:fs';
 
-/** A file's content survives a power loss once the file is on the disk, its name once the directory is. @throws Error of the disk. */
+/**
+ * Waits until the file or directory is on the disk. A file's content survives a power loss once the file is synced, its name
+ * once the directory is.
+ * @throws Error of the disk.
+ */
 export function syncToDisk(path: string): void {
   const fd = openSync(path, 'r');
   try {

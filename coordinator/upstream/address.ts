@@ -12,7 +12,7 @@ interface TcpAddress {
   readonly kind: 'tcp';
   readonly host: string;
   readonly port: number;
-  /** Absent: the connection is plain, for a network that only the coordinator and its daemons can reach. */
+  /** Absent where the connection is plain, in a network that only the coordinator and its daemons can reach. */
   readonly tls?: TlsMaterial;
 }
 
@@ -20,22 +20,22 @@ interface TcpAddress {
 export interface TlsMaterial {
   /** The authority that signed the daemon's certificate. */
   readonly ca: string;
-  /** What the coordinator shows for itself, where the daemon asks for it. */
+  /** The coordinator's own certificate and key, shown to a daemon that asks for them. */
   readonly own?: { readonly cert: string; readonly key: string };
 }
 
 /** The name of every daemon in `Host` headers and certificates, wherever it answers. */
 export const DAEMON_HOST = 'qwen-daemon';
 
-/** How a daemon is reached and what it expects, as the store keeps them. */
+/** Where a daemon answers and what it expects, as the two texts that the store keeps. */
 export interface StoredReach {
-  /** An address without any credential. */
+  /** The address without any credential, as JSON. */
   readonly address: string;
   /** Every credential: the bearer, and the TLS material where the address has some. */
   readonly secret: string;
 }
 
-/** What `storedReach` is made from. */
+/** Where a daemon answers, and with which bearer. */
 export interface Reach {
   readonly address: DaemonAddress;
   /** The bearer that the daemon expects of its coordinator. */
@@ -57,7 +57,7 @@ export function bearerOf(secret: string): string {
 
 /**
  * Reads back what `storedReach` wrote.
- * @throws Error when the address is none that this release knows, or its TLS material is missing.
+ * @throws Error when this release does not know the address's kind, or the address's TLS material is missing.
  */
 export function reachFrom(stored: StoredReach): Reach {
   const { secret, tls } = credentialsOf(stored.secret);

@@ -1,4 +1,4 @@
-// What the coordinator asks of a daemon over its control routes, and the daemon's refusal turned into ours.
+// What the coordinator asks of a daemon over the daemon's control routes, and the daemon's refusals as this process's errors.
 
 import {
   RELEASE_PATH,

@@ -10,7 +10,7 @@ export interface DaemonCall {
   readonly path: string;
   readonly headers: OutgoingHttpHeaders;
   readonly body?: Buffer;
-  /** Aborting it destroys the request; the daemon then undoes what it was making. */
+  /** Aborting the signal destroys the request; the daemon then undoes what it was making. */
   readonly signal: AbortSignal;
 }
 

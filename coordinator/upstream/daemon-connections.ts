@@ -44,8 +44,8 @@ export class DaemonConnections {
   }
 
   #closeIdle(agent: Agent): void {
-    // Streams of the old incarnation may still be ending cleanly: only idle connections are cut here, and one that
-    // becomes idle later goes after `idleMs`.
+    // Streams of the old incarnation may still be ending cleanly: only idle connections are cut here, and a connection that
+    // becomes idle later is closed after `idleMs`.
     for (const sockets of Object.values(agent.freeSockets))
       for (const socket of sockets ?? []) socket.destroy();
   }

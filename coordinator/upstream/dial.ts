@@ -1,4 +1,4 @@
-// Opens connections to daemons. Nobody else looks into an address.
+// Opens connections to daemons. No other file looks into an address.
 import { Agent, type ClientRequest, request as httpRequest, type RequestOptions } from 'node:http';
 import { request as httpsRequest, Agent as TlsAgent } from 'node:https';
 import type { SecureContextOptions } from 'node:tls';
@@ -7,7 +7,7 @@ import { DAEMON_HOST, type DaemonAddress } from './address.ts';
 /** Everything of a request but where it goes to. */
 export type DialledRequest = Pick<RequestOptions, 'method' | 'path' | 'headers' | 'signal' | 'agent'>;
 
-/** A request to whoever listens at the address; send it with `end`. `agent` is one of `connectionPool`, or false for none. */
+/** A request to the process that listens at the address; send it with `end`. `agent` is a `connectionPool`, or false for none. */
 export function requestTo(address: DaemonAddress, request: DialledRequest): ClientRequest {
   if (address.kind === 'unix') return httpRequest({ ...request, socketPath: address.path });
   const { host, port, tls } = address;
@@ -15,14 +15,14 @@ export function requestTo(address: DaemonAddress, request: DialledRequest): Clie
   return httpsRequest({ ...request, host, port, servername: DAEMON_HOST, ...contextOf(address) });
 }
 
-/** Keep-alive connections to the address; a free one is kept for `idleMs`. */
+/** Keep-alive connections to the address; a free connection is kept for `idleMs`. */
 export function connectionPool(address: DaemonAddress, idleMs: number): Agent {
   const options = { keepAlive: true, timeout: idleMs, scheduling: 'lifo' } as const;
   if (address.kind === 'unix' || address.tls === undefined) return new Agent(options);
   return new TlsAgent({ ...options, servername: DAEMON_HOST, ...contextOf(address) });
 }
 
-/** The same address in the words of the proxy library: no URL, since the library normalises the path of one. */
+/** An address as the proxy library takes it. Not a URL: the library would normalise the path. */
 export interface ProxyTarget {
   readonly protocol: 'http:' | 'https:';
   readonly host: string;

@@ -1,4 +1,4 @@
-// One incarnation of a daemon as those who talk to it know it.
+// One incarnation of a daemon, as the code that talks to the daemon knows it.
 import type { Reach } from './address.ts';
 
 /** Where a ready daemon answers, and the secret that it expects. */

@@ -4,7 +4,7 @@ import { FEED_PATH } from '../../daemon/contract/feed.ts';
 import type { Reach } from './address.ts';
 import { requestTo } from './dial.ts';
 
-/** Asks for the daemon's feed on a connection of its own; send it with `end`. The answer lasts as long as the daemon. */
+/** Asks for the daemon's feed on a new connection; send it with `end`. The answer goes on for as long as the daemon runs. */
 export function requestFeed({ address, secret }: Reach): ClientRequest {
   return requestTo(address, {
     path: FEED_PATH,

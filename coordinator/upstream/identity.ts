@@ -1,12 +1,12 @@
-// Asks whoever answers at an address who it is. The answer proves nothing by itself: compare its incarnation.
+// Asks the process that answers at an address who it is. The answer proves nothing by itself: compare its incarnation.
 import { type DaemonIdentity, IDENTITY_PATH } from '../../daemon/contract/control.ts';
 import type { Reach } from './address.ts';
 import { requestTo } from './dial.ts';
 
-/** An identity is a few hundred bytes; whoever sends more is not our daemon. */
+/** An identity has a few hundred bytes; a process that sends more is no daemon of this coordinator. */
 const MAX_IDENTITY_BYTES = 64 * 1024;
 
-/** Nobody answered at the address. */
+/** No process answered at the address. */
 export class Unanswered extends Error {
   constructor(message: string) {
     super(message);
@@ -14,7 +14,7 @@ export class Unanswered extends Error {
   }
 }
 
-/** @throws Unanswered when nobody answers within `timeoutMs`, Error when it is not with an identity; its message says which. */
+/** @throws Unanswered when no answer comes within `timeoutMs`; Error when the answer is no identity. The message says why. */
 export function askIdentity({ address, secret }: Reach, timeoutMs: number): Promise<DaemonIdentity> {
   return new Promise((resolve, reject) => {
     const call = requestTo(address, {

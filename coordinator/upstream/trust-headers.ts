@@ -1,4 +1,4 @@
-// The headers by which a daemon believes who asks: its coordinator, on behalf of which client.
+// The headers that tell a daemon that its coordinator asks, and on behalf of which client.
 import { PEER_HEADER, REQUEST_ID_HEADER, TOKEN_NAME_HEADER } from '../../daemon/contract/control.ts';
 import type { Peer } from '../../daemon/contract/wire.ts';
 import { DAEMON_HOST } from './address.ts';

@@ -1,8 +1,8 @@
-// How a daemon is found again and where it answers become two texts, which only launchers and connections read. Backups blank
-// the secrets alone, so neither text may hold one.
+// How a daemon is found again, and where it answers, become two texts, which only launchers and connections read. Backups blank
+// only the secrets, so neither text may contain a credential.
 import type { Migration } from './migration.ts';
 
-/** The process launcher's handle, version 1, from the columns of schema 1 to 5. Also how a command that only looks reads those. */
+/** The process launcher's handle, version 1, from the columns of schemas 1 to 5. A command that only looks reads old rows so too. */
 export const HANDLE_FROM_COLUMNS = `json_object('kind', 'process', 'version', 1, 'incarnation', incarnation,
   'bootId', boot_id, 'socketPath', socket_path, 'logPath', log_path, 'pid', pid, 'startTime', start_time)`;
 
