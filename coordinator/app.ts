@@ -111,7 +111,7 @@ export class Coordinator {
       });
     } catch (error) {
       store?.close();
-      lock.release();
+      lock.unlock();
       throw error;
     }
   }
@@ -194,7 +194,7 @@ export class Coordinator {
     await admin.close(0);
     await fleet.recorder.flushSeen();
     store.close();
-    lock.release();
+    lock.unlock();
   }
 }
 

@@ -1,5 +1,5 @@
-// `qwen-coordinator doctor`: checks what a coordinator needs, and looks for leftovers. Works
-// with and without a running one. Changes nothing, but for `--reap`, which ends what is proven to be left over.
+// `qwen-coordinator doctor`: checks what a coordinator needs, and looks for what coordinators and daemons have left. Works with
+// and without a running coordinator. Changes nothing, except with `--reap`, which ends processes that are proven to be left over.
 import { systemClock } from '../../daemon/contract/clock.ts';
 import { reap, type Strays } from '../launch/strays.ts';
 import type { AdminTarget } from './admin-socket.ts';
@@ -19,14 +19,14 @@ import { daemonsCheck, socketsCheck, straysCheck } from './doctor/traces.ts';
 import { EXIT, type ExitCode } from './exit-codes.ts';
 import type { Runtime } from './runtime.ts';
 
-/** Killed processes may take this long to go. */
+/** How long killed processes may take to go. */
 const SWEEP_TIMEOUT_MS = 5000;
 
 export interface DoctorOptions {
-  /** End strays that are proven ours. */
+  /** Whether processes that are proven to be left over are ended. */
   readonly isReaping: boolean;
   readonly isJson: boolean;
-  /** The `--agent` setting; a running coordinator's own counts instead. */
+  /** The `--agent` setting; while a coordinator runs, its own setting is checked instead. */
   readonly agent: string;
 }
 

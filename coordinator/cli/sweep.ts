@@ -1,5 +1,5 @@
-// `qwen-coordinator sweep`: ends the daemons left behind by a coordinator that no longer runs. For a service manager's
-// clean-up after a deliberate stop that was cut short; nothing is signalled that is not proven to be ours.
+// `qwen-coordinator sweep`: ends the daemons left behind by a coordinator that no longer runs. For a service manager's clean-up
+// after a deliberate stop that was cut short; no process is signalled that is not proven to be such a daemon's.
 import { join } from 'node:path';
 import { systemClock } from '../../daemon/contract/clock.ts';
 import type { Log } from '../../daemon/contract/log.ts';
@@ -16,7 +16,7 @@ import { recoverLostDaemons } from '../supervise/supervisor/lost-daemons.ts';
 import { bearerOf } from '../upstream/address.ts';
 import type { Runtime } from './runtime.ts';
 
-/** @throws StateDirLocked while a coordinator runs on the state directory; SchemaTooNew, UnusablePath. */
+/** @throws StateDirLocked while a coordinator runs on the state directory; SchemaTooNew, CopyFailed, UnusablePath. */
 export async function sweep(config: SweepConfig, runtime: Runtime): Promise<void> {
   const stateDir = findStateDir(config.stateDir);
   if (stateDir === undefined) {
@@ -36,7 +36,7 @@ export async function sweep(config: SweepConfig, runtime: Runtime): Promise<void
       store.close();
     }
   } finally {
-    lock.release();
+    lock.unlock();
   }
 }
 
@@ -47,7 +47,7 @@ function launcherFor(stateDir: string, runtime: Runtime, log: Log): Launcher {
   return createLauncher({ stateDir, runtimeDir, daemonCommand, daemonEnv, cgroups, clock: systemClock, log });
 }
 
-/** @returns what became of it, for a person. */
+/** Ends the row's daemon. @returns what became of the daemon, for an operator to read. */
 async function endDaemon(
   row: DaemonRow,
   { store, launcher, stopGraceMs }: { store: Store; launcher: Launcher; stopGraceMs: number },

@@ -48,11 +48,11 @@ export function probeCgroups(sources: CgroupSources = KERNEL): CgroupProbe {
   if (own.startsWith('/..') || !isWithin(own, mount.root))
     return unusable(`this process's cgroup ${own} is not below the mounted ${mount.root}`);
   if (mount.isReadOnly) return unusable(`${mount.point} is mounted read-only`);
-  const place = resolve(mount.point, `.${own.slice(mount.root === '/' ? 0 : mount.root.length)}`);
-  const base = basename(own) === OWN_LEAF ? dirname(place) : place;
+  const group = resolve(mount.point, `.${own.slice(mount.root === '/' ? 0 : mount.root.length)}`);
+  const base = basename(own) === OWN_LEAF ? dirname(group) : group;
   const problem = tryIn(base, sources);
   if (problem !== undefined) return unusable(problem);
-  if (base !== place) handDownMemory(base);
+  if (base !== group) handDownMemory(base);
   return { isUsable: true, cgroups: { mountPoint: mount.point, base } };
 }
 

@@ -1,4 +1,4 @@
-// The one place that chooses which launcher a coordinator and its commands work with.
+// The one choice of the launcher that a coordinator and its commands work with.
 import type { Clock } from '../../daemon/contract/clock.ts';
 import type { Log } from '../../daemon/contract/log.ts';
 import type { CgroupProbe } from './cgroup-probe.ts';

@@ -1,4 +1,4 @@
-// The one connection to the state database: its settings, its transactions, and the only place where a refusal by the
+// The one connection to the state database: its settings, its transactions, and the only file where a refusal by the
 // disk becomes an answer for a client. Knows no table.
 import { chmodSync, closeSync, existsSync, openSync, statSync } from 'node:fs';
 import { fail } from '../../daemon/contract/errors.ts';

@@ -6,7 +6,7 @@ import { openSqlite } from './driver.ts';
 
 export interface StateLock {
   /** Lets the next coordinator in. Idempotent. */
-  release(): void;
+  unlock(): void;
 }
 
 /** Another coordinator has the state directory's lock. */
@@ -43,11 +43,11 @@ const LOCK_TIMEOUT_MS = 100;
  */
 export function acquireStateLock(stateDir: string, holder: Holder): StateLock {
   const lockPath = join(stateDir, LOCK_FILE);
-  // The file is made only where it is missing: POSIX drops a process's locks on a file when it closes any descriptor of the file.
+  // Made only where it is missing: POSIX drops a process's locks on a file when the process closes any descriptor of it.
   if (!existsSync(lockPath)) closeSync(openSync(lockPath, 'a', 0o600));
   const connection = openSqlite(lockPath, { timeout: LOCK_TIMEOUT_MS });
   try {
-    // The transaction is never committed. It writes nothing, so there is no journal and a killed holder leaves nothing to recover.
+    // The transaction is never committed and writes nothing: without a journal a killed holder leaves nothing to recover.
     connection.exec('BEGIN EXCLUSIVE');
     note(stateDir, PID_FILE, String(holder.pid));
     note(stateDir, ADMIN_PATH_FILE, holder.adminPath);
@@ -58,7 +58,7 @@ export function acquireStateLock(stateDir: string, holder: Holder): StateLock {
     throw error;
   }
   return {
-    release() {
+    unlock() {
       if (!connection.open) return;
       // The notes are removed first: after the close they could already be the next holder's.
       for (const file of [PID_FILE, ADMIN_PATH_FILE]) note(stateDir, file, undefined);

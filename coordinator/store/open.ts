@@ -24,7 +24,7 @@ export interface OpenStoreOptions {
 }
 
 /**
- * Opens or creates the store. Hold the state lock (`lock.ts`) first: one coordinator is the only writer.
+ * Opens or creates the store. Take the state lock (`lock.ts`) first: one coordinator is the only writer.
  * A damaged file is set aside under a dated name and the store begins empty; `facts().warnings` says so.
  * @throws SchemaTooNew; CopyFailed; ApiError 507 when the disk refuses; Error when the file cannot be opened or set aside.
  */

@@ -45,9 +45,8 @@ export function createPrompts(database: StoreDatabase, events: EventTable): Prom
     const { promptId, sessionId, state, atMs, outcome = null } = prompt;
     const settledAtMs = isSettled(prompt) ? atMs : null;
     if (moveOn.run({ promptId, sessionId, state, atMs, settledAtMs, outcome }).changes === 0) return;
-    const place =
-      owner === undefined ? {} : { workspaceId: owner.workspaceId, incarnation: owner.incarnation };
-    events.add({ kind: `prompt_${state}`, ...place, sessionId, detail: { promptId, outcome } });
+    const ids = owner === undefined ? {} : { workspaceId: owner.workspaceId, incarnation: owner.incarnation };
+    events.add({ kind: `prompt_${state}`, ...ids, sessionId, detail: { promptId, outcome } });
   }
 
   function settleAll(sessionId: string, atMs: number, outcome: string): readonly string[] {

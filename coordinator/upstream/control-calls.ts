@@ -25,7 +25,10 @@ export async function restoreOn(
   return answer as unknown as RestoreAnswer;
 }
 
-/** Ends the daemon's work and streams. @returns false when it has work and was asked to look for that. @throws as `restoreOn`. */
+/**
+ * Ends the daemon's work and streams.
+ * @returns false when the daemon has work and the request was to release only an idle one. @throws as `restoreOn`.
+ */
 export async function releaseOn(
   client: DaemonClient,
   endpoint: Endpoint,

@@ -7,7 +7,7 @@ import { DAEMON_HOST, type DaemonAddress } from './address.ts';
 /** Everything of a request but where it goes to. */
 export type DialledRequest = Pick<RequestOptions, 'method' | 'path' | 'headers' | 'signal' | 'agent'>;
 
-/** A request to the process that listens at the address; send it with `end`. `agent` is a `connectionPool`, or false for none. */
+/** A request to the process at the address; send it with `end`. `agent` is a `connectionPool`, or false for none. */
 export function requestTo(address: DaemonAddress, request: DialledRequest): ClientRequest {
   if (address.kind === 'unix') return httpRequest({ ...request, socketPath: address.path });
   const { host, port, tls } = address;

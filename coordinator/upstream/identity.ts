@@ -19,7 +19,7 @@ export function askIdentity({ address, secret }: Reach, timeoutMs: number): Prom
   return new Promise((resolve, reject) => {
     const call = requestTo(address, {
       path: IDENTITY_PATH,
-      // No pooled connection: it would outlive the question and hold the daemon's listener open.
+      // No pooled connection: it would outlive the question and keep the daemon's listener open.
       agent: false,
       headers: { authorization: `Bearer ${secret}` },
       signal: AbortSignal.timeout(timeoutMs),

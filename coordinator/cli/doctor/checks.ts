@@ -1,4 +1,4 @@
-// The checks of `doctor` for what a coordinator needs. Each looks at the scene and says one thing.
+// The checks of `doctor` for what a coordinator needs. Each check looks at the scene and says one thing.
 import { statfsSync } from 'node:fs';
 import { checkAgent } from '../../launch/agent-check.ts';
 import { cgroupWords } from '../../launch/cgroup-probe.ts';
@@ -7,11 +7,11 @@ import type { Runtime } from '../runtime.ts';
 import type { Finding } from './finding.ts';
 import type { Look, Scene } from './scene.ts';
 
-/** As package.json's `engines`: from 20.19 on, 21 not, 22 from 22.12 on. */
+/** Node versions as in package.json's `engines`: from 20.19 on, not 21, from 22.12 on. Oldest minor version by major one. */
 const OLDEST_NODE: Readonly<Record<number, number>> = { 20: 19, 22: 12 };
 const NEWEST_LISTED_NODE = 22;
 
-/** Below the first a start is pointless, below the second it will be soon. */
+/** With less free space than the first a start is pointless, with less than the second it will be soon. */
 const FAIL_FREE_BYTES = 64 * 1024 * 1024;
 const WARN_FREE_BYTES = 1024 * 1024 * 1024;
 const AGENT_CHECK_TIMEOUT_MS = 10_000;
@@ -105,7 +105,7 @@ export function cgroupCheck({ cgroups, coordinator }: Scene): Finding {
   return { check, level: 'warn', text, remedy };
 }
 
-/** @param agent what a start would use. */
+/** @param agent the `--agent` setting that a start would use. */
 export async function agentCheck(scene: Scene, agent: string, runtime: Runtime): Promise<Finding> {
   const check = 'agent';
   const { command, problem } = await checkAgent({

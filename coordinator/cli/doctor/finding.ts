@@ -8,7 +8,7 @@ export interface Finding {
   /** `warn`: works, but is worth a look. `fail`: does not work, or should not be. */
   readonly level: Level;
   readonly text: string;
-  /** What to do about it. */
+  /** What to do about the finding. */
   readonly remedy?: string;
 }
 

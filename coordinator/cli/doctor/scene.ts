@@ -1,5 +1,5 @@
-// What `doctor` looks at, gathered once: directories, database, the running coordinator. Each may be missing or unusable,
-// which is a finding and no failure. Makes nothing.
+// What `doctor` looks at, gathered once: directories, database, the running coordinator. Each of them may be missing or unusable,
+// which is a finding and no failure. Creates nothing.
 import { join } from 'node:path';
 import { DATABASE_FILE } from '../../app.ts';
 import { type CgroupProbe, probeCgroups } from '../../launch/cgroup-probe.ts';
@@ -10,14 +10,14 @@ import { askCoordinator } from '../admin-client.ts';
 import type { AdminTarget } from '../admin-socket.ts';
 import type { Runtime } from '../runtime.ts';
 
-/** A value, nothing there, or why it cannot be had. */
+/** A value, or that there is none, or why it cannot be had. */
 export type Look<T> =
   | { readonly kind: 'found'; readonly value: T }
   | { readonly kind: 'missing' }
   | { readonly kind: 'bad'; readonly why: string };
 
 export interface Scene {
-  /** As it was named. */
+  /** The state directory as the command line named it. */
   readonly stateDirNamed: string;
   readonly stateDir: Look<string>;
   readonly runtimeDir: Look<string>;

@@ -17,7 +17,7 @@ export function daemonsCheck({ coordinator, database }: Scene): Finding[] {
   return [{ check: 'daemons', level: 'warn', text, remedy: '"start" takes them over, "sweep" ends them' }];
 }
 
-/** Socket files that nobody listens on and no daemon will come back to. */
+/** Socket files that no process listens on and no daemon will come back to. */
 export async function socketsCheck({ runtimeDir, coordinator, database }: Scene): Promise<Finding[]> {
   const check = 'sockets';
   if (runtimeDir.kind !== 'found') return [];
@@ -38,7 +38,7 @@ export async function socketsCheck({ runtimeDir, coordinator, database }: Scene)
   ];
 }
 
-/** What ended daemons left running. `found` is for `reap`. */
+/** Processes that ended daemons left running. `found` is for `reap`. */
 export function straysCheck({ runtimeDir, database, cgroups }: Scene): {
   readonly findings: Finding[];
   readonly found: readonly Strays[];

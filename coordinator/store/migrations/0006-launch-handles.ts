@@ -2,7 +2,7 @@
 // only the secrets, so neither text may contain a credential.
 import type { Migration } from './migration.ts';
 
-/** The process launcher's handle, version 1, from the columns of schemas 1 to 5. A command that only looks reads old rows so too. */
+/** The process launcher's handle, version 1, from the columns of schemas 1 to 5; `inspect.ts` reads such rows so too. */
 export const HANDLE_FROM_COLUMNS = `json_object('kind', 'process', 'version', 1, 'incarnation', incarnation,
   'bootId', boot_id, 'socketPath', socket_path, 'logPath', log_path, 'pid', pid, 'startTime', start_time)`;
 

@@ -16,7 +16,7 @@ import { type Effects, Machine } from './machine.ts';
 import type { Spawner } from './spawn.ts';
 import type { WaiterLimits } from './waiters.ts';
 
-/** What a controller has of the fleet that it is part of. */
+/** What a controller knows of the fleet that it is part of. */
 export interface FleetSide extends StartConditions {
   /** Endpoints of ready daemons by workspace id. The controller owns its workspace's entry. */
   readonly routes: Map<string, Endpoint>;
@@ -41,9 +41,9 @@ export class DaemonController {
   readonly #deps: ControllerDeps;
   readonly #machine: Machine;
   readonly #demand: Demand;
-  /** The incarnation whose process is there, from spawn or adoption to its exit. */
+  /** The incarnation whose process runs, from its spawn or adoption to its exit. */
   #current: Incarnation | undefined;
-  /** Settles when the last process is gone and its death is recorded. */
+  /** Settles when the newest process is gone and its death is recorded. */
   #gone: Promise<void> = Promise.resolve();
   /** Called when a daemon that was to end for idleness stays. */
   #stays: () => void = () => undefined;
@@ -70,18 +70,18 @@ export class DaemonController {
     return this.#current;
   }
 
-  /** Its route is open. */
+  /** The daemon is ready, and its route is published. */
   get isReady(): boolean {
     return this.#machine.state === 'ready';
   }
 
-  /** Where its sessions can be reached: while it is ready, and while it ends its turns. */
+  /** Where the daemon's sessions can be reached: while it is ready, and while it ends its turns. */
   get reach(): Endpoint | undefined {
     const isReachable = this.#machine.state === 'ready' || this.#machine.state === 'draining';
     return isReachable ? this.#current?.endpoint : undefined;
   }
 
-  /** A process is there, or somebody waits for one. */
+  /** A process runs, or requests wait for one. */
   get isBusy(): boolean {
     return this.#current !== undefined || this.#demand.size > 0;
   }
@@ -94,7 +94,7 @@ export class DaemonController {
     return endpoint;
   }
 
-  /** A daemon that somebody was just sent to is not idle. */
+  /** Notes that a request was just sent to the daemon, which is not idle then. */
   noteDemand(): void {
     this.#current?.facts.demanded(this.#deps.clock.monotonicMs());
   }
@@ -104,15 +104,15 @@ export class DaemonController {
     return this.#deps.fleet.routes.get(this.workspace.id) ?? this.#demand.attend(signal);
   }
 
-  /** Resolves when no process is left and its end is recorded. Turns under way may go on for `drainMs`. */
+  /** Ends the daemon. Resolves when its process is gone and its end recorded. Turns under way may go on for `drainMs`. */
   stop(stop: Omit<Extract<Event, { type: 'stop' }>, 'type' | 'hasServed'>): Promise<void> {
     this.#machine.dispatch({ type: 'stop', ...stop, hasServed: this.#current?.wasReady ?? false });
     return this.#gone;
   }
 
   /**
-   * Ends a daemon that is provably idle; its sessions sleep. Nothing unless it is ready. Resolves true when it is gone, false
-   * when it has said that it has work after all and stays.
+   * Ends a daemon that is provably idle; its sessions sleep. Does nothing unless the daemon is ready. Resolves true when the
+   * daemon is gone, false when it has said that it has work after all, and stays.
    */
   stopIdle(reason: string): Promise<boolean> {
     const current = this.#current;
@@ -151,7 +151,7 @@ export class DaemonController {
     this.#current?.process.killNow();
   }
 
-  /** Lets go of the daemon without ending it: no timer, no feed, no route, nobody waiting. */
+  /** Leaves the daemon running and forgets it: ends timer, feed and route, and fails the requests that wait. */
   detach(): void {
     this.#machine.cancelTimer();
     this.#current?.unfollow();
@@ -203,7 +203,7 @@ export class DaemonController {
   }
 
   #taken(event: Event, previous: State): void {
-    // Behind the effects: the next start may look for a daemon to evict, and this one's waiters are to be sent to it first.
+    // Behind the effects: the next start may look for a daemon to evict, and the waiters of this one are sent to it first.
     if (previous === 'starting' && this.#machine.state !== 'starting')
       this.#machine.whenSettled(() => this.#demand.startEnded());
     this.#current?.noteCause(event);
@@ -217,7 +217,7 @@ export class DaemonController {
 
   #spawn(): void {
     let failure: SpawnFailed | undefined;
-    // Judged once: the record tells it, and then the table acts on it.
+    // Judged once: the death is recorded with this verdict, and then the table acts on it.
     const failed = (error: unknown) => {
       failure ??= this.#deps.deaths.judgeSpawn(error);
       return failure;

@@ -35,7 +35,7 @@ export function causeOf(event: Event): EndCause | undefined {
     case 'beats_lost':
       return { reason: event.why, kind: 'died' };
     case 'start_failed':
-      // Where the database could not take its start, nothing is wrong with the daemon.
+      // Where the database could not store the start, nothing is wrong with the daemon.
       return { reason: messageOf(event.error), kind: isStorageRefusal(event.error) ? 'stopped' : 'died' };
     case 'adopted':
       return event.isEnding
@@ -55,7 +55,7 @@ export function endOf(cause: EndCause | undefined): Death['end'] {
 /** What follows a death, and by which rule. */
 export interface Next {
   readonly state?: State;
-  /** Until the next start is tried, or allowed. */
+  /** Time until the next start is tried, or allowed. */
   readonly afterMs?: number;
   /** Deaths that count against `intensity` within `periodMs`. */
   readonly deaths?: number;
@@ -100,7 +100,7 @@ export class Deaths {
     return judgement.verdict;
   }
 
-  /** Counts a start for which no process could be made. A store that cannot take the row is no fault of the daemon's. */
+  /** Counts a start for which no process could be made; a start whose row the store refused counts as no death. */
   judgeSpawn(error: unknown): SpawnFailed {
     const end = isStorageRefusal(error) ? 'asked' : 'own';
     return { type: 'spawn_failed', error, verdict: this.judge({ end, wasReady: false, code: null }) };
@@ -110,7 +110,7 @@ export class Deaths {
     this.#verdict = verdict;
   }
 
-  /** The deaths so far count no more; the last exit is kept for whoever asks how it went. */
+  /** The deaths so far count no more; the last exit is kept for diagnostics. */
   forget(): void {
     this.#history = [];
     this.#verdict = { kind: 'clean' };
@@ -148,12 +148,12 @@ export class Deaths {
   }
 }
 
-/** What was seen of a daemon while it ran. */
+/** What the coordinator saw of a daemon while it ran. */
 export interface Watched {
   readonly wasReady: boolean;
-  /** Neither an operator nor a rule of ours ended it. */
+  /** Neither an operator nor a rule of the coordinator ended the daemon. */
   readonly isUnasked: boolean;
-  /** Its last beats, oldest first. */
+  /** The daemon's last beats, oldest first. */
   readonly beats: readonly FeedBeat[];
 }
 
@@ -205,7 +205,7 @@ export class DeathRecorder {
         event: { kind: kind === 'died' ? 'daemon_died' : 'daemon_stopped', detail: detailOf(death) },
       });
       recorder.moved(workspaceId, moved);
-      // In a later turn: this one still has to withdraw the dead daemon's route.
+      // In a later turn of the event loop: this turn still has to withdraw the dead daemon's route.
       if (moved.some(({ state }) => state === 'restoring')) setImmediate(() => restorable.add(workspaceId));
     } catch (error) {
       log.error({ err: error, incarnation }, 'a daemon’s end could not be recorded yet');

@@ -1,5 +1,5 @@
-// Those who want one workspace's daemon: they are parked until it is ready, and a start is asked for on their behalf. It
-// begins when neither a cool-off, nor the starts of other daemons, nor admission is against it.
+// The requests that want one workspace's daemon: they are parked until the daemon is ready, and a start is asked for on their
+// behalf. The start begins when neither a cool-off, nor the starts of other daemons, nor admission is against it.
 import type { Clock } from '../../../daemon/contract/clock.ts';
 import type { Log } from '../../../daemon/contract/log.ts';
 import { type Event, step } from '../../domain/daemon-state.ts';
@@ -17,7 +17,7 @@ import { type WaiterLimits, Waiters } from './waiters.ts';
 export interface StartConditions {
   /** Why no further daemon may start now; undefined when one may. */
   readonly admit: () => Refusal | undefined;
-  /** Begins to free a place for this workspace; resolves when it is free. Undefined when none can be freed. */
+  /** Begins to end an idle daemon in favour of this workspace; resolves when it is gone. Undefined when none can go. */
   readonly makeRoom: () => Promise<void> | undefined;
   readonly startGate: StartGate;
   /** What operators have said of the workspace. @throws ApiError 507. */
@@ -37,7 +37,7 @@ export class Demand {
   readonly #workspace: WorkspaceKey;
   readonly #deps: DemandDeps;
   readonly #waiters: Waiters;
-  /** Another daemon is on its way out for this one: however many wait, one place is enough. */
+  /** Another daemon is being ended in favour of this one: however many requests wait, that is enough. */
   #isRoomComing = false;
 
   constructor(workspace: WorkspaceKey, deps: DemandDeps) {
@@ -49,12 +49,12 @@ export class Demand {
     );
   }
 
-  /** How many wait. */
+  /** How many requests wait. */
   get size(): number {
     return this.#waiters.size;
   }
 
-  /** Waits until the daemon is ready, and has it started if need be. @throws ApiError as `Fleet.ensureReady`. */
+  /** Waits until the daemon is ready, and asks for a start if need be. @throws ApiError as `Fleet.ensureReady`. */
   wait(signal: AbortSignal): Promise<Endpoint> {
     const refusal = this.#coolOffRefusal();
     if (refusal !== undefined) throw refusal;
@@ -65,8 +65,8 @@ export class Demand {
   }
 
   /**
-   * Waits likewise for a daemon that is on its way already, and starts none.
-   * @throws ApiError 503 at once where none is on its way; else as `wait`.
+   * Waits for a daemon that is starting already, and starts none.
+   * @throws ApiError 503 at once where no daemon is starting; else as `wait`.
    */
   attend(signal: AbortSignal): Promise<Endpoint> {
     const { deaths, machine } = this.#deps;
@@ -75,7 +75,7 @@ export class Demand {
     return this.#waiters.park(signal);
   }
 
-  /** Asks for a start again if somebody still waits. An effect may call it: what a start did is seen behind the events only. */
+  /** Asks for a start again if requests still wait. Effects may call it: the start begins behind the events under way. */
   serveParked(): void {
     this.#deps.machine.whenSettled(() => {
       if (this.#waiters.size > 0) this.#askForStart();
@@ -90,12 +90,12 @@ export class Demand {
     this.#waiters.failAll(error);
   }
 
-  /** A start is over, however it went: another workspace's may begin. */
+  /** This workspace's start is over, however it went: that of another workspace may begin. */
   startEnded(): void {
     this.#deps.conditions.startGate.leave(this.#workspace.id);
   }
 
-  /** Spawns unless the state or admission is against it; those who wait then stay parked or hear the refusal. */
+  /** Spawns unless the state or admission is against it; the requests that wait then stay parked or are refused. */
   #askForStart(): void {
     const { conditions, machine } = this.#deps;
     const event: Event = { type: 'demand', isCoolOffOver: this.#coolOffRefusal() === undefined };
@@ -117,7 +117,7 @@ export class Demand {
   /** @returns whether a start has begun. */
   #beginStart(event: Event): boolean {
     if (this.#waiters.size === 0 || this.#isRoomComing) return false;
-    // The drain may have begun after they were parked.
+    // The drain may have begun after the requests were parked.
     this.#checkDrain();
     const { conditions, machine } = this.#deps;
     const refusal = conditions.admit();
@@ -141,7 +141,7 @@ export class Demand {
     }
   }
 
-  /** @throws ApiError 503 `workspace_draining`, 507. */
+  /** @throws ApiError 503 `workspace_draining` while the workspace is drained; 507. */
   #checkDrain(): void {
     const { holdReason } = this.#deps.conditions.operatorSettings();
     if (holdReason !== null) throw refusals.draining(this.#workspace, holdReason);

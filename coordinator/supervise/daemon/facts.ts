@@ -1,11 +1,11 @@
-// What one incarnation last said of itself: for diagnostics, for liveness, and to know whether a turn is under way.
+// What one incarnation last reported of itself: for diagnostics, for liveness, and to know whether a turn is under way.
 
 import type { FeedAgent, FeedBeat, FeedPrompt, FeedRecord } from '../../../daemon/contract/feed.ts';
 import type { IdleFacts } from '../../domain/idle-policy.ts';
 
-/** How long after a demand its session may still be on its way: agents take seconds to open one. */
+/** How long after a demand its session may still be being opened: agents take seconds for that. */
 const OPENING_MS = 10_000;
-/** A minute at the default period: enough to see memory grow. */
+/** Beats that are kept. A minute at the default period, which is enough to see memory grow. */
 const BEATS_KEPT = 12;
 
 export class DaemonFacts {
@@ -13,12 +13,12 @@ export class DaemonFacts {
   /** The newest beats, oldest first. */
   lastBeats: readonly FeedBeat[] = [];
   agent: FeedAgent | null = null;
-  /** Monotonic time of the last beat, at first of the moment when beats became due. */
+  /** Monotonic time of the last beat; before the first one, of the moment when beats became due. */
   lastBeatAtMs: number;
   /** Monotonic times of the last prompt step or create, and of the last heartbeat of a registered client. */
   #lastGestureAtMs: number;
   #lastHeartbeatAtMs = Number.NEGATIVE_INFINITY;
-  /** Of the last demand, and of the last record of what somebody wanted. */
+  /** Monotonic times of the last demand, and of the last record of a session or prompt that a demand had led to. */
   #demandedAtMs = Number.NEGATIVE_INFINITY;
   #openedAtMs = Number.NEGATIVE_INFINITY;
   readonly #unsettledPrompts = new Set<string>();
@@ -48,14 +48,14 @@ export class DaemonFacts {
   }
 
   /**
-   * Somebody was sent to it at `nowMs` (monotonic). What they want shows in the feed only when the agent has done it; those
-   * who only read are no gesture.
+   * A request was sent to the daemon at `nowMs` (monotonic). What a client wants shows in the feed only when the agent has done
+   * it. A request that only reads is no gesture, so this is no gesture either.
    */
   demanded(nowMs: number): void {
     this.#demandedAtMs = nowMs;
   }
 
-  /** `nowMs` is monotonic. */
+  /** Takes a feed record that came at `nowMs` (monotonic). */
   take(record: FeedRecord, nowMs: number): void {
     if (record.type === 'snapshot') {
       this.#sessions.clear();

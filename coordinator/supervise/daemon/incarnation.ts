@@ -1,5 +1,5 @@
-// One incarnation of a daemon, from its process to its exit. What happens to it becomes events of the state table, and what
-// the table wants of it is a method here; why it goes and what follows is the controller's affair.
+// One incarnation of a daemon, from its process to its exit. What happens to the daemon becomes events of the state table, and
+// what the table wants of the daemon is a method here; what follows its end is the controller's affair.
 import type { Clock } from '../../../daemon/contract/clock.ts';
 import type { Log } from '../../../daemon/contract/log.ts';
 import type { Event } from '../../domain/daemon-state.ts';
@@ -19,21 +19,21 @@ import { ReleaseCall } from './release.ts';
 /** A dead daemon's feed ends at once; only a connection that another process holds open would take longer. */
 const LAST_WORDS_WITHIN_MS = 500;
 
-/** What is known of a process before it says anything itself. */
+/** What is known of a daemon before it says anything itself. */
 export interface KnownBefore {
   readonly version: string | null;
   readonly wasReady: boolean;
-  /** Why it is to be replaced as soon as its turns have ended; absent when it fits this coordinator. */
+  /** Why the daemon is to be replaced as soon as its turns have ended; absent when it fits this coordinator. */
   readonly misfit?: string;
 }
 
-/** A process that runs, and whose it is. */
+/** A process that runs, its workspace, and how it is reached. */
 export interface Origin {
   readonly workspaceId: string;
   readonly process: DaemonProcess;
   /** The bearer that the daemon expects. */
   readonly secret: string;
-  /** Undefined while it has not said where it listens. */
+  /** Undefined while the daemon has not said where it listens. */
   readonly address: DaemonAddress | undefined;
 }
 
@@ -49,7 +49,7 @@ export interface IncarnationDeps {
   >;
   /** Period in which beats are due. */
   readonly beatMs: number;
-  /** Its controller's. */
+  /** The controller's state machine. */
   readonly machine: Pick<Machine, 'stateOf' | 'dispatch' | 'dispatchAfter'>;
 }
 
@@ -70,10 +70,10 @@ export class Incarnation {
   #cause: EndCause | undefined;
   /** Monotonic time at which a drain ends whatever still runs. */
   #drainUntilMs = Number.POSITIVE_INFINITY;
-  /** It is to end only if it has nothing to do. */
+  /** The daemon is to end only if it has nothing to do. */
   #mayStay = false;
 
-  /** Around a process that runs already. Nothing is done with it before a method is called. */
+  /** The process runs already. The constructor does nothing with it. */
   constructor(deps: IncarnationDeps, origin: Origin, known: KnownBefore) {
     const { workspaceId, process, secret, address } = origin;
     this.id = process.incarnation;
@@ -98,22 +98,22 @@ export class Incarnation {
     return this.#version;
   }
 
-  /** It has been ready at some time. */
+  /** The daemon has been ready at some time. */
   get wasReady(): boolean {
     return this.#wasReady;
   }
 
-  /** Undefined until it is followed. */
+  /** Undefined until the daemon's feed is followed. */
   get feed(): FollowedFeed | undefined {
     return this.#feed;
   }
 
-  /** Why it is ended; undefined while nobody wants that. */
+  /** Why the daemon is ended; undefined while nothing wants its end. */
   get cause(): EndCause | undefined {
     return this.#cause;
   }
 
-  /** For the record of its death. */
+  /** What the record of the daemon's death says of its life. */
   watched(): Watched {
     return {
       wasReady: this.#wasReady,
@@ -122,7 +122,7 @@ export class Incarnation {
     };
   }
 
-  /** Awaits the first word of a process that was just made, and lets the database know of the process. */
+  /** Awaits the first word of a process that was just made, and stores the process's handle. */
   awaitReady(ready: Launch['ready']): void {
     const { handle, facts } = this.process;
     const failed = (error: unknown) => this.#startFailed(error);
@@ -139,7 +139,7 @@ export class Incarnation {
     }
   }
 
-  /** Records that its ready line came, and where it listens; its feed is due next. */
+  /** Records that the daemon's ready line came, and where it listens; its feed is due next. */
   recordListening(version: string): void {
     this.#giveUpAfter(this.#deps.settings.feedReadyTimeoutMs, 'its feed');
     this.#version = version;
@@ -155,7 +155,7 @@ export class Incarnation {
     const endpoint = this.#endpoint;
     if (endpoint === undefined) return;
     const { clock, link, recorder, settings } = this.#deps;
-    // The feed of another version may be none that can be read here.
+    // This coordinator may not be able to read the feed of a daemon of another version.
     if (this.#misfit !== undefined) this.#giveUpAfter(settings.drainTimeoutMs, 'its feed');
     this.#feed = link.followFeed(endpoint, {
       record: (record) => {
@@ -171,12 +171,12 @@ export class Incarnation {
     });
   }
 
-  /** Its route is open. */
+  /** The daemon's route is published. */
   markReady(): void {
     this.#wasReady = true;
   }
 
-  /** The first reason to end it is the one that is recorded. */
+  /** Notes why the event ends the daemon: the first reason is the one that is recorded. */
   noteCause(event: Event): void {
     if (event.type === 'busy') this.#cause = undefined;
     else this.#cause ??= causeOf(event);
@@ -188,7 +188,7 @@ export class Incarnation {
     this.#endWithin(drainMs);
   }
 
-  /** Ends it once it says itself that nothing runs; where it has work after all it stays, and `busy` is dispatched. */
+  /** Ends the daemon once it says that nothing runs; a daemon that has work after all stays, and `busy` is dispatched. */
   endIfQuiet(withinMs: number): void {
     this.#mayStay = true;
     this.#drainUntilMs = Number.POSITIVE_INFINITY;
@@ -203,7 +203,7 @@ export class Incarnation {
     this.#endDrainIfQuiet();
   }
 
-  /** Ends the process. A daemon that is given up on, or never listened, is not asked to release anything first. */
+  /** Ends the process. A daemon that is given up on, or never listened, is not asked for its release first. */
   terminate(): void {
     const terminate = () => void this.process.terminate(this.#deps.settings.stopGraceMs);
     const isThere = () => this.#deps.machine.stateOf(this.id) !== undefined;
@@ -215,13 +215,13 @@ export class Incarnation {
   /** Calls `done` once, when the process is gone and its last words are heard; settles after that. */
   async whenEnded(done: (exit: DaemonExit) => void): Promise<void> {
     const exit = await this.process.exited;
-    // An acknowledged prompt may be among its last words.
+    // The last records of its feed may have an acknowledged prompt.
     await this.#feed?.drained(LAST_WORDS_WITHIN_MS);
     this.unfollow();
     done(exit);
   }
 
-  /** Takes nothing of its feed any more. */
+  /** Stops following the daemon's feed. */
   unfollow(): void {
     this.#feed?.close();
   }
@@ -231,7 +231,7 @@ export class Incarnation {
     this.#release = new ReleaseCall(this.#deps, this.#endpoint);
   }
 
-  /** It may end its turns; the next demand starts a daemon that fits. */
+  /** The daemon may end its turns; the next demand starts a daemon that fits. */
   #replace(reason: string): void {
     const { drainTimeoutMs: drainMs } = this.#deps.settings;
     this.#dispatch({ type: 'stop', reason, kind: 'replaced', drainMs, hasServed: true });
@@ -263,7 +263,7 @@ export class Incarnation {
     this.#dispatch({ type: 'start_failed', incarnation: this.id, error });
   }
 
-  /** Unless the start gets on meanwhile. */
+  /** Gives the start up after `afterMs`, unless the state changes or the next step of the start sets its own limit. */
   #giveUpAfter(afterMs: number, what: string): void {
     const why = `${what} did not come within ${afterMs} ms`;
     this.#deps.machine.dispatchAfter(afterMs, { type: 'boot_timeout', incarnation: this.id, why });

@@ -18,6 +18,6 @@ export interface DaemonLink {
    * @returns false when it has work and `onlyIfQuiet` was asked. @throws ApiError when it cannot be asked.
    */
   readonly release: (endpoint: Endpoint, request: ReleaseRequest) => Promise<boolean>;
-  /** Ends the workspace's event streams plainly, before its daemon tells their clients that it goes. */
+  /** Ends the workspace's event streams plainly, before its daemon would end them with its own last word. */
   readonly endStreams: (workspaceId: string) => void;
 }

@@ -6,7 +6,7 @@ import type { Log } from '../../../daemon/contract/log.ts';
 import type { Endpoint } from '../../upstream/endpoint.ts';
 import type { DaemonLink } from './link.ts';
 
-/** How soon a daemon that was busy after all is asked again; the feed usually tells sooner. */
+/** How soon a daemon that was busy after all is asked again; its feed usually reports the end of its work sooner. */
 const ASK_AGAIN_MS = 100;
 
 /** `unsure`: the daemon did not answer, and may have released all the same: it would take no work ever again. */
@@ -59,7 +59,7 @@ export class ReleaseCall {
     done();
   }
 
-  /** A daemon of another version that knows no such question (404) has nothing more to say. */
+  /** A daemon of another version may not know this request (404): it counts as released. */
   async #ask(onlyIfQuiet: boolean): Promise<'working' | 'unsure' | 'released'> {
     try {
       return (await this.#deps.link.release(this.#endpoint, { onlyIfQuiet })) ? 'released' : 'working';

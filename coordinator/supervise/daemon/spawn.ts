@@ -1,4 +1,4 @@
-// How an incarnation comes to be: its handle is planned and its row committed first, then the process is made.
+// How an incarnation comes to be: its handle is planned and its row committed, then the launcher starts the daemon.
 import { randomBytes } from 'node:crypto';
 import type { Clock } from '../../../daemon/contract/clock.ts';
 import { messageOf } from '../../../daemon/contract/errors.ts';
@@ -19,9 +19,9 @@ export interface SpawnerDeps {
 /** What is to be started. */
 export interface SpawnWish {
   readonly workspace: WorkspaceKey;
-  /** In place of the configured command; undefined: that one. */
+  /** Program and arguments of the daemon; undefined for the configured command. */
   readonly command: readonly string[] | undefined;
-  /** What follows where no process can be made; it goes into the record. */
+  /** What follows where no process can be made; the record of the failed start says so. */
   readonly nextAfter: (error: unknown) => Next;
 }
 
@@ -39,7 +39,7 @@ export class Spawner {
 
   /**
    * Starts the workspace's next incarnation.
-   * @throws the store's ApiError 507, or the launcher's Error; then there is no process, and the row, if any, is ended.
+   * @throws the store's ApiError 507, or the launcher's Error; then there is no daemon, and its row, if any, is ended.
    */
   spawn({ workspace, command, nextAfter }: SpawnWish): Spawned {
     const { daemons, launcher, clock, bridge, startTimeoutMs } = this.#deps;

@@ -1,5 +1,5 @@
-// How many daemons may be starting at once. Later ones wait their turn in order; a start that nobody wants any more costs
-// its turn nothing.
+// How many daemons may be starting at once. Later starts wait their turn in order; a start that is no longer wanted when its
+// turn comes leaves the turn to the next one.
 
 export class StartGate {
   readonly #max: number;
@@ -12,8 +12,9 @@ export class StartGate {
   }
 
   /**
-   * Runs `begin` now or when a place is free. It returns whether a start has begun; if not, the place goes to the next one.
-   * A key that waits or is inside already changes nothing. `begin` must not throw: it may be called in another's turn.
+   * Runs `begin` now, or when fewer than the limit are starting. `begin` returns whether a start has begun; if not, the turn goes
+   * to the next key. A key that waits or is starting already changes nothing. `begin` must not throw: the end of another key's
+   * start may call it.
    */
   enter(key: string, begin: () => boolean): void {
     if (this.#inside.has(key) || this.#waiting.has(key)) return;

@@ -1,4 +1,4 @@
-// Requests parked until a daemon is ready. Each leaves exactly once: ready, refused, at its deadline, or with its client.
+// Requests parked until a daemon is ready. Each request leaves exactly once: ready, refused, at its deadline, or with its client.
 import type { Clock, Timer } from '../../../daemon/contract/clock.ts';
 import type { Endpoint } from '../../upstream/endpoint.ts';
 import type { WorkspaceKey } from '../fleet.ts';

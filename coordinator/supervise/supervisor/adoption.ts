@@ -1,5 +1,5 @@
-// Reconciles the rows of daemons that the database believes in with the daemons that there are: at start and on a timer.
-// A daemon that is not proven ours is left alone; until it is gone its workspace is held, so that nothing is started twice.
+// Reconciles the daemons that the database has with those that run: at start and on a timer. A daemon that may be this
+// coordinator's and is not proven so is left alone; until it is gone its workspace is held, so that nothing is started twice.
 import type { DaemonIdentity } from '../../../daemon/contract/control.ts';
 import { messageOf } from '../../../daemon/contract/errors.ts';
 import { CONTRACT_VERSION } from '../../../daemon/contract/handshake.ts';
@@ -16,7 +16,7 @@ import { type HeldWorkspaces, LOOKED_FOR } from './held-workspaces.ts';
 
 type Found<V extends Whereabouts['verdict']> = Extract<Whereabouts, { verdict: V }>;
 
-/** A row, and the workspace that it is of; undefined when that is no longer registered. */
+/** A row and its workspace, which is undefined when it is no longer registered. */
 interface Case {
   readonly row: DaemonRow;
   readonly workspace: WorkspaceKey | undefined;
@@ -39,7 +39,7 @@ export interface AdoptionDeps {
 
 export class Adoption {
   readonly #deps: AdoptionDeps;
-  /** First looks that are under way, by workspace. */
+  /** First looks for daemons that are under way, by workspace. */
   readonly #firstLooks = new Map<string, Promise<void>>();
   /** Incarnations of removed workspaces whose end is under way. */
   readonly #ending = new Set<string>();
@@ -68,7 +68,7 @@ export class Adoption {
         : this.#look(row, { id: row.workspaceId, path });
     });
     await Promise.all(settling);
-    held.releaseEnded(rows);
+    held.freeEnded(rows);
   }
 
   async #look(row: DaemonRow, workspace: WorkspaceKey): Promise<void> {
@@ -109,7 +109,7 @@ export class Adoption {
     }
   }
 
-  /** The coordinator was killed between the commit and the start, or the start is on its way. */
+  /** No daemon was seen: the coordinator was killed between commit and start, or the daemon is not to be seen yet. */
   #startWasCut(known: Case, exit: DaemonExit): void {
     if (this.#deps.search.isStartOver(known.row)) this.#end(known, 'no process was ever made for it', exit);
     else if (known.workspace !== undefined)
@@ -145,10 +145,10 @@ export class Adoption {
     if (!isAdopted) return this.#hold({ row, workspace }, 'another daemon of this workspace runs');
     const detail = { ...process.facts, ...(misfit !== undefined && { misfit }) };
     journal.note({ kind: 'daemon_adopted', workspaceId, incarnation, detail });
-    held.release(row);
+    held.free(row);
   }
 
-  /** What the row does not say yet: its coordinator was killed before it could note more. */
+  /** Stores what the row lacks where its coordinator was killed before it could note the start or the address. */
   #noteFound(row: DaemonRow, { handle, facts }: DaemonProcess, reach: Reach, version: string | null): void {
     const { daemons } = this.#deps.store;
     if (handle !== row.launchHandle) daemons.setLaunched(row.incarnation, handle, { ...facts });
@@ -156,7 +156,7 @@ export class Adoption {
       daemons.setReady(row.incarnation, { version: version ?? 'unknown', ...storedReach(reach) });
   }
 
-  /** Its workspace was removed while nobody could stop it. Not awaited: a slow end must not hold the start back. */
+  /** The daemon's workspace was removed while no coordinator ran. Not awaited: a slow end must not delay the start. */
   #endOrphan(row: DaemonRow, process: DaemonProcess): void {
     this.#ending.add(row.incarnation);
     void process.terminate(this.#deps.stopGraceMs).then((exit) => {
@@ -169,7 +169,7 @@ export class Adoption {
   #end({ row }: Case, reason: string, exit: DaemonExit): void {
     this.#deps.deathRecorder.record({ source: row, exit, reason, kind: 'died', next: {} });
     this.#deps.search.forget(row);
-    this.#deps.held.release(row);
+    this.#deps.held.free(row);
   }
 
   #hold({ row, workspace }: Case, why: string, facts?: LaunchFacts): void {
@@ -179,7 +179,7 @@ export class Adoption {
   }
 }
 
-/** Its turns are not cut for it: it may end them, and takes no new ones. */
+/** Why a daemon of another contract version is to be replaced. Its turns are not cut: it may end them and takes no new ones. */
 function misfitOf(identity: DaemonIdentity | undefined): string | undefined {
   if (identity === undefined || identity.contract === CONTRACT_VERSION) return undefined;
   return `it speaks contract version ${identity.contract}, this coordinator version ${CONTRACT_VERSION}`;

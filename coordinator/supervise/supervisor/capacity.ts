@@ -1,4 +1,4 @@
-// How many daemons may run and start: whether one more may, and whose place it gets otherwise.
+// How many daemons may run and start: whether one more may, and which idle daemon is ended for it otherwise.
 import type { Clock } from '../../../daemon/contract/clock.ts';
 import { admitDaemon } from '../../domain/admission.ts';
 import type { Refusal } from '../../domain/refusal.ts';
@@ -20,7 +20,7 @@ export interface CapacityDeps {
   readonly journal: Pick<EventJournal, 'note'>;
   readonly clock: Clock;
   readonly settings: Pick<SuperviseSettings, 'maxDaemons' | 'maxConcurrentStarts' | 'stopGraceMs'>;
-  /** The coordinator stops: nothing is started any more. */
+  /** The coordinator stops: no daemon is started any more. */
   readonly isClosing: () => boolean;
 }
 

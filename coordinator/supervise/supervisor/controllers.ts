@@ -32,12 +32,12 @@ export class Controllers {
     this.#deps = deps;
   }
 
-  /** Undefined for a workspace that nobody has asked for yet. */
+  /** The workspace's controller; undefined while no request and no adoption has needed one. */
   find(workspaceId: string): DaemonController | undefined {
     return this.#byWorkspace.get(workspaceId);
   }
 
-  /** The workspace's controller, made where there is none. */
+  /** The workspace's controller, made where there is none yet. */
   of(workspace: WorkspaceKey): DaemonController {
     const known = this.#byWorkspace.get(workspace.id);
     if (known !== undefined) return known;
@@ -61,9 +61,9 @@ export class Controllers {
     return [...this.#byWorkspace.values()];
   }
 
-  /** Whose process is this incarnation; undefined when no such process is known to run. */
+  /** The controller whose daemon is this incarnation; undefined when no controller runs it. */
   running(incarnation: string): DaemonController | undefined {
-    // The incarnation begins with the workspace's id, but that is the store's affair.
+    // An incarnation's name begins with the workspace's id, but only the store knows that.
     return this.all().find((controller) => controller.current?.id === incarnation);
   }
 

@@ -1,5 +1,5 @@
-// Looking for the daemon of a row that an earlier coordinator wrote: where it is, who answers there, and until when a start that
-// was interrupted may still succeed. Each look has a deadline.
+// Looking for the daemon of a row that an earlier coordinator wrote: whether it runs, what answers at its address, and until when
+// an interrupted start may still succeed. Each look has a deadline.
 import type { Clock } from '../../../daemon/contract/clock.ts';
 import type { DaemonIdentity } from '../../../daemon/contract/control.ts';
 import type { Launcher, LaunchFacts, Whereabouts } from '../../launch/launcher.ts';
@@ -8,7 +8,7 @@ import { bearerOf, type DaemonAddress, type Reach, reachFrom } from '../../upstr
 import type { AskIdentity } from '../daemon/link.ts';
 import type { SuperviseSettings } from '../settings.ts';
 
-/** Share of the time for an adoption in which a daemon that was found has to say what it is; it may do without. */
+/** Share of an adoption's time in which a daemon that was found may say its version; it is adopted without that too. */
 const QUESTION_SHARE = 0.3;
 
 export interface DaemonSearchDeps {
@@ -27,7 +27,7 @@ export class DaemonSearch {
     this.#deps = deps;
   }
 
-  /** What became of the row's daemon; what cannot be told within `adoptTimeoutMs` is unverifiable. */
+  /** What became of the row's daemon; a daemon that the launcher cannot judge within `adoptTimeoutMs` is unverifiable. */
   find({ incarnation, launchHandle: handle, secret }: DaemonRow): Promise<Whereabouts> {
     const { clock, launcher, settings } = this.#deps;
     const { adoptTimeoutMs } = settings;
@@ -41,13 +41,13 @@ export class DaemonSearch {
     });
   }
 
-  /** What the row tells of its daemon for people to read. */
+  /** What the row's handle says of the daemon for people to read. */
   factsOf({ launchHandle }: DaemonRow): LaunchFacts {
     return this.#deps.launcher.factsOf(launchHandle);
   }
 
   /**
-   * Where the row's daemon answers: as its launcher says (`address`), else as the row does. Undefined where neither knows.
+   * Where the row's daemon answers: at the launcher's `address`, else at the stored one. Undefined where neither is known.
    * @throws Error when the stored address cannot be used.
    */
   reachOf(row: DaemonRow, address: DaemonAddress | undefined): Reach | undefined {
@@ -55,7 +55,7 @@ export class DaemonSearch {
     return row.address === null ? undefined : reachFrom({ address: row.address, secret: row.secret });
   }
 
-  /** What answers there as this incarnation; undefined when nothing does. */
+  /** The identity of the daemon at that address; undefined when it is not this incarnation, or nothing answers. */
   async identityOf(at: Reach, incarnation: string): Promise<DaemonIdentity | undefined> {
     const { askIdentity, settings } = this.#deps;
     const shareMs = Math.ceil(settings.adoptTimeoutMs * QUESTION_SHARE);
@@ -76,7 +76,7 @@ export class DaemonSearch {
     return nowMs >= deadline;
   }
 
-  /** The row's end is recorded: nothing more is asked of it. */
+  /** The end of the row's daemon is recorded: the row is not looked at again. */
   forget({ incarnation }: DaemonRow): void {
     this.#startDeadlines.delete(incarnation);
   }

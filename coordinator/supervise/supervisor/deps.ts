@@ -20,7 +20,7 @@ export interface SupervisorDeps {
     /** Takes the workspaces of sessions that are to come back by themselves. */
     readonly restorable: Pick<RestorableWorkspaces, 'add'>;
   };
-  /** How every daemon bridges. */
+  /** How every daemon bridges its agent. */
   readonly bridge: BridgeSettings;
   readonly settings: SuperviseSettings;
   readonly clock: Clock;

@@ -10,9 +10,9 @@ export interface EvictionDeps {
   readonly onEvicted: (workspaceId: string, why: string) => void;
 }
 
-/** What is wanted, and in the words of the record what for. */
+/** What room is wanted for, and why a daemon is evicted for it, in the words of the event row. */
 export interface RoomWish {
-  /** A place for a daemon, or for a session: then only a daemon with sessions is of use. */
+  /** Room for a daemon, or for a session: for a session only the end of a daemon with sessions helps. */
   readonly kind: 'daemon' | 'session';
   readonly forWorkspaceId: string;
   readonly why: string;
@@ -38,7 +38,7 @@ async function evict(deps: EvictionDeps, victim: DaemonController, why: string):
   if (await victim.stopIdle(why)) deps.onEvicted(victim.workspace.id, why);
 }
 
-/** Who takes the places, and why each cannot go. */
+/** The daemons that count against the limit, and why each cannot go. */
 export function roomReport(deps: EvictionDeps): RoomReport {
   const kept = [...deps.controllers()].flatMap((controller) => {
     const facts = factsOf(deps, controller);
@@ -53,7 +53,7 @@ export function roomReport(deps: EvictionDeps): RoomReport {
 }
 
 function factsOf(deps: EvictionDeps, controller: DaemonController) {
-  // Without its feed nobody knows what it does.
+  // While its feed is down it is not known what the daemon does.
   if (!controller.isReady || controller.current?.feed?.isUp !== true) return undefined;
   return controller.current.facts.idleFacts(deps.nowMs(), deps.isPinned(controller.workspace.id));
 }

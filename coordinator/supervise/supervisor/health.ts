@@ -23,7 +23,7 @@ export async function checkHealth(deps: HealthDeps, controller: DaemonController
   };
   if (judge('not_asked') === 'alive') return;
   const identity = await askIdentity(endpoint, settings.probeTimeoutMs);
-  // Judged afresh: a beat may have come during the probe, when it was this process that had been slow.
+  // Judged afresh: if this process was the slow one, a beat has come during the probe.
   const liveness = judge(identity?.incarnation === id ? 'answered' : 'unanswered');
   if (liveness === 'overdue') feed.reconnect('no beat, though the daemon answers');
   if (liveness === 'frozen') controller.beatsLost(id, 'no beat, and no answer to a probe');

@@ -5,17 +5,17 @@ import type { DaemonRow } from '../../store/store.ts';
 import type { WorkspaceKey } from '../fleet.ts';
 import type { EventJournal } from '../records/event-journal.ts';
 
-/** A row whose daemon may be alive without being ours to use. */
+/** A workspace whose row has a daemon that may run and may not be this coordinator's to use. */
 export interface Held {
   readonly workspace: WorkspaceKey;
   readonly row: DaemonRow;
   readonly why: string;
   readonly facts: LaunchFacts;
-  /** False where its start was interrupted and nothing was found of it so far. */
+  /** False where the daemon's start was interrupted and no daemon was found so far. */
   readonly mayRun: boolean;
 }
 
-/** Why a workspace is held while its daemon is first looked for. Every start begins with it; it is worth no record. */
+/** Why a workspace is held while its daemon is first looked for. Every start of a coordinator does that; it gets no event row. */
 export const LOOKED_FOR = 'it is still being located';
 
 export class HeldWorkspaces {
@@ -28,7 +28,7 @@ export class HeldWorkspaces {
     this.#log = log;
   }
 
-  /** What keeps the workspace from a start; undefined when nothing does. */
+  /** Why no daemon may be started in the workspace; undefined when it is not held. */
   of(workspaceId: string): Held | undefined {
     return this.#held.get(workspaceId);
   }
@@ -46,18 +46,18 @@ export class HeldWorkspaces {
     this.#held.set(workspace.id, held);
   }
 
-  /** Holds the workspace no longer for this row. Nothing when it is held for another one, or not at all. */
-  release(row: DaemonRow): void {
+  /** Ends the hold that this row was the reason of. Does nothing when the workspace is held for another row, or not at all. */
+  free(row: DaemonRow): void {
     const held = this.#held.get(row.workspaceId);
     if (held?.row.incarnation !== row.incarnation) return;
     this.#held.delete(row.workspaceId);
     if (held.why !== LOOKED_FOR) this.#note('workspace_released', row, {});
   }
 
-  /** Releases every workspace whose row is not among those that are still unended: ended by hand, workspace removed. */
-  releaseEnded(unended: readonly DaemonRow[]): void {
+  /** Ends every hold whose row is not among the unended ones: the daemon was ended by hand, or its workspace removed. */
+  freeEnded(unended: readonly DaemonRow[]): void {
     for (const { row } of this.list())
-      if (!unended.some(({ incarnation }) => incarnation === row.incarnation)) this.release(row);
+      if (!unended.some(({ incarnation }) => incarnation === row.incarnation)) this.free(row);
   }
 
   #note(

@@ -1,5 +1,5 @@
-// Running daemons that are missing from the database: it was damaged and rebuilt, removed, or restored from a
-// backup. Their launch notes give back their rows and workspaces; adoption then finds them like any others.
+// Running daemons that are missing from the database, because it was damaged and rebuilt, removed, or restored from a backup.
+// The launcher's notes give back their rows and workspaces; adoption then finds the daemons like all others.
 import type { Clock } from '../../../daemon/contract/clock.ts';
 import type { Log } from '../../../daemon/contract/log.ts';
 import type { DaemonNote, Launcher, NoteFate } from '../../launch/launcher.ts';
@@ -13,8 +13,8 @@ export interface LostDaemonsDeps {
 }
 
 /**
- * Gives every noted daemon that still runs its row back, and its workspace. Call it before anything reads the store.
- * @returns ends what dead ones have left behind and forgets them; never rejects.
+ * Restores the rows and workspaces of noted daemons that still run. Call it before other code reads the store.
+ * @returns a function that ends what dead daemons have left running and forgets their notes; it never rejects.
  * @throws ApiError 507 when the store refuses.
  */
 export function recoverLostDaemons(deps: LostDaemonsDeps): () => Promise<void> {
@@ -56,7 +56,7 @@ function recover({ store, clock }: LostDaemonsDeps, note: DaemonNote): void {
   store.daemons.recover(row, { ...facts });
 }
 
-/** A daemon that does not run: `adopt` ends whatever it has left, and forgets its note. */
+/** Has the launcher end what a dead daemon has left running, and forget the daemon's note. */
 async function bury({ launcher, log }: LostDaemonsDeps, note: DaemonNote): Promise<void> {
   try {
     await launcher.adopt(note);

@@ -1,4 +1,5 @@
-// The fleet: one controller for each workspace, adoption in front of them, and the periodic work. Owns everything that it starts.
+// The fleet: one controller for each workspace, adoption in front of them, and the periodic work. What is started here is also
+// stopped here.
 import { fail } from '../../../daemon/contract/errors.ts';
 import type { Endpoint } from '../../upstream/endpoint.ts';
 import type { DaemonController } from '../daemon/controller.ts';
@@ -19,8 +20,8 @@ import { startUpkeep } from './upkeep.ts';
 export interface Supervisor extends Fleet {
   /**
    * Finds the daemons of earlier coordinators again, then begins the periodic work. Call once, before the listener opens;
-   * it need not be awaited for that: demands for a workspace wait until its daemon has been looked for.
-   * Resolves when every one was adopted, recorded as ended, or held.
+   * the listener need not wait for its end: demands for a workspace wait until the workspace's daemon has been looked for.
+   * Resolves when every daemon was adopted or recorded as ended, or its workspace is held.
    */
   adoptAll(): Promise<void>;
   /** Refuses every demand from now on, shuts every daemon down cleanly, kills what is left at the deadline, then detaches. */
@@ -29,7 +30,7 @@ export interface Supervisor extends Fleet {
   killAllNow(): void;
   /**
    * Stops the supervision and leaves the daemons running: periodic work, feeds and timers end, heartbeats are written.
-   * Idempotent. The store must stay open until it resolves.
+   * Idempotent. The store must stay open until the promise resolves.
    */
   detach(): Promise<void>;
 }
@@ -43,7 +44,7 @@ class FleetSupervisor implements Supervisor {
   readonly #controllers: Controllers;
   readonly #held: HeldWorkspaces;
   readonly #adoption: Adoption;
-  /** The start's adoption; a stop that comes during it waits, so that nothing is adopted behind its back. */
+  /** The first reconciliation; a stop that comes during it waits for its end, so that no daemon is adopted after the stop. */
   #adopting: Promise<void> | undefined;
   readonly #capacity: Capacity;
   #ticker: Ticker | undefined;
@@ -120,7 +121,7 @@ class FleetSupervisor implements Supervisor {
     );
   }
 
-  /** What is refused here is counted for `why`. */
+  /** Counts refusals of `ask` for `why`. */
   async #counted<T>(workspace: WorkspaceKey, ask: () => Promise<T>): Promise<T> {
     try {
       return await ask();
@@ -130,7 +131,7 @@ class FleetSupervisor implements Supervisor {
     }
   }
 
-  /** Asks the workspace's cell, once it is known whether an earlier coordinator left it a daemon. */
+  /** Asks the workspace's controller, once it is known whether an earlier coordinator left the workspace a daemon. */
   async #ask(
     workspace: WorkspaceKey,
     signal: AbortSignal,
@@ -166,7 +167,7 @@ class FleetSupervisor implements Supervisor {
       : this.#counted(controller.workspace, () => feed.stored(seq));
   }
 
-  /** @throws ApiError 503 while the workspace's process is not proven ours: it is not signalled. */
+  /** @throws ApiError 503 while the workspace is held: a process that is not proven to be its daemon is not signalled. */
   async stop(workspaceId: string, { drainMs, ...end }: FleetStop): Promise<void> {
     const look = this.#adoption.firstLookAt(workspaceId);
     if (look !== undefined) await look;
@@ -210,7 +211,7 @@ class FleetSupervisor implements Supervisor {
       waiters: 0,
       heldWhy: why,
       starts,
-      // Nothing has ended yet, as far as anybody knows.
+      // The daemon may still run, so it has no exit yet.
       lastExit: null,
     };
   }
@@ -244,14 +245,14 @@ class FleetSupervisor implements Supervisor {
     const { clock, settings } = this.#deps;
     const drainMs = Math.max(0, Math.min(settings.drainTimeoutMs, deadlineMs - settings.stopGraceMs));
     const deadline = clock.after(deadlineMs, () => this.killAllNow());
-    // Cancels the periods at once; what runs of them may end beside the daemons.
+    // No periodic job begins any more; a job under way may end beside the daemons.
     const isQuiet = this.#ticker?.stop();
     await this.#adoptionOver();
     const stop = { reason: 'the coordinator stops its daemons', kind: 'stopped', drainMs } as const;
     const stopControllers = () =>
       Promise.all(this.#controllers.all().map((controller) => controller.stop(stop)));
     await Promise.all([stopControllers(), isQuiet]);
-    // The last reconciliation may have adopted one behind the first look.
+    // A reconciliation under way may have adopted another daemon since.
     await stopControllers();
     deadline.cancel();
     await this.detach();
@@ -284,7 +285,7 @@ class FleetSupervisor implements Supervisor {
     try {
       await this.#adopting;
     } catch {
-      // The caller of adoptAll hears of it.
+      // The caller of adoptAll gets the error.
     }
   }
 

@@ -9,11 +9,11 @@ export interface Job {
 }
 
 export interface Ticker {
-  /** No job starts after it; resolves when those under way have ended. Idempotent. */
+  /** Starts no more jobs; resolves when the jobs under way have ended. Idempotent. */
   stop(): Promise<void>;
 }
 
-/** Begins at once; the first run of a job is one period away. */
+/** Starts the periods of all jobs; the first run of a job is one period away. */
 export function startTicker(clock: Clock, log: Log, jobs: readonly Job[]): Ticker {
   const running = new Map<string, Promise<void>>();
   const timers: Timer[] = jobs.map((job) =>

@@ -1,4 +1,4 @@
-// What is done for the fleet at regular times, whether anybody asks or not.
+// The periodic jobs that supervision does for the fleet.
 import type { Clock } from '../../../daemon/contract/clock.ts';
 import type { Log } from '../../../daemon/contract/log.ts';
 import { judgeIdle } from '../../domain/idle-policy.ts';
@@ -54,7 +54,7 @@ export function startUpkeep(deps: UpkeepDeps, { controllers, reconcile }: Tended
   ]);
 }
 
-/** Not awaited: a daemon may take its time to end. */
+/** Stops the daemons that are idle. The stops are not awaited: a daemon may take its time to end. */
 function stopIdle(
   { clock, settings, store }: Pick<UpkeepDeps, 'clock' | 'settings' | 'store'>,
   controllers: Iterable<DaemonController>,

@@ -36,7 +36,7 @@ function options(): CoordinatorOptions {
 
 /** A directory that is free again: nobody holds it or says so, and nobody has its database open. */
 function expectFree(): void {
-  acquireStateLock(scratch.stateDir, { pid: process.pid }).release();
+  acquireStateLock(scratch.stateDir, { pid: process.pid }).unlock();
   expect(readdirSync(scratch.stateDir).filter((name) => /pid$|path$|-wal$/.test(name))).toEqual([]);
 }
 

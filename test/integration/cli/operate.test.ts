@@ -84,7 +84,7 @@ describe('an admin plane', () => {
     jest.restoreAllMocks();
     printed.length = 0;
     await new Promise((resolve) => server.close(resolve));
-    lock.release();
+    lock.unlock();
   });
 
   const refused = async (status: number, body: string) => {

@@ -107,14 +107,14 @@ describe('the lock of the state directory', () => {
     await kill(child);
     const lock = acquireStateLock(dir, { pid: process.pid });
     expect(existsSync(join(dir, 'coordinator.pid'))).toBe(true);
-    lock.release();
+    lock.unlock();
   });
 
   test('a released lock is free, its note is gone, and it can be released twice', async () => {
     const lock = acquireStateLock(dir, { pid: process.pid });
     expect(() => acquireStateLock(dir, { pid: 2 })).toThrow(`pid ${process.pid}`);
-    lock.release();
-    lock.release();
+    lock.unlock();
+    lock.unlock();
     expect(existsSync(join(dir, 'coordinator.pid'))).toBe(false);
     await startChild('hold', 1);
   });
@@ -123,7 +123,7 @@ describe('the lock of the state directory', () => {
     const lock = acquireStateLock(dir, { pid: process.pid });
     expect(() => acquireStateLock(dir, { pid: 2 })).toThrow(StateDirLocked);
     await expect(startChild('hold', 1)).rejects.toThrow('child exited with 1');
-    lock.release();
+    lock.unlock();
   });
 
   test('whoever looks sees the pid of a living holder and nobody after its end', async () => {
@@ -137,10 +137,10 @@ describe('the lock of the state directory', () => {
   test('a holder notes where it can be asked, and the next one that cannot be asked takes the note away', () => {
     const lock = acquireStateLock(dir, { pid: process.pid, adminPath: '/run/x/admin.sock' });
     expect(notedAdminPath(dir)).toBe('/run/x/admin.sock');
-    lock.release();
+    lock.unlock();
     expect(notedAdminPath(dir)).toBeUndefined();
     writeFileSync(join(dir, 'admin.path'), '/of/a/killed/one');
-    acquireStateLock(dir, { pid: process.pid }).release();
+    acquireStateLock(dir, { pid: process.pid }).unlock();
     expect(notedAdminPath(dir)).toBeUndefined();
   });
 
