@@ -11,6 +11,7 @@ import { createAdminRouter } from './http/admin/router.ts';
 import { type AdminServer, createAdminServer } from './http/admin/server.ts';
 import { addWhy } from './http/admin/why.ts';
 import type { DestinationDeps } from './http/destination.ts';
+import type { EventStreams } from './http/event-streams.ts';
 import type { Forwarder } from './http/forward.ts';
 import type { ListenerPolicy } from './http/guard.ts';
 import { OwnRequests, type RequestContexts } from './http/own-requests.ts';
@@ -40,6 +41,7 @@ export interface HttpOptions {
   /** Asks a daemon on the coordinator's own behalf. */
   readonly client: DaemonClient;
   readonly forwarder: Forwarder;
+  readonly streams: EventStreams;
   /** The bound port; asked for each request, since it is known only once the server listens. */
   readonly port: () => number;
   readonly requestStop: (reason: string, leavesDaemons: boolean) => void;
@@ -86,7 +88,7 @@ function adminRouter(
 }
 
 function makeListener(options: HttpOptions, fleet: FleetParts, admin: Router): ClientListener {
-  const { config, log, forwarder } = options;
+  const { config, log, forwarder, streams } = options;
   const contexts: RequestContexts = new WeakMap();
   const destination = destinationDeps(fleet);
   const policy = () => listenerPolicy(options);
@@ -94,8 +96,8 @@ function makeListener(options: HttpOptions, fleet: FleetParts, admin: Router): C
     policy,
     destination,
     forwarder,
-    routers: [admin, ownRoutes(options, fleet, destination, { contexts, policy })],
-    contexts,
+    streams,
+    own: { routers: [admin, ownRoutes(options, fleet, destination, { contexts, policy })], contexts },
     limits: config.limits,
     clock: systemClock,
     log,
@@ -103,7 +105,7 @@ function makeListener(options: HttpOptions, fleet: FleetParts, admin: Router): C
 }
 
 function ownRoutes(
-  options: HttpOptions,
+  options: Omit<HttpOptions, 'cgroups' | 'forwarder' | 'streams' | 'port' | 'requestStop'>,
   fleet: FleetParts,
   destination: DestinationDeps,
   { contexts, policy }: { readonly contexts: RequestContexts; readonly policy: () => ListenerPolicy },

@@ -7,6 +7,7 @@ import { assembleFleet, type FleetParts } from './app-fleet.ts';
 import { assembleHttp } from './app-http.ts';
 import type { Config } from './config.ts';
 import type { AdminServer } from './http/admin/server.ts';
+import { EventStreams } from './http/event-streams.ts';
 import { createForwarder, MAX_FRAME_BYTES } from './http/forward.ts';
 import { listenOnPort, listenOnSocket } from './http/listen.ts';
 import type { ClientListener } from './http/server.ts';
@@ -213,9 +214,19 @@ function assemble(
     : { isUsable: false, why: '--without-cgroups is set' };
   const port: BoundPort = { number: 0 };
   const shared = { config, log, store, client, cgroups };
+  const streams = new EventStreams(log);
+  const fleet = assembleFleet({
+    ...shared,
+    stateDir,
+    runtimeDir,
+    daemonCommand: config.daemonCommand ?? daemonCommand,
+    daemonEnv,
+    endStreams: (workspaceId) => streams.endAll('its daemon is stopping', workspaceId),
+  });
   const forwarder = createForwarder({
     connections,
     client,
+    streams,
     clock: systemClock,
     log,
     maxFrameBytes: MAX_FRAME_BYTES,
@@ -225,16 +236,8 @@ function assemble(
       isResumable: store.daemons.latest(workspaceId)?.canLoad === 1,
     }),
   });
-  const fleet = assembleFleet({
-    ...shared,
-    stateDir,
-    runtimeDir,
-    daemonCommand: config.daemonCommand ?? daemonCommand,
-    daemonEnv,
-    endStreams: (workspaceId) => forwarder.endStreams('its daemon is stopping', workspaceId),
-  });
   const servers = assembleHttp(
-    { ...shared, version, apiDocument, forwarder, port: () => port.number, requestStop },
+    { ...shared, version, apiDocument, forwarder, streams, port: () => port.number, requestStop },
     fleet,
   );
   return { fleet, apiDocument, connections, ...servers, port };

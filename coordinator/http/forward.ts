@@ -14,17 +14,11 @@ import type { DaemonConnections } from '../upstream/daemon-connections.ts';
 import { proxyTarget } from '../upstream/dial.ts';
 import type { Endpoint } from '../upstream/endpoint.ts';
 import type { Caller } from '../upstream/trust-headers.ts';
+import type { EventStreams } from './event-streams.ts';
 import { upstreamHeaders } from './headers.ts';
 import { readAcceptance, takeBackPrompt } from './prompt-rollback.ts';
 import { drainBody, refuseBody } from './refuse-body.ts';
-import {
-  type EventRelaySpec,
-  isEventStream,
-  type OpenStream,
-  relayEvents,
-  relayPlain,
-  relayWhole,
-} from './relay.ts';
+import { type EventRelaySpec, isEventStream, relayEvents, relayPlain, relayWhole } from './relay.ts';
 import { type StreamEndPolicy, streamErrorFrame } from './terminal-frame.ts';
 import { hasBody, UpstreamRequest } from './upstream-request.ts';
 
@@ -43,16 +37,13 @@ export interface Forwarder {
    * @throws ApiError 413 or 400 for a body that its headers alone make unacceptable; nothing has been written then.
    */
   forward(req: IncomingMessage, res: ServerResponse, spec: ForwardSpec): void;
-  /**
-   * Ends the open event streams, of one workspace where it is given, cleanly and at a frame boundary.
-   * @returns how many streams there were.
-   */
-  endStreams(reason: string, workspaceId?: string): number;
 }
 
 export interface ForwardDeps {
   readonly connections: DaemonConnections;
   readonly client: DaemonClient;
+  /** Gets the event streams that are opened here. */
+  readonly streams: Pick<EventStreams, 'add' | 'remove'>;
   readonly clock: Clock;
   readonly log: Log;
   /** Largest unfinished frame of an event stream that is kept back. */
@@ -81,7 +72,6 @@ interface Passage {
 
 export function createForwarder(deps: ForwardDeps): Forwarder {
   const passages = new WeakMap<object, Passage>();
-  const streams: Streams = new Map();
   const proxy = httpProxy.createProxyServer({ toProxy: true, selfHandleResponse: true });
   // Each request has a callback that answers its failure; without this listener the library would throw as well.
   proxy.on('error', (error) => deps.log.debug({ err: error }, 'proxy error'));
@@ -94,7 +84,7 @@ export function createForwarder(deps: ForwardDeps): Forwarder {
   });
   proxy.on('proxyRes', (answer, view) => {
     const passage = passages.get(view);
-    if (passage !== undefined) relay(deps, streams, passage, answer);
+    if (passage !== undefined) relay(deps, passage, answer);
   });
   return {
     forward(req, res, spec) {
@@ -123,19 +113,12 @@ export function createForwarder(deps: ForwardDeps): Forwarder {
       );
       view.feedFrom(req);
     },
-    endStreams(reason, workspaceId) {
-      const open = [...streams].filter(([, owner]) => workspaceId === undefined || owner === workspaceId);
-      for (const [stream] of open) stream.endPlainly();
-      if (open.length > 0) deps.log.info({ streams: open.length, reason }, 'event streams ended');
-      return open.length;
-    },
   };
 }
 
-/** Open event streams, each with the id of its workspace. */
-type Streams = Map<OpenStream, string>;
-
-function relay(deps: ForwardDeps, streams: Streams, passage: Passage, answer: IncomingMessage): void {
+/** Passes the daemon's answer on to the client. */
+function relay(deps: ForwardDeps, passage: Passage, answer: IncomingMessage): void {
+  const { streams } = deps;
   const { res, spec } = passage;
   passage.isAnswered = true;
   // The client may have got a 413 for its body, or left, while the daemon was answering.
@@ -154,10 +137,10 @@ function relay(deps: ForwardDeps, streams: Streams, passage: Passage, answer: In
     maxFrameBytes: deps.maxFrameBytes,
     terminalFrame: (kind) =>
       streamErrorFrame(kind, deps.streamEnd(spec.endpoint.workspaceId), deps.clock.nowMs()),
-    onEnd: () => streams.delete(stream),
+    onEnd: () => streams.remove(stream),
   };
   const stream = relayEvents(answer, res, relaySpec);
-  streams.set(stream, spec.endpoint.workspaceId);
+  streams.add(stream, spec.endpoint.workspaceId);
 }
 
 /**

@@ -1,5 +1,5 @@
-// What the handlers of the coordinator's own routes read of a request. koa passes on the raw request only, so the facts that
-// were settled before are found by it.
+// What the handlers of the coordinator's own routes read of a request. koa passes on the raw request only, so the context that the
+// listener has made is looked up by that.
 import type { IncomingMessage } from 'node:http';
 import type { Context } from 'koa';
 import { type JsonObject, readJsonBody } from '../../daemon/contract/json-body.ts';

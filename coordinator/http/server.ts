@@ -13,6 +13,7 @@ import { acceptedRequestId, WORKSPACE_HEADER } from '../../daemon/contract/wire.
 import { type RoutedRequest, type Routing, routeOf } from '../domain/routing.ts';
 import { closeServer } from './close-server.ts';
 import { type DestinationDeps, destinationOf } from './destination.ts';
+import type { EventStreams } from './event-streams.ts';
 import type { Forwarder } from './forward.ts';
 import { checkAccess, type ListenerPolicy, peerOf, requireTrusted } from './guard.ts';
 import { createKoaApp, type RequestHandler, sendUnknownRoute } from './koa-app.ts';
@@ -22,15 +23,21 @@ import { ClientGone, type RequestContext, signalOf } from './request-context.ts'
 /** The name of the one token, which every request that passed the guard has shown. */
 const DEFAULT_TOKEN_NAME = 'default';
 
+/** The coordinator's own routes. */
+export interface OwnRoutes {
+  /** The first router that has the route answers. */
+  readonly routers: readonly Router[];
+  /** Filled by the listener for the requests that the routers get. */
+  readonly contexts: RequestContexts;
+}
+
 export interface ClientListenerDeps {
   /** Asked for each request: the port is known only once the server listens. */
   readonly policy: () => ListenerPolicy;
   readonly destination: DestinationDeps;
   readonly forwarder: Forwarder;
-  /** The coordinator's own routes; the first router that has the route answers. */
-  readonly routers: readonly Router[];
-  /** Filled here for the requests that the routers get. */
-  readonly contexts: RequestContexts;
+  readonly streams: Pick<EventStreams, 'endAll'>;
+  readonly own: OwnRoutes;
   readonly limits: Limits;
   readonly clock: Clock;
   readonly log: Log;
@@ -50,7 +57,7 @@ interface Exchange {
 }
 
 export function createClientListener(deps: ClientListenerDeps): ClientListener {
-  const own = createKoaApp(deps.routers, deps.limits.maxBodyBytes, deps.log);
+  const own = createKoaApp(deps.own.routers, deps.limits.maxBodyBytes, deps.log);
   const listen = (req: IncomingMessage, res: ServerResponse) => {
     accept(deps, own, { req, res }).catch((error: unknown) => {
       deps.log.error({ err: error }, 'request handling failed');
@@ -75,7 +82,7 @@ export function createClientListener(deps: ClientListenerDeps): ClientListener {
   return {
     server,
     close(graceMs) {
-      deps.forwarder.endStreams('the coordinator is stopping');
+      deps.streams.endAll('the coordinator is stopping');
       return closeServer(server, graceMs, deps.clock);
     },
   };
@@ -123,7 +130,7 @@ async function dispatch(
     return;
   }
   if (destination.kind === 'own') {
-    deps.contexts.set(req, context);
+    deps.own.contexts.set(req, context);
     if (req.headers.expect !== undefined) res.writeContinue();
     // Without the `/w/:ws` prefix, so that one router serves both forms of a path.
     req.url = context.route.path;

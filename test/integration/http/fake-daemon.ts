@@ -10,6 +10,7 @@ import {
 import { type AddressInfo, connect, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { EventStreams } from '../../../coordinator/http/event-streams.ts';
 import { createForwarder, type ForwardDeps, type Forwarder } from '../../../coordinator/http/forward.ts';
 import { createDaemonClient } from '../../../coordinator/upstream/daemon-client.ts';
 import { DaemonConnections } from '../../../coordinator/upstream/daemon-connections.ts';
@@ -89,7 +90,7 @@ export function listening(server: Server, at: string | number): Promise<number> 
 
 export interface Front {
   readonly port: number;
-  readonly forwarder: Forwarder;
+  readonly streams: EventStreams;
 }
 
 type Choice = Partial<Pick<Parameters<Forwarder['forward']>[2], 'relay' | 'bodyCapBytes' | 'path'>>;
@@ -103,8 +104,10 @@ export async function front(
 ): Promise<Front> {
   const connections = new DaemonConnections(5000);
   closers.add(() => connections.close());
+  const streams = new EventStreams(log);
   const forwarder = createForwarder({
     connections,
+    streams,
     client: createDaemonClient(connections, 64 * 1024),
     clock: systemClock,
     log,
@@ -135,7 +138,7 @@ export async function front(
     server.close();
     server.closeAllConnections();
   });
-  return { port: await listening(server, 0), forwarder };
+  return { port: await listening(server, 0), streams };
 }
 
 export interface Answer {

@@ -114,14 +114,14 @@ describe('an event stream that ends in order', () => {
       openStream(res);
       res.write(frame(1) + frame(2).slice(0, 9));
     });
-    const { port, forwarder } = await front(closers, daemon.endpoint, { relay: 'events' });
+    const { port, streams } = await front(closers, daemon.endpoint, { relay: 'events' });
     const answer = send(port, '/session/s/events');
     await eventually(() => daemon.open.size === 1);
     await new Promise((resolve) => setTimeout(resolve, 30));
-    expect(forwarder.endStreams('stop')).toBe(1);
+    expect(streams.endAll('stop')).toBe(1);
     expect(await answer).toMatchObject({ isCut: false, body: frame(1) });
     await eventually(() => daemon.open.size === 0);
-    expect(forwarder.endStreams('again')).toBe(0);
+    expect(streams.endAll('again')).toBe(0);
   });
 });
 

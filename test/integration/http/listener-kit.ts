@@ -1,4 +1,4 @@
-// A whole listener over fakes: daemons on real sockets, the supervisor, book, index and store as plain objects.
+// A whole listener over fakes: daemons on real sockets; the supervisor, the registry, the index and the store as plain objects.
 import { mkdirSync, mkdtempSync, realpathSync, rmSync } from 'node:fs';
 import type { RequestListener } from 'node:http';
 import { tmpdir } from 'node:os';
@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { addOperations } from '../../../coordinator/http/admin/operations.ts';
 import { createAdminRouter } from '../../../coordinator/http/admin/router.ts';
 import type { DestinationDeps } from '../../../coordinator/http/destination.ts';
+import { EventStreams } from '../../../coordinator/http/event-streams.ts';
 import { createForwarder } from '../../../coordinator/http/forward.ts';
 import type { ListenerPolicy } from '../../../coordinator/http/guard.ts';
 import { OwnRequests, type RequestContexts } from '../../../coordinator/http/own-requests.ts';
@@ -325,8 +326,10 @@ export async function stage(
     }),
     requestStop: (reason) => void made.stops.push(reason),
   });
+  const streams = new EventStreams(log);
   const forwarder = createForwarder({
     connections,
+    streams,
     client,
     clock,
     log,
@@ -338,8 +341,8 @@ export async function stage(
     policy,
     destination,
     forwarder,
-    routers: [admin, routes],
-    contexts,
+    streams,
+    own: { routers: [admin, routes], contexts },
     limits,
     clock,
     log,
