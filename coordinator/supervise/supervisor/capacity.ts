@@ -3,18 +3,18 @@ import type { Clock } from '../../../daemon/contract/clock.ts';
 import { admitDaemon } from '../../domain/admission.ts';
 import type { Refusal } from '../../domain/refusal.ts';
 import type { Workspaces } from '../../store/store.ts';
-import type { DaemonController } from '../daemon/controller.ts';
 import type { StartConditions } from '../daemon/demand.ts';
 import { StartGate } from '../daemon/start-gate.ts';
 import type { RoomReport, WorkspaceKey } from '../fleet.ts';
 import type { EventJournal } from '../records/event-journal.ts';
 import { shuttingDown } from '../refusals.ts';
 import type { SuperviseSettings } from '../settings.ts';
+import type { Controllers } from './controllers.ts';
 import { type EvictionDeps, makeRoom, roomReport } from './eviction.ts';
 import type { HeldWorkspaces } from './held-workspaces.ts';
 
 export interface CapacityDeps {
-  readonly controllers: () => readonly DaemonController[];
+  readonly controllers: Pick<Controllers, 'all'>;
   readonly held: HeldWorkspaces;
   readonly workspaces: Pick<Workspaces, 'settings'>;
   readonly journal: Pick<EventJournal, 'note'>;
@@ -34,7 +34,7 @@ export class Capacity {
     this.#deps = deps;
     this.#startGate = new StartGate(settings.maxConcurrentStarts);
     this.#eviction = {
-      controllers,
+      controllers: () => controllers.all(),
       isPinned: (id) => workspaces.settings(id).isPinned,
       nowMs: () => clock.monotonicMs(),
       onEvicted: (workspaceId, why) =>
@@ -69,7 +69,7 @@ export class Capacity {
   #refusal(): Refusal | undefined {
     if (this.#deps.isClosing()) throw shuttingDown();
     const { controllers, held, settings } = this.#deps;
-    const occupied = controllers().map(({ occupancy }) => occupancy);
+    const occupied = controllers.all().map(({ occupancy }) => occupancy);
     const unverified = held.list().map(({ mayRun }) => ({ state: 'failed' as const, hasProcess: mayRun }));
     const refusal = admitDaemon(settings.maxDaemons, [...occupied, ...unverified], settings.stopGraceMs);
     return refusal && { ...refusal, context: { ...refusal.context, ...this.report() } };

@@ -15,11 +15,14 @@ export interface ControllersDeps {
   readonly deathRecorder: DeathRecorder;
   readonly incarnation: Omit<IncarnationDeps, 'machine' | 'log'>;
   readonly deathsOf: (workspace: WorkspaceKey) => Deaths;
-  /** What the fleet may have against a start of this workspace's daemon. */
-  readonly conditionsOf: (workspace: WorkspaceKey) => StartConditions;
   readonly clock: Clock;
   readonly log: Log;
   readonly settings: SuperviseSettings;
+}
+
+/** As `Capacity` has it. */
+export interface StartRules {
+  conditionsOf(workspace: WorkspaceKey): StartConditions;
 }
 
 export class Controllers {
@@ -37,14 +40,17 @@ export class Controllers {
     return this.#byWorkspace.get(workspaceId);
   }
 
-  /** The workspace's controller, made where there is none yet. */
-  of(workspace: WorkspaceKey): DaemonController {
+  /**
+   * The workspace's controller, made where there is none yet.
+   * @param capacity says what the fleet may have against a start of the workspace's daemon.
+   */
+  of(workspace: WorkspaceKey, capacity: StartRules): DaemonController {
     const known = this.#byWorkspace.get(workspace.id);
     if (known !== undefined) return known;
-    const { spawner, deathRecorder, incarnation, deathsOf, conditionsOf, clock, settings } = this.#deps;
+    const { spawner, deathRecorder, incarnation, deathsOf, clock, settings } = this.#deps;
     const log = this.#deps.log.child({ workspace: workspace.path });
     const controller = new DaemonController(workspace, {
-      fleet: { ...conditionsOf(workspace), routes: this.routes },
+      fleet: { ...capacity.conditionsOf(workspace), routes: this.routes },
       spawner,
       deathRecorder,
       deaths: deathsOf(workspace),

@@ -55,8 +55,10 @@ class FleetSupervisor implements Supervisor {
     const { journal } = records;
     this.#deps = deps;
     this.#held = new HeldWorkspaces(journal, log);
+    const deathRecorder = new DeathRecorder({ daemons: store.daemons, clock, log, ...records });
+    this.#controllers = this.#makeControllers(deathRecorder);
     this.#capacity = new Capacity({
-      controllers: () => this.#controllers.all(),
+      controllers: this.#controllers,
       held: this.#held,
       workspaces: store.workspaces,
       journal,
@@ -64,14 +66,12 @@ class FleetSupervisor implements Supervisor {
       settings,
       isClosing: () => this.#isClosing,
     });
-    const deathRecorder = new DeathRecorder({ daemons: store.daemons, clock, log, ...records });
-    this.#controllers = this.#makeControllers(deathRecorder);
     this.#adoption = new Adoption({
       store,
       search: new DaemonSearch({ launcher, askIdentity: link.askIdentity, clock, settings }),
       held: this.#held,
       fleet: {
-        controllerOf: (workspace) => this.#controllers.of(workspace),
+        controllerOf: (workspace) => this.#controllers.of(workspace, this.#capacity),
         isOwned: (incarnation) => this.#controllers.running(incarnation) !== undefined,
       },
       deathRecorder,
@@ -97,7 +97,6 @@ class FleetSupervisor implements Supervisor {
         beatMs: bridge.limits.feedBeatMs,
       },
       deathsOf: (workspace) => new Deaths(workspace, { store, clock, settings, random }),
-      conditionsOf: (workspace) => this.#capacity.conditionsOf(workspace),
       clock,
       log,
       settings,
@@ -144,7 +143,7 @@ class FleetSupervisor implements Supervisor {
       if (this.#isClosing) throw shuttingDown();
     }
     this.#checkHeld(workspace.id);
-    return ask(this.#controllers.of(workspace));
+    return ask(this.#controllers.of(workspace, this.#capacity));
   }
 
   endpointOf(workspaceId: string): Endpoint | undefined {
