@@ -94,8 +94,8 @@ export class Coordinator {
    */
   static open(options: CoordinatorOptions): Coordinator {
     const { config, log, runtimeBases } = options;
-    const places = ensureDirectories(config.stateDir, runtimeBases);
-    const { stateDir, adminPath } = places;
+    const directories = ensureDirectories(config.stateDir, runtimeBases);
+    const { stateDir, adminPath } = directories;
     const lock = acquireStateLock(stateDir, { pid: process.pid, adminPath });
     let store: Store | undefined;
     try {
@@ -108,7 +108,7 @@ export class Coordinator {
         adminPath,
         lock,
         store,
-        ...assemble(options, places, store),
+        ...assemble(options, directories, store),
       });
     } catch (error) {
       store?.close();

@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path';
 import { MAX_SOCKET_PATH_BYTES } from '../../daemon/contract/unix-socket.ts';
 import { ADMIN_SOCKET, type CoordinatorOptions } from '../app.ts';
 import { findStateDir, hasRuntimeDir, runtimeDirOf } from '../launch/directories.ts';
-import { notedAdminPath, stateHolder } from '../store/lock.ts';
+import { notedAdminPath, stateLockOwner } from '../store/lock.ts';
 import { CommandError, EXIT } from './exit-codes.ts';
 
 /** The coordinator that a command is for: the one that runs on this state directory. */
@@ -40,14 +40,14 @@ export function findAdminSocket({ stateDir: given, runtimeBases }: AdminTarget):
 
 /** The error of a socket that does not answer. The lock on the state directory says whether a coordinator runs all the same. */
 export function unreachable({ stateDir, path, isNoted }: AdminSocket): CommandError {
-  const holder = stateHolder(stateDir);
-  if (holder === undefined) return new CommandError(EXIT.notRunning, notRunning(stateDir));
+  const owner = stateLockOwner(stateDir);
+  if (owner === undefined) return new CommandError(EXIT.notRunning, notRunning(stateDir));
   const why = isNoted
     ? 'it is starting or ending, or the socket was removed'
     : 'it was started with another XDG_RUNTIME_DIR (or TMPDIR); run this command with the same value';
   return new CommandError(
     EXIT.unexpected,
-    `a coordinator is running as pid ${holder.pid ?? 'unknown'} on the state directory ${stateDir}, ` +
+    `a coordinator is running as pid ${owner.pid ?? 'unknown'} on the state directory ${stateDir}, ` +
       `but its admin socket is not at ${path}: ${why}`,
   );
 }

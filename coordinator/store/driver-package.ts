@@ -34,21 +34,21 @@ type Installation =
 /** @param from a file of qwen-coordinator. */
 export function installCommand(driver: DriverPackage, from: string): string {
   const { kind, root } = installationOf(from);
-  const place = `--prefix ${quoted(root)}`;
+  const prefix = `--prefix ${quoted(root)}`;
   if (driver === FOR_NODE_20) {
     const spec = `${driver.name}@npm:better-sqlite3@${driver.version}`;
     return {
-      checkout: `npm install ${place} --include=dev && npm run ${place} build`,
-      local: `npm install ${place} --save-exact ${spec}`,
-      global: `npm install --global ${place} ${spec}`,
+      checkout: `npm install ${prefix} --include=dev && npm run ${prefix} build`,
+      local: `npm install ${prefix} --save-exact ${spec}`,
+      global: `npm install --global ${prefix} ${spec}`,
     }[kind];
   }
   // An optional dependency comes back without being named. Scripts are left out because npm, working from a lock file, runs
   // node-gyp for it and drops it again where python or make is missing; nothing needs to be compiled.
   return {
-    checkout: `npm install ${place} --include=optional --ignore-scripts`,
-    local: `npm install ${place} --include=optional --ignore-scripts`,
-    global: `npm install --global ${place} --ignore-scripts ${driver.name}@${driver.version}`,
+    checkout: `npm install ${prefix} --include=optional --ignore-scripts`,
+    local: `npm install ${prefix} --include=optional --ignore-scripts`,
+    global: `npm install --global ${prefix} --ignore-scripts ${driver.name}@${driver.version}`,
   }[kind];
 }
 
@@ -59,11 +59,11 @@ export function installCommand(driver: DriverPackage, from: string): string {
 export function reinstallCommand(driver: DriverPackage, from: string, directory: string): string {
   if (driver !== FOR_NODE_20) return `rm -r ${quoted(directory)} && ${installCommand(driver, from)}`;
   const { kind, root } = installationOf(from);
-  const place = `--prefix ${quoted(root)}`;
-  const rebuild = `${place} --ignore-scripts=false ${driver.name}`;
+  const prefix = `--prefix ${quoted(root)}`;
+  const rebuild = `${prefix} --ignore-scripts=false ${driver.name}`;
   return {
     // deploy/driver.mjs does it, which the build begins with.
-    checkout: `npm run ${place} build`,
+    checkout: `npm run ${prefix} build`,
     local: `npm rebuild ${rebuild}`,
     global: `npm rebuild --global ${rebuild}`,
   }[kind];

@@ -11,29 +11,29 @@ export interface StateLock {
 
 /** Another coordinator has the state directory's lock. */
 export class StateDirLocked extends Error {
-  /** As the holder noted it; undefined when the note cannot be read. */
-  readonly holderPid: number | undefined;
-  constructor(stateDir: string, holderPid: number | undefined) {
+  /** As the owner noted it; undefined when the note cannot be read. */
+  readonly ownerPid: number | undefined;
+  constructor(stateDir: string, ownerPid: number | undefined) {
     super(
-      `another qwen-coordinator (pid ${holderPid ?? 'unknown'}) is using the state directory ${stateDir}: ` +
+      `another qwen-coordinator (pid ${ownerPid ?? 'unknown'}) is using the state directory ${stateDir}: ` +
         'stop it first, or give this one another --state-dir',
     );
     this.name = 'StateDirLocked';
-    this.holderPid = holderPid;
+    this.ownerPid = ownerPid;
   }
 }
 
-/** What a holder notes about itself. */
-export interface Holder {
+/** What an owner notes about itself. */
+export interface LockOwner {
   readonly pid: number;
-  /** Where the holder can be asked; absent for a sweep, which cannot. */
+  /** Where the owner can be asked; absent for a sweep, which cannot. */
   readonly adminPath?: string;
 }
 
 const LOCK_FILE = 'coordinator.lock.db';
 const PID_FILE = 'coordinator.pid';
 const ADMIN_PATH_FILE = 'admin.path';
-/** A process that only looks (`stateHolder`) has the lock for less than a millisecond and must not pass for a holder. */
+/** A process that only looks (`stateLockOwner`) has the lock for less than a millisecond and must not pass for an owner. */
 const LOCK_TIMEOUT_MS = 100;
 
 /**
@@ -41,16 +41,16 @@ const LOCK_TIMEOUT_MS = 100;
  * would shut out backups and a person's sqlite3 shell.
  * @throws StateDirLocked; Error when the directory cannot be written.
  */
-export function acquireStateLock(stateDir: string, holder: Holder): StateLock {
+export function acquireStateLock(stateDir: string, owner: LockOwner): StateLock {
   const lockPath = join(stateDir, LOCK_FILE);
   // Made only where it is missing: POSIX drops a process's locks on a file when the process closes any descriptor of it.
   if (!existsSync(lockPath)) closeSync(openSync(lockPath, 'a', 0o600));
   const connection = openSqlite(lockPath, { timeout: LOCK_TIMEOUT_MS });
   try {
-    // The transaction is never committed and writes nothing: without a journal a killed holder leaves nothing to recover.
+    // The transaction is never committed and writes nothing: without a journal a killed owner leaves nothing to recover.
     connection.exec('BEGIN EXCLUSIVE');
-    note(stateDir, PID_FILE, String(holder.pid));
-    note(stateDir, ADMIN_PATH_FILE, holder.adminPath);
+    note(stateDir, PID_FILE, String(owner.pid));
+    note(stateDir, ADMIN_PATH_FILE, owner.adminPath);
   } catch (error) {
     connection.close();
     if ((error as { code?: unknown }).code === 'SQLITE_BUSY')
@@ -60,7 +60,7 @@ export function acquireStateLock(stateDir: string, holder: Holder): StateLock {
   return {
     unlock() {
       if (!connection.open) return;
-      // The notes are removed first: after the close they could already be the next holder's.
+      // The notes are removed first: after the close they could already be the next owner's.
       for (const file of [PID_FILE, ADMIN_PATH_FILE]) note(stateDir, file, undefined);
       connection.close();
     },
@@ -69,9 +69,9 @@ export function acquireStateLock(stateDir: string, holder: Holder): StateLock {
 
 /**
  * The process that has the lock now, undefined when none has; its pid is undefined when its note cannot be read. To be called
- * in other processes than the holder; makes nothing.
+ * in other processes than the owner; makes nothing.
  */
-export function stateHolder(stateDir: string): { readonly pid: number | undefined } | undefined {
+export function stateLockOwner(stateDir: string): { readonly pid: number | undefined } | undefined {
   const lockPath = join(stateDir, LOCK_FILE);
   if (!existsSync(lockPath)) return undefined;
   const connection = openSqlite(lockPath, { readonly: true, timeout: 0 });
@@ -86,7 +86,7 @@ export function stateHolder(stateDir: string): { readonly pid: number | undefine
   }
 }
 
-/** Where the last holder noted that it can be asked; the note of a killed holder stays. Undefined without a note. */
+/** Where the last owner noted that it can be asked; the note of a killed owner stays. Undefined without a note. */
 export function notedAdminPath(stateDir: string): string | undefined {
   return noted(stateDir, ADMIN_PATH_FILE);
 }
@@ -106,7 +106,7 @@ function noted(stateDir: string, file: string): string | undefined {
   try {
     return readFileSync(join(stateDir, file), 'utf8').trim() || undefined;
   } catch {
-    // The holder has not written its note yet, or the file was removed.
+    // The owner has not written its note yet, or the file was removed.
     return undefined;
   }
 }

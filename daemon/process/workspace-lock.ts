@@ -1,5 +1,5 @@
 // The lock by which a user has one daemon per workspace, stand-alone or not. It lasts as long as the process: it is a socket in
-// Linux's abstract namespace, which the kernel frees with the process. A process that connects to it gets the holder's
+// Linux's abstract namespace, which the kernel frees with the process. A process that connects to it gets the owner's
 // description.
 import { rmSync } from 'node:fs';
 import { connect, createServer, type Server } from 'node:net';
@@ -33,10 +33,10 @@ export async function lockWorkspace(
   });
   server.unref();
   if (!(await listens(server, name))) {
-    const holder = await askHolder(name);
-    if (holder !== undefined)
-      throw new WorkspaceLocked(`the workspace is served by another daemon (${holder}): ${REMEDY}`);
-    // A dead holder leaves the file of its socket behind, but no abstract name.
+    const owner = await askOwner(name);
+    if (owner !== undefined)
+      throw new WorkspaceLocked(`the workspace is served by another daemon (${owner}): ${REMEDY}`);
+    // A dead owner leaves the file of its socket behind, but no abstract name.
     if (!name.startsWith('\0')) rmSync(name, { force: true });
     if (!(await listens(server, name)))
       throw new WorkspaceLocked(
@@ -66,8 +66,8 @@ function listens(server: Server, name: string): Promise<boolean> {
   });
 }
 
-/** A description of the lock's holder; undefined when no process listens. */
-function askHolder(name: string): Promise<string | undefined> {
+/** A description of the lock's owner; undefined when no process listens. */
+function askOwner(name: string): Promise<string | undefined> {
   return new Promise((resolve) => {
     let text = '';
     const socket = connect(name);
@@ -78,17 +78,17 @@ function askHolder(name: string): Promise<string | undefined> {
     socket.on('error', (error: NodeJS.ErrnoException) => {
       if (error.code === 'ECONNREFUSED' || error.code === 'ENOENT') resolve(undefined);
     });
-    socket.on('close', () => resolve(describeHolder(text)));
+    socket.on('close', () => resolve(describeOwner(text)));
   });
 }
 
-function describeHolder(text: string): string {
+function describeOwner(text: string): string {
   try {
     const { pid, workspace, incarnation } = JSON.parse(text) as Record<string, unknown>;
     const owner = incarnation === undefined ? 'stand-alone' : `started by a coordinator as ${incarnation}`;
     return `pid ${pid} on ${workspace}, ${owner}`;
   } catch {
-    // The holder's process exists but is too busy to answer.
+    // The owner's process exists but is too busy to answer.
     return 'its process does not answer';
   }
 }

@@ -5,7 +5,7 @@ import { DATABASE_FILE } from '../../app.ts';
 import { type CgroupProbe, probeCgroups } from '../../launch/cgroup-probe.ts';
 import { findStateDir, hasRuntimeDir, runtimeDirOf } from '../../launch/directories.ts';
 import { type DatabaseInspection, inspectDatabase } from '../../store/inspect.ts';
-import { stateHolder } from '../../store/lock.ts';
+import { stateLockOwner } from '../../store/lock.ts';
 import { askCoordinator } from '../admin-client.ts';
 import type { AdminTarget } from '../admin-socket.ts';
 import type { Runtime } from '../runtime.ts';
@@ -59,12 +59,12 @@ async function lookForCoordinator(
   stateDir: Look<string>,
 ): Promise<Look<Readonly<Record<string, unknown>>>> {
   if (stateDir.kind !== 'found') return { kind: 'missing' };
-  const holder = look(() => stateHolder(stateDir.value));
-  if (holder.kind !== 'found') return holder;
+  const owner = look(() => stateLockOwner(stateDir.value));
+  if (owner.kind !== 'found') return owner;
   try {
     return { kind: 'found', value: await askCoordinator(target, 'GET', '/admin/diagnostics') };
   } catch (error) {
-    const pid = holder.value.pid ?? 'unknown';
+    const pid = owner.value.pid ?? 'unknown';
     return { kind: 'bad', why: `pid ${pid} holds the state directory, but: ${(error as Error).message}` };
   }
 }

@@ -74,15 +74,15 @@ export class WorkspaceRegistry {
    * @throws ApiError 400 when the path lies under a root and is no directory; 409 at the registry's limit.
    */
   open(canonicalCwd: string): WorkspaceKey | undefined {
-    const placement = matchWorkspace(canonicalCwd, this.#rows, this.#options.roots);
-    if (placement.kind === 'registered') return placement.workspace;
-    if (placement.kind === 'first_demand') {
-      if (!statSync(placement.path, { throwIfNoEntry: false })?.isDirectory())
-        throw failPlain(400, `\`cwd\` is not a directory: ${placement.path}`);
-      this.#options.log.info({ workspace: placement.path }, 'workspace opened under a root');
-      return this.#added(placement.path, undefined);
+    const match = matchWorkspace(canonicalCwd, this.#rows, this.#options.roots);
+    if (match.kind === 'registered') return match.workspace;
+    if (match.kind === 'first_demand') {
+      if (!statSync(match.path, { throwIfNoEntry: false })?.isDirectory())
+        throw failPlain(400, `\`cwd\` is not a directory: ${match.path}`);
+      this.#options.log.info({ workspace: match.path }, 'workspace opened under a root');
+      return this.#added(match.path, undefined);
     }
-    const { code, message, context } = placement.refusal;
+    const { code, message, context } = match.refusal;
     if (code === 'workspace_mismatch') return undefined;
     throw fail(code, message, context);
   }

@@ -8,7 +8,7 @@ import {
   acquireStateLock,
   notedAdminPath,
   StateDirLocked,
-  stateHolder,
+  stateLockOwner,
 } from '../../../coordinator/store/lock.ts';
 import { openStore } from '../../../coordinator/store/open.ts';
 import { systemClock } from '../../../daemon/contract/clock.ts';
@@ -127,11 +127,11 @@ describe('the lock of the state directory', () => {
   });
 
   test('whoever looks sees the pid of a living holder and nobody after its end', async () => {
-    expect(stateHolder(dir)).toBeUndefined();
+    expect(stateLockOwner(dir)).toBeUndefined();
     const { child } = await startChild('hold', 1);
-    expect(stateHolder(dir)).toEqual({ pid: child.pid });
+    expect(stateLockOwner(dir)).toEqual({ pid: child.pid });
     await kill(child);
-    expect(stateHolder(dir)).toBeUndefined();
+    expect(stateLockOwner(dir)).toBeUndefined();
   });
 
   test('a holder notes where it can be asked, and the next one that cannot be asked takes the note away', () => {
