@@ -1,4 +1,5 @@
-// Finding a daemon again that an earlier coordinator started: proven alive, proven dead, or left alone.
+// Adoption in the process launcher: finds the daemon that an earlier coordinator started and proves it alive or dead. What can
+// be neither proven is left alone.
 import { readProcStat } from '../../daemon/contract/proc.ts';
 import type { Reach } from '../upstream/address.ts';
 import { askIdentity, Unanswered } from '../upstream/identity.ts';
@@ -12,38 +13,38 @@ import { bearsMark, findDaemon } from './process-tree.ts';
 
 export interface AdoptSettings extends ProcessSettings {
   readonly bootId: string;
-  /** Where daemons may have cgroups; undefined where this coordinator may not make cgroups. */
+  /** Where the cgroups of daemons are; undefined where this coordinator may not make cgroups. */
   readonly cgroups: Cgroups | undefined;
-  /** Period in which an adopted process is looked at: it is no child of this coordinator, so its exit cannot be waited for. */
+  /** Time between two looks at an adopted daemon: it is no child of this coordinator, so its exit cannot be waited for. */
   readonly pollMs: number;
-  /** How long a process that has the right pid and start time may take to say its incarnation. */
+  /** How long a process with the noted pid and start time may take to answer the identity request on its socket. */
   readonly identityTimeoutMs: number;
 }
 
-/** A process that may be the daemon, and the secret with which it is asked who it is. */
+/** A process that may be the noted daemon, and the secret for the identity request that proves it. */
 export interface Suspect {
   readonly mark: DaemonMark;
   readonly secret: string;
 }
 
-/** As `Launcher.adopt`. Where the mark has no pid the daemon is looked for by its arguments and environment. */
+/** As `Launcher.adopt`. A daemon whose mark has no pid is looked for in the process table, by its arguments and environment. */
 export async function adoptDaemon(noted: Suspect, settings: AdoptSettings): Promise<Whereabouts> {
   const { mark } = noted;
-  // No process outlives its kernel, and start times of another boot say nothing about any process of this one.
+  // No process outlives its kernel, and a start time of another boot says nothing about a process of this boot.
   if (mark.bootId !== settings.bootId) return goneFrom(mark, { strays: 0, ...NO_EVIDENCE });
   const suspect = mark.pid === 0 ? await findByIncarnation(noted, settings) : noted;
   if (suspect === undefined || comparePid(suspect.mark, settings.bootId) === 'mismatch')
     return bury(suspect?.mark ?? mark, settings);
-  // Without a start time (no /proc) the answer on the socket is the only proof, so it decides alone.
+  // Without a start time (no /proc) the identity answer on the socket is the only proof, so it decides alone.
   return proveBySocket(suspect, settings);
 }
 
-/** Where the daemon of this mark answers. */
+/** The address and the secret with which the daemon of this mark is asked: the unix socket that the mark names. */
 export function reachOf({ mark, secret }: Suspect): Reach {
   return { address: { kind: 'unix', path: mark.socketPath }, secret };
 }
 
-/** The running daemon, which can be ended and whose exit is seen from now on as if it were a child. */
+/** The running daemon of the mark as a `DaemonProcess`: its exit is found by polling, because it is no child of this process. */
 export function observe(mark: DaemonMark, settings: AdoptSettings): DaemonProcess {
   return daemonProcess({
     mark,
@@ -59,7 +60,10 @@ export function observe(mark: DaemonMark, settings: AdoptSettings): DaemonProces
   });
 }
 
-/** The first word of a daemon that runs already. Waits for as long as the daemon runs. @throws Error when it ends before. */
+/**
+ * Address and version of a daemon that another coordinator started, once it answers on its socket. Has no deadline.
+ * @throws Error when the daemon ends before it answers.
+ */
 export async function readyAgain(suspect: Suspect, settings: AdoptSettings): Promise<Ready> {
   const { clock, bootId, pollMs, identityTimeoutMs } = settings;
   const { address, secret } = reachOf(suspect);
@@ -85,7 +89,10 @@ function cgroupOf(mark: DaemonMark, { cgroups }: AdoptSettings): DaemonCgroup | 
   return cgroups === undefined ? undefined : findCgroup(cgroups, mark);
 }
 
-/** Looks in the process table for the daemon, and where there is no table (macOS) asks the process on the daemon's socket. */
+/**
+ * Gives a mark without pid the pid and start time of its running daemon: from the process table, and where there is no such
+ * table (macOS) from the identity answer on the daemon's socket. Undefined when no daemon of that incarnation is found.
+ */
 async function findByIncarnation(
   { mark, secret }: Suspect,
   { identityTimeoutMs }: AdoptSettings,
@@ -98,7 +105,10 @@ async function findByIncarnation(
   return { mark: { ...mark, pid: found.pid, startTime: found.startTime }, secret };
 }
 
-/** Asks until the answer is right, the process is gone, or the time is up: the daemon may not listen yet. */
+/**
+ * Repeats the identity request on the suspect's socket, because the daemon may not listen yet: until the answer names the
+ * incarnation and pid of the mark (`alive`), the process is gone (`gone`), or `identityTimeoutMs` is over.
+ */
 async function proveBySocket(suspect: Suspect, settings: AdoptSettings): Promise<Whereabouts> {
   const { mark } = suspect;
   const { clock, bootId, pollMs, identityTimeoutMs } = settings;
@@ -108,12 +118,12 @@ async function proveBySocket(suspect: Suspect, settings: AdoptSettings): Promise
     const found = await doubtAbout(suspect, Math.max(pollMs, Math.ceil(deadline - clock.monotonicMs())));
     if (found === undefined) return alive(suspect, settings);
     if (comparePid(mark, bootId) === 'mismatch') return bury(mark, settings);
-    // Silence does not take back a wrong answer: the last question has little time, and the stranger may just be slow.
+    // A wrong answer counts also when later requests get none: the last request has little time, and the stranger may be slow.
     if (!found.isSilence) answered = found;
     const doubt = answered ?? found;
-    // With less than a period left the next question could only end as "no answer", and hide this one's reason.
+    // With less than `pollMs` left the next request could only end as "no answer", and hide the reason of this doubt.
     if (clock.monotonicMs() + pollMs >= deadline) {
-      // The daemon may be frozen, or its socket gone: supervision finds that out by the thresholds for any daemon.
+      // The daemon may be frozen, or its socket gone: after adoption the health check finds that out, as for any daemon.
       if (doubt.isSilence && isMarked(mark)) return alive(suspect, settings);
       const why = `pid ${mark.pid} runs, but on ${mark.socketPath}: ${doubt.why}`;
       return { verdict: 'unverifiable', why, facts: { pid: mark.pid } };
@@ -127,7 +137,7 @@ function alive(suspect: Suspect, settings: AdoptSettings): Whereabouts {
   return { verdict: 'alive', process: observe(suspect.mark, settings), address };
 }
 
-/** Whether a process that does not answer is the daemon by its pid, start time, arguments and environment. */
+/** Whether the process is the daemon by its pid, start time, arguments and environment; for a process that does not answer. */
 function isMarked({ pid, startTime, incarnation }: DaemonMark): boolean {
   const stat = readProcStat(pid);
   return stat !== undefined && stat.startTime === startTime && bearsMark(stat, incarnation);
@@ -135,11 +145,11 @@ function isMarked({ pid, startTime, incarnation }: DaemonMark): boolean {
 
 interface Doubt {
   readonly why: string;
-  /** No process answered at all. */
+  /** No process answered the identity request; false when a process gave a wrong answer. */
   readonly isSilence: boolean;
 }
 
-/** Why the process is not proven to be the daemon; undefined when its answer proves it. */
+/** One identity request: why its outcome does not prove the suspect to be the daemon; undefined when the answer proves it. */
 async function doubtAbout(suspect: Suspect, timeoutMs: number): Promise<Doubt | undefined> {
   const { mark } = suspect;
   try {

@@ -1,24 +1,25 @@
-// Asks the daemon program which agent it would run, without a daemon: how an agent is found is the daemon's knowledge.
+// Runs the daemon program with `--check-agent`, which prints the agent that a daemon would run and exits: only the daemon
+// program knows how an agent is found.
 import { execFile } from 'node:child_process';
 
 export interface AgentCheck {
   /** The agent's program and arguments; null when no agent can be run. */
   readonly command: readonly string[] | null;
-  /** What is missing and what to do; null when nothing is. */
+  /** What the agent lacks and what the operator can do; null when the agent can be run. */
   readonly problem: string | null;
 }
 
 export interface AgentQuestion {
   readonly daemonCommand: readonly string[];
   readonly env: Readonly<Record<string, string>>;
-  /** As the `--agent` flag takes it. */
+  /** An agent profile, as the `--agent` flag takes it. */
   readonly agent: string;
-  /** Absolute path: its node_modules are searched too. */
+  /** Absolute path of the workspace, whose node_modules are searched for the agent too. */
   readonly workspace: string;
   readonly timeoutMs: number;
 }
 
-/** Never rejects: a daemon program that cannot answer is a problem of its own. */
+/** Which agent the daemon program would run for this workspace. Never rejects: a program that prints no answer is a `problem`. */
 export function checkAgent(question: AgentQuestion): Promise<AgentCheck> {
   const { env, agent, workspace, timeoutMs } = question;
   const [program = '', ...first] = question.daemonCommand;
@@ -35,7 +36,7 @@ function parsed(stdout: string): AgentCheck | undefined {
     const { command, problem } = JSON.parse(stdout) as Partial<AgentCheck>;
     return { command: command ?? null, problem: problem ?? null };
   } catch {
-    // The program printed no answer; its stderr has the reason.
+    // The daemon program printed no JSON; its stderr has the reason.
     return undefined;
   }
 }

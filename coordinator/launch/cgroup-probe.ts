@@ -1,4 +1,4 @@
-// Whether this process may give its daemons cgroups of their own: asked once at start, answered by trying it out.
+// Whether this coordinator may give each daemon a cgroup: found out once at start, by making one and killing a process in it.
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
@@ -6,21 +6,21 @@ import type { Cgroups } from './cgroup.ts';
 
 export type CgroupProbe =
   | { readonly isUsable: true; readonly cgroups: Cgroups }
-  /** `why` tells an operator what is missing. A daemon's tree is then ended by group, parent chain and incarnation. */
+  /** `why` says what is missing. A daemon's tree is then found by process group, parent chain and incarnation. */
   | { readonly isUsable: false; readonly why: string };
 
-/** The probe's answer in one line. */
+/** The outcome of the probe in one line, for the operator. */
 export function cgroupWords(probe: CgroupProbe): string {
   return probe.isUsable ? `one for each daemon in ${probe.cgroups.base}` : `not used: ${probe.why}`;
 }
 
-/** Where the kernel describes its cgroups; a test has files of its own. */
+/** The files in which the kernel describes its cgroups, and the trial; tests replace all three. */
 export interface CgroupSources {
-  /** As /proc/self/cgroup. */
+  /** Path of a file in the format of /proc/self/cgroup. */
   readonly ownPath: string;
-  /** As /proc/self/mountinfo. */
+  /** Path of a file in the format of /proc/self/mountinfo. */
   readonly mountsPath: string;
-  /** Moves a process into the directory and kills it there. Returns why that failed. */
+  /** Moves a process into the cgroup directory `path` and kills it there. Returns why that failed, undefined on success. */
   readonly tryOut: (path: string) => string | undefined;
 }
 
@@ -31,20 +31,20 @@ const KERNEL: CgroupSources = {
 };
 
 /**
- * Name of a service's inner cgroup (systemd: `DelegateSubgroup=coordinator`). Only when the coordinator is in such a leaf
- * is the level above free of processes, and only then may it hand the memory controller down to its daemons.
+ * Name of the inner cgroup in which a service runs the coordinator (systemd: `DelegateSubgroup=coordinator`). Only then is the
+ * cgroup above it free of processes, which the kernel demands before the memory controller is enabled for daemons' cgroups.
  */
 const OWN_LEAF = 'coordinator';
 
 const TRY_OUT_TIMEOUT_MS = 2000;
 
-/** Tries cgroups out. Never throws, leaves no directory behind, and takes some 20 ms. */
+/** Finds the directory for daemons' cgroups and tries it out. Never throws, leaves no directory behind, takes some 20 ms. */
 export function probeCgroups(sources: CgroupSources = KERNEL): CgroupProbe {
   const own = /^0::(.*)$/m.exec(textOf(sources.ownPath))?.[1];
   const mount = cgroup2Mount(textOf(sources.mountsPath));
   if (own === undefined || mount === undefined)
     return unusable('there is no cgroup v2 file system (/proc/self/cgroup, /proc/self/mountinfo)');
-  // "/.." leads out of the namespace, and a mount of a part that we are not in shows other groups.
+  // "/.." leads out of the cgroup namespace, and a mount of a part without this process shows other groups.
   if (own.startsWith('/..') || !isWithin(own, mount.root))
     return unusable(`this process's cgroup ${own} is not below the mounted ${mount.root}`);
   if (mount.isReadOnly) return unusable(`${mount.point} is mounted read-only`);
@@ -70,7 +70,10 @@ function tryIn(base: string, { tryOut }: CgroupSources): string | undefined {
   }
 }
 
-/** A shell moves itself in and kills the group: all that a daemon's cgroup needs, and no process is left whatever fails. */
+/**
+ * A shell moves itself into the cgroup `path` and kills the cgroup: these two rights are all that a daemon's cgroup needs, and
+ * no process is left whatever fails. Returns why it failed, undefined on success.
+ */
 function moveAndKill(path: string): string | undefined {
   const script = 'echo 0 > "$0/cgroup.procs" && echo 1 > "$0/cgroup.kill" && read never';
   const { error, signal, stderr } = spawnSync('/bin/sh', ['-c', script, path], {
@@ -83,7 +86,7 @@ function moveAndKill(path: string): string | undefined {
   return `a process could not be moved into a cgroup and killed there: ${stderr.trim() || 'it was not killed'}`;
 }
 
-/** The end of a cgroup's last process reaches the cgroup a moment after the parent of that process. */
+/** Removes a cgroup in up to 50 attempts: the cgroup hears of its last process's end later than that process's parent. */
 function removeSoon(path: string): void {
   const nap = new Int32Array(new SharedArrayBuffer(4));
   for (let attempt = 0; attempt < 50; attempt += 1) {
@@ -97,17 +100,17 @@ function removeSoon(path: string): void {
   }
 }
 
-/** Hands the memory controller down. Without it a daemon's end has no OOM evidence and no peak; all else works. */
+/** Enables the memory controller for cgroups in `base`. Where that fails, only the memory evidence of daemons is missing. */
 function handDownMemory(base: string): void {
   try {
     writeFileSync(join(base, 'cgroup.subtree_control'), '+memory');
   } catch {
-    // The controller is not delegated to this user, or another process is in this level: `evidence()` then says null.
+    // The controller is not delegated to this user, or `base` has a process: `DaemonCgroup.evidence` then gives nulls.
   }
 }
 
 interface Mount {
-  /** Which part of the hierarchy is mounted. */
+  /** The cgroup that the mount point shows; `/` when the whole hierarchy is mounted. */
   readonly root: string;
   readonly point: string;
   readonly isReadOnly: boolean;

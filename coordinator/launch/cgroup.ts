@@ -1,5 +1,5 @@
-// A cgroup (v2) of its own for each daemon: every process that the daemon starts stays in it, whatever becomes of its parent
-// and its name, and all of them end with one write. cgroup-probe.ts finds out where the coordinator may make cgroups.
+// One cgroup (v2) for each daemon: every process that the daemon starts stays in it, whatever becomes of its parent and its
+// name, and one write kills all of them. cgroup-probe.ts finds out where the coordinator may make cgroups.
 import { createHash } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, rmdirSync, statSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
@@ -7,25 +7,25 @@ import { isAlive, type ProcStat, readCgroupPath, readProcStat } from '../../daem
 import type { MemoryEvidence } from './launcher.ts';
 import type { DaemonMark } from './process-handle.ts';
 
-/** What is known of a daemon without a cgroup, or whose cgroup has no memory controller. */
+/** The memory evidence of a daemon that has no cgroup: none. */
 export const NO_EVIDENCE: MemoryEvidence = Object.freeze({ oomKills: null, peakBytes: null });
 
-/** Names that `cgroupNameOf` gives. */
+/** Matches the names that `cgroupNameOf` gives, whichever the state directory. */
 const NAME = /^qwen-[0-9a-f]{8}-[0-9a-f]{16}-\d+$/;
 
 const ENTER_ATTEMPTS = 3;
 
-/** The cgroups that this process may make below a directory. */
+/** Where this coordinator may make cgroups for its daemons. */
 export interface Cgroups {
   /** Where the cgroup2 file system is mounted. */
   readonly mountPoint: string;
-  /** Directory in which daemons get their cgroups. */
+  /** Directory in which each daemon gets its cgroup. */
   readonly base: string;
 }
 
 /**
- * The name under which a daemon's cgroup is found again. State directories that share a base can count to the same
- * incarnation; their sockets are in different directories.
+ * The name of a daemon's cgroup: the hash of its socket's directory, and its incarnation. The incarnation alone is not enough,
+ * because state directories that share a `base` can count to the same incarnation.
  */
 export function cgroupNameOf({ incarnation, socketPath }: Pick<DaemonMark, 'incarnation' | 'socketPath'>) {
   return `${prefixOf(socketPath)}${incarnation}`;
@@ -37,10 +37,10 @@ function prefixOf(socketPath: string): string {
 }
 
 /**
- * Makes the daemon's cgroup and moves the daemon into it. Call it in the same turn of the event loop as the spawn: the
- * child is not reaped before, so the pid is its own; and a daemon starts nothing before its handshake line, which is sent
- * later, so nothing can be outside. (Node cannot pass CLONE_INTO_CGROUP.) The move takes up to 16 ms where no process was
- * moved lately (the kernel waits for a grace period), else 0.1 ms.
+ * Makes the daemon's cgroup and moves the daemon into it. Call it in the same turn of the event loop as the spawn: the child
+ * cannot be reaped before, so the pid is still the daemon's; and a daemon starts no process before it gets its handshake line,
+ * which is sent later, so no process of it can be outside. (Node cannot pass CLONE_INTO_CGROUP.) The move takes up to 16 ms
+ * where no process was moved lately (the kernel waits for a grace period), else 0.1 ms.
  * @throws Error when the kernel refuses; then no directory is left.
  */
 export function encloseDaemon(cgroups: Cgroups, mark: DaemonMark): DaemonCgroup {
@@ -62,38 +62,42 @@ function enter(path: string, pid: number): void {
       writeFileSync(join(path, 'cgroup.procs'), String(pid));
       return;
     } catch (error) {
-      // Another coordinator took the new cgroup for one that was left empty, and removed it.
+      // ENOENT: another coordinator took the new, still empty cgroup for an abandoned one and removed it.
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || attempt === ENTER_ATTEMPTS) throw error;
     }
   }
 }
 
-/** The daemon's cgroup, if there is one: in `base`, or where the living daemon is (a coordinator may change its base). */
+/**
+ * The daemon's cgroup: in `base`, else the cgroup of the living daemon, because an earlier coordinator may have had another
+ * `base`. Undefined when the daemon has none.
+ */
 export function findCgroup(cgroups: Cgroups, mark: DaemonMark): DaemonCgroup | undefined {
   const name = cgroupNameOf(mark);
   const expected = join(cgroups.base, name);
   if (isDirectory(expected)) return new DaemonCgroup(expected);
   const path = readCgroupPath(mark.pid);
-  // Only a daemon of this name was ever put into a cgroup of this name, so a pid that was reused cannot mislead.
+  // No other process was ever moved into a cgroup of this name, so a reused pid cannot lead to a foreign cgroup.
   const isNamed = path !== undefined && basename(path) === name;
   return isNamed ? new DaemonCgroup(join(cgroups.mountPoint, path)) : undefined;
 }
 
 /**
- * Removes the empty cgroups of daemons: a coordinator leaves them that was killed together with its daemon and never started
- * again, or that was killed between making a cgroup and filling it. The kernel refuses to remove a cgroup with a process in it.
+ * Removes the empty cgroups of daemons, of any state directory. A coordinator leaves an empty cgroup when it is killed together
+ * with its daemon and never started again, or killed between making the cgroup and moving the daemon into it.
  */
 function removeEmpty({ base }: Cgroups): void {
   for (const name of directoriesIn(base)) if (NAME.test(name)) new DaemonCgroup(join(base, name)).remove();
 }
 
-/** The cgroups of all daemons with sockets in the same directory, by incarnation. */
+/** The cgroups of all daemons whose sockets are in the directory of `socketPath`, by incarnation. */
 export function cgroupsBeside({ base }: Cgroups, socketPath: string): Map<string, DaemonCgroup> {
   const prefix = prefixOf(socketPath);
   const names = directoriesIn(base).filter((name) => name.startsWith(prefix));
   return new Map(names.map((name) => [name.slice(prefix.length), new DaemonCgroup(join(base, name))]));
 }
 
+/** One daemon's cgroup, by the path of its directory. Methods do nothing, or return nothing, when it is removed already. */
 export class DaemonCgroup {
   readonly path: string;
 
@@ -101,7 +105,7 @@ export class DaemonCgroup {
     this.path = path;
   }
 
-  /** Every living process inside the cgroup and the groups below it, except this process. */
+  /** Every living process in this cgroup and the cgroups below it, except the coordinator's own process. */
   members(): ProcStat[] {
     return this.#pids()
       .filter((pid) => pid !== process.pid)
@@ -110,18 +114,18 @@ export class DaemonCgroup {
       .filter(isAlive);
   }
 
-  /** Kills every process inside at once, whatever they fork meanwhile. Does nothing where this process is inside itself. */
+  /** Kills every process in this cgroup at once, whatever they fork meanwhile. Does nothing when the calling process is in it. */
   kill(): void {
-    // A coordinator's command may be run by an agent: then only the members may be ended, one by one.
+    // When an agent runs a command of the coordinator, that command is in this cgroup: the caller kills the members one by one.
     if (this.#pids().includes(process.pid)) return;
     try {
       writeFileSync(join(this.path, 'cgroup.kill'), '1');
     } catch {
-      // The cgroup is removed already, or no longer this user's; processes that are left are found in the process table.
+      // The cgroup is removed already, or belongs to another user now; the process table shows the processes that are left.
     }
   }
 
-  /** What the kernel noted of the memory of all processes inside. */
+  /** What the kernel counted of the memory of all processes in this cgroup; null for a figure without memory controller. */
   evidence(): MemoryEvidence {
     const oomKills = /^oom_kill (\d+)$/m.exec(readIn(this.path, 'memory.events') ?? '')?.[1];
     const peak = /^(\d+)$/m.exec(readIn(this.path, 'memory.peak') ?? '')?.[1];
@@ -131,9 +135,9 @@ export class DaemonCgroup {
     };
   }
 
-  /** Removes the directory with the groups that were made in it. False, and nothing is removed, while a process is inside. */
+  /** Removes this cgroup and the cgroups below it. Returns false, and removes nothing, while a process is in any of them. */
   remove(): boolean {
-    // The kernel would keep only the groups with a process: an empty group beside them may be about to be entered.
+    // Without this check empty cgroups beside a populated one would be removed, and a process may be about to enter them.
     if (/^populated 1$/m.test(readIn(this.path, 'cgroup.events') ?? '')) return false;
     return removeTree(this.path);
   }
@@ -165,7 +169,7 @@ function directoriesIn(path: string): string[] {
       .filter((entry) => entry.isDirectory())
       .map(({ name }) => name);
   } catch {
-    // Removed meanwhile.
+    // The directory was removed meanwhile.
     return [];
   }
 }
@@ -178,7 +182,7 @@ function readIn(group: string, file: string): string | undefined {
   try {
     return readFileSync(join(group, file), 'utf8');
   } catch {
-    // The controller is not enabled here, this kernel has no such file, or the group is gone.
+    // The controller is not enabled for this cgroup, this kernel has no such file, or the cgroup is gone.
     return undefined;
   }
 }

@@ -1,4 +1,4 @@
-// The one choice of the launcher that a coordinator and its commands work with.
+// The only place that chooses the launcher, for the coordinator and for its commands: the process launcher.
 import type { Clock } from '../../daemon/contract/clock.ts';
 import type { Log } from '../../daemon/contract/log.ts';
 import type { CgroupProbe } from './cgroup-probe.ts';
@@ -7,13 +7,13 @@ import type { Launcher } from './launcher.ts';
 import { createProcessLauncher } from './process.ts';
 
 export interface LauncherOptions {
-  /** Canonical path. */
+  /** Canonical path of the state directory. */
   readonly stateDir: string;
-  /** The directory of this state directory's sockets. */
+  /** The directory of the daemons' sockets, from `runtimeDirOf` for this state directory. */
   readonly runtimeDir: string;
-  /** Program and first arguments of a daemon. */
+  /** Program and first arguments with which a daemon is started. */
   readonly daemonCommand: readonly string[];
-  /** Environment for daemons, stripped of the coordinator's secrets. */
+  /** Environment of every daemon, from `strippedEnvironment`. */
   readonly daemonEnv: Readonly<Record<string, string>>;
   readonly cgroups: CgroupProbe;
   readonly clock: Clock;
@@ -21,15 +21,15 @@ export interface LauncherOptions {
   readonly limits?: LauncherLimits;
 }
 
-/** Limits that a command which only ends daemons leaves at their defaults. */
+/** Limits that the running coordinator sets. A command that only ends daemons leaves them at their defaults. */
 export interface LauncherLimits {
-  /** How long one adoption may take. */
+  /** How long the adoption of one daemon may take. */
   readonly adoptTimeoutMs: number;
-  /** A daemon's log that is larger is rotated. */
+  /** Size above which a daemon's log is rotated. */
   readonly maxLogBytes: number;
 }
 
-/** Share of an adoption's deadline in which a daemon has to say who it is; the rest is for looking at its process. */
+/** Share of `adoptTimeoutMs` in which a daemon has to answer the identity request; the rest is for reading the process table. */
 const IDENTITY_SHARE = 0.8;
 
 export function createLauncher(options: LauncherOptions): Launcher {

@@ -1,4 +1,5 @@
-// A running daemon, started here or adopted, until it and everything that it left behind is gone.
+// A `DaemonProcess` of the process launcher: one running daemon, started or adopted, until it, its strays, socket, note and
+// cgroup are gone.
 import { rmSync } from 'node:fs';
 import type { Clock, Timer } from '../../daemon/contract/clock.ts';
 import type { Log } from '../../daemon/contract/log.ts';
@@ -11,16 +12,16 @@ import { removeNote } from './notes.ts';
 import { type DaemonMark, handleOf } from './process-handle.ts';
 import { daemonCommandOf, findTree, isStill, killMembers, signalProcess } from './process-tree.ts';
 
-/** Lines of a daemon's log that its exit tells. */
+/** How many last lines of a daemon's log are kept in its `DaemonExit`. */
 export const LAST_LINES = 20;
 
-/** Earlier parts of a daemon's log that are kept beside it. */
+/** How many rotated parts of a daemon's log are kept beside it. */
 const KEPT_LOGS = 2;
 
-/** Between two looks at processes that were killed and are not gone yet. */
+/** Time between two looks at the processes of a daemon that were killed and are not gone yet. */
 const SWEEP_PERIOD_MS = 20;
 
-/** Between two attempts to remove a cgroup. */
+/** Time between two attempts to remove a daemon's cgroup. */
 const REMOVE_PERIOD_MS = 2;
 
 export interface SweepSettings {
@@ -31,12 +32,13 @@ export interface SweepSettings {
 }
 
 export interface ProcessSettings extends SweepSettings {
-  /** Program and first arguments that a daemon is started with where nothing else is asked for. */
+  /** Program and first arguments with which a daemon is started when its `LaunchSpec` names no `command`. */
   readonly daemonCommand: readonly string[];
-  /** A log that is larger is rotated. */
+  /** Size above which a daemon's log is rotated. */
   readonly maxLogBytes: number;
 }
 
+/** What `daemonProcess` needs of one running daemon. */
 export interface Observed {
   readonly mark: DaemonMark;
   readonly settings: ProcessSettings;
@@ -62,12 +64,12 @@ export function daemonProcess(observed: Observed): DaemonProcess {
   };
 }
 
-/** The daemon until it is gone, and the ways to end it. */
+/** The daemon's `exited` promise and the two ways to end the daemon. */
 function lifeOf(observed: Observed): Pick<DaemonProcess, 'exited' | 'terminate' | 'killNow'> {
   const { mark, cgroup, settings } = observed;
   const { clock, log } = settings;
   const hostOomKillsBefore = readHostOomKills();
-  // Processes that were seen before a signal: one that loses its parent by that signal is found in no later table.
+  // Processes seen before a signal: a process that loses its parent by that signal may be missing from later tables.
   const remembered = new Map<number, ProcStat>();
   const strays = new Set<number>();
   let life: 'running' | 'terminating' | 'dead' = 'running';
@@ -80,7 +82,7 @@ function lifeOf(observed: Observed): Pick<DaemonProcess, 'exited' | 'terminate' 
 
   function killStrays(): void {
     for (const { pid } of killMembers(lookAround())) strays.add(pid);
-    // After the count above. Only while the daemon is dead or dying, because the daemon is in the cgroup too.
+    // After the strays are counted. Only when the daemon is dead or dying, because the daemon is in the cgroup too.
     if (life !== 'running') cgroup?.kill();
   }
 
@@ -89,7 +91,7 @@ function lifeOf(observed: Observed): Pick<DaemonProcess, 'exited' | 'terminate' 
     if (life === 'running') keepEventLoopUntil(exited);
     life = 'terminating';
     lookAround();
-    // The daemon first: a living daemon would restart its agent.
+    // The daemon is killed before its strays: a living daemon would restart its agent.
     signalProcess(mark, 'SIGKILL');
     killStrays();
   }
@@ -131,17 +133,17 @@ function lifeOf(observed: Observed): Pick<DaemonProcess, 'exited' | 'terminate' 
   return { exited, terminate, killNow };
 }
 
-/** Processes that the host's OOM killer ended since it had counted `before`; null where the host does not count. */
+/** Processes that the host's OOM killer ended since `before` was read; null where the kernel does not count. */
 function oomKillsSince(before: number | null): number | null {
   const after = before === null ? null : readHostOomKills();
   return after === null || before === null ? null : after - before;
 }
 
 /**
- * Ends the processes that an unobserved daemon left behind and waits until they are gone. The daemon's session id may have
- * gone to other processes by now, so only the cgroup, or the incarnation together with the start time, proves a process to
- * be the daemon's.
- * @returns how many processes there were, and what the cgroup had noted.
+ * Ends the processes that a dead daemon left behind, when nobody saw its death, and waits until they are gone. The daemon's
+ * process session id may belong to other processes by now, so only the cgroup, or the incarnation together with the start time,
+ * proves a process to be the daemon's.
+ * @returns how many such processes were ended, and the memory evidence of the cgroup.
  */
 export async function endStraysOf(
   mark: DaemonMark,
@@ -159,7 +161,7 @@ export async function endStraysOf(
   return { strays: ended.size, ...(await closeCgroup(cgroup, mark, settings)) };
 }
 
-/** The daemon's tree as the process table shows it, and the processes that only the cgroup shows. */
+/** The processes of the daemon's tree by the process table (`findTree`), and those that only the cgroup shows. */
 function membersOf(mark: DaemonMark, cgroup: DaemonCgroup | undefined, isSessionKept: boolean): ProcStat[] {
   const tree = findTree(mark, isSessionKept);
   const known = new Set([mark.pid, ...tree.map(({ pid }) => pid)]);
@@ -167,7 +169,10 @@ function membersOf(mark: DaemonMark, cgroup: DaemonCgroup | undefined, isSession
   return [...tree, ...others];
 }
 
-/** Reads what the cgroup noted, then removes the cgroup, which hears of its last process's end a millisecond late. */
+/**
+ * Reads the memory evidence of the cgroup, then removes the cgroup. Tries for up to `sweepTimeoutMs`, because the cgroup hears of
+ * its last process's end a millisecond late.
+ */
 async function closeCgroup(
   cgroup: DaemonCgroup | undefined,
   { incarnation }: DaemonMark,
@@ -192,11 +197,11 @@ function removeTraces(path: string): void {
   try {
     rmSync(path, { force: true });
   } catch {
-    // The directory may be gone or changed. A socket that stays is harmless: no later incarnation listens on its path.
+    // The runtime directory may be gone or changed. A socket that stays is harmless: no later daemon listens on its path.
   }
 }
 
-/** Sweeps again until a whole pass finds nothing: a process may fork while the table is read. */
+/** Runs `sweep` until it finds no process, because a process may fork while the table is read, or for `sweepTimeoutMs`. */
 async function untilNothingIsLeft(
   sweep: () => readonly ProcStat[],
   { incarnation }: DaemonMark,
@@ -212,7 +217,7 @@ async function untilNothingIsLeft(
     log.error({ incarnation, pids: left.map(({ pid }) => pid) }, 'processes of a daemon survived SIGKILL');
 }
 
-/** Waits, and keeps the coordinator from running out of work and exiting meanwhile. */
+/** Waits for `delayMs`. Node does not exit meanwhile, although the timers of `clock` alone would let it. */
 export function pause(clock: Clock, delayMs: number): Promise<void> {
   const waited = new Promise<void>((resolve) => {
     clock.after(delayMs, resolve);
@@ -222,8 +227,8 @@ export function pause(clock: Clock, delayMs: number): Promise<void> {
 }
 
 /**
- * Timers of the clock and the child's handle let the coordinator exit. That must not happen while a daemon is being ended:
- * the coordinator's own stop waits for the daemon with nothing else left to do. The interval itself does nothing.
+ * Keeps Node from exiting until `done` settles, by an interval that does nothing. Timers of the clock and the handle of a child
+ * let Node exit, which must not happen while a daemon is being ended: then nothing else may be left for the coordinator to do.
  */
 function keepEventLoopUntil(done: Promise<unknown>): void {
   const interval = setInterval(() => undefined, 2 ** 30);

@@ -1,5 +1,5 @@
-// The two directories that everything else trusts: of the files that are kept (state) and of the sockets (runtime). Both must
-// be this user's alone, because a user who can write there can pose as a daemon or read its secret.
+// Makes and checks the state directory (persistent files) and the runtime directory (sockets). Both must be this user's alone,
+// because a user who can write in them can pose as a daemon or read its secret.
 import { createHash } from 'node:crypto';
 import { lstatSync, mkdirSync, realpathSync, type Stats, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -8,7 +8,7 @@ import { MAX_SOCKET_PATH_BYTES } from '../../daemon/contract/unix-socket.ts';
 const GROUP_OR_WORLD_WRITABLE = 0o022;
 const ANY_OTHER_ACCESS = 0o077;
 
-/** A directory or socket path that cannot be used or must not be trusted. The message says which, why, and what to do. */
+/** A directory or socket path cannot be used or must not be trusted. The message names the path, the reason and the remedy. */
 export class UnusablePath extends Error {}
 
 /**
@@ -28,7 +28,7 @@ export function ensureStateDir(path: string, uid = ownUid()): string {
 }
 
 /**
- * The state directory for a command that only looks: nothing is made.
+ * Finds the state directory for a command that only reads. Makes nothing.
  * @returns its canonical path, undefined where there is no such directory.
  * @throws UnusablePath when the directory is another user's (naming that user), or others may write to it.
  */
@@ -53,13 +53,13 @@ export interface RuntimeDirOptions {
   /** The system's temporary directory. */
   readonly tmpDir: string;
   readonly uid: number;
-  /** Canonical path; each state directory has sockets of its own. */
+  /** Canonical path of the state directory, whose hash names the runtime directory. */
   readonly stateDir: string;
 }
 
 /**
- * Where the sockets are: `$XDG_RUNTIME_DIR/qwen-coordinator/<hash>`, or below the temporary directory where that variable names
- * no directory of this user (an inherited one often names that of another login). Nothing is made.
+ * The path of the runtime directory: `$XDG_RUNTIME_DIR/qwen-coordinator/<hash>`, or below the temporary directory where that
+ * variable names no directory of this user (an inherited variable often names another user's). Makes nothing.
  */
 export function runtimeDirOf({ xdgRuntimeDir, tmpDir, uid, stateDir }: RuntimeDirOptions): string {
   const hash = createHash('sha256').update(stateDir, 'utf8').digest('hex').slice(0, 12);
@@ -71,8 +71,9 @@ export function runtimeDirOf({ xdgRuntimeDir, tmpDir, uid, stateDir }: RuntimeDi
 }
 
 /**
- * Creates and checks the directory of the sockets.
- * @throws UnusablePath naming the level that is a symlink, another user's, or open to others.
+ * Creates the runtime directory and the directory above it (0700) where they are missing, and checks both.
+ * @returns the path of the runtime directory.
+ * @throws UnusablePath naming the directory that is a symlink, another user's, or open to others.
  */
 export function ensureRuntimeDir(options: RuntimeDirOptions): string {
   const runtimeDir = runtimeDirOf(options);
@@ -84,15 +85,15 @@ export function ensureRuntimeDir(options: RuntimeDirOptions): string {
 }
 
 /**
- * Whether a runtime directory is there, for a command that only looks. Its owner is checked: in a shared temporary directory
- * another user may have made it and listen there.
+ * Whether the runtime directory exists, for a command that only reads. An existing directory is checked, because in a shared
+ * temporary directory another user may have made it, to listen on sockets in it.
  * @throws UnusablePath as `ensureRuntimeDir`.
  */
 export function hasRuntimeDir(runtimeDir: string, uid = ownUid()): boolean {
   return [dirname(runtimeDir), runtimeDir].every((path) => checkPrivate(path, uid));
 }
 
-/** The socket of one incarnation. @throws UnusablePath as `checkSocketPath`. */
+/** Path of the socket on which that incarnation listens. @throws UnusablePath as `checkSocketPath`. */
 export function socketPathFor(runtimeDir: string, incarnation: string): string {
   const path = join(runtimeDir, `${incarnation}.sock`);
   checkSocketPath(path);
@@ -100,8 +101,9 @@ export function socketPathFor(runtimeDir: string, incarnation: string): string {
 }
 
 /**
- * @param remedy what the operator can do about it.
- * @throws UnusablePath with path and length when the path is over 100 bytes, before anything listens there.
+ * Refuses a socket path that the kernel would cut off, before anything listens on it.
+ * @param remedy what the operator can do about a path that is too long; ends the message.
+ * @throws UnusablePath with path and length when the path is over 100 bytes.
  */
 export function checkSocketPath(path: string, remedy = 'set XDG_RUNTIME_DIR to a shorter directory'): void {
   const bytes = Buffer.byteLength(path);
@@ -132,8 +134,10 @@ function makePrivate(path: string): void {
 }
 
 /**
- * Another user may have created the name in a shared temporary directory first: nothing is trusted, nothing is repaired.
- * @returns false where nothing has that name.
+ * Checks that `path` is a directory of this user which no other user can enter. Repairs nothing, because in a shared temporary
+ * directory another user may have made it.
+ * @returns false where `path` does not exist.
+ * @throws UnusablePath when the check fails.
  */
 function checkPrivate(path: string, uid: number): boolean {
   const stats = lstatSync(path, { throwIfNoEntry: false });
@@ -174,7 +178,7 @@ function tooOpen(what: string, path: string, stats: Stats): UnusablePath {
   );
 }
 
-/** No user ids on this system (Windows): every file counts as user 0's, as `stat` reports there. */
+/** The user id of this process. Windows has none: 0, which `stat` reports there as the owner of every file. */
 function ownUid(): number {
   return process.getuid?.() ?? 0;
 }

@@ -1,18 +1,18 @@
-// What a daemon, and through it the agent and everything that the agent runs, may see of the coordinator's environment.
+// Which variables of the coordinator's environment a daemon gets. The agent and everything that the agent runs inherit them.
 
-/** The client token: with it an agent could act as any client on any workspace. */
+/** Variables with the token of clients: with it an agent could act as any client on any workspace. */
 const SECRETS = new Set(['QWEN_SERVER_TOKEN', 'QWEN_COORDINATOR_TOKEN']);
 
-/** The coordinator's own settings. An agent that starts a coordinator must not configure it by accident. */
+/** Prefix of the variables that configure a coordinator. A coordinator that an agent starts must not inherit them by accident. */
 const SETTINGS_PREFIX = 'QWEN_COORDINATOR_';
 
-/** The service manager's channel to the coordinator: a child that used it would speak for the service. */
+/** Variables by which systemd talks with the coordinator: a child that used them would speak for the service. */
 const SERVICE_MANAGER =
   /^(?:NOTIFY_SOCKET|WATCHDOG_(?:USEC|PID)|LISTEN_(?:FDS|PID|FDNAMES|PIDFDID)|MANAGERPID)$/;
 
 /**
- * A copy of `env` for daemons. NODE_OPTIONS stays: hosts set it for what every Node process there needs (certificates,
- * proxies, DNS order), the agent included. Flags meant for daemons only belong into the daemon command.
+ * A copy of `env` for daemons, without the variables above. NODE_OPTIONS stays: a host sets it for what every Node process on it
+ * needs (certificates, proxies, DNS order), the agent included. Node flags for daemons only belong into the daemon command.
  */
 export function strippedEnvironment(env: NodeJS.ProcessEnv): Record<string, string> {
   const kept = Object.entries(env).filter(

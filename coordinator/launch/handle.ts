@@ -1,10 +1,11 @@
-// Launch handles as text: JSON that begins with the kind of its launcher and the version of what follows. A launcher reads its
-// own kind only. For every other handle there are words that say what to do, because its daemon must not be started again.
+// Launch handles as text: a JSON object with the kind of the launcher, the version of the other members, and these members. A
+// launcher reads only handles of its kind. For any other the error says what to do, because its daemon must not be started again.
 import type { LaunchHandle } from './launcher.ts';
 
-/** A handle that this launcher cannot use. The message says which launcher wrote the handle and what to do. */
+/** A launch handle that this launcher cannot read. The message says which launcher wrote the handle and what to do. */
 export class ForeignHandle extends Error {}
 
+/** The members of a launch handle that the launcher of its kind defines. */
 type Body = Readonly<Record<string, unknown>>;
 
 export function writeHandle(kind: string, version: number, body: Body): LaunchHandle {
@@ -39,7 +40,7 @@ function parsed(handle: LaunchHandle): Body | undefined {
     const value: unknown = JSON.parse(handle);
     return typeof value === 'object' && value !== null ? (value as Body) : undefined;
   } catch {
-    // No launcher wrote this text; the caller says so.
+    // No launcher wrote this text: `readHandle` throws the error for it.
     return undefined;
   }
 }

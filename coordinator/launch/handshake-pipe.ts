@@ -1,4 +1,5 @@
-// The coordinator's end of descriptor 3: one JSON line out, one back, then the pipe closes.
+// The coordinator's end of the handshake pipe (descriptor 3 of a daemon): one JSON line to the daemon, one back, then the pipe
+// is closed.
 import type { Duplex } from 'node:stream';
 import {
   CONTRACT_VERSION,
@@ -9,10 +10,10 @@ import {
 } from '../../daemon/contract/handshake.ts';
 import { truncated } from '../../daemon/contract/log.ts';
 
-/** A ready line has a few hundred bytes, a refusal a few lines of text. */
+/** Limit for the daemon's handshake answer. A ready line has a few hundred bytes, a refusal a few lines of text. */
 const MAX_ANSWER_BYTES = 64 * 1024;
 
-/** The pipe closed without an answer. The exit of the process tells why. */
+/** The daemon closed the handshake pipe without an answer. The exit of its process tells why. */
 export class HandshakeClosed extends Error {
   constructor() {
     super('the daemon closed its handshake without an answer');
@@ -21,13 +22,13 @@ export class HandshakeClosed extends Error {
 }
 
 /**
- * Sends the request, reads the answer, closes the pipe. Waits for as long as the pipe is open: a deadline is the caller's.
- * @throws HandshakeClosed; Error quoting text that is no answer, or saying that the answer has over 64 KiB.
+ * Sends the handshake request to the daemon, reads its answer, closes the pipe. Has no deadline: waits until the pipe closes.
+ * @throws HandshakeClosed; Error quoting a line that is no handshake answer, or saying that the answer has over 64 KiB.
  */
 export function exchange(pipe: Duplex, request: HandshakeRequest): Promise<HandshakeAnswer> {
   return new Promise((resolve, reject) => {
     let received = Buffer.alloc(0);
-    // EPIPE and ECONNRESET say only that the other end is gone, and `close` follows them.
+    // EPIPE and ECONNRESET say only that the daemon's end is gone, and the `close` event follows them.
     pipe.on('error', () => undefined);
     pipe.once('close', () => reject(new HandshakeClosed()));
     pipe.on('data', (chunk: Buffer) => {
@@ -59,8 +60,8 @@ function parseAnswer(received: Buffer, end: number): HandshakeAnswer {
 }
 
 /**
- * The ready line of exactly the process that was started for exactly this request.
- * @throws Error with the daemon's own words when the daemon refused, else naming the field of the answer that does not fit.
+ * Accepts the daemon's handshake answer as its ready line: contract version, incarnation, socket and pid must be as expected.
+ * @throws Error with the daemon's text when the daemon refused, else naming the field of the answer that differs.
  */
 export function acceptedReadyLine(
   answer: HandshakeAnswer,

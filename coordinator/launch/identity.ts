@@ -1,9 +1,9 @@
-// Whether a pid is still the process that was noted, by boot and start time. Never signals anything.
+// Whether a pid still belongs to the daemon process of a mark, by boot id and start time. Sends no signal.
 import { readFileSync } from 'node:fs';
 import { isAlive, readProcStat } from '../../daemon/contract/proc.ts';
 import type { DaemonMark } from './process-handle.ts';
 
-/** Names this run of the kernel; empty where there is no /proc. */
+/** The kernel's id of the current boot; empty where there is no /proc. */
 export function readBootId(): string {
   try {
     return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
@@ -13,7 +13,7 @@ export function readBootId(): string {
   }
 }
 
-/** Field 22 of /proc/pid/stat; 0 when the process is gone or there is no /proc. */
+/** Start time of the process, in clock ticks since boot (field 22 of /proc/pid/stat); 0 when it is gone or there is no /proc. */
 export function startTimeOf(pid: number): number {
   return readProcStat(pid)?.startTime ?? 0;
 }
@@ -21,8 +21,9 @@ export function startTimeOf(pid: number): number {
 export type PidVerdict = 'match' | 'mismatch' | 'unverifiable';
 
 /**
- * `match`: the noted process still runs. `mismatch`: the noted process is proven dead, whichever process has its pid now; a
- * zombie counts as dead. `unverifiable`: a process has the pid and nothing tells whether it is the noted one.
+ * Compares the process that has the mark's pid now with the mark. `match`: the marked process still runs. `mismatch`: the marked
+ * process is proven dead, whichever process has its pid now; a zombie counts as dead. `unverifiable`: a process has the pid,
+ * and without start times nothing tells whether it is the marked one.
  */
 export function comparePid(
   mark: Pick<DaemonMark, 'bootId' | 'pid' | 'startTime'>,

@@ -1,141 +1,145 @@
-// The seam between "a daemon should run" and how it comes to run. `process.ts` is the embedded implementation; another
-// launcher may hand daemons to a service manager or a scheduler. Nothing outside launch/ knows processes, signals or log files.
+// The interface `Launcher`, by which the coordinator makes, finds and ends daemons. `process.ts` implements it with child
+// processes; another launcher may use a service manager or a scheduler. Nothing outside launch/ knows processes, signals or logs.
 import type { BridgeSettings } from '../../daemon/contract/handshake.ts';
 import type { DaemonAddress } from '../upstream/address.ts';
 
 /**
- * How a launcher finds a daemon again, also after a restart of the coordinator. Only launchers write and read handles
- * (handle.ts). The store keeps a handle as text, also in backups: it names the launcher's kind and version, and no credential.
+ * The text by which a launcher finds a daemon again, also after a restart of the coordinator. Only launchers write and read
+ * handles (handle.ts). The store keeps them, also in backups, so a handle contains no credential.
  */
 export type LaunchHandle = string;
 
-/** What a handle is planned from. */
+/** The daemon for which `Launcher.plan` makes a handle. */
 export interface LaunchPlan {
   readonly workspaceId: string;
   /** Never used twice in the life of a state directory. */
   readonly incarnation: string;
 }
 
-/** What a daemon is started with. */
+/** What `Launcher.start` needs to start the daemon of a planned handle. */
 export interface LaunchSpec extends LaunchPlan {
   /** Canonical workspace path. */
   readonly workspacePath: string;
-  /** The bearer that the daemon will expect. */
+  /** The secret that the daemon will demand of every request. */
   readonly secret: string;
   readonly bridge: BridgeSettings;
-  /** Program and first arguments in place of the configured ones: those of an earlier version. */
+  /** Program and first arguments in place of the configured ones: the command of an earlier version of the daemon. */
   readonly command?: readonly string[];
 }
 
-/** What a launcher may know of a daemon for people to read. */
+/** What a launcher knows of a daemon for people to read, in status and messages; the coordinator decides nothing by it. */
 export interface LaunchFacts {
-  /** Null where the launcher knows of no process, or makes none. */
+  /** The daemon's process id; null when the daemon has no process yet, or its launcher makes no processes. */
   readonly pid: number | null;
 }
 
-/** What a launcher may know of a daemon's memory; null where it does not. */
+/** What a launcher learned of a daemon's memory; null for each figure that it could not learn. */
 export interface MemoryEvidence {
   /** Processes of the daemon's tree that the kernel killed for want of memory. */
   readonly oomKills: number | null;
-  /** The most that the whole tree ever used, file cache included. */
+  /** The most bytes that the daemon's whole tree ever used, file cache included. */
   readonly peakBytes: number | null;
 }
 
+/** How one run of a daemon ended, as its launcher saw it. */
 export interface DaemonExit extends MemoryEvidence {
-  /** Any processes that the OOM killer of the daemon's host ended while the daemon ran; null where not known. */
+  /** Number of processes, of any program, that the host's OOM killer ended while the daemon ran; null where not known. */
   readonly hostOomKills: number | null;
-  /** Null when the launcher did not see the exit code (process.ts: of an adopted daemon), or the daemon died by a signal. */
+  /** Exit code of the daemon; null when a signal ended it, or the launcher saw no code (process.ts: of an adopted daemon). */
   readonly code: number | null;
   readonly signal: string | null;
   /** Last lines that the daemon wrote to its log, oldest first; empty where the launcher keeps none. */
   readonly lastLines: readonly string[];
-  /** Descendants of the daemon that were still alive at its end and were ended too. */
+  /** Number of the daemon's descendants that were still alive at its end and were ended too. */
   readonly strays: number;
 }
 
+/** A daemon that runs, and the ways to end it. */
 export interface DaemonProcess {
   readonly incarnation: string;
-  /** The planned handle with what the launcher has learned since; takes the place of the planned handle in the store. */
+  /** The planned handle completed with what the launcher learned at the start (the pid); the store keeps it instead. */
   readonly handle: LaunchHandle;
   readonly facts: LaunchFacts;
-  /** Settles once, after the daemon and every descendant are gone. Never rejects. */
+  /** Resolves after the daemon and every descendant are gone. Never rejects. */
   readonly exited: Promise<DaemonExit>;
   /** Asks the daemon to end (SIGTERM), kills its whole tree after `graceMs`. Idempotent; returns `exited`. */
   terminate(graceMs: number): Promise<DaemonExit>;
-  /** Kills the daemon and all of its descendants. Returns as soon as the kill is on its way. */
+  /** Kills the daemon and all of its descendants. Does not wait for their end: `exited` does. */
   killNow(): void;
-  /** Program and first arguments of the daemon; undefined where they are the configured ones, or not known. */
+  /** Program and first arguments of the daemon; undefined when they are the configured ones, or not known. */
   otherCommand(): readonly string[] | undefined;
   /** Keeps the daemon's log, if the launcher writes one, from growing without bound. @throws Error of the file system. */
   rotateLog(): void;
 }
 
-/** The first word of a daemon that listens. */
+/** What is known of a daemon once it listens. */
 export interface Ready {
   readonly address: DaemonAddress;
   readonly version: string;
 }
 
+/** A daemon that `Launcher.start` started. */
 export interface Launch {
   readonly process: DaemonProcess;
   /**
-   * Rejects with the daemon's own words, or with why there were none. Has no deadline and never ends the daemon: whoever gives
-   * up on it calls `terminate`.
+   * Resolves when the daemon listens. Rejects with the daemon's refusal, or with the reason why it gave no answer. Has no
+   * deadline and never ends the daemon: a caller that gives up calls `process.terminate`.
    */
   readonly ready: Promise<Ready>;
 }
 
-/** A daemon that an earlier coordinator started, as the store knows it. */
+/** A daemon that an earlier coordinator started, as its row in the store describes it. */
 export interface KnownDaemon {
   readonly incarnation: string;
   readonly handle: LaunchHandle;
   readonly secret: string;
 }
 
-/** What became of a known daemon. */
+/** What `Launcher.adopt` found out about a daemon of the store. */
 export type Whereabouts =
-  /** `address` is absent where the launcher cannot tell it from the handle: then the stored address leads to the daemon. */
+  /** The daemon runs. Without `address` the handle does not contain it, and the address in the store is to be used. */
   | { readonly verdict: 'alive'; readonly process: DaemonProcess; readonly address?: DaemonAddress }
-  /** The daemon does not run. `hasRun` false: as far as is known it never did, and a start under way may still make it. */
+  /** The daemon does not run. `hasRun` is false when no process of it is known: then a start under way may still make one. */
   | { readonly verdict: 'gone'; readonly hasRun: boolean; readonly exit: DaemonExit }
   /**
-   * The daemon may run, which is neither proven nor disproven: it is left alone. Also said of every handle that is not this
-   * launcher's. `facts` is what was found out beyond the handle's own facts.
+   * Neither proven alive nor proven dead: the daemon is left alone. Also the verdict for every handle that another launcher
+   * wrote. `facts` is what was found out beyond the facts in the handle.
    */
   | { readonly verdict: 'unverifiable'; readonly why: string; readonly facts?: LaunchFacts };
 
-/** What a launcher wrote down of a daemon that it has not seen end. */
+/** What a launcher wrote down, outside the database, of a daemon whose end it has not seen. */
 export interface DaemonNote extends KnownDaemon {
   readonly workspaceId: string;
   readonly workspacePath: string;
   readonly createdAtMs: number;
-  /** False also where the launcher cannot tell. */
+  /** Whether the daemon runs; false also when the launcher cannot find out. */
   readonly isRunning: boolean;
   readonly facts: LaunchFacts;
 }
 
-/** What the database says of a noted daemon: its row is there, its row says that it ended, or there is no row with a secret. */
+/** What the database says of a noted daemon. `known`: its row has a secret; `over`: its row is ended; `lost`: neither. */
 export type NoteFate = 'known' | 'over' | 'lost';
 
+/** Makes daemons, finds them again and ends them. */
 export interface Launcher {
   /**
-   * The handle of a daemon that is to be started. Does nothing else: commit the handle before `start`, so that the daemon can
-   * be found again, at whatever moment the coordinator is killed.
+   * The handle of a daemon that is to be started. Starts nothing. Commit the handle to the store before `start`, so that the
+   * daemon can be found again at whatever moment the coordinator is killed.
    * @throws Error when no such daemon could be started (its socket path would be too long).
    */
   plan(plan: LaunchPlan): LaunchHandle;
   /**
-   * Starts the daemon of a planned handle. Idempotent: a handle whose daemon was started already gives that daemon.
-   * @throws Error when no daemon could be made (out of processes, no program), or the handle is not this launcher's.
+   * Starts the daemon of a planned handle. Idempotent: a second call with the same handle returns the daemon of the first.
+   * @throws Error when no daemon could be made (out of processes, no program), or another launcher wrote the handle.
    */
   start(handle: LaunchHandle, spec: LaunchSpec): Launch;
   /**
-   * Finds the daemon of an earlier coordinator; ends what a daemon that is gone has left running. Resolves `alive` also for a
-   * daemon that is about to end; its exit then comes soon. Signals no process that is not proven to be the daemon's.
+   * Finds the daemon of an earlier coordinator, and ends the strays of a daemon that is gone. Resolves `alive` also for a daemon
+   * that is about to end: then `exited` resolves soon. Signals only processes that are proven to be the daemon's.
    */
   adopt(known: KnownDaemon): Promise<Whereabouts>;
-  /** What the handle says by itself. Never throws: a handle that is not this launcher's says nothing. */
+  /** The facts in the handle, read without looking for the daemon. Never throws: nulls for a handle of another launcher. */
   factsOf(handle: LaunchHandle): LaunchFacts;
-  /** Notes of daemons that were not seen to end and that the caller's database has `lost`. Forgets notes that are `over`. */
+  /** The notes of daemons for which `fateOf` says `lost`. Removes the notes for which it says `over`. */
   lost(fateOf: (incarnation: string) => NoteFate): readonly DaemonNote[];
 }

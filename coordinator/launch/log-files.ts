@@ -1,4 +1,4 @@
-// A daemon's log file, which the daemon itself only ever appends to: reading its end, and keeping it from growing.
+// Reads the end of a daemon's log file, and rotates it. The daemon only appends to the file and does neither.
 import {
   closeSync,
   copyFileSync,
@@ -15,9 +15,9 @@ import {
 const TAIL_BYTES = 64 * 1024;
 
 /**
- * Moves the log's content to `<path>.1` (older ones to .2, .3, up to `keep`) and empties it when it is larger than
- * `maxBytes`. By copy and truncate: the daemon keeps its descriptor and need not know, and since it appends, it goes on at
- * the new end. What it writes between the two calls is lost; that is some hundred microseconds a rotation.
+ * Rotates the log when it is larger than `maxBytes`: copies its content to `<path>.1` (older parts move to .2, .3, up to `keep`)
+ * and truncates it. The daemon keeps its descriptor and goes on at the new end, because it appends. What the daemon writes
+ * between copy and truncation is lost; that is some hundred microseconds a rotation.
  * @returns whether the log was rotated; false for a missing log.
  */
 export function rotateIfLarge(path: string, maxBytes: number, keep: number): boolean {
@@ -34,17 +34,17 @@ export function rotateIfLarge(path: string, maxBytes: number, keep: number): boo
   return true;
 }
 
-/** The last lines, oldest first, of at most the last 64 KiB; empty when there is no log. Never throws. */
+/** The last `maxLines` lines of the log, oldest first, from at most its last 64 KiB; empty when there is no log. Never throws. */
 export function tail(path: string, maxLines: number): readonly string[] {
   if (maxLines <= 0) return [];
   try {
     const { text, isFromStart } = readEnd(path);
     const lines = text.replace(/\n$/, '').split('\n');
-    // The first line is incomplete where reading began in its middle; as the only line it is still better than nothing.
+    // The first line is incomplete when reading began in its middle: dropped, unless it is the only line.
     if (!isFromStart && lines.length > 1) lines.shift();
     return text === '' ? [] : lines.slice(-maxLines);
   } catch {
-    // There is no log yet, or it cannot be read: then the daemon said nothing.
+    // There is no log yet, or it cannot be read: the same as a log without lines.
     return [];
   }
 }

@@ -1,5 +1,6 @@
-// A note beside each daemon's socket: what a coordinator needs to find the daemon again when its database is lost. A user who
-// can read this directory (0700, the notes 0600) can use the sockets in it anyway. See docs/adr/0005-a-damaged-database.md.
+// A note, a small file beside each daemon's socket: what a coordinator needs to find the daemon again when its database is lost.
+// A note contains the secret; who can read it (directory 0700, notes 0600) can use the socket anyway. See
+// docs/adr/0005-a-damaged-database.md.
 import { existsSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { DaemonNote, LaunchSpec, NoteFate } from './launcher.ts';
@@ -8,16 +9,16 @@ import { findDaemon } from './process-tree.ts';
 
 const SUFFIX = '.note.json';
 
-/** A note has the form of earlier releases, which after a step back find the daemons of this release by it. */
+/** The JSON in a note. Its form stays that of earlier releases, so that an older coordinator finds the daemons of this one. */
 type Written = Pick<DaemonNote, 'workspaceId' | 'workspacePath' | 'secret' | 'createdAtMs'> &
   Omit<DaemonMark, 'pid' | 'startTime'>;
 
-/** The file of the note of the daemon on this socket. */
+/** Path of the note for the daemon that listens on `socketPath`. */
 export function notePathOf(socketPath: string): string {
   return socketPath.replace(/\.sock$/, '') + SUFFIX;
 }
 
-/** Whether a daemon was ever started for this socket and not seen to end. */
+/** Whether a note exists for this socket: a daemon was started for it and was not seen to end. */
 export function hasNote(socketPath: string): boolean {
   return existsSync(notePathOf(socketPath));
 }
@@ -47,11 +48,11 @@ export function removeNote(socketPath: string): void {
   try {
     rmSync(notePathOf(socketPath), { force: true });
   } catch {
-    // The directory may be gone or changed by now; the next start removes a note without a process.
+    // The runtime directory may be gone or changed by now. A note that stays is removed by the next coordinator (`readNotes`).
   }
 }
 
-/** As `Launcher.lost`. A file that cannot be read is no note. */
+/** As `Launcher.lost`: reads the notes in `runtimeDir`. Skips files that cannot be read as a note. */
 export function readNotes(
   runtimeDir: string,
   fateOf: (incarnation: string) => NoteFate,
@@ -89,10 +90,10 @@ function readNote(path: string): Written | undefined {
       note?.bootId,
     ];
     const isWhole = texts.every((text) => typeof text === 'string') && typeof note?.createdAtMs === 'number';
-    // A copied note must not send us to another directory's socket.
+    // A note that was copied from another directory must not lead to the socket in that directory.
     return isWhole && notePathOf(String(note?.socketPath)) === path ? (note as Written) : undefined;
   } catch {
-    // The file was removed meanwhile, or no note was written into it.
+    // The file was removed meanwhile, or its content is no JSON.
     return undefined;
   }
 }
@@ -101,7 +102,7 @@ function namesIn(directory: string): readonly string[] {
   try {
     return readdirSync(directory);
   } catch {
-    // There is no directory, so there are no notes.
+    // There is no runtime directory, so there are no notes.
     return [];
   }
 }

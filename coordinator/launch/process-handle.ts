@@ -1,22 +1,22 @@
-// What the process launcher notes of a daemon in the daemon's handle.
+// The mark of a daemon: what the process launcher writes into a launch handle and reads from it.
 import { ForeignHandle, readHandle, writeHandle } from './handle.ts';
 import type { LaunchHandle } from './launcher.ts';
 
 const KIND = 'process';
-/** Version of what follows in the handle. Migration 6 of the store writes version 1 from the columns of earlier releases. */
+/** Version of the mark's form in the handle. Migration 6 of the store writes version 1 from the columns of earlier releases. */
 const VERSION = 1;
 
-/** How the process of a daemon is found and told from any other. */
+/** How the process launcher finds a daemon's process and tells it from any other process. */
 export interface DaemonMark {
   readonly incarnation: string;
-  /** Run of the kernel in which the daemon was started; empty where there is no /proc. */
+  /** The kernel's id of the boot in which the daemon was started; empty where there is no /proc. */
   readonly bootId: string;
-  /** 0 while no process is known: the daemon is only planned, or its coordinator was killed before it noted the pid. */
+  /** 0 while no process is known: the daemon is only planned, or its coordinator was killed before it stored the pid. */
   readonly pid: number;
-  /** Field 22 of /proc/pid/stat; 0 where there is no /proc, or no pid. */
+  /** In clock ticks since boot (field 22 of /proc/pid/stat); 0 where there is no /proc, or no pid. */
   readonly startTime: number;
   readonly socketPath: string;
-  /** The daemon's stdout and stderr are appended there. */
+  /** The file to which the daemon's stdout and stderr are appended. */
   readonly logPath: string;
 }
 
@@ -32,7 +32,7 @@ export function handleOf({
   return writeHandle(KIND, VERSION, { incarnation, bootId, socketPath, logPath, ...process });
 }
 
-/** The mark that `handleOf` was given. @throws ForeignHandle, whose message says what to do. */
+/** Reads the mark from a handle that `handleOf` wrote. @throws ForeignHandle when another launcher wrote it, or it is damaged. */
 export function markFrom(handle: LaunchHandle): DaemonMark {
   const body = readHandle(handle, KIND, VERSION);
   const text = (name: string): string => {
@@ -53,7 +53,7 @@ export function markFrom(handle: LaunchHandle): DaemonMark {
   };
 }
 
-/** The mark in the handle; undefined where the handle is not this launcher's. */
+/** As `markFrom`, but undefined where `markFrom` throws ForeignHandle. */
 export function markIn(handle: LaunchHandle): DaemonMark | undefined {
   try {
     return markFrom(handle);

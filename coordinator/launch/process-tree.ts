@@ -1,5 +1,5 @@
-// Every process that belongs to a daemon, found in the process table and killed. A process is signalled only right after its
-// start time was compared once more: the pid alone may have gone to another process by now.
+// Finds every process that belongs to a daemon in the process table, and kills them. A process is signalled only right after
+// its start time was compared once more, because its pid may belong to another process by now.
 import { readFileSync } from 'node:fs';
 import { INCARNATION_ENV } from '../../daemon/contract/handshake.ts';
 import {
@@ -14,7 +14,7 @@ import {
 /** Last argument pair of every daemon that a launcher starts. */
 export const INCARNATION_FLAG = '--incarnation';
 
-/** The daemon itself. */
+/** The daemon, as the root of its process tree. */
 export interface TreeRoot {
   readonly pid: number;
   /** Start time of the daemon, alive or dead: no process that started earlier can be its descendant. */
@@ -23,12 +23,11 @@ export interface TreeRoot {
 }
 
 /**
- * All living processes of the daemon's tree, the daemon itself not included: descendants, members of its session, bearers
- * of its incarnation, and the same again of those. Descendants and the incarnation complement each other: a process may
- * lose its parent or its environment, seldom both.
- *
- * `isSessionKept`: the daemon was seen alive a moment ago, so its session id cannot have gone to other processes. Pass false
- * for a daemon that died unobserved.
+ * All living processes of the daemon's tree, without the daemon: its descendants, the members of its process session, the
+ * processes with its incarnation in their environment, and all descendants and session mates of these. Descent and environment
+ * complement each other: a process may lose its parent or its environment, seldom both.
+ * @param isSessionKept true when the daemon was seen alive a moment ago, so that its process session id cannot belong to other
+ * processes yet; false for a daemon whose death nobody saw.
  */
 export function findTree(root: TreeRoot, isSessionKept: boolean): ProcStat[] {
   const table = listProcStats().filter((stat) => isAlive(stat) && stat.startTime >= root.startTime);
@@ -46,9 +45,9 @@ export function findTree(root: TreeRoot, isSessionKept: boolean): ProcStat[] {
 }
 
 /**
- * Processes that carry the incarnation in their environment. A process gets that variable only by descent from a daemon of that
- * name. Two state directories can count to the same name for the same workspace, though never at once (the per-user workspace
- * lock); so where another daemon of the name is seen, every bearer that is no older is taken for its descendant and spared.
+ * A test for processes of this daemon by their environment: they have its incarnation in the variable that only a daemon's
+ * descendants get. Two state directories can count to the same incarnation of one workspace, though never at once (the per-user
+ * workspace lock). So when another daemon of the same incarnation runs, every bearer that is no older than it is spared.
  */
 function bearersOf(root: TreeRoot, table: readonly ProcStat[]): (stat: ProcStat) => boolean {
   const isBearer = (stat: ProcStat) => readEnvironValue(stat.pid, INCARNATION_ENV) === root.incarnation;
@@ -59,11 +58,14 @@ function bearersOf(root: TreeRoot, table: readonly ProcStat[]): (stat: ProcStat)
   return (stat) => own.has(stat.pid);
 }
 
-/** Adds descendants and session mates until nothing new is found. A session cannot be joined from outside. */
+/**
+ * The seeds with their descendants and the members of their process sessions, repeated until nothing new is found. Session
+ * members are safe to add: no process can join a session from outside.
+ */
 function closure(seeds: readonly ProcStat[], table: readonly ProcStat[]): ProcStat[] {
   const ownSession = readProcStat(process.pid)?.session;
   const found = new Map(seeds.map((stat) => [stat.pid, stat]));
-  // The map grows while it is walked: new members are visited too.
+  // The loop also visits the members that it adds to the map.
   for (const member of found.values()) {
     const descendants = new Set(descendantsOf(member.pid, table));
     const isMate = (stat: ProcStat) => stat.session === member.session && member.session !== ownSession;
@@ -72,12 +74,12 @@ function closure(seeds: readonly ProcStat[], table: readonly ProcStat[]): ProcSt
   return [...found.values()];
 }
 
-/** The running daemon of that incarnation, for a handle without a pid. */
+/** The running daemon of that incarnation in the process table, for a mark without pid; undefined when there is none. */
 export function findDaemon(incarnation: string): ProcStat | undefined {
   return listProcStats().find((stat) => bearsMark(stat, incarnation));
 }
 
-/** Whether the process says in its arguments and in its environment that it is that daemon. */
+/** Whether the process lives and has that incarnation in its arguments and in its environment, as only the daemon has. */
 export function bearsMark(stat: ProcStat, incarnation: string): boolean {
   return (
     isAlive(stat) &&
@@ -86,12 +88,12 @@ export function bearsMark(stat: ProcStat, incarnation: string): boolean {
   );
 }
 
-/** Launchers start a daemon as the leader of a session of its own, with its incarnation in its arguments. */
+/** Whether the process is a daemon of that incarnation: leader of a process session, with the incarnation in its arguments. */
 function isDaemon(stat: ProcStat, incarnation: string): boolean {
   return stat.session === stat.pid && daemonCommandOf(stat.pid, incarnation) !== undefined;
 }
 
-/** Program and arguments before the incarnation; undefined when the process is gone or is not that incarnation. */
+/** Program and arguments of the process up to `--incarnation`; undefined when it is gone or has another incarnation. */
 export function daemonCommandOf(pid: number, incarnation: string): readonly string[] | undefined {
   try {
     const args = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
@@ -103,32 +105,32 @@ export function daemonCommandOf(pid: number, incarnation: string): readonly stri
   }
 }
 
-/** Sends `signal` if the pid is still that process. Returns whether the signal was sent. */
+/** Sends `signal` if the pid still belongs to the process with that start time. Returns whether the signal was sent. */
 export function signalProcess(
   { pid, startTime }: Pick<ProcStat, 'pid' | 'startTime'>,
   signal: NodeJS.Signals,
 ): boolean {
-  // Without /proc (macOS) no start time was noted either, and the pid is all there is.
+  // Start time 0: there is no /proc (macOS), and the pid alone has to do.
   if (startTime !== 0 && !isStill({ pid, startTime })) return false;
   return send(pid, signal);
 }
 
-/** Kills every member that is still the process that was found, and its process group. Returns the members that were alive. */
+/** Kills every member whose pid still has its start time, and its process group. Returns the members that were alive before. */
 export function killMembers(members: readonly ProcStat[]): ProcStat[] {
   const ownSession = readProcStat(process.pid)?.session;
-  // Counted first: the signal to one member's group ends others before their turn.
+  // Filtered before the first signal: the signal to one member's process group ends other members before their turn.
   const alive = members.filter(isStill);
   for (const member of alive) {
     if (!isStill(member)) continue;
-    // The group also gets what was forked since the table was read. A verified member keeps the group's number taken.
-    // (-1 would be every process of this user.)
+    // The signal to the process group also reaches what was forked since the table was read. The group's number cannot belong to
+    // another group while a member lives. (-1 would be every process of this user.)
     if (member.session !== ownSession && member.pgid > 1) send(-member.pgid, 'SIGKILL');
     send(member.pid, 'SIGKILL');
   }
   return alive;
 }
 
-/** Whether the process that was noted under this pid still runs. */
+/** Whether the process with this pid and this start time still runs. */
 export function isStill({ pid, startTime }: Pick<ProcStat, 'pid' | 'startTime'>): boolean {
   const now = readProcStat(pid);
   return now !== undefined && isAlive(now) && now.startTime === startTime;
@@ -138,7 +140,7 @@ function send(pid: number, signal: NodeJS.Signals): boolean {
   try {
     return process.kill(pid, signal);
   } catch {
-    // ESRCH: the process has exited. EPERM: it runs as another user by now, whose processes are not ended.
+    // ESRCH: the process has exited. EPERM: it runs as another user by now, and such a process is left alone.
     return false;
   }
 }

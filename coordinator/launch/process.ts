@@ -1,4 +1,4 @@
-// The embedded launcher: a daemon is a detached child process that outlives the coordinator.
+// The process launcher: makes each daemon as a detached child process, which outlives the coordinator.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { accessSync, closeSync, constants, mkdirSync, openSync } from 'node:fs';
 import { dirname, isAbsolute, join } from 'node:path';
@@ -30,7 +30,7 @@ import { hasNote, readNotes, writeNote } from './notes.ts';
 import { type DaemonMark, handleOf, markFrom, markIn } from './process-handle.ts';
 import { findDaemon, INCARNATION_FLAG } from './process-tree.ts';
 
-/** Exit, last output and end of the pipe arrive in any order; this is how long the first waits for the others. */
+/** A daemon's exit and the end of its handshake pipe arrive in any order: how long one of them waits for the other. */
 const EXIT_AND_PIPE_APART_MS = 250;
 const LAST_LINES_IN_MESSAGE = 5;
 const DEFAULTS = {
@@ -45,7 +45,7 @@ export interface ProcessLauncherOptions
     Partial<Pick<AdoptSettings, keyof typeof DEFAULTS>> {
   /** The directory of the daemons' sockets and notes. */
   readonly runtimeDir: string;
-  /** Logs are in its `logs`, what a workspace's daemons keep in its `workspaces/<id>`. */
+  /** Canonical path. Logs of daemons are in its `logs`, the files of a workspace's daemons in its `workspaces/<id>`. */
   readonly stateDir: string;
   /** Environment of every daemon, from `strippedEnvironment`. */
   readonly env: Readonly<Record<string, string>>;
@@ -59,9 +59,9 @@ interface ChildExit {
 }
 
 /**
- * A second `start` of a handle gives the daemon of the first one. Within one coordinator the launcher remembers that daemon. A
- * daemon of an earlier coordinator has a note, and is then looked for in the process table. (Without /proc it is not found,
- * and the workspace lock makes the second process refuse.)
+ * The launcher that makes processes. A second `start` of a handle returns the daemon of the first: from a map when this launcher
+ * started it, else, where a note says that an earlier coordinator did, from the process table. (Without /proc the daemon is not
+ * found there; then a second process is made, which the workspace lock refuses.)
  */
 export function createProcessLauncher(options: ProcessLauncherOptions): Launcher {
   const settings: Settings = { ...DEFAULTS, ...options };
@@ -99,7 +99,7 @@ async function adopt({ handle, secret }: KnownDaemon, settings: Settings): Promi
   }
 }
 
-/** The daemon that another coordinator has started from this handle, if it still runs. */
+/** The daemon that an earlier coordinator started from this handle, if it still runs. */
 function found(planned: DaemonMark, { secret }: LaunchSpec, settings: Settings): Launch | undefined {
   const stat = hasNote(planned.socketPath) ? findDaemon(planned.incarnation) : undefined;
   if (stat === undefined) return undefined;
@@ -109,6 +109,7 @@ function found(planned: DaemonMark, { secret }: LaunchSpec, settings: Settings):
   return { process: observe(mark, settings), ready };
 }
 
+/** Makes the daemon's process. @throws Error when the process cannot be made. */
 function make(planned: DaemonMark, spec: LaunchSpec, settings: Settings): Launch {
   noteDown(planned, spec, settings);
   const child = spawnDaemon(planned, spec, settings);
@@ -116,7 +117,7 @@ function make(planned: DaemonMark, spec: LaunchSpec, settings: Settings): Launch
     child.once('exit', (code, signal) => resolve({ code, signal }));
   });
   const pid = child.pid ?? 0;
-  // A child is not reaped before the event loop turns, so even a dead child is still in the process table here.
+  // A child is not reaped before the event loop turns, so even a dead child still has its start time here.
   const mark = { ...planned, pid, startTime: startTimeOf(pid) };
   const process = daemonProcess({
     mark,
@@ -125,12 +126,12 @@ function make(planned: DaemonMark, spec: LaunchSpec, settings: Settings): Launch
     onDeath: (report) => void exit.then(({ code, signal }) => report(code, signal)),
   });
   const ready = firstWord(child, exit, { mark, spec, settings });
-  // The rejection may go unread: a daemon may be terminated before it is ready.
+  // A caller that terminates the daemon before it is ready does not read the rejection, which must not end the coordinator.
   ready.catch(() => undefined);
   return { process, ready };
 }
 
-/** A daemon without a note is as good a daemon; only a lost database could not be rebuilt from it. */
+/** Writes the daemon's note. A failure is only logged: the note is needed only when the database is lost. */
 function noteDown(mark: DaemonMark, spec: LaunchSpec, { clock, log }: Settings): void {
   try {
     writeNote(mark, spec, clock.nowMs());
@@ -146,14 +147,14 @@ function spawnDaemon(
 ): ChildProcess {
   const [program, ...args] = command ?? daemonCommand;
   if (program === undefined) throw new Error('the daemon command is empty');
-  // spawn() reports a missing program only in a later event, and without a process there is no exit to wait for.
+  // Checked here because spawn() reports a missing program only in a later event, and then there is no exit to wait for.
   if (isAbsolute(program)) accessSync(program, constants.X_OK);
   for (const directory of [dirname(logPath), keptDirOf(stateDir, workspaceId)])
     mkdirSync(directory, { recursive: true, mode: 0o700 });
   const logFd = openSync(logPath, 'a', 0o600);
   try {
     const child = spawn(program, [...args, INCARNATION_FLAG, incarnation], {
-      // A session of its own: a terminal's Ctrl-C reaches only the coordinator. "/" keeps no directory busy.
+      // `detached` makes a process session: a terminal's Ctrl-C reaches only the coordinator. "/" keeps no directory busy.
       detached: true,
       cwd: '/',
       env: { ...env, [INCARNATION_ENV]: incarnation },
@@ -162,7 +163,7 @@ function spawnDaemon(
     child.once('error', (error) => log.warn({ err: error, incarnation }, 'spawn failed'));
     if (child.pid === undefined)
       throw new Error(`cannot start a daemon: "${program}" is missing, or the host is at its process limit`);
-    // A coordinator that leaves its daemons running must be able to end.
+    // The coordinator must be able to exit while its daemons run on.
     child.unref();
     return child;
   } finally {
@@ -170,7 +171,10 @@ function spawnDaemon(
   }
 }
 
-/** A daemon without a cgroup is as good a daemon; only what hides from the process table could outlive it. */
+/**
+ * The daemon's cgroup, with the daemon in it. A failure is only logged: without a cgroup, only a process that hides from
+ * `findTree` can outlive the daemon. Undefined after a failure, or where cgroups cannot be made.
+ */
 function enclosed(mark: DaemonMark, { cgroups, log }: Settings): DaemonCgroup | undefined {
   if (cgroups === undefined) return undefined;
   try {
@@ -187,12 +191,15 @@ interface Begun {
   readonly settings: Settings;
 }
 
-/** Tells the child on its pipe who it is, and waits for its answer there. */
+/**
+ * Does the handshake with the new daemon, and waits until it listens.
+ * @throws Error with the daemon's refusal, or how it exited and its last output.
+ */
 async function firstWord(child: ChildProcess, exit: Promise<ChildExit>, begun: Begun): Promise<Ready> {
   const { clock } = begun.settings;
   const { socketPath, logPath, pid } = begun.mark;
   const pipe = child.stdio[HANDSHAKE_FD] as Duplex;
-  // A grandchild that inherited the descriptor would keep it open after the daemon's death.
+  // The daemon's exit closes the pipe here, because a child of the daemon that inherited the descriptor would keep it open.
   void exit.then(() => pause(clock, EXIT_AND_PIPE_APART_MS)).then(() => pipe.destroy());
   try {
     const request = handshakeRequest(begun);
@@ -213,7 +220,7 @@ function deathWords({ code, signal }: ChildExit, logPath: string): string {
   return `the daemon ${how} before it was ready${said}`;
 }
 
-/** What the workspace's daemons may keep on disk. */
+/** The directory for the files of the workspace's daemons, such as recordings. */
 function keptDirOf(stateDir: string, workspaceId: string): string {
   return join(stateDir, 'workspaces', workspaceId);
 }

@@ -1,5 +1,5 @@
-// Processes that outlived their daemon: finds the processes that carry an incarnation, and proves which of them are left over.
-// The caller says what the database knows of an incarnation; only `reap` signals processes.
+// Finds strays: processes that have an incarnation in their environment and are proven to have outlived its daemon. The caller
+// says what the database knows of an incarnation. Only `reap` signals processes.
 import { statSync } from 'node:fs';
 import { INCARNATION_ENV } from '../../daemon/contract/handshake.ts';
 import {
@@ -16,22 +16,26 @@ import type { LaunchHandle } from './launcher.ts';
 import { type DaemonMark, markIn } from './process-handle.ts';
 import { findTree } from './process-tree.ts';
 
-/** What a state directory's database says of an incarnation. */
+/** What the database of the state directory says of an incarnation. */
 export interface NotedIncarnation {
   readonly incarnation: string;
   readonly isEnded: boolean;
   readonly handle: LaunchHandle;
 }
 
+/** Where `findStrays` looks. */
 export interface StraySearch {
-  /** Directory of the daemons' sockets: the names of the cgroups begin with its hash. */
+  /** Directory of the daemons' sockets, whose hash is in the names of their cgroups. */
   readonly runtimeDir: string;
   readonly cgroups: Cgroups | undefined;
-  /** Asked after the process table was read: a daemon's row is committed before its process is made. */
+  /**
+   * What the database says of an incarnation; undefined when it has no such row. Called after the process table was read: a
+   * daemon's row is committed before its process is made, so that a daemon under way is not taken for unknown.
+   */
   readonly noted: (incarnation: string) => NotedIncarnation | undefined;
 }
 
-/** What an ended incarnation left behind. */
+/** The processes that the daemon of an ended incarnation left behind. */
 export interface Strays {
   readonly mark: DaemonMark;
   readonly cgroup: DaemonCgroup | undefined;
@@ -42,13 +46,13 @@ export interface Strays {
 
 export interface StrayReport {
   readonly strays: readonly Strays[];
-  /** Processes of incarnations that this database does not know: of another state directory, or forgotten. Never ended. */
+  /** Processes of incarnations that the database does not know: of another state directory, or pruned. Never ended. */
   readonly unknown: readonly ProcStat[];
 }
 
 /**
- * A process is proven to be left over when it is of this user, descends from an incarnation that this database notes as ended
- * (by its cgroup or its environment), runs on this boot, and started no earlier than that incarnation's daemon.
+ * Finds strays and signals none. A process is a stray when it is this user's, belongs by its cgroup or its environment to an
+ * incarnation that ended according to the database, and started in this boot and no earlier than that incarnation's daemon.
  */
 export function findStrays(search: StraySearch): StrayReport {
   const marked = markedProcesses();
@@ -68,7 +72,7 @@ export function findStrays(search: StraySearch): StrayReport {
 function straysOf(noted: NotedIncarnation | undefined, cgroup: DaemonCgroup | undefined): Strays | undefined {
   const mark = noted?.isEnded ? markIn(noted.handle) : undefined;
   if (mark === undefined || mark.bootId !== readBootId()) return undefined;
-  // Without a start time the processes of a daemon of the same name could not be told apart.
+  // Without a start time the strays cannot be told from processes of another daemon with the same incarnation.
   if (mark.pid === 0 || mark.startTime === 0) return undefined;
   const tree = findTree(mark, false);
   const inTree = new Set(tree.map((stat) => stat.pid));
@@ -81,7 +85,7 @@ function straysOf(noted: NotedIncarnation | undefined, cgroup: DaemonCgroup | un
   return { mark, cgroup, processes, spared };
 }
 
-/** The pids of the handles' daemons that run or may run: a process has the pid, and nothing proves it to be another one. */
+/** The pids of those daemons of `handles` that run or may run: a process has the pid and is not proven to be another process. */
 export function runningPids(handles: readonly LaunchHandle[]): readonly number[] {
   const bootId = readBootId();
   return handles
@@ -90,7 +94,7 @@ export function runningPids(handles: readonly LaunchHandle[]): readonly number[]
     .map((mark) => mark?.pid ?? 0);
 }
 
-/** Ends the strays that are not spared. @returns how many processes were ended. */
+/** Kills the strays that are not `spared`, and waits until they are gone. @returns how many processes were ended. */
 export async function reap(found: readonly Strays[], settings: SweepSettings): Promise<number> {
   const ends = found
     .filter(({ spared }) => spared === undefined)
@@ -98,7 +102,7 @@ export async function reap(found: readonly Strays[], settings: SweepSettings): P
   return (await Promise.all(ends)).reduce((sum, { strays }) => sum + strays, 0);
 }
 
-/** Living processes of this user that carry an incarnation in their environment, by incarnation. */
+/** Living processes of this user that have an incarnation in their environment, by incarnation. */
 function markedProcesses(): Map<string, ProcStat[]> {
   const found = new Map<string, ProcStat[]>();
   for (const stat of listProcStats().filter(isAlive)) {
@@ -111,7 +115,7 @@ function markedProcesses(): Map<string, ProcStat[]> {
   return found;
 }
 
-/** Root can read every environment; the processes of other users are left alone all the same. */
+/** Whether the process is this user's. Root can read every environment, and leaves the processes of other users alone too. */
 function isOfThisUser({ pid }: ProcStat): boolean {
   return statSync(`/proc/${pid}`, { throwIfNoEntry: false })?.uid === process.getuid?.();
 }
