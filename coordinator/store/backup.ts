@@ -8,8 +8,8 @@ import type { BackupFacts } from './store.ts';
 import { syncToDisk } from './sync-to-disk.ts';
 
 /**
- * Copies the database into `file` (absolute, mode 0600), a single file that can be opened anywhere. Writes go on meanwhile;
- * what was committed before the call is in the copy. The name appears only once the copy is whole and on the disk.
+ * Copies the database into `file` (absolute, mode 0600), one file that can be opened anywhere. Writes to the database go on
+ * meanwhile; what was committed before the call is in the copy. `file` appears only once the copy is whole and on the disk.
  * @throws ApiError 409 when `file` exists, 400 when its directory is missing or not writable; Error when the copy fails.
  */
 export async function backupTo(database: StoreDatabase, file: string): Promise<BackupFacts> {
@@ -20,7 +20,7 @@ export async function backupTo(database: StoreDatabase, file: string): Promise<B
   try {
     await database.copyTo(partial);
     const sessions = withoutSecrets(partial);
-    // A link and no rename: a rename would overwrite a file that was made meanwhile.
+    // A link instead of a rename: a rename would overwrite a file of that name that was made meanwhile.
     linkSync(partial, file);
     syncToDisk(dirname(file));
     return { file, bytes: statSync(file).size, sessions };
@@ -39,11 +39,14 @@ function createPrivate(path: string): void {
   }
 }
 
-/** Blanks the secrets of the copy's rows, also in the free space of its pages. Returns the number of sessions in the copy. */
+/**
+ * Blanks the daemons' secrets in the copy at `path`, also in the free space of its pages.
+ * @returns the number of sessions in the copy.
+ */
 function withoutSecrets(path: string): number {
   const copy = openSqlite(path);
   try {
-    // One file: a copy in WAL mode would need its companions when it is first read.
+    // The copy has to be one file: in WAL mode it would need -wal and -shm files beside it when it is first read.
     copy.pragma('journal_mode = DELETE');
     copy.pragma('synchronous = FULL');
     copy.pragma('secure_delete = ON');

@@ -1,4 +1,4 @@
-// One row per daemon that was ever to be started. The row is there before the daemon and stays after its end.
+// The table of daemons: one row for each incarnation. The row is committed before the daemon starts and stays after its end.
 import type { StoreDatabase } from './database.ts';
 import type { EventTable } from './events.ts';
 import type { SessionTable } from './sessions.ts';
@@ -14,8 +14,8 @@ const COLUMNS = `incarnation, workspace_id AS workspaceId, state, launch_handle 
   exit_code AS exitCode, exit_signal AS exitSignal, end_reason AS endReason, can_load AS canLoad`;
 
 /**
- * The setters do nothing to an incarnation that is unknown or already ended: a late report cannot revive a daemon.
- * The secret of an ended row is empty: no process expects it any more.
+ * The table of daemons. A setter does nothing for an incarnation that is unknown or already ended, so that a late report cannot
+ * revive a daemon. The secret of an ended row is blanked, because no process expects it any more.
  */
 export function createDaemons(database: StoreDatabase, events: EventTable, sessions: SessionTable): Daemons {
   const rows = daemonRows(database);
@@ -55,7 +55,7 @@ export function createDaemons(database: StoreDatabase, events: EventTable, sessi
     return true;
   }
 
-  /** Runs `change` on an unended row and adds its event. */
+  /** Changes the row of an unended incarnation and adds an event row of `kind`. Does nothing for any other incarnation. */
   function advance(incarnation: string, kind: string, change: object, detail: Record<string, unknown>): void {
     const row = rows.find.get({ incarnation });
     if (row === undefined || row.state === 'ended') return;
@@ -86,7 +86,7 @@ export function createDaemons(database: StoreDatabase, events: EventTable, sessi
       try {
         return rows.starts.get({ workspaceId })?.starts ?? 0;
       } catch {
-        // Diagnostics show this figure also while the database is damaged; their warnings say what is wrong.
+        // Diagnostics show this number also while the database is damaged, and their warnings say that it is.
         return 0;
       }
     },
@@ -106,7 +106,7 @@ function daemonRows(database: StoreDatabase) {
       `INSERT INTO daemons (incarnation, workspace_id, state, launch_handle, secret, created_at_ms, start_deadline_at_ms)
        VALUES (@incarnation, @workspaceId, 'starting', @launchHandle, @secret, @createdAtMs, @startDeadlineAtMs)`,
     ),
-    // The start deadline is over: a recovered daemon that does not run by now was not being started either.
+    // Start deadline 0, which is over: a recovered daemon was running, so no interrupted start can still make it.
     insertRecovered: database.prepare<RecoveredDaemon>(
       `INSERT INTO daemons (incarnation, workspace_id, state, launch_handle, secret, created_at_ms, start_deadline_at_ms)
        VALUES (@incarnation, @workspaceId, 'starting', @launchHandle, @secret, @createdAtMs, 0)`,

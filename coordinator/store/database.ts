@@ -1,5 +1,5 @@
-// The one connection to the state database: its settings, its transactions, and the only file where a refusal by the
-// disk becomes an answer for a client. Knows no table.
+// The coordinator's one connection to its database: settings, transactions, and the only place where an error of the disk becomes
+// an ApiError for clients. Knows no table.
 import { chmodSync, closeSync, existsSync, openSync, statSync } from 'node:fs';
 import { fail } from '../../daemon/contract/errors.ts';
 import type { Log } from '../../daemon/contract/log.ts';
@@ -8,21 +8,21 @@ import { checkIntegrity, isCorruptionCode, wasClosedInOrder } from './integrity.
 import { migrate } from './migrate.ts';
 
 /**
- * How long a statement waits for another process's lock. The wait blocks the event loop; while this process has the state lock,
- * only a backup or a person's sqlite3 shell can be the cause.
+ * How long a statement waits for another process's lock on the database. The wait blocks the event loop. No other coordinator
+ * can be the cause (lock.ts), only a backup or a person's sqlite3 shell.
  */
 const BUSY_TIMEOUT_MS = 250;
 
-/** The wait after one that was in vain: a lock that lasts for seconds must not cost every write the full wait. */
+/** The same after a write that waited in vain: a lock that lasts for seconds must not cost every write the full wait. */
 const BUSY_AGAIN_TIMEOUT_MS = 10;
 
-/** Codes of statements that failed because of the disk or of another process, with their extended codes. */
+/** SQLite codes, extended ones included, of statements that failed because of the disk or of another process. */
 const STORAGE_CODES = /^SQLITE_(?:FULL|IOERR|READONLY|BUSY|LOCKED|CANTOPEN|CORRUPT|NOTADB|PROTOCOL)(?:_|$)/;
 
-/** A checkpoint of a larger log also empties its file, where no reader is in the way; a smaller file is written over. */
+/** Size above which a checkpoint also truncates the write-ahead log, unless a reader is in the way; a smaller log is reused. */
 const LARGE_WAL_BYTES = 16 * 1024 * 1024;
 
-/** Why the last statement that touched the disk failed. */
+/** A failure of a statement because of the disk or of another process, in SQLite's code and words. */
 export interface Trouble {
   readonly code: string;
   readonly message: string;
@@ -34,30 +34,30 @@ export interface StoreDatabase {
   readonly path: string;
   readonly schemaVersion: number;
   /**
-   * A statement with named parameters (`@name`); `Row` is the shape that its columns are aliased to.
-   * Its calls throw ApiError 507 `storage_unavailable` with the SQLite code where the disk refuses.
+   * Prepares a statement with named parameters (`@name`); its columns are aliased to the members of `Row`.
+   * Each run of it throws ApiError 507 `storage_unavailable` with the SQLite code when the disk refuses.
    */
   prepare<Params extends object, Row = unknown>(sql: string): Rows<Params, Row>;
   /**
-   * Runs `work` in one transaction; inside another one, in a savepoint of it. Durable when the outermost returns.
-   * @throws ApiError 507 `storage_unavailable` with the SQLite code; whatever else `work` throws, after the roll-back.
+   * Runs `work` in a transaction; a nested call runs in a savepoint. Durable when the outermost call returns.
+   * @throws ApiError 507 `storage_unavailable` with the SQLite code; else what `work` throws. All is rolled back then.
    */
   write<T>(work: () => T): T;
-  /** As `write`, but a power loss may take the last commits. A crash of the process cannot. */
+  /** As `write`, without waiting for the disk: a power loss may undo the last commits. A crash of the process cannot. */
   writeRelaxed<T>(work: () => T): T;
-  /** Why the last write failed; undefined when it succeeded. Corruption does not heal: it stays until the next start. */
+  /** Why the last write failed; undefined when it succeeded. A corruption is kept until the coordinator starts again. */
   trouble(): Trouble | undefined;
-  /** Moves the write-ahead log into the database, without waiting for other connections. */
+  /** Moves the write-ahead log into the database file, without waiting for other connections. */
   checkpoint(): void;
-  /** Copies the database page by page into an existing file, while it is in use. @throws Error when that file cannot be written. */
+  /** Copies the database, while it is in use, into the existing `file`. @throws Error when `file` cannot be written. */
   copyTo(file: string): Promise<void>;
   sizes(): { readonly bytes: number; readonly walBytes: number };
-  /** Checkpoints and closes. Idempotent; a disk that refuses the checkpoint leaves the log for the next start. */
+  /** Checkpoints and closes the connection. Idempotent. When the checkpoint fails, the log stays for the next start. */
   close(): void;
 }
 
 /**
- * Opens or creates the database at `path` (mode 0600), checks it and migrates it.
+ * Opens or creates the database at `path` (mode 0600), checks its integrity and migrates its schema.
  * @throws SchemaTooNew; CopyFailed; DatabaseDamaged; Error when the file cannot be opened.
  */
 export function openDatabase(path: string, log: Log): StoreDatabase & { readonly sqlite: Sqlite } {
@@ -68,7 +68,7 @@ export function openDatabase(path: string, log: Log): StoreDatabase & { readonly
     checkIntegrity(sqlite, path, depth);
     sqlite.pragma('journal_mode = WAL');
     sqlite.pragma('synchronous = FULL');
-    // A secret that was replaced must not stay readable in the page's free space: backups copy whole pages.
+    // Backups copy whole pages, and a secret that was replaced must not stay readable in the free space of a page.
     sqlite.pragma('secure_delete = ON');
     sqlite.pragma('foreign_keys = OFF');
     const schemaVersion = migrate(sqlite, path, log);
@@ -81,8 +81,9 @@ export function openDatabase(path: string, log: Log): StoreDatabase & { readonly
 }
 
 /**
- * SQLite gives -wal and -shm the mode of the main file, so the main file has to exist with the right mode first. A file that
- * exists is not opened here: POSIX drops a process's locks on a file when it closes any descriptor of the file.
+ * Gives the database and its -wal and -shm files mode 0600, before SQLite opens them: SQLite gives a new -wal or -shm the mode
+ * of the main file. An existing file is not opened here: POSIX drops a process's locks on a file when the process closes any
+ * descriptor of it.
  */
 function makePrivate(path: string): void {
   if (!existsSync(path)) closeSync(openSync(path, 'a', 0o600));
@@ -94,7 +95,7 @@ function makePrivate(path: string): void {
 function operations(sqlite: Sqlite, path: string): Omit<StoreDatabase, 'path' | 'schemaVersion'> {
   const disk = new Disk(sqlite);
   const transaction = sqlite.transaction((work: () => unknown) => work());
-  // IMMEDIATE: a transaction that began as a reader could not wait for a lock on its first write.
+  // IMMEDIATE takes the write lock first: a transaction that began as a reader could not wait for the lock at its first write.
   const write = <T>(work: () => T): T => {
     const isOutermost = !sqlite.inTransaction;
     const result = disk.explained(() => transaction.immediate(work) as T);
@@ -118,14 +119,14 @@ function operations(sqlite: Sqlite, path: string): Omit<StoreDatabase, 'path' | 
       try {
         checkpoint(sqlite, Number.POSITIVE_INFINITY);
       } catch {
-        // A full or damaged disk: the log stays beside the database, and the next start reads both.
+        // A full or damaged disk: the write-ahead log stays beside the database, and the next start reads both.
       }
       sqlite.close();
     },
   };
 }
 
-/** The last refusal of the disk, as this connection met it. */
+/** Turns errors of the disk into ApiErrors, and keeps the last of them as `trouble` until a write succeeds. */
 class Disk {
   readonly #sqlite: Sqlite;
   trouble: Trouble | undefined;
@@ -183,7 +184,7 @@ function checkpoint(sqlite: Sqlite, walBytes: number): void {
     return;
   }
   const before = Number(sqlite.pragma('busy_timeout', { simple: true }));
-  // A reader in another process would block the checkpoint, and with it the event loop; the next attempt comes soon.
+  // Without waiting: a reader in another process would block the checkpoint and the event loop, and the next upkeep tries again.
   sqlite.pragma('busy_timeout = 0');
   try {
     sqlite.pragma('wal_checkpoint(TRUNCATE)');
@@ -193,8 +194,8 @@ function checkpoint(sqlite: Sqlite, walBytes: number): void {
 }
 
 /**
- * Switching the one connection costs 3 us. A second connection for heartbeats is no faster (0.60 against 0.62 ms for 500
- * rows; FULL takes 0.88) and would wait out the whole busy timeout whenever it is used inside a transaction of the first.
+ * Runs `work` with `synchronous = NORMAL`. Switching the connection costs 3 us. A second connection for heartbeats is no faster
+ * (0.60 against 0.62 ms for 500 rows; FULL takes 0.88) and would wait out the busy timeout inside a transaction of the first.
  */
 function withoutSync<T>(sqlite: Sqlite, work: () => T): T {
   sqlite.pragma('synchronous = NORMAL');

@@ -1,37 +1,38 @@
-// Which package is the SQLite driver for a Node, and the command that installs it, exactly as it is to be typed: the command
-// depends on how qwen-coordinator itself was installed.
+// Which npm package is the SQLite driver for a version of Node, and the shell command that installs it. The command depends on
+// how qwen-coordinator itself was installed.
 import { existsSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 
+/** The npm package of a SQLite driver. */
 export interface DriverPackage {
-  /** As it is required. */
+  /** The name in `require` calls. */
   readonly name: string;
-  /** What package.json asks for; a test compares the two. */
+  /** The version in this package's package.json; a test compares the two. */
   readonly version: string;
 }
 
-/** Has a name of its own because package.json cannot list two versions under one. */
+/** better-sqlite3 under an alias, because package.json cannot list two versions under one name. */
 const FOR_NODE_20: DriverPackage = { name: 'better-sqlite3-12', version: '12.11.1' };
 const FROM_NODE_22: DriverPackage = { name: 'better-sqlite3', version: '13.2.0' };
 
 /**
- * No one version fits all. 13 needs the Node-API of Node 22 and crashes in an older one; with 12 a Node from 24.19 on aborts
- * when it collects a statement (its ObjectWrap asks for an environment that a collection may not have).
+ * The driver for a version of Node. No driver version fits all: 13 needs the Node-API of Node 22 and crashes in an older Node;
+ * 12 aborts Node from 24.19 on when a statement is collected (its ObjectWrap asks for an environment that is missing then).
  */
 export function driverPackageFor(nodeVersion: string): DriverPackage {
   return Number(nodeVersion.split('.')[0]) < 22 ? FOR_NODE_20 : FROM_NODE_22;
 }
 
-/** How this package was installed. */
+/** How qwen-coordinator was installed. */
 type Installation =
-  /** A clone of the repository, or a copy of one. */
+  /** As a clone of the repository, or a copy of a clone; `root` is its directory. */
   | { readonly kind: 'checkout'; readonly root: string }
   /** In the `node_modules` of a directory with a package.json, which is `root`. */
   | { readonly kind: 'local'; readonly root: string }
   /** With `npm install --global`; `root` is npm's prefix. */
   | { readonly kind: 'global'; readonly root: string };
 
-/** @param from a file of qwen-coordinator. */
+/** The shell command that installs a missing driver. @param from a file of qwen-coordinator. */
 export function installCommand(driver: DriverPackage, from: string): string {
   const { kind, root } = installationOf(from);
   const prefix = `--prefix ${quoted(root)}`;
@@ -43,8 +44,8 @@ export function installCommand(driver: DriverPackage, from: string): string {
       global: `npm install --global ${prefix} ${spec}`,
     }[kind];
   }
-  // An optional dependency comes back without being named. Scripts are left out because npm, working from a lock file, runs
-  // node-gyp for it and drops it again where python or make is missing; nothing needs to be compiled.
+  // This driver is an optional dependency, which npm installs unnamed. Without --ignore-scripts npm, working from a lock file,
+  // runs node-gyp for the driver and drops the driver again where python or make is missing; nothing needs to be compiled.
   return {
     checkout: `npm install ${prefix} --include=optional --ignore-scripts`,
     local: `npm install ${prefix} --include=optional --ignore-scripts`,
@@ -53,8 +54,8 @@ export function installCommand(driver: DriverPackage, from: string): string {
 }
 
 /**
- * For a driver that is there and does not load.
- * @param directory where the driver is.
+ * The shell command that replaces a driver which is installed and does not load.
+ * @param directory of the installed driver.
  */
 export function reinstallCommand(driver: DriverPackage, from: string, directory: string): string {
   if (driver !== FOR_NODE_20) return `rm -r ${quoted(directory)} && ${installCommand(driver, from)}`;
@@ -62,7 +63,7 @@ export function reinstallCommand(driver: DriverPackage, from: string, directory:
   const prefix = `--prefix ${quoted(root)}`;
   const rebuild = `${prefix} --ignore-scripts=false ${driver.name}`;
   return {
-    // deploy/driver.mjs does it, which the build begins with.
+    // The build begins with deploy/driver.mjs, which replaces the driver.
     checkout: `npm run ${prefix} build`,
     local: `npm rebuild ${rebuild}`,
     global: `npm rebuild --global ${rebuild}`,
@@ -75,11 +76,11 @@ function installationOf(from: string): Installation {
   if (basename(modules) !== 'node_modules') return { kind: 'checkout', root };
   const owner = dirname(modules);
   if (existsSync(join(owner, 'package.json'))) return { kind: 'local', root: owner };
-  // <prefix>/lib/node_modules, on Windows <prefix>/node_modules.
+  // Global packages are in <prefix>/lib/node_modules, on Windows in <prefix>/node_modules.
   return { kind: 'global', root: basename(owner) === 'lib' ? dirname(owner) : owner };
 }
 
-/** The nearest directory above with a package.json. */
+/** The nearest directory above the file `from` that has a package.json. */
 function packageRootOf(from: string): string {
   let directory = dirname(from);
   while (!existsSync(join(directory, 'package.json')) && directory !== dirname(directory))
@@ -87,7 +88,7 @@ function packageRootOf(from: string): string {
   return directory;
 }
 
-/** For a POSIX shell. */
+/** The path as one word of a POSIX shell. */
 function quoted(path: string): string {
   return /^[\w@%+=:,./-]+$/.test(path) ? path : `'${path.replaceAll("'", `'\\''`)}'`;
 }

@@ -7,7 +7,7 @@ import { type DriverPackage, driverPackageFor, installCommand, reinstallCommand 
 
 export type { Database as Sqlite, Statement } from 'better-sqlite3';
 
-/** No database can be opened in this installation. The message ends with the command that mends it. */
+/** The SQLite driver is missing or does not load. The message ends with the shell command that installs it. */
 export class DriverUnavailable extends Error {
   readonly problem: string;
   readonly command: string;
@@ -20,13 +20,13 @@ export class DriverUnavailable extends Error {
 }
 
 export interface Driver extends DriverPackage {
-  /** What the package exports. */
+  /** The class that the driver's package exports: one instance is one connection. */
   readonly Connection: typeof SqliteConnection;
 }
 
 /**
- * Loads the driver for a Node of that version and opens a database in memory with it, which loads its native half.
- * @param from the file of qwen-coordinator from which the driver's package is looked for.
+ * Loads the driver for that version of Node, and opens a database in memory to load the driver's native library too.
+ * @param from the file of qwen-coordinator whose `node_modules` directories are searched.
  * @throws DriverUnavailable when the package is not installed, is of another major version, or does not load.
  */
 export function loadDriver(nodeVersion: string, from: string): Driver {
@@ -51,13 +51,13 @@ export function loadDriver(nodeVersion: string, from: string): Driver {
 
 let loaded: Driver | undefined;
 
-/** The driver of this process. @throws DriverUnavailable */
+/** The driver for this process's Node, loaded by the first call. @throws DriverUnavailable */
 export function requireDriver(): Driver {
   loaded ??= loadDriver(process.versions.node, import.meta.filename);
   return loaded;
 }
 
-/** Opens a database file. @throws DriverUnavailable; SqliteError, with SQLite's code, when the file cannot be opened. */
+/** Opens a connection to a database file. @throws DriverUnavailable; SqliteError, with SQLite's code, when that fails. */
 export function openSqlite(path: string, options?: SqliteConnection.Options): SqliteConnection.Database {
   const { Connection } = requireDriver();
   return new Connection(path, options);
@@ -67,7 +67,7 @@ function majorOf(version: string): string | undefined {
   return version.split('.')[0];
 }
 
-/** Undefined when the package is not there. */
+/** The version of the installed package; undefined when it is not installed. */
 function installedVersion(name: string, load: NodeJS.Require): string | undefined {
   try {
     return (load(`${name}/package.json`) as { version: string }).version;
@@ -76,7 +76,7 @@ function installedVersion(name: string, load: NodeJS.Require): string | undefine
   }
 }
 
-/** The error in one line, without the list of the paths that were tried. */
+/** The error's message in one line, without Node's list of the paths that were tried. */
 function reasonOf(error: unknown): string {
   const { message } = error as Error;
   return message

@@ -1,16 +1,16 @@
-// The event rows: what happened, the newest kept. Other tables add an event row in the transaction of the change itself.
+// The table of events, which `why` reads. The other tables add their event rows in the transaction of the change itself.
 import type { Clock } from '../../daemon/contract/clock.ts';
 import type { StoreDatabase } from './database.ts';
 import type { EventRow, Events, NewEvent } from './store.ts';
 
-/** Rows between two prunings: deleting 256 at once costs under a millisecond, a delete at every insert doubles its cost. */
+/** Inserts between two prunings: deleting 256 rows at once costs under a millisecond, one at every insert doubles its cost. */
 const PRUNE_EVERY = 256;
 
-/** Rows that one pruning takes; the rest of a lowered limit is left to the upkeep. */
+/** Most rows that one pruning deletes. When the limit was lowered, `Store.upkeep` deletes the rest. */
 const PRUNE_ROWS = 2 * PRUNE_EVERY;
 
 export interface EventTable extends Events {
-  /** Adds the row to the transaction that the caller has open. */
+  /** Inserts the event row in the transaction that the caller has open. */
   add(event: NewEvent): void;
   count(): number;
 }
@@ -18,8 +18,8 @@ export interface EventTable extends Events {
 type StoredEvent = Omit<EventRow, 'detail'> & { readonly detail: string };
 
 /**
- * Keeps the newest `keep` events of sessions and prompts, and up to 255 more until the next pruning. All others stay for
- * as long as the upkeep keeps them: a busy hour must not push a death out of the record.
+ * The table of events. Inserts prune the events of sessions and prompts to the newest `keep`, and up to 255 more. Events of other
+ * kinds are deleted only by `Store.upkeep`: a busy hour must not push the death of a daemon out of the table.
  */
 export function createEvents(database: StoreDatabase, clock: Clock, keep: number): EventTable {
   const insert = database.prepare<Record<string, unknown>>(

@@ -1,13 +1,14 @@
-// When each client was last seen. Many writes, which the caller coalesces; the only data whose last second may be lost.
+// The table of heartbeats: when each client was last seen. Callers collect heartbeats and write them in batches, so this is the
+// only table that may lose its last second.
 import type { StoreDatabase } from './database.ts';
 import type { Heartbeats, SeenEntry } from './store.ts';
 
-/** Client id of the anonymous watermark: a key column cannot be null. */
+/** Client id in the row for heartbeats without client id, because a key column cannot be null. */
 const ANONYMOUS = '';
 
 /**
- * The order in which `flush` writes. What `flush` says is left are the last entries of this order, so a caller that
- * sorts once continues with `sorted.slice(-left)`.
+ * Sorts entries as the table's key, the order in which `flush` writes them. The entries that `flush` leaves are the last of this
+ * order, so a caller that has sorted them goes on with `sorted.slice(-left)`.
  */
 function inKeyOrder(entries: readonly SeenEntry[]): SeenEntry[] {
   return [...entries].sort(
@@ -16,7 +17,8 @@ function inKeyOrder(entries: readonly SeenEntry[]): SeenEntry[] {
 }
 
 export function createHeartbeats(database: StoreDatabase): Heartbeats {
-  // A batch can be older than its session's end; the look-up costs 0.7 us a row and leaves nothing behind for ever.
+  // Only for live sessions: an entry can be older than its session's end, and its row would never be deleted. The look-up costs
+  // 0.7 us a row.
   const upsert = database.prepare<{ sessionId: string; clientId: string; atMs: number }>(
     `INSERT INTO heartbeats (session_id, client_id, at_ms)
      SELECT @sessionId, @clientId, @atMs

@@ -1,4 +1,4 @@
-// A look at a state database from outside, whether or not a coordinator has it open. Changes nothing in the database.
+// Reads the database for commands of operators, whether or not a coordinator has it open. Changes nothing in it.
 import { existsSync } from 'node:fs';
 import { openSqlite, type Sqlite } from './driver.ts';
 import { MIGRATIONS } from './migrate.ts';
@@ -7,24 +7,25 @@ import type { DaemonRow } from './store.ts';
 
 export type InspectedDaemon = Pick<DaemonRow, 'incarnation' | 'workspaceId' | 'state' | 'launchHandle'>;
 
+/** An open database and what its check found. */
 export interface DatabaseInspection {
-  /** What is wrong, as sentences; empty when nothing is. */
+  /** What is wrong with the database, as sentences; empty when nothing is. */
   readonly problems: readonly string[];
   readonly schemaVersion: number;
-  /** This method and the next one find no rows in a database with problems. */
+  /** The row of that incarnation. Like `unended`, finds no rows in a database with problems. */
   daemon(incarnation: string): InspectedDaemon | undefined;
   unended(): readonly InspectedDaemon[];
   close(): void;
 }
 
-/** The columns of any schema version. */
+/** The columns of an `InspectedDaemon` in SQL, for a database of that schema version. */
 function columnsOf(schemaVersion: number): string {
   const handle = schemaVersion < launchHandles.version ? HANDLE_FROM_COLUMNS : 'launch_handle';
   return `incarnation, workspace_id AS workspaceId, state, ${handle} AS launchHandle`;
 }
 
 /**
- * Opens the database read-only and checks it, which reads every page.
+ * Opens the database read-only and checks its integrity, which reads every page.
  * @returns undefined where there is no file.
  * @throws Error when the file is no database or cannot be read.
  */
@@ -42,7 +43,7 @@ export function inspectDatabase(path: string): DatabaseInspection | undefined {
 function inspection(sqlite: Sqlite): DatabaseInspection {
   const schemaVersion = Number(sqlite.pragma('user_version', { simple: true }));
   const problems = problemsOf(sqlite, schemaVersion);
-  // A foreign schema may not even have this table, and what a damaged database answers proves nothing.
+  // A schema of another version may not have the table `daemons`, and rows of a damaged database prove nothing.
   const isUsable = problems.length === 0 && schemaVersion > 0;
   const columns = columnsOf(schemaVersion);
   const one = isUsable

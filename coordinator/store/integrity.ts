@@ -1,11 +1,11 @@
-// Whether a database file is sound. A file that is not is set aside whole, never repaired or removed.
+// Checks whether a database file is damaged. A damaged file is set aside whole, never repaired or removed.
 import { existsSync, renameSync, statSync } from 'node:fs';
 import { openSqlite, type Sqlite } from './driver.ts';
 
-/** Problems that are listed; a torn page can cause thousands. */
+/** Most problems that are listed; a torn page can cause thousands. */
 const MAX_PROBLEMS = 10;
 
-/** The file is no sound database. Nothing in the file has been changed. */
+/** The file is damaged, or no database. Nothing in the file has been changed. */
 export class DatabaseDamaged extends Error {
   readonly problems: readonly string[];
   constructor(path: string, problems: readonly string[]) {
@@ -15,19 +15,22 @@ export class DatabaseDamaged extends Error {
   }
 }
 
-/** Whether SQLite's code says that the file's content is wrong, as opposed to the way to the file. */
+/** Whether SQLite's code says that the content of the file is wrong; false when the file could not be read or written. */
 export function isCorruptionCode(code: unknown): boolean {
   return typeof code === 'string' && /^SQLITE_(?:CORRUPT|NOTADB)(?:_|$)/.test(code);
 }
 
-/** The last connection that closes in order leaves no write-ahead log. Ask before opening: opening makes a new log. */
+/**
+ * Whether the last connection to the database closed in order: then it left no write-ahead log. Call it before opening the
+ * database, which makes a new log.
+ */
 export function wasClosedInOrder(path: string): boolean {
   return (statSync(`${path}-wal`, { throwIfNoEntry: false })?.size ?? 0) === 0;
 }
 
 /**
- * `quick` reads every page; `full` also compares every index with its table, about four times as long (100,000 sessions:
- * see docs/adr/0005-a-damaged-database.md). A quick check that finds something is followed by a full one, which says more.
+ * Checks the database: `quick` reads every page; `full` also compares every index with its table and takes about four times as
+ * long (100,000 sessions: see docs/adr/0005-a-damaged-database.md). After a problem in `quick`, `full` runs too and says more.
  * @throws DatabaseDamaged; Error when the file cannot be read.
  */
 export function checkIntegrity(sqlite: Sqlite, path: string, depth: 'quick' | 'full'): void {
@@ -36,7 +39,7 @@ export function checkIntegrity(sqlite: Sqlite, path: string, depth: 'quick' | 'f
   if (found.length > 0) throw new DatabaseDamaged(path, found.slice(0, MAX_PROBLEMS));
 }
 
-/** Checks a file that no process has open, in full. @throws as `checkIntegrity`. */
+/** Runs the `full` check on a database file that no process has open. @throws as `checkIntegrity`. */
 export function checkDatabaseFile(path: string): void {
   const sqlite = openSqlite(path, { readonly: true, fileMustExist: true });
   try {
@@ -59,7 +62,7 @@ function problems(sqlite: Sqlite, depth: 'quick' | 'full'): readonly string[] {
 }
 
 /**
- * Renames the database with its log to `<path>.corrupt-<YYYYMMDD-HHMMSS>` (UTC). Close every connection first.
+ * Renames the database and its write-ahead log to `<path>.corrupt-<YYYYMMDD-HHMMSS>` (UTC). Close every connection first.
  * @returns the new path of the main file.
  */
 export function setAside(path: string, nowMs: number): string {
@@ -67,7 +70,7 @@ export function setAside(path: string, nowMs: number): string {
   const dated = `${path}.corrupt-${date.replaceAll('-', '')}-${time.replaceAll(':', '')}`;
   let target = dated;
   for (let n = 2; existsSync(target); n++) target = `${dated}-${n}`;
-  // The log goes first: a new database beside an old log would take it for its own.
+  // The write-ahead log is renamed first: SQLite would apply an old log to a new database of the same name.
   for (const end of ['-wal', '-shm', '']) {
     if (existsSync(path + end)) renameSync(path + end, target + end);
   }

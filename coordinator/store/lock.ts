@@ -1,17 +1,18 @@
-// One coordinator per state directory. The lock is SQLite's, on a file that has no other use, so the kernel drops the lock with
-// the process, however the process ends; the notes beside the file (who has the lock, where to ask) only inform.
+// The state lock: one coordinator per state directory. It is SQLite's lock on a file that has no other use, so the kernel drops
+// it with the process, however the process ends. Files beside it inform: they name the owner's pid and admin socket.
 import { closeSync, existsSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { openSqlite } from './driver.ts';
 
+/** The state lock, owned by this process. */
 export interface StateLock {
-  /** Lets the next coordinator in. Idempotent. */
+  /** Gives the lock up, so that another coordinator can have it. Idempotent. */
   unlock(): void;
 }
 
 /** Another coordinator has the state directory's lock. */
 export class StateDirLocked extends Error {
-  /** As the owner noted it; undefined when the note cannot be read. */
+  /** Pid of the lock's owner; undefined when its note cannot be read. */
   readonly ownerPid: number | undefined;
   constructor(stateDir: string, ownerPid: number | undefined) {
     super(
@@ -23,31 +24,31 @@ export class StateDirLocked extends Error {
   }
 }
 
-/** What an owner notes about itself. */
+/** What the owner of the state lock notes about itself, for other processes. */
 export interface LockOwner {
   readonly pid: number;
-  /** Where the owner can be asked; absent for a sweep, which cannot. */
+  /** Path of the owner's admin socket; absent for the command `sweep`, which has none. */
   readonly adminPath?: string;
 }
 
 const LOCK_FILE = 'coordinator.lock.db';
 const PID_FILE = 'coordinator.pid';
 const ADMIN_PATH_FILE = 'admin.path';
-/** A process that only looks (`stateLockOwner`) has the lock for less than a millisecond and must not pass for an owner. */
+/** How long to wait for the lock: `stateLockOwner` in another process has it for under a millisecond and is no owner. */
 const LOCK_TIMEOUT_MS = 100;
 
 /**
- * Locks the state directory for the life of the process. The lock is not on the state database itself: there its exclusive mode
- * would shut out backups and a person's sqlite3 shell.
+ * Locks the state directory until `unlock` or the end of the process. The lock is not on the database itself: an exclusive lock
+ * there would shut out backups and a person's sqlite3 shell.
  * @throws StateDirLocked; Error when the directory cannot be written.
  */
 export function acquireStateLock(stateDir: string, owner: LockOwner): StateLock {
   const lockPath = join(stateDir, LOCK_FILE);
-  // Made only where it is missing: POSIX drops a process's locks on a file when the process closes any descriptor of it.
+  // An existing lock file is not opened: POSIX drops a process's locks on a file when the process closes any descriptor of it.
   if (!existsSync(lockPath)) closeSync(openSync(lockPath, 'a', 0o600));
   const connection = openSqlite(lockPath, { timeout: LOCK_TIMEOUT_MS });
   try {
-    // The transaction is never committed and writes nothing: without a journal a killed owner leaves nothing to recover.
+    // The open transaction is the lock. It writes nothing, so a killed owner leaves no journal to recover.
     connection.exec('BEGIN EXCLUSIVE');
     note(stateDir, PID_FILE, String(owner.pid));
     note(stateDir, ADMIN_PATH_FILE, owner.adminPath);
@@ -60,7 +61,7 @@ export function acquireStateLock(stateDir: string, owner: LockOwner): StateLock 
   return {
     unlock() {
       if (!connection.open) return;
-      // The notes are removed first: after the close they could already be the next owner's.
+      // The note files are removed before the lock is given up: after that they could be the next owner's.
       for (const file of [PID_FILE, ADMIN_PATH_FILE]) note(stateDir, file, undefined);
       connection.close();
     },
@@ -68,8 +69,8 @@ export function acquireStateLock(stateDir: string, owner: LockOwner): StateLock 
 }
 
 /**
- * The process that has the lock now, undefined when none has; its pid is undefined when its note cannot be read. To be called
- * in other processes than the owner; makes nothing.
+ * The owner of the state lock; undefined when no process has the lock. `pid` is undefined when the owner's note cannot be read.
+ * For processes other than the owner. Makes nothing.
  */
 export function stateLockOwner(stateDir: string): { readonly pid: number | undefined } | undefined {
   const lockPath = join(stateDir, LOCK_FILE);
@@ -86,7 +87,7 @@ export function stateLockOwner(stateDir: string): { readonly pid: number | undef
   }
 }
 
-/** Where the last owner noted that it can be asked; the note of a killed owner stays. Undefined without a note. */
+/** Path of the admin socket that the last owner noted, also when that owner was killed. Undefined without a note. */
 export function notedAdminPath(stateDir: string): string | undefined {
   return noted(stateDir, ADMIN_PATH_FILE);
 }

@@ -1,4 +1,4 @@
-// Brings a database to the schema that this code knows. The version lives in `PRAGMA user_version`.
+// Brings a database to the newest schema that this program knows. The database's version is its `PRAGMA user_version`.
 
 import type { Log } from '../../daemon/contract/log.ts';
 import type { Sqlite } from './driver.ts';
@@ -11,7 +11,7 @@ import { drainLimits } from './migrations/0005-drain-limits.ts';
 import { launchHandles } from './migrations/0006-launch-handles.ts';
 import type { Migration } from './migrations/migration.ts';
 
-/** All migrations in order. They are TypeScript and not .sql files, so that the bundle carries them. */
+/** All migrations in order of version. They are TypeScript and not .sql files, so that the bundle contains them. */
 export const MIGRATIONS: readonly Migration[] = [
   initial,
   sessionStates,
@@ -37,9 +37,9 @@ export class SchemaTooNew extends Error {
 }
 
 /**
- * Copies a database that has content, then applies the missing migrations, each in a transaction of its own together with its
- * version number, so that a kill at any moment leaves a whole version. Foreign keys must still be off: a migration may rebuild a
- * table that others refer to.
+ * Applies the missing migrations, each in one transaction with its version number, so that a kill at any moment leaves a whole
+ * version. Copies the database first, unless it is new. Foreign keys must still be off: a migration may rebuild a table to
+ * which other tables refer.
  * @returns the schema version afterwards.
  * @throws SchemaTooNew; CopyFailed; Error when a migration leaves a dangling reference (the migration is rolled back).
  */

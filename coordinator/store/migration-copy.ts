@@ -1,5 +1,5 @@
-// The copy of a database that is made before its schema changes: with it an operator can go back to the earlier release. The
-// copy keeps the daemons' secrets, or that release could not talk to the daemons that run; so only its owner may read it.
+// Makes a copy of the database before its schema changes, with which an operator can go back to the earlier release. The copy
+// keeps the daemons' secrets, because that release needs them for the daemons that run; so only its owner may read it.
 import { closeSync, openSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { messageOf } from '../../daemon/contract/errors.ts';
@@ -18,8 +18,8 @@ export function copyPathOf(path: string, version: number): string {
 }
 
 /**
- * Copies the database, whole and checked, to `copyPathOf(path, version)` (mode 0600). A copy of that name is replaced: it was
- * made before an upgrade that was cut short or taken back, and the database has gone on since.
+ * Copies the database to `copyPathOf(path, version)` (mode 0600) and checks the copy. An existing copy of that name is replaced:
+ * it is of an earlier upgrade that was cut short or taken back, and the database was written to since.
  * @throws CopyFailed, whose message says what to do.
  */
 export function copyBeforeMigration(sqlite: Sqlite, path: string, version: number): string {
@@ -28,7 +28,7 @@ export function copyBeforeMigration(sqlite: Sqlite, path: string, version: numbe
   try {
     rmSync(partial, { force: true });
     closeSync(openSync(partial, 'wx', 0o600));
-    // This makes one file without a log, from one read transaction, and without the bytes of deleted rows.
+    // VACUUM INTO makes one file without a log, from one read transaction, and without the bytes of deleted rows.
     sqlite.prepare('VACUUM INTO ?').run(partial);
     checkDatabaseFile(partial);
     syncToDisk(partial);
@@ -45,7 +45,7 @@ export function copyBeforeMigration(sqlite: Sqlite, path: string, version: numbe
   }
 }
 
-/** Removes copies that were made more than `maxAgeMs` before `nowMs` (epoch ms). Never throws. */
+/** Removes copies of the database at `path` that were made more than `maxAgeMs` before `nowMs` (epoch ms). Never throws. */
 export function removeOldCopies(path: string, maxAgeMs: number, nowMs: number): void {
   for (const copy of copiesOf(path)) {
     const madeAtMs = statSync(copy, { throwIfNoEntry: false })?.mtimeMs ?? nowMs;
@@ -60,7 +60,7 @@ function copiesOf(path: string): readonly string[] {
       .filter((entry) => entry.startsWith(`${name}.`) && NAME.test(entry))
       .map((entry) => join(dirname(path), entry));
   } catch {
-    // The directory cannot be read at present; the next look is soon.
+    // The directory cannot be read at present: the next upkeep tries again.
     return [];
   }
 }
@@ -69,6 +69,6 @@ function discard(file: string): void {
   try {
     rmSync(file, { force: true });
   } catch {
-    // The disk refuses everything: the next attempt or the next look removes the file.
+    // The disk refuses: the next migration or the next upkeep removes the file.
   }
 }

@@ -1,4 +1,4 @@
-// Puts the store together: one database, one table object per noun. A damaged database is set aside and a new one created.
+// Opens the store: one database and its table objects. A damaged database is set aside and a new one created.
 import type { Clock } from '../../daemon/contract/clock.ts';
 import type { Log } from '../../daemon/contract/log.ts';
 import { backupTo } from './backup.ts';
@@ -16,7 +16,7 @@ import { troubleWords } from './trouble-words.ts';
 import { createWorkspaces } from './workspaces.ts';
 
 export interface OpenStoreOptions {
-  /** Database file; its directory must exist. */
+  /** The database file. Its directory must exist. */
   readonly path: string;
   readonly clock: Clock;
   readonly log: Log;
@@ -24,8 +24,8 @@ export interface OpenStoreOptions {
 }
 
 /**
- * Opens or creates the store. Take the state lock (`lock.ts`) first: one coordinator is the only writer.
- * A damaged file is set aside under a dated name and the store begins empty; `facts().warnings` says so.
+ * Opens or creates the store. Take the state lock (`lock.ts`) first, because the store must be the only writer. A damaged
+ * database is set aside under a dated name and the store begins empty; `facts().warnings` says so.
  * @throws SchemaTooNew; CopyFailed; ApiError 507 when the disk refuses; Error when the file cannot be opened or set aside.
  */
 export function openStore(options: OpenStoreOptions): Store {
@@ -53,7 +53,7 @@ function openOnce(
   }
 }
 
-/** What is wrong in the file; undefined when the error is about something else. */
+/** The problems in a damaged database file; undefined when the error is of another kind. */
 function damageOf(error: unknown): readonly string[] | undefined {
   if (error instanceof DatabaseDamaged) return error.problems;
   const { code, context, message } = error as {
@@ -80,7 +80,7 @@ function beginAnew(
   return store;
 }
 
-/** The store over a database that is already open. `warnings` are shown in its facts for as long as it is open. */
+/** The store over an open database. @param warnings what `facts` shows as long as the store is open. */
 export function storeOn(
   database: StoreDatabase,
   clock: Clock,
@@ -117,12 +117,12 @@ export function storeOn(
   };
 }
 
-/** Null where the table cannot be read: facts are read when something is wrong, and one table must not hide the rest. */
+/** What `read` counts; null when it throws, because `facts` is called when something is wrong and must not fail for one table. */
 function known(read: () => number): number | null {
   try {
     return read();
   } catch {
-    // The database notes what failed, and the warnings say so.
+    // The database keeps the error as its `trouble`, and `warnings` say so.
     return null;
   }
 }

@@ -1,4 +1,4 @@
-// Prompts that a daemon admitted, each settled exactly once. Their text is not here.
+// The table of prompts that a daemon admitted, each settled exactly once. The text of a prompt is not stored.
 import type { FeedPrompt } from '../../daemon/contract/feed.ts';
 import type { SessionState } from '../domain/session.ts';
 import type { StoreDatabase } from './database.ts';
@@ -6,10 +6,11 @@ import type { EventTable } from './events.ts';
 import type { PromptRow, Prompts } from './store.ts';
 
 export interface PromptTable extends Prompts {
-  /** Settles what is queued or running as failed, in the transaction that the caller has open. */
+  /** As `failUnsettled`, in the transaction that the caller has open. */
   settleAll(sessionId: string, atMs: number, outcome: string): readonly string[];
 }
 
+/** The session of a prompt. */
 interface Owner {
   readonly workspaceId: string;
   readonly incarnation: string;
@@ -32,7 +33,7 @@ export function createPrompts(database: StoreDatabase, events: EventTable): Prom
     `SELECT workspace_id AS workspaceId, incarnation, state, end_reason AS endReason
      FROM sessions WHERE session_id = @sessionId`,
   );
-  // `queued` never overwrites: the row is queued already, or its prompt runs and a late record arrived twice.
+  // A record `queued` never changes a row: the row says `queued` already, or the prompt runs and an old record came again.
   const moveOn = database.prepare<Record<string, unknown>>(
     `INSERT INTO prompts (prompt_id, session_id, state, admitted_at_ms, settled_at_ms, outcome)
      VALUES (@promptId, @sessionId, @state, @atMs, @settledAtMs, @outcome)
@@ -60,7 +61,7 @@ export function createPrompts(database: StoreDatabase, events: EventTable): Prom
     record: (prompt) =>
       database.write(() => {
         const owner = findOwner.get({ sessionId: prompt.sessionId });
-        // A record that arrives after its session was closed must not stay unsettled for ever.
+        // A prompt that is recorded after its session was closed is settled as failed: no later record would settle it.
         const isTooLate = owner?.state === 'closed' && !isSettled(prompt);
         const outcome = owner?.endReason ?? 'session_closed';
         store(isTooLate ? { ...prompt, state: 'failed', outcome } : prompt, owner);

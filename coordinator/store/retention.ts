@@ -1,17 +1,16 @@
-// What the database deletes, and when: by age and by number, oldest first, a few rows at a time so that no request waits.
-// Rows of what is alive are never deleted: live and resting sessions, unsettled prompts, unended daemons, and the newest daemon
-// of each workspace.
+// Deletes old rows from the database: by age and by number, oldest first, in small batches so that no request waits. Sessions that
+// are not closed, unsettled prompts, unended daemons and the newest daemon of each workspace are never deleted.
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Clock } from '../../daemon/contract/clock.ts';
 import type { Rows, StoreDatabase } from './database.ts';
 
 export interface RetentionSettings {
-  /** Age at which closed sessions, settled prompts, ended daemons and events go. */
+  /** Age above which closed sessions, settled prompts, ended daemons and events are deleted. */
   readonly maxAgeMs: number;
   readonly maxClosedSessions: number;
   readonly maxSettledPrompts: number;
   readonly maxEndedDaemons: number;
-  /** Events that are kept of sessions and prompts, and again of everything else. */
+  /** Limit for the events of sessions and prompts, and again for all other events. */
   readonly maxEvents: number;
 }
 
@@ -25,26 +24,30 @@ export const DEFAULT_RETENTION: RetentionSettings = Object.freeze({
   maxEvents: 50_000,
 });
 
-/** Rows of one transaction: at most a few milliseconds, whatever else the disk does. */
+/** Most rows that one transaction deletes: at most a few milliseconds, because it blocks the event loop. */
 const BATCH_ROWS = 100;
 
-/** Rows that may be deleted now: those that are too old, and the oldest of those that are too many. */
+/** What one transaction may delete. */
 interface Batch {
+  /** Epoch ms: older rows are deleted. */
   readonly beforeMs: number;
+  /** Number of rows above the limit: that many of the oldest rows are deleted. */
   readonly surplus: number;
+  /** Most rows that are deleted. */
   readonly rows: number;
 }
 
+/** The retention of one kind of rows. */
 interface Rule {
   readonly max: number;
-  /** How many rows the rule is about. */
+  /** Number of rows that the rule may delete. */
   readonly count: () => number;
-  /** Deletes at most `rows`; returns how many. */
+  /** Deletes one batch. Returns how many rows were deleted. */
   readonly prune: (batch: Batch) => number;
 }
 
 export interface Retention {
-  /** Forgets what is due, batch by batch with a turn of the event loop between; resolves with the number of rows. */
+  /** Deletes all rows that are too old or too many, yielding after each batch. Resolves with the number of deleted rows. */
   run(): Promise<number>;
 }
 
@@ -67,7 +70,7 @@ async function apply(database: StoreDatabase, rule: Rule, beforeMs: number): Pro
   let surplus = Math.max(0, rule.count() - rule.max);
   let total = 0;
   for (;;) {
-    // A power loss may bring a pruned row back, which is harmless: no wait for the disk.
+    // Without a wait for the disk: a power loss may bring a deleted row back, which is harmless.
     const pruned = database.writeRelaxed(() => rule.prune({ beforeMs, surplus, rows: BATCH_ROWS }));
     total += pruned;
     surplus = Math.max(0, surplus - pruned);
@@ -96,18 +99,18 @@ function rulesOf(database: StoreDatabase, settings: RetentionSettings): readonly
   ];
 }
 
-/** Rows of ended daemons that no session refers to, except the newest of a workspace, which says how the last daemon ended. */
+/** SQL condition for ended daemons without sessions, except the newest of a workspace, which says how the last daemon ended. */
 const FREE_DAEMON = `state = 'ended'
   AND NOT EXISTS (SELECT 1 FROM sessions s WHERE s.incarnation = daemons.incarnation)
   AND id < (SELECT max(n.id) FROM daemons n WHERE n.workspace_id = daemons.workspace_id)`;
 
-/** The rows of one table that may be deleted, each by itself. */
+/** The rows of one table that may be deleted without regard to other tables. */
 interface DisposableRows {
   readonly table: string;
   readonly key: string;
-  /** An SQL condition. */
+  /** SQL condition for a row that may be deleted. */
   readonly isDisposable: string;
-  /** Since when a row is disposable, in epoch ms. */
+  /** Column with the time, in epoch ms, since which a row may be deleted. */
   readonly atColumn: string;
 }
 
@@ -127,7 +130,7 @@ function rowRule(database: StoreDatabase, max: number, rows: DisposableRows): Ru
   return deletionRule(max, { count, byAge, byNumber });
 }
 
-/** A session is deleted with its clients (by the foreign key) and its heartbeats. */
+/** The rule for closed sessions. A session is deleted with its clients (by the foreign key) and its heartbeats. */
 function sessionRule(database: StoreDatabase, max: number): Rule {
   const count = database.prepare<object, { total: number }>(
     `SELECT count(*) AS total FROM sessions WHERE state = 'closed'`,
@@ -162,8 +165,8 @@ function sessionRule(database: StoreDatabase, max: number): Rule {
 }
 
 /**
- * Events are in the order of their ids, so the oldest are at the front and one look at the front decides. The newest event of
- * all stays: if the table were ever empty, ids would begin again.
+ * The rule for events of sessions and prompts (`isRoutine` 1), or for all other events. Ids are in order of time, so only the
+ * lowest ids are looked at. The newest event is never deleted: in an empty table ids would begin again at 1.
  */
 function eventRule(database: StoreDatabase, max: number, isRoutine: 0 | 1): Rule {
   const oldest = `SELECT id FROM events WHERE is_routine = ${isRoutine} AND id < (SELECT max(id) FROM events)`;
@@ -179,11 +182,12 @@ function eventRule(database: StoreDatabase, max: number, isRoutine: 0 | 1): Rule
   return deletionRule(max, { count, byAge, byNumber });
 }
 
+/** The SQL of a rule that deletes rows by single statements. */
 interface DeletionStatements {
   readonly count: Rows<object, { total: number }>;
-  /** Deletes the rows that are too old. */
+  /** Deletes rows that are older than `beforeMs`. */
   readonly byAge: Rows<Batch, unknown>;
-  /** Deletes the oldest of the rows that are too many. */
+  /** Deletes the `surplus` oldest rows. */
   readonly byNumber: Rows<Batch, unknown>;
 }
 

@@ -1,4 +1,4 @@
-// Sessions and their registered clients, as their daemon last reported them. A closed session keeps its row.
+// The tables of sessions and of their registered clients, as their daemon last reported them. A closed session keeps its row.
 import type { FeedClient, FeedSession, Shelf } from '../../daemon/contract/feed.ts';
 import { isUuid, sessionKey } from '../../daemon/contract/wire.ts';
 import { nextState, type SessionEvent, type SessionState } from '../domain/session.ts';
@@ -8,7 +8,10 @@ import type { PromptTable } from './prompts.ts';
 import type { SessionRow, Sessions } from './store.ts';
 
 export interface SessionTable extends Sessions {
-  /** Moves every live session of the incarnation on, in the transaction that the caller has open; returns what each became. */
+  /**
+   * Moves every live session of the incarnation to the state that follows `event`, in the transaction that the caller has open.
+   * @returns the sessions with their new states.
+   */
   moveAllOf(
     incarnation: string,
     atMs: number,
@@ -19,7 +22,7 @@ export interface SessionTable extends Sessions {
 
 type StoredSession = Omit<SessionRow, 'isDefault'> & { readonly isDefault: 0 | 1 };
 
-// Heartbeats have a table of their own, so "last seen" is the later of the two times.
+// `lastSeenAtMs` is the later of the session's own time and its newest row in the table of heartbeats.
 const COLUMNS = `s.session_id AS sessionId, s.workspace_id AS workspaceId, s.incarnation, s.state,
   s.created_at_ms AS createdAtMs,
   max(s.last_seen_at_ms, coalesce(
@@ -47,9 +50,9 @@ export function createSessions(
   }
 
   /**
-   * The daemon ended before its session could be recorded. The client may have the answer, so the row must exist: dormant where
-   * the agent can load the session, else closed. A row that exists was moved on when the daemon ended, or belongs to a newer
-   * daemon by now, and stays as it is.
+   * Records a session of a daemon that has ended already. The client may know the session's id, so a row must exist: dormant when
+   * the agent can load the session, else closed. An existing row stays as it is: `moveAllOf` moved it when the daemon ended, or a
+   * newer daemon has the session by now.
    */
   function recordLate(workspaceId: string, incarnation: string, session: FeedSession): SessionState {
     const known = rows.find(session.sessionId);
@@ -60,7 +63,7 @@ export function createSessions(
     return state;
   }
 
-  /** Prompts of a session that will come back stay unsettled: its restore reports them. */
+  /** Moves one session to `state`. Settles its prompts only when it is closed; otherwise its restore will report them as lost. */
   function restOne(id: string, state: Exclude<SessionState, 'live'>, atMs: number, reason: string): void {
     const outcome = reason === '' ? 'session_closed' : reason;
     const row = rows.find(id);
@@ -107,7 +110,7 @@ export function createSessions(
 
 function sessionRows(database: StoreDatabase) {
   const find = database.prepare<{ key: string; capitals: string }, StoredSession>(
-    // Clients ask in either case, and some agents write their UUIDs in capitals.
+    // Looks for a UUID in small letters and in capitals: clients use either, and some agents write capitals.
     `SELECT ${COLUMNS} FROM sessions s WHERE s.session_id IN (@key, @capitals)`,
   );
   return {
@@ -122,7 +125,7 @@ function sessionRows(database: StoreDatabase) {
     liveOf: database.prepare<{ incarnation: string }, { sessionId: string }>(
       `SELECT session_id AS sessionId FROM sessions WHERE incarnation = @incarnation AND state = 'live'`,
     ),
-    // A session that another daemon loads later keeps the time of its first creation.
+    // `created_at_ms` keeps the earliest time, because a daemon that loads the session later reports a later one.
     upsert: database.prepare<Record<string, unknown>>(
       `INSERT INTO sessions (session_id, workspace_id, incarnation, state, created_at_ms, last_seen_at_ms,
          display_name, source_type, source_id, is_default, event_head)
@@ -151,7 +154,7 @@ function sessionRows(database: StoreDatabase) {
   };
 }
 
-/** Replaces a session's clients as a whole: the feed always sends all of them. */
+/** Makes a function that replaces all clients of a session: a feed record of a session always lists all of its clients. */
 function clientWriter(database: StoreDatabase) {
   const forget = database.prepare<{ sessionId: string }>(
     'DELETE FROM session_clients WHERE session_id = @sessionId',
@@ -160,7 +163,7 @@ function clientWriter(database: StoreDatabase) {
     `INSERT INTO session_clients (session_id, client_id, count, last_seen_at_ms)
      VALUES (@sessionId, @clientId, @count, @lastSeenAtMs)`,
   );
-  // Every attach may mint a new client id: without this deletion a long session would collect the heartbeats of all ids.
+  // Every attach may mint a client id: without this deletion a long session would keep heartbeats of all ids that it ever had.
   const forgetHeartbeats = database.prepare<{ sessionId: string }>(
     `DELETE FROM heartbeats WHERE session_id = @sessionId AND client_id <> ''
        AND client_id NOT IN (SELECT client_id FROM session_clients WHERE session_id = @sessionId)`,
@@ -218,7 +221,7 @@ function sessionQueries(
   };
 }
 
-/** A record that only refreshes a live session is no event. */
+/** Kind of the event row for a recorded session; undefined when the record only refreshes a live session. */
 function changeKind(before: SessionRow | undefined, incarnation: string): string | undefined {
   if (before === undefined) return 'session_opened';
   if (before.state !== 'live') return before.state === 'closed' ? 'session_reopened' : 'session_restored';

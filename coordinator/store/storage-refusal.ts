@@ -1,4 +1,4 @@
-// Which errors are the database's own refusals, and which of those do not pass by themselves. Pure.
+// Tells errors of the database from other errors, and damage of the database from failures that pass. Pure.
 import { ApiError } from '../../daemon/contract/errors.ts';
 import { isCorruptionCode } from './integrity.ts';
 

@@ -1,4 +1,4 @@
-// Makes files and directories last over a power loss.
+// Forces a file or a directory to the disk, so that it survives a power loss.
 import { closeSync, fsyncSync, openSync } from 'node:fs';
 
 /**

@@ -1,4 +1,4 @@
-// What an operator should know and do about a database that refuses statements. Pure.
+// Words for an operator about a database that refuses statements: what is wrong and what to do. Pure.
 import type { Trouble } from './database.ts';
 
 interface Remedy {
@@ -31,7 +31,7 @@ const REMEDIES: readonly Remedy[] = [
   { code: /^SQLITE_/, what: 'its disk is failing', todo: `Check the disk and the kernel's log. ${RECOVERS}` },
 ];
 
-/** A sentence that says what is wrong with the database and what to do; empty when nothing is wrong. */
+/** The warning about the database at `path`; empty when `trouble` is undefined. */
 export function troubleWords(path: string, trouble: Trouble | undefined): readonly string[] {
   const remedy = REMEDIES.find(({ code }) => code.test(trouble?.code ?? ''));
   if (trouble === undefined || remedy === undefined) return [];

@@ -1,4 +1,4 @@
-// The registered workspaces. Removal forgets the registration only: daemons and sessions keep their history.
+// The table of registered workspaces. Removing a workspace deletes only its row here: rows of its daemons and sessions stay.
 import type { StoreDatabase } from './database.ts';
 import type { EventTable } from './events.ts';
 import type { WorkspaceRow, WorkspaceSettings, Workspaces } from './store.ts';

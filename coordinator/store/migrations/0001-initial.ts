@@ -1,9 +1,9 @@
-// The first schema. A migration that has shipped is never edited: what changes gets a number of its own.
+// Schema 1. A migration that has shipped is never edited: a change of the schema is a new migration.
 import type { Migration } from './migration.ts';
 
 /**
- * Every index serves a query that exists. Partial ones hold only what is alive, so history costs lookups nothing.
- * No table refers to `workspaces`: a daemon's and a session's history outlives the registration of its directory.
+ * Every index serves a query that exists. A partial index has only live sessions or unended daemons, so old rows do not slow
+ * lookups. No table refers to `workspaces`: rows of daemons and sessions outlive the registration of their workspace.
  */
 export const initial: Migration = {
   version: 1,

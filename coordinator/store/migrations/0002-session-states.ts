@@ -1,7 +1,8 @@
-// Sessions that rest without a daemon, what a restore needs, and what an operator says of a workspace.
+// Schema 2: the session states `restoring` and `dormant`, the columns that a restore needs, and the operators' settings of a
+// workspace.
 import type { Migration } from './migration.ts';
 
-/** SQLite cannot change a CHECK: the table is rebuilt. Its rows keep their meaning. */
+/** Rebuilds the table `sessions`, because SQLite cannot change a CHECK. Its rows keep their meaning. */
 export const sessionStates: Migration = {
   version: 2,
   name: 'session-states',

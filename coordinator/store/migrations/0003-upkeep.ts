@@ -1,4 +1,4 @@
-// What the retention and the flight recorder look for, in the order in which they look.
+// Schema 3: indexes for the retention (retention.ts) and for stories.
 import type { Migration } from './migration.ts';
 
 export const upkeep: Migration = {

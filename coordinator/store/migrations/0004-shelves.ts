@@ -1,4 +1,4 @@
-// Where a session at rest stands in its workspace's list, so that the list is right while its daemon does not run.
+// Schema 4: the shelf of each session, so that the list of a workspace's sessions is right while its daemon does not run.
 import type { Migration } from './migration.ts';
 
 export const shelves: Migration = {

@@ -1,4 +1,4 @@
-// How long a drain lets turns go on, so that the next coordinator keeps to it.
+// Schema 5: how long a drain lets turns go on, so that the next coordinator keeps to the same limit.
 import type { Migration } from './migration.ts';
 
 export const drainLimits: Migration = {

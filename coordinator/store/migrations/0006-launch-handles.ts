@@ -1,12 +1,12 @@
-// How a daemon is found again, and where it answers, become two texts, which only launchers and connections read. Backups blank
-// only the secrets, so neither text may contain a credential.
+// Schema 6: launch handle and address of a daemon, two texts that only launchers and connections read, replace the columns of its
+// process. Backups blank only the column `secret`, so neither text may contain a credential.
 import type { Migration } from './migration.ts';
 
-/** The process launcher's handle, version 1, from the columns of schemas 1 to 5; `inspect.ts` reads such rows so too. */
+/** SQL that makes the process launcher's handle, version 1, from the columns of schemas 1 to 5; `inspect.ts` uses it too. */
 export const HANDLE_FROM_COLUMNS = `json_object('kind', 'process', 'version', 1, 'incarnation', incarnation,
   'bootId', boot_id, 'socketPath', socket_path, 'logPath', log_path, 'pid', pid, 'startTime', start_time)`;
 
-/** A NOT NULL column cannot be added without a default: the table is rebuilt. Its rows keep their meaning. */
+/** Rebuilds the table `daemons`, because a NOT NULL column cannot be added without a default. Its rows keep their meaning. */
 export const launchHandles: Migration = {
   version: 6,
   name: 'launch-handles',
