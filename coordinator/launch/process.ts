@@ -83,14 +83,16 @@ export function createProcessLauncher(options: ProcessLauncherOptions): Launcher
   };
 }
 
-function plannedMark({ workspaceId, incarnation }: LaunchPlan, settings: Settings): DaemonMark {
-  const { runtimeDir, stateDir, bootId } = settings;
+function plannedMark(
+  { workspaceId, incarnation }: LaunchPlan,
+  { runtimeDir, stateDir, bootId }: Pick<Settings, 'runtimeDir' | 'stateDir' | 'bootId'>,
+): DaemonMark {
   const socketPath = socketPathFor(runtimeDir, incarnation);
   const logPath = join(stateDir, 'logs', `${workspaceId}.log`);
   return { incarnation, bootId, socketPath, logPath, pid: 0, startTime: 0 };
 }
 
-async function adopt({ handle, secret }: KnownDaemon, settings: Settings): Promise<Whereabouts> {
+async function adopt({ handle, secret }: KnownDaemon, settings: AdoptSettings): Promise<Whereabouts> {
   try {
     return await adoptDaemon({ mark: markFrom(handle), secret }, settings);
   } catch (error) {
@@ -100,7 +102,7 @@ async function adopt({ handle, secret }: KnownDaemon, settings: Settings): Promi
 }
 
 /** The daemon that an earlier coordinator started from this handle, if it still runs. */
-function found(planned: DaemonMark, { secret }: LaunchSpec, settings: Settings): Launch | undefined {
+function found(planned: DaemonMark, { secret }: LaunchSpec, settings: AdoptSettings): Launch | undefined {
   const stat = hasNote(planned.socketPath) ? findDaemon(planned.incarnation) : undefined;
   if (stat === undefined) return undefined;
   const mark = { ...planned, pid: stat.pid, startTime: stat.startTime };
@@ -132,7 +134,7 @@ function make(planned: DaemonMark, spec: LaunchSpec, settings: Settings): Launch
 }
 
 /** Writes the daemon's note. A failure is only logged: the note is needed only when the database is lost. */
-function noteDown(mark: DaemonMark, spec: LaunchSpec, { clock, log }: Settings): void {
+function noteDown(mark: DaemonMark, spec: LaunchSpec, { clock, log }: Pick<Settings, 'clock' | 'log'>): void {
   try {
     writeNote(mark, spec, clock.nowMs());
   } catch (error) {
@@ -143,7 +145,7 @@ function noteDown(mark: DaemonMark, spec: LaunchSpec, { clock, log }: Settings):
 function spawnDaemon(
   { incarnation, logPath }: DaemonMark,
   { command, workspaceId }: LaunchSpec,
-  { daemonCommand, env, log, stateDir }: Settings,
+  { daemonCommand, env, log, stateDir }: Pick<Settings, 'daemonCommand' | 'env' | 'log' | 'stateDir'>,
 ): ChildProcess {
   const [program, ...args] = command ?? daemonCommand;
   if (program === undefined) throw new Error('the daemon command is empty');
@@ -175,7 +177,10 @@ function spawnDaemon(
  * The daemon's cgroup, with the daemon in it. A failure is only logged: without a cgroup, only a process that hides from
  * `findTree` can outlive the daemon. Undefined after a failure, or where cgroups cannot be made.
  */
-function enclosed(mark: DaemonMark, { cgroups, log }: Settings): DaemonCgroup | undefined {
+function enclosed(
+  mark: DaemonMark,
+  { cgroups, log }: Pick<Settings, 'cgroups' | 'log'>,
+): DaemonCgroup | undefined {
   if (cgroups === undefined) return undefined;
   try {
     return encloseDaemon(cgroups, mark);
@@ -188,7 +193,7 @@ function enclosed(mark: DaemonMark, { cgroups, log }: Settings): DaemonCgroup | 
 interface Begun {
   readonly mark: DaemonMark;
   readonly spec: LaunchSpec;
-  readonly settings: Settings;
+  readonly settings: Pick<Settings, 'clock' | 'stateDir'>;
 }
 
 /**
