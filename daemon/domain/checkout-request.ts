@@ -1,4 +1,4 @@
-// What a create asks of git for its session: a branch of its own in the workspace, or a worktree of its own below it.
+// The git checkout that a create body asks for: a new branch in the workspace, or a new worktree below the workspace.
 import { fail } from '../contract/errors.ts';
 import type { JsonObject } from '../contract/json-body.ts';
 import { isRecord } from '../contract/json-record.ts';
@@ -6,10 +6,10 @@ import { truncated } from '../contract/log.ts';
 
 export type CheckoutRequest =
   | { readonly kind: 'branch'; readonly name: string }
-  /** Without a slug the daemon makes one up. */
+  /** If `slug` is undefined, the daemon makes one up. */
   | { readonly kind: 'worktree'; readonly slug: string | undefined };
 
-/** Where in git a session works, as answers and listings show it; empty for a session that works in the workspace as it is. */
+/** The branch or worktree that was made for a session, as listings show it; empty for a session without its own checkout. */
 export interface SessionCheckout {
   readonly branch?: { readonly name: string; readonly baseBranch: string };
   readonly worktree?: { readonly slug: string; readonly path: string; readonly branch: string };
@@ -20,7 +20,7 @@ const MAX_BRANCH_PART_BYTES = 200;
 const MAX_SLUG_CHARS = 64;
 
 /**
- * The checkout that a create body asks for; undefined when it asks for none.
+ * Parses `branch` and `worktree` of a create body; undefined when the body has neither.
  * @throws ApiError 400; the order of the checks decides which code.
  */
 export function parseCheckout({ branch, worktree }: JsonObject): CheckoutRequest | undefined {
@@ -68,8 +68,8 @@ function parseSlug(worktree: unknown): string | undefined {
 }
 
 /**
- * What is wrong with a slug, in words that follow its name; undefined when nothing is. Forms that the qwen agent uses for its
- * own worktrees are refused too.
+ * Why a slug is refused, as text that continues "`worktree.slug` ..."; undefined for a valid slug. Forms that the qwen agent
+ * uses for its own worktrees are refused too.
  */
 function slugProblem(slug: string): string | undefined {
   if (slug === '' || slug.length > MAX_SLUG_CHARS) return `must have 1 to ${MAX_SLUG_CHARS} characters`;

@@ -1,5 +1,5 @@
-// The clients registered on one session: minted ids, reference counts, last-seen times. Entries live only as long as
-// their registration, so churn leaks nothing.
+// The clients registered on one session: minted ids, reference counts, last-seen times. A client's entry is deleted with
+// its last registration, so that clients that come and go leave nothing in memory.
 import type { FeedClient } from '../contract/feed.ts';
 
 interface Entry {
@@ -16,7 +16,7 @@ export class ClientRegistry {
     return this.#entries.size;
   }
 
-  /** Whether a client was ever registered here; clients that were taken over from an earlier process do not count. */
+  /** Whether `register` was ever called; clients that `adopt` took over from an earlier daemon do not count. */
   get hasRegistered(): boolean {
     return this.#hasRegistered;
   }
@@ -45,7 +45,7 @@ export class ClientRegistry {
     return minted;
   }
 
-  /** Takes over the registrations of an earlier process; their clients keep their ids. */
+  /** Adds the registrations that a restored session had in its earlier daemon; the clients keep their ids. */
   adopt(clients: readonly FeedClient[]): void {
     for (const { clientId, count, lastSeenAtMs } of clients) {
       const known = this.#entries.get(clientId);
@@ -68,7 +68,7 @@ export class ClientRegistry {
     if (entry !== undefined) entry.lastSeenAtMs = Math.max(entry.lastSeenAtMs, nowMs);
   }
 
-  /** The registrations as the feed reports them; a copy. */
+  /** A copy of the registrations, in the form in which the feed reports them. */
   snapshot(): readonly FeedClient[] {
     return [...this.#entries].map(([clientId, { count, lastSeenAtMs }]) => ({
       clientId,

@@ -15,7 +15,7 @@ import { type CheckoutRequest, parseCheckout } from './checkout-request.ts';
 export interface CreateRequest {
   /** The scope that was asked for, or the daemon's default; a chosen session id or a checkout forces `thread`. */
   readonly scope: SessionScope;
-  /** Chosen by the caller, lower-cased. */
+  /** The id that the client chose, in lower case; undefined when it chose none. */
   readonly sessionId: string | undefined;
   readonly checkout: CheckoutRequest | undefined;
   readonly modelId: string | undefined;
@@ -24,7 +24,7 @@ export interface CreateRequest {
 }
 
 const DEFAULT_SCOPE: SessionScope = 'single';
-/** Reserved for the reference server's own sessions. */
+/** Values of `sourceType` that clients may not use: they mark sessions that the reference server makes for itself. */
 const RESERVED_SOURCE_TYPES = new Set(['standalone']);
 
 /** Checks every field but `cwd`, which the route compares with the workspace. @throws ApiError 400 */

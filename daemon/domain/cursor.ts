@@ -1,4 +1,4 @@
-// Where the event stream of a reader begins that comes with a cursor: the protocol's table of cursors as one pure function.
+// Decides where the event stream of a reader with a cursor (`Last-Event-ID`) begins: the protocol's table as a pure function.
 
 export interface RingFacts {
   readonly head: number;
@@ -10,7 +10,7 @@ export type ResyncReason = 'epoch_reset' | 'ring_evicted' | 'seeded_replay_not_i
 export interface ReplayPlan {
   /** Replay starts after this id. */
   readonly from: number;
-  /** The id-less resync notice that comes before the replay. */
+  /** The notice (an event without id) to send before the replay; absent when the replay continues the cursor without a gap. */
   readonly resync?: { readonly reason: ResyncReason; readonly detail?: 'epoch_mismatch' };
 }
 

@@ -6,7 +6,7 @@ export interface EarlyBounds {
   readonly maxAgeMs: number;
 }
 
-/** The protocol's bounds. */
+/** The bounds that the protocol sets. */
 export const EARLY_BOUNDS: EarlyBounds = { maxSessions: 64, maxEventsPerSession: 32, maxAgeMs: 60_000 };
 
 export class EarlyEvents<Event> {
@@ -17,7 +17,7 @@ export class EarlyEvents<Event> {
     this.#bounds = bounds;
   }
 
-  /** @returns false when the event is dropped because a bound is reached. */
+  /** Keeps the event until `take`. @returns false when the event is dropped because a bound is reached. */
   keep(sessionId: string, event: Event, nowMs: number): boolean {
     this.#dropOld(nowMs);
     let kept = this.#bySession.get(sessionId);
@@ -31,7 +31,7 @@ export class EarlyEvents<Event> {
     return true;
   }
 
-  /** The kept events of a session, in order, which are then forgotten here. */
+  /** Removes and returns the kept events of a session, in order. */
   take(sessionId: string): readonly Event[] {
     const events = this.#bySession.get(sessionId)?.events ?? [];
     this.#bySession.delete(sessionId);

@@ -1,23 +1,23 @@
-// The events that a session keeps for replay. Readers are cursors over it; nothing is copied per reader. What was appended
-// since the last look is encoded together: one buffer for a read of the agent's output, not a buffer for each of its events.
-// Invariants: ids are contiguous and only grow; after a trim the ring has the newest events within both bounds, at least the
-// newest.
+// The events that a session keeps for replay. A reader is a cursor over the ring; nothing is copied per reader. Frames that
+// were appended since the last read of the ring are encoded together: one buffer for all events of one read of the agent's
+// output, not one for each event. Invariants: ids are contiguous and only grow; after a trim the ring has the newest events
+// within both bounds, and never less than the newest one.
 
 export interface RingBounds {
   readonly maxEvents: number;
   readonly maxBytes: number;
 }
 
-/** Frames after a cursor, ready to be written as they are. */
+/** Frames after a cursor, as bytes for the stream. */
 export interface Chunk {
   readonly bytes: Buffer;
   /** Id of the last frame in `bytes`: the reader's next cursor. */
   readonly to: number;
 }
 
-/** Readers at the same cursor share one concatenation; a handful of distinct positions is enough for real fan-outs. */
+/** Number of chunks kept for readers at the same cursor. Readers of one session stand at a handful of cursors at a time. */
 const CACHED_CHUNKS = 8;
-/** Slots of dropped frames are reclaimed in bulk, so that dropping a frame costs nothing. */
+/** Number of dropped frames whose array slots are reclaimed at once, so that dropping a single frame copies nothing. */
 const COMPACT_AFTER = 1024;
 
 /** Frames that were encoded together. */
@@ -30,7 +30,7 @@ interface Block {
 export class EventRing {
   readonly #bounds: RingBounds;
   readonly #cache = new Map<number, Chunk>();
-  /** Newest frames, not encoded yet. */
+  /** The newest frames, which are not encoded yet. */
   #open: string[] = [];
   /** For the encoded frame at index i, from `#start` on: its block, and the bytes of all frames ever pushed up to its end. */
   #blocks: Block[] = [];
@@ -40,13 +40,13 @@ export class EventRing {
   #bytesDropped = 0;
   #bytesPushed = 0;
 
-  /** Ids start above `floor` (0 for a new session). */
+  /** Event ids start above `floor`, the session's id floor (0 for a new session). */
   constructor(bounds: RingBounds, floor = 0) {
     this.#bounds = bounds;
     this.#head = floor;
   }
 
-  /** Id of the newest event, or the floor when nothing was ever pushed. */
+  /** Id of the newest event; the id floor when no event was ever pushed. */
   get head(): number {
     return this.#head;
   }
@@ -151,7 +151,7 @@ export class EventRing {
     return parts.length === 1 ? (parts[0] as Buffer) : Buffer.concat(parts);
   }
 
-  /** Bytes ever pushed before the frame at that index, or before the next frame to be pushed. */
+  /** Bytes of all frames ever pushed before the frame at `index`, which may be the index of the next frame to come. */
   #startOf(index: number): number {
     return index === this.#start ? this.#bytesDropped : (this.#ends[index - 1] as number);
   }
@@ -181,7 +181,7 @@ export class EventRing {
 
   #dropOldest(): void {
     this.#bytesDropped = this.#ends[this.#start] as number;
-    // The slot stays until compaction; its bytes must not.
+    // The array slot stays until `COMPACT_AFTER`; the block's bytes must be freed now.
     this.#blocks[this.#start] = NONE;
     this.#start += 1;
     if (this.#start >= COMPACT_AFTER && this.#start * 2 >= this.#ends.length) {

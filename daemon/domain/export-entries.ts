@@ -1,9 +1,9 @@
-// What a transcript says, as the entries of an exported document: an entry for each text, tool call, plan and failure.
+// Turns a transcript into the entries of an exported document: an entry for each text, tool call, plan and failure.
 import { asRecord, definedFields, type JsonRecord, recordsIn } from '../contract/json-record.ts';
 import { updateOf } from './transcript.ts';
 import type { TranscriptRecord } from './transcript-view.ts';
 
-/** One thing that was said or done. */
+/** One text, tool call, plan or failure of a transcript. */
 export interface ExportEntry {
   readonly kind: 'user' | 'agent' | 'thought' | 'tool' | 'plan' | 'error' | 'other';
   readonly text: string;
@@ -20,7 +20,7 @@ export interface ExportHeader {
   readonly isPartial: boolean;
 }
 
-/** The entries of a transcript. The reports of one tool call are one entry, where the call began. */
+/** The entries of a transcript, in order. All updates of one tool call are one entry, at the position of the first. */
 export function entriesOf(records: readonly TranscriptRecord[]): readonly ExportEntry[] {
   const entries: ExportEntry[] = [];
   const tools = new Map<string, { readonly at: number; call: JsonRecord }>();
@@ -75,7 +75,7 @@ function toolEntry({ title, kind, status, content, rawInput, rawOutput }: JsonRe
   };
 }
 
-/** The text of a content block, of a tool's content or of a plain string; a block without text as its type in brackets. */
+/** The text of an ACP content block, of a tool's content or of a plain string; a block without text gives `[type]`. */
 export function textOf(content: unknown): string {
   if (typeof content === 'string') return content;
   const block = asRecord(content);
@@ -108,7 +108,7 @@ const HEADINGS: Readonly<Record<ExportEntry['kind'], string>> = {
   other: 'Other',
 };
 
-/** What a person reads above an entry. */
+/** The heading of an entry: its kind, then the title and status of a tool call. */
 export function headingOf({ kind, title, status }: ExportEntry): string {
   const name = title === undefined ? HEADINGS[kind] : `${HEADINGS[kind]}: ${title}`;
   return status === undefined ? name : `${name} (${status})`;

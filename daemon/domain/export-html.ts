@@ -1,5 +1,5 @@
-// A transcript as one HTML page without scripts and without anything from elsewhere. Everything in it comes from people and
-// models, so every text is escaped, and the page's own policy forbids the scripts that an escape might have missed.
+// A transcript as one HTML page without scripts and without resources from elsewhere. Its texts come from people and models,
+// so every text is escaped, and the page's Content-Security-Policy forbids any script that an escape might have missed.
 import { escapeHtml } from '../contract/escape-html.ts';
 import { type ExportEntry, type ExportHeader, headingOf } from './export-entries.ts';
 

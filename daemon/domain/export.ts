@@ -1,5 +1,5 @@
-// A transcript as a document to keep: what was said and done, in four formats. Every format shows the same entries, and so do
-// transcripts of our own and those of an agent.
+// Exports a transcript as a document in one of four formats. Every format shows the same entries, whether the daemon or the
+// agent keeps the transcript.
 import { fail } from '../contract/errors.ts';
 import { type ExportEntry, type ExportHeader, entriesOf, headingOf } from './export-entries.ts';
 import { htmlDocument } from './export-html.ts';
@@ -12,7 +12,7 @@ export type ExportFormat = (typeof EXPORT_FORMATS)[number];
 export interface ExportedDocument {
   readonly content: string;
   readonly contentType: string;
-  /** Only `A-Za-z0-9._-`. */
+  /** Has no characters but `A-Za-z0-9._-`. */
   readonly filename: string;
 }
 
@@ -25,7 +25,7 @@ const TYPES: Readonly<Record<ExportFormat, string>> = {
 
 const MAX_NAME_CHARS = 80;
 
-/** @throws ApiError 400 `invalid_export_format`. */
+/** The format that a query asks for; `html` when it names none. @throws ApiError 400 `invalid_export_format`. */
 export function parseExportFormat(text: string | null): ExportFormat {
   const format = text ?? 'html';
   const known = EXPORT_FORMATS.find((candidate) => candidate === format);

@@ -1,8 +1,9 @@
-// The finished turns that a replay shows: each with its texts merged, the oldest dropped when all of them are over the bound.
+// The finished turns of a session's replay, each with its texts merged. When all turns together exceed the bound in bytes,
+// the oldest are dropped.
 import type { PastEvent } from './journal.ts';
 import { isOfTranscript, mergeTexts } from './transcript.ts';
 
-/** What is missing before the first turn that is kept. */
+/** Counts of what is missing before the oldest kept turn: turns that are missing as a whole, and all missing events. */
 export interface Dropped {
   readonly turns: number;
   readonly events: number;
@@ -20,12 +21,12 @@ export class FinishedTurns {
   #bytes = 0;
   #dropped: Dropped = { turns: 0, events: 0 };
 
-  /** @param maxBytes bound of all turns together, as JSON. */
+  /** @param maxBytes bound of all turns together, as JSON text. */
   constructor(maxBytes: number) {
     this.#maxBytes = maxBytes;
   }
 
-  /** What was dropped here, and what was missing before anything came here. */
+  /** What was dropped to keep the bound, plus all that `noteMissing` was called with. */
   get dropped(): Dropped {
     return this.#dropped;
   }
@@ -39,12 +40,12 @@ export class FinishedTurns {
     return this.#turns.flatMap(({ json }) => JSON.parse(json) as PastEvent[]);
   }
 
-  /** Counts turns and events that are missing before those that are kept. */
+  /** Adds to `dropped` turns and events that were lost before they could be added. */
   noteMissing({ turns, events }: Dropped): void {
     this.#dropped = { turns: this.#dropped.turns + turns, events: this.#dropped.events + events };
   }
 
-  /** Adds a turn. Events that belong to no transcript are left out; of a turn over the bound the end is kept. */
+  /** Adds a turn. Events that belong to no transcript are left out; a turn that alone exceeds the bound keeps its end. */
   add(events: readonly PastEvent[]): void {
     const merged = mergeTexts(events.filter(({ type, data }) => isOfTranscript(type, data)));
     if (merged.length === 0) return;
@@ -68,7 +69,7 @@ export class FinishedTurns {
   }
 }
 
-/** JSON of the newest events that fit: a turn larger than the bound keeps its end. */
+/** The newest events that fit into `maxBytes`, each as JSON, oldest first. */
 function newestWithin(events: readonly PastEvent[], maxBytes: number): string[] {
   const kept: string[] = [];
   let bytes = 2;

@@ -1,10 +1,10 @@
-// The events since the last end of a turn, within bounds: the chunks of one text are one entry, and when the bounds are
-// reached the oldest entries are dropped.
+// The events of a session since its last turn ended, within bounds: the chunks of one text are one entry, and when a bound
+// is reached the oldest entries are dropped.
 import { isOfTranscript, TextRun, updateOf } from './transcript.ts';
 
-/** An event as a replay keeps it. */
+/** An event of a session as the session's replay keeps it in memory. */
 export interface PastEvent {
-  /** Id on the session's bus; undefined for an event that was never on it. */
+  /** Id on the session's bus; undefined for an event that was never published. */
   readonly id?: number | undefined;
   readonly type: string;
   readonly data: unknown;
@@ -24,7 +24,7 @@ interface Entry {
   events: number;
 }
 
-/** Share of the bounds that is freed at once, so that a journal at its bound does not move its entries for each event. */
+/** Share of the bounds that is freed at once, so that a full journal does not move all its entries for each new event. */
 const DROPPED_SHARE = 1 / 16;
 
 export class Journal {
@@ -45,7 +45,7 @@ export class Journal {
     return this.#entries.length === 0;
   }
 
-  /** @param bytes what the event takes as JSON. */
+  /** Appends the event. @param bytes length of the event as JSON, which counts towards `maxBytes`. */
   add(event: PastEvent, bytes: number): void {
     const last = this.#entries.at(-1);
     if (last?.run.add(event) === true) {
@@ -80,7 +80,7 @@ export class Journal {
     const events = maxEvents - Math.floor(maxEvents * DROPPED_SHARE);
     const bytes = maxBytes - Math.floor(maxBytes * DROPPED_SHARE);
     let count = 0;
-    // The newest entry is the text that is being written: it alone may be over the bound.
+    // The newest entry stays even if it alone is over the bound: it is the text that the agent is writing.
     while (
       count < this.#entries.length - 1 &&
       (this.#entries.length - count > events || this.#bytes > bytes)
@@ -99,7 +99,7 @@ function textLength({ data }: PastEvent): number {
   return typeof content?.text === 'string' ? content.text.length : 0;
 }
 
-/** Whether a summary shows the event. It leaves out thoughts, and what a tool reports while it works. */
+/** Whether a replay in `summary` mode shows the event. It leaves out thoughts, and the updates of a tool that still works. */
 export function isOfSummary({ type, data }: PastEvent): boolean {
   if (type !== 'session_update') return true;
   if (!isOfTranscript(type, data)) return false;

@@ -1,4 +1,5 @@
-// What a client may say about a session: its display name and pull requests. Checked here, kept by the session.
+// The metadata of a session that a client may set, its display name and pull requests: checks, and merges of pull request
+// lists. The session keeps the values.
 import { type ApiError, fail } from '../contract/errors.ts';
 import type { JsonObject } from '../contract/json-body.ts';
 import { isRecord, type JsonRecord } from '../contract/json-record.ts';
@@ -20,7 +21,7 @@ export interface MetadataPatch {
 const MAX_DISPLAY_NAME_UNITS = 256;
 const MAX_URL_CHARS = 2048;
 
-/** @throws ApiError 400 `invalid_metadata` naming the field. */
+/** Parses the body of a metadata change. @throws ApiError 400 `invalid_metadata` naming the field. */
 export function parseMetadataPatch({ displayName, pr }: JsonObject): MetadataPatch {
   return {
     ...(displayName === undefined ? {} : { displayName: parseDisplayName(displayName) }),
@@ -55,7 +56,7 @@ function isNumber(value: unknown): value is number {
 
 function isAddress(value: unknown): value is string {
   if (typeof value !== 'string' || value.length > MAX_URL_CHARS || !URL.canParse(value)) return false;
-  // Parsing ignores tabs and line ends, but a client that is shown the address would get them.
+  // `URL.canParse` ignores tabs and line ends, but clients would get them with the address.
   return !/\p{Cc}/u.test(value) && /^https?:$/.test(new URL(value).protocol);
 }
 
@@ -64,8 +65,8 @@ function invalid(field: string, rule: string): ApiError {
 }
 
 /**
- * The list with the pull request that an agent reports; undefined when the report is of no use. A pull request that is in the
- * list already stays as it is.
+ * Adds the pull request that an agent reports to `known`, unless `known` has it already.
+ * @returns undefined when the report has no valid number or address.
  */
 export function withBoundPullRequest(
   known: readonly PullRequest[],
@@ -76,7 +77,7 @@ export function withBoundPullRequest(
   return isKnown ? known : [...known, { number, url }];
 }
 
-/** The list with `added` in it; a pull request of the same number and address is replaced. */
+/** `known` with `added` at its end; a pull request of the same number and address is replaced. */
 export function withPullRequest(known: readonly PullRequest[], added: PullRequest): readonly PullRequest[] {
   return [...known.filter(({ number, url }) => number !== added.number || url !== added.url), added];
 }

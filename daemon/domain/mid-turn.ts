@@ -1,5 +1,5 @@
-// Messages for a turn that runs already. The agent drains them when it can; a message that it never takes becomes a prompt of
-// its own when the turn ends, so that no accepted message is lost.
+// Messages that clients send to a turn while it runs. The agent fetches them when it can; a message that the agent has not
+// fetched when the turn ends becomes a prompt, so that no accepted message is lost.
 import { failPlain } from '../contract/errors.ts';
 import type { PromptEntry } from './prompt-queue.ts';
 
@@ -21,14 +21,14 @@ export class MidTurnQueue {
     this.#messages.push(message);
   }
 
-  /** Takes every message out, in order. */
+  /** Removes and returns every message, in order. */
   drain(): readonly MidTurnMessage[] {
     const messages = this.#messages;
     this.#messages = [];
     return messages;
   }
 
-  /** Takes the message out; undefined when it is not waiting. */
+  /** Removes and returns the message; undefined when the queue does not have it. */
   remove(messageId: string): MidTurnMessage | undefined {
     const message = this.#messages.find((candidate) => candidate.messageId === messageId);
     this.#messages = this.#messages.filter((candidate) => candidate !== message);
@@ -36,15 +36,15 @@ export class MidTurnQueue {
   }
 }
 
-/** The text of a message for a turn. @throws ApiError 400 when `message` is no text, or blank. */
+/** The field `message` of a mid-turn request, checked. @throws ApiError 400 when it is no string, or blank. */
 export function parseMidTurnText(message: unknown): string {
   if (typeof message === 'string' && message.trim() !== '') return message;
   throw failPlain(400, '`message` must be a non-blank string');
 }
 
 /**
- * The message as a prompt of its own, under the message's id. Clients were shown it as pending already, so it is framed like a
- * prompt that had to queue.
+ * The message as a prompt, under the message's id. Clients were already shown the message as pending, so `hadToQueue` is true:
+ * the prompt publishes the same events as a prompt that waited.
  */
 export function asPrompt({ messageId, clientId, text, queuedAtMs }: MidTurnMessage): PromptEntry {
   return {

@@ -1,10 +1,11 @@
-// The permission questions of one session: the open ones, and the newest resolved ones for late votes.
+// The permission questions of one session: every open question, and the outcomes of the newest resolved ones, by which late
+// votes are answered.
 import type { Ballot, PermissionOutcome } from './permission-policy.ts';
 
-/** How many resolved questions are remembered (the protocol's bound); a vote on an older question is refused as unknown. */
+/** How many resolved questions are kept (the protocol's bound); a vote on an older question is refused as unknown. */
 const REMEMBERED = 512;
 
-/** Option id that the protocol reserves for its own use: no client may vote for it. */
+/** Option id that the protocol reserves: no agent may offer it and no client may vote for it. */
 export const CANCEL_SENTINEL = '__cancelled__';
 
 export interface PermissionOption {
@@ -35,28 +36,28 @@ export class PermissionBook {
     return [...this.#open.values()];
   }
 
-  /** An open question; undefined when the id is of none. */
+  /** The open question with this id; undefined when there is none. */
   find(requestId: string): Question | undefined {
     return this.#open.get(requestId);
   }
 
-  /** The outcome of a question that is already resolved and still remembered. */
+  /** The outcome of a resolved question; undefined when the question is open, unknown, or resolved too long ago. */
   resolvedOutcome(requestId: string): PermissionOutcome | undefined {
     return this.#resolved.get(requestId);
   }
 
-  /** Opens a question. */
+  /** Adds an open question, with a copy of its votes, which `recordVote` extends. */
   add(question: Question): void {
     const ballot = { ...question.ballot, votes: new Map(question.ballot.votes) };
     this.#open.set(question.requestId, { ...question, ballot });
   }
 
-  /** Notes a vote that leaves the question open. */
+  /** Adds a vote that does not yet decide the question. */
   recordVote(requestId: string, clientId: string, optionId: string): void {
     this.#open.get(requestId)?.ballot.votes.set(clientId, optionId);
   }
 
-  /** Moves an open question to the resolved ones. @returns the question; undefined when it is not open any more. */
+  /** Moves an open question to the resolved ones. @returns the question; undefined when no open question has this id. */
   resolve(requestId: string, outcome: PermissionOutcome): Question | undefined {
     const question = this.#open.get(requestId);
     if (question === undefined) return undefined;

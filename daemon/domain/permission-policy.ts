@@ -1,4 +1,5 @@
-// Who may decide an agent's permission question, policy by policy. Pure: a vote and the request's state in, a verdict out.
+// Who may decide an agent's permission question, policy by policy. Pure: takes a vote and the question's ballot, returns a
+// verdict.
 import type { Peer, PermissionPolicy } from '../contract/wire.ts';
 
 export type PermissionOutcome =
@@ -12,11 +13,11 @@ export interface Vote {
 }
 
 export interface Ballot {
-  /** Client of the prompt that led to the question; undefined when it was anonymous. */
+  /** Client whose prompt led to the question; undefined when that client was anonymous. */
   readonly originator: string | undefined;
   /** Client ids registered when the question was asked. */
   readonly voters: ReadonlySet<string>;
-  /** Client id -> option, of votes that were recorded. */
+  /** The votes that were recorded so far: client id -> option id. */
   readonly votes: ReadonlyMap<string, string>;
 }
 
@@ -37,7 +38,7 @@ export interface Standing {
 
 const DECIDE: VoteVerdict = { kind: 'decide' };
 
-/** Judges a vote for an offered option. `quorumOverride` counts only under `consensus`. */
+/** Judges a vote for an option that the agent offered. Only `consensus` uses `quorumOverride` (`--consensus-quorum`). */
 export function judgeVote(
   policy: PermissionPolicy,
   ballot: Ballot,
@@ -58,7 +59,7 @@ export function judgeVote(
   }
 }
 
-/** min(override, M) or a majority of M, where M is the number of voters, at least one. */
+/** Votes needed under `consensus`: min(override, M), or without `override` a majority of M, where M = max(1, voters). */
 export function quorumOf(voters: number, override: number | undefined): number {
   const size = Math.max(1, voters);
   return override === undefined ? Math.floor(size / 2) + 1 : Math.min(override, size);

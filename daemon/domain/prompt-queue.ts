@@ -5,11 +5,11 @@ export interface PromptEntry {
   readonly clientId: string | undefined;
   /** Content blocks as the client sent them. */
   readonly content: readonly Record<string, unknown>[];
-  /** The request for the agent, without the session id. */
+  /** Further params of the agent's `session/prompt`, besides session id and content. */
   readonly request: Readonly<Record<string, unknown>>;
   readonly queuedAtMs: number;
   readonly deadlineMs: number | undefined;
-  /** Whether it had to wait behind another prompt; such a prompt is framed by pending_prompt_* events. */
+  /** Whether the prompt had to wait behind another prompt; only then pending_prompt_* events are published for it. */
   readonly hadToQueue: boolean;
 }
 
@@ -18,7 +18,7 @@ export class PromptQueue {
   #running: PromptEntry | undefined;
   #waiting: PromptEntry[] = [];
 
-  /** `cap` counts the running prompt; 0 = unlimited. */
+  /** @param cap most prompts at a time, the running prompt included; 0 = unlimited. */
   constructor(cap: number) {
     this.#cap = cap;
   }
@@ -41,8 +41,8 @@ export class PromptQueue {
   }
 
   /**
-   * Accepts a prompt, to wait while another prompt runs or waits; the caller has checked `isFull`.
-   * @returns the prompt as it is queued; `hadToQueue` is judged here unless the caller gives it.
+   * Appends a prompt to those that wait, for `startNext`. The caller has checked `isFull`.
+   * @returns the queued entry; unless `prompt` gives `hadToQueue`, it is true when another prompt runs or waits.
    */
   accept(prompt: Omit<PromptEntry, 'hadToQueue'> & { readonly hadToQueue?: boolean }): PromptEntry {
     const entry = { hadToQueue: this.size > 0, ...prompt };
@@ -50,28 +50,28 @@ export class PromptQueue {
     return entry;
   }
 
-  /** Moves the first waiting prompt to running and returns it; undefined while a prompt runs, or none waits. */
+  /** Makes the first waiting prompt the running one and returns it; undefined while a prompt runs, and when none waits. */
   startNext(): PromptEntry | undefined {
     if (this.#running !== undefined) return undefined;
     this.#running = this.#waiting.shift();
     return this.#running;
   }
 
-  /** Ends the running prompt. @returns false when `promptId` is not (or no longer) the running one. */
+  /** Removes the running prompt. @returns false when `promptId` is not, or no longer, the id of the running prompt. */
   settle(promptId: string): boolean {
     if (this.#running?.promptId !== promptId) return false;
     this.#running = undefined;
     return true;
   }
 
-  /** Takes a waiting prompt out; undefined when it is not waiting. */
+  /** Removes and returns a waiting prompt; undefined when no waiting prompt has this id. */
   removeWaiting(promptId: string): PromptEntry | undefined {
     const entry = this.#waiting.find((candidate) => candidate.promptId === promptId);
     this.#waiting = this.#waiting.filter((candidate) => candidate !== entry);
     return entry;
   }
 
-  /** Takes every waiting prompt out, in order. */
+  /** Removes and returns every waiting prompt, in order. */
   clearWaiting(): readonly PromptEntry[] {
     const entries = this.#waiting;
     this.#waiting = [];

@@ -1,4 +1,4 @@
-// The body of a prompt, checked: the fields that the bridge reads itself, and those that go on to the agent untouched.
+// Checks the body of `POST /session/:id/prompt`: the fields that the daemon uses, and those that go to the agent unchanged.
 import { fail, failPlain } from '../contract/errors.ts';
 import type { JsonObject } from '../contract/json-body.ts';
 import { asRecord, isRecord } from '../contract/json-record.ts';
@@ -13,17 +13,17 @@ export interface PromptRequest {
 /** Most blocks of a prompt that are no text (the protocol's bound). */
 const MAX_NON_TEXT_BLOCKS = 256;
 /**
- * `_meta` keys in which an agent trusts what its daemon says: who calls, through which channel, and what a person has typed
- * or approved. A client must not set them.
+ * `_meta` keys whose values an agent trusts because only its daemon sets them: who calls, through which chat channel, and what
+ * a person has typed or approved. They are removed from what a client sends.
  */
 const PRIVATE_META =
   /^qwen\.(?:daemon|channel)\.|^qwen-code\/(?:private-|invocation)|^qwen\.(?:submittedPrompt|goalProposalApproval)$/;
-/** Longest name of a channel, and id of a user or chat in it, in UTF-16 units (the protocol's bound). */
+/** Longest name of a chat channel in `delivery`, and longest id of a user or chat, in UTF-16 units (the protocol's bound). */
 const MAX_DELIVERY_CHARS = 2048;
-/** Fields that the bridge consumes. */
+/** Fields of the body that are not copied into the agent's request: the daemon uses them itself. */
 const OWN_FIELDS = new Set(['prompt', 'sessionId', 'deadlineMs', 'delivery', 'eventDetailMode', '_meta']);
 
-/** @throws ApiError 400, without a code where the content is bad. */
+/** Parses the body. @throws ApiError 400; for a malformed `prompt` field it has no code. */
 export function parsePromptRequest(body: JsonObject): PromptRequest {
   const content = parseContent(body.prompt);
   checkDetailMode(body.eventDetailMode);
@@ -67,7 +67,7 @@ function checkDetailMode(value: unknown): void {
   throw fail('invalid_event_detail_mode', '`eventDetailMode` must be "full" or "summary" when it is given');
 }
 
-/** No channel is connected here, but a malformed target is refused as a server with channels refuses it. */
+/** A daemon has no chat channels and ignores `delivery`, but refuses a malformed one as a server with channels does. */
 function checkDelivery(value: unknown): void {
   if (value === undefined) return;
   const { kind, target, ...others } = asRecord(value);
@@ -90,7 +90,10 @@ function publicMeta(value: unknown): Record<string, unknown> | undefined {
   return Object.fromEntries(Object.entries(value).filter(([key]) => !PRIVATE_META.test(key)));
 }
 
-/** The deadline in force: a request can only shorten the configured deadline, and has no effect where none is configured. */
+/**
+ * The deadline of a turn; undefined: none. A request can only shorten the configured deadline; if none is configured
+ * (`configuredMs` is 0), the request's deadline has no effect.
+ */
 export function effectiveDeadlineMs(
   configuredMs: number,
   requestedMs: number | undefined,

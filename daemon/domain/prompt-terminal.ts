@@ -1,4 +1,4 @@
-// How the turn of a prompt ended, as the answer of a load says it.
+// How a prompt's turn ended, in the form in which the answer to `POST /session/:id/load` reports it.
 import { asRecord } from '../contract/json-record.ts';
 import type { PastEvent } from './journal.ts';
 
@@ -12,7 +12,7 @@ export interface PromptTerminal {
   readonly at: number;
 }
 
-/** How the turn ended whose terminal event this is; undefined where the event names no prompt. */
+/** Reads how a turn ended from its `turn_complete` or `turn_error` event; undefined when the event names no prompt. */
 export function terminalOf({ type, data, promptId, atMs }: PastEvent): PromptTerminal | undefined {
   const { promptId: named, stopReason, code } = asRecord(data);
   const id = promptId ?? named;

@@ -1,4 +1,5 @@
-// Requests per client and window, by tier. Off unless configured. Pure: time is an argument, memory is bounded.
+// The rate limit: counts the requests of each client in a time window, by tier. Used only when it is configured. Pure: time is
+// an argument, memory is bounded.
 
 export type Tier = 'prompt' | 'mutation' | 'read';
 
@@ -20,7 +21,7 @@ interface Window {
   count: number;
 }
 
-/** Windows that are remembered. Beyond that the oldest are forgotten, which lets their clients begin a new one. */
+/** Most windows in memory. Over it the oldest window is deleted, so that its client's next request begins a new window. */
 const MAX_WINDOWS = 10_000;
 
 export class RateLimiter {
@@ -37,7 +38,7 @@ export class RateLimiter {
     return { ...this.#hits };
   }
 
-  /** Counts one request of `client`. */
+  /** Counts one request of `client`, unless it is refused. */
   take(client: string, tier: Tier, nowMs: number): RateVerdict {
     const limit = this.#limits.perWindow[tier];
     const window = this.#windowOf(`${tier} ${client}`, nowMs);
@@ -63,8 +64,8 @@ export class RateLimiter {
 }
 
 /**
- * The tier of a request, or undefined for what is never limited: health, heartbeats, event streams, control. `target` is
- * the request's target as it came; like the router, this takes a path in any case and with a slash at its end.
+ * The tier of a request; undefined for a request that is never limited: health, heartbeats, event streams, control.
+ * @param target the raw request target. As for the router, its path may be in any case and end in a slash.
  */
 export function tierOf(method: string, target: string): Tier | undefined {
   const path = pathOf(target);
@@ -76,11 +77,11 @@ export function tierOf(method: string, target: string): Tier | undefined {
     return undefined;
   if (method === 'POST' && /^\/session\/[^/]+\/prompt$/.test(path)) return 'prompt';
   const isRead = method === 'GET' || method === 'HEAD' || method === 'OPTIONS';
-  // The listings of several workspaces need a body to ask for them.
+  // A read although it is a POST: its body names the workspaces whose sessions are listed.
   return isRead || (method === 'POST' && path === '/sessions/catalog') ? 'read' : 'mutation';
 }
 
-/** Without query, trailing slash, and the authority that an absolute target begins with. */
+/** The path of a request target in lower case, without query, trailing slash, and the authority of an absolute target. */
 function pathOf(target: string): string {
   const path = target.replace(/^https?:\/\/[^/?]*/i, '').split('?', 1)[0] ?? '';
   return path.replace(/\/$/, '').toLowerCase();

@@ -1,5 +1,5 @@
-// What a client that loads a session is shown: the finished turns with their texts merged, and the journal of the turn that
-// is not finished. Held in memory for a live session, within bounds; the answer says what was left out.
+// The replay of a live session, for the answer to `POST /session/:id/load`: the finished turns with their texts merged, and
+// the journal of the unfinished turn. Kept in memory, within bounds; the answer says what was left out.
 
 import { asRecord } from '../contract/json-record.ts';
 import type { EventEnvelope } from '../contract/wire.ts';
@@ -9,26 +9,26 @@ import { type PromptTerminal, terminalOf } from './prompt-terminal.ts';
 import { isOfTranscript, isTerminal, RECORD_ID_KEY, TurnBounds, updateOf } from './transcript.ts';
 
 export interface ReplayBounds {
-  /** Bound of the finished turns, as JSON. */
+  /** Bound of all finished turns together, as JSON text. */
   readonly compactedReplayMaxBytes: number;
   readonly maxJournalEvents: number;
   readonly maxJournalBytes: number;
 }
 
 export interface ReplayOptions extends ReplayBounds {
-  /** Whether the ids of events name their records, as they do where we record the session. */
+  /** Whether an event's id on the bus is also the id of its transcript record: true if the daemon records the session. */
   readonly isRecorded: boolean;
   /** Whether everything that a replay leaves out can be read in the session's transcript. */
   readonly isTranscriptWhole: () => boolean;
 }
 
-/** `summary` leaves out thoughts and the progress of tools. */
+/** `summary` leaves out the agent's thoughts, and the updates of tools that still work. */
 export type ReplayMode = 'full' | 'summary';
 
 export interface ReplayQuery {
   readonly compactedMode: ReplayMode;
   readonly journalMode: ReplayMode;
-  /** Number of newest records wanted, shown without ids; undefined: all that are kept, with their ids. */
+  /** How many of the newest events of finished turns to show, without their ids; undefined: all kept events, with their ids. */
   readonly pageSize: number | undefined;
 }
 
@@ -55,12 +55,12 @@ export class Replay {
     this.#journal = new Journal({ maxEvents: options.maxJournalEvents, maxBytes: options.maxJournalBytes });
   }
 
-  /** Prompt of the turn that is not finished, if there is such a turn and its events name their prompt. */
+  /** Prompt of the unfinished turn; undefined when no turn is unfinished, or its events name no prompt. */
   get openPromptId(): string | undefined {
     return this.#turnBounds.openPromptId;
   }
 
-  /** @param bytes what the event takes as JSON. */
+  /** Adds an event; a turn that the event ends goes to the finished turns. @param bytes length of the event as JSON. */
   note(event: PastEvent, bytes: number): void {
     if (!isOfTranscript(event.type, event.data)) {
       this.#journal.add(event, bytes);
@@ -74,15 +74,15 @@ export class Replay {
   }
 
   /**
-   * Counts what the source of a restore had to leave out.
-   * @param hasUnseenPast whether there is a past of which the source gave nothing.
+   * Counts earlier events of a restored session that its transcript or its agent's load replay lacks.
+   * @param hasUnseenPast whether the session has earlier events, and the restore brought back none of them.
    */
   noteMissing(dropped: Dropped, hasUnseenPast: boolean): void {
     this.#turns.noteMissing(dropped);
     this.#hasUnseenPast ||= hasUnseenPast;
   }
 
-  /** Makes a finished turn of the events so far, even if the turn's end is missing. */
+  /** Moves the events of the unfinished turn to the finished turns, although no event has ended the turn. */
   finishTurn(): void {
     this.#closeTurn();
     this.#turnBounds.reset();
@@ -95,17 +95,17 @@ export class Replay {
     this.#turns.add(events);
   }
 
-  /** How the newest turns ended, oldest first, at most 64. */
+  /** How the newest turns ended, the oldest of them first, at most 64. */
   terminals(): readonly PromptTerminal[] {
     return this.#terminals;
   }
 
-  /** Adds ends of turns whose events did not come through `note`, oldest first. */
+  /** Adds ends of turns that are known from elsewhere than events given to `note`, oldest first. */
   remember(terminals: readonly PromptTerminal[]): void {
     this.#terminals = [...this.#terminals, ...terminals].slice(-MAX_TERMINALS);
   }
 
-  /** What a loading client is shown. @param nowMs time of the notices about events that were left out. */
+  /** The replay for one load. @param nowMs the `serverTimestamp` of the notices about events that were left out. */
   answer({ compactedMode, journalMode, pageSize }: ReplayQuery, nowMs: number): ReplayAnswer {
     const kept = this.#turns.events();
     const page = pageSize === undefined ? kept : kept.slice(Math.max(0, kept.length - pageSize));
@@ -134,7 +134,7 @@ export class Replay {
     if (terminal !== undefined) this.remember([terminal]);
   }
 
-  /** The oldest record that is shown: the client has not seen what comes before it. */
+  /** Record id of the oldest shown event, before which a client reads further back; undefined when no event has a record id. */
   #anchorIn(events: readonly PastEvent[]): string | undefined {
     for (const { id, type, data } of events) {
       if (this.#options.isRecorded && id !== undefined && isOfTranscript(type, data)) return String(id);
@@ -187,7 +187,7 @@ export class Replay {
   }
 }
 
-/** @param hasId whether the envelope keeps the event's id on the bus. */
+/** The event in the form of the wire. @param hasId whether the envelope has the event's id on the bus. */
 function envelopeOf(
   { id, type, data, promptId, originatorClientId, atMs }: PastEvent,
   hasId: boolean,

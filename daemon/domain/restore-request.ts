@@ -1,4 +1,4 @@
-// The body of load and resume, checked field by field.
+// The bodies of `POST /session/:id/load` and `/resume`, checked field by field.
 import { fail } from '../contract/errors.ts';
 import type { JsonObject } from '../contract/json-body.ts';
 import type { SessionSource } from '../contract/session-source.ts';
@@ -8,7 +8,7 @@ import type { ReplayMode, ReplayQuery } from './replay.ts';
 
 const MAX_PAGE = 500;
 
-/** Checks the fields that load and resume share, but not `cwd`, which the route compares. @throws ApiError 400 */
+/** Checks the fields that load and resume share, except `cwd`, which the route checks. @throws ApiError 400 */
 export function parseRestoreBody(body: JsonObject): {
   readonly approvalMode: ApprovalMode | undefined;
   readonly source: SessionSource;
@@ -22,7 +22,7 @@ export function parseRestoreBody(body: JsonObject): {
   return { approvalMode, source };
 }
 
-/** Which part of the past a load asks to see, and how. @throws ApiError 400 */
+/** How many earlier events a load asks for, and whether in `full` or `summary` mode. @throws ApiError 400 */
 export function parseReplayQuery(body: JsonObject): ReplayQuery {
   return {
     pageSize: parsePageSize(body.historyPageSize),

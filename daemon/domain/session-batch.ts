@@ -1,10 +1,10 @@
-// Requests about several sessions at once: which sessions, and how the answer sorts them.
+// Requests that archive, unarchive or delete several sessions: the session ids of the body, and the lists of the answer.
 import { fail } from '../contract/errors.ts';
 import type { JsonObject } from '../contract/json-body.ts';
 
 const MAX_SESSIONS = 100;
 
-/** The distinct session ids of a batch, in the order given. @throws ApiError 400 `invalid_request`. */
+/** The distinct session ids of a batch's body, in the order given. @throws ApiError 400 `invalid_request`. */
 export function parseSessionIds({ sessionIds }: JsonObject): readonly string[] {
   const isList =
     Array.isArray(sessionIds) &&
@@ -16,19 +16,19 @@ export function parseSessionIds({ sessionIds }: JsonObject): readonly string[] {
   return [...new Set(sessionIds as string[])];
 }
 
-/** Why one session of a batch was left as it is. */
+/** Why one session of a batch was not changed. */
 export interface BatchError {
   readonly sessionId: string;
   /** Text for a person. */
   readonly error: string;
-  /** Code of the error table; absent for an error that has none there. */
+  /** A code of `ERRORS`; absent for an error without such a code. */
   readonly code?: string;
 }
 
-/** What became of one session: the list of the answer that it goes to, or its error. */
+/** The result for one session: the name of the answer's list that gets its id, or the session's error. */
 export type BatchOutcome<Bucket extends string> = Bucket | 'notFound' | Omit<BatchError, 'sessionId'>;
 
-/** The answer of a batch: each id is in one of the lists. */
+/** The answer to a batch: every id of the request is in exactly one of the lists. */
 export type BatchAnswer<Bucket extends string> = Readonly<Record<Bucket | 'notFound', readonly string[]>> & {
   readonly errors: readonly BatchError[];
 };

@@ -1,7 +1,7 @@
-// The caps on live sessions, of one workspace and of all.
+// The caps on the number of live sessions: of one workspace, and of all workspaces together.
 import { fail } from '../contract/errors.ts';
 
-/** @throws ApiError 503 when the cap (0 = none) is reached. */
+/** Returns when one more session may be live. @throws ApiError 503 when `used` has reached `limit` (0 = no limit). */
 export function checkCap(used: number, limit: number, scope: 'workspace' | 'total'): void {
   if (limit === 0 || used < limit) return;
   throw fail('session_limit_exceeded', `There are ${used} sessions; the limit is ${limit}`, { limit, scope });

@@ -1,4 +1,4 @@
-// Finding words in transcripts: what a search may ask, and what of a match is shown.
+// The search for a text in transcripts: checks the query, and cuts out the text around a match.
 import { fail } from '../contract/errors.ts';
 import { textOf } from './export-entries.ts';
 import { updateOf } from './transcript.ts';
@@ -11,12 +11,12 @@ const SNIPPET_CHARS = 120;
 const SEARCHED_KINDS = new Set(['user_message_chunk', 'agent_message_chunk']);
 
 export interface SearchQuery {
-  /** In lower case. */
+  /** The text to find, in lower case. */
   readonly needle: string;
   readonly maxResults: number;
 }
 
-/** @throws ApiError 400 `invalid_search_query`, `invalid_search_max_results`. */
+/** Parses `q` and `maxResults`. @throws ApiError 400 `invalid_search_query`, `invalid_search_max_results`. */
 export function parseSearchQuery(query: URLSearchParams): SearchQuery {
   const text = (query.get('q') ?? '').trim();
   if (text === '' || text.length > MAX_QUERY_CHARS)
@@ -41,7 +41,7 @@ export function snippetIn(text: string, needle: string): string | undefined {
   return `${from > 0 ? '…' : ''}${line}${from + cut.length < text.length ? '…' : ''}`;
 }
 
-/** The text around the first match in the messages of the person and the agent; undefined when there is none. */
+/** The text around the first match in the messages of person and agent; undefined when no message has a match. */
 export function snippetOf({ records }: TranscriptView, needle: string): string | undefined {
   for (const { type, data } of records) {
     const update = updateOf(data);

@@ -1,18 +1,18 @@
-// A setting of a session that both the agent and the bridge may change (its model, its approval mode): which value is known,
-// and what each change, notification and read means. Decides only: the caller publishes, calls the agent and logs.
+// A synced setting of a session (its model, its approval mode): the value that was published last, and the decision that
+// follows from each change, notification and read. Decides only: the caller publishes, calls the agent and logs.
 
 export type Action =
-  /** The agent has changed the setting unasked: the new value is published. */
+  /** The agent has changed the setting by itself: the new value is published. */
   | 'promoted'
-  /** The agent's notification came while a change of the bridge is under way, whose end decides what is published. */
+  /** The agent's notification came during a change that the daemon had asked for: the end of the change decides. */
   | 'suppressed'
   /** The agent named a value that clients may not see. */
   | 'dropped'
-  /** The agent was found to have another value than was published: its value is published. */
+  /** The agent has another value than the published one: the agent's value is published. */
   | 'corrected'
-  /** The agent was found to have the published value. */
+  /** A read found that the agent has the published value. */
   | 'converged'
-  /** The agent's value could not be found out. */
+  /** The agent's value could not be read. */
   | 'failed'
   /** There is nothing to do. */
   | 'skipped';
@@ -26,7 +26,7 @@ export interface Decision<Value> {
   readonly isLateSwitch?: boolean;
 }
 
-/** How a change that the bridge asked for ended. */
+/** How a change that the daemon asked for ended. */
 export type ChangeOutcome<Value> =
   | { readonly kind: 'done'; readonly value: Value }
   /** The agent refused the change: it took no effect. */
@@ -34,14 +34,14 @@ export type ChangeOutcome<Value> =
   /** The change may have taken effect, or still may: timeout, transport error, an answer that makes no sense. */
   | { readonly kind: 'unsure'; readonly isTimeout: boolean };
 
-/** The newest value that the agent has said, of use as long as nothing is published after it. */
+/** The newest value that the agent has named; valid until another value is published. */
 interface LastWord<Value> {
   readonly value: Value;
-  /** Generation of the setting when the agent said it. */
+  /** `SyncedSetting.generation` when the agent named the value. */
   readonly generation: number;
 }
 
-/** A change of the bridge that is under way. */
+/** A change that the daemon asked for and that has not ended yet. */
 interface InFlight<Value> {
   /** Value of the newest notification that came during the change. */
   suppressed: { readonly value: Value } | undefined;
@@ -53,8 +53,8 @@ export interface SyncedSettingOptions<Value> {
   /** Whether the value `said` by the agent is the one that is `known`. */
   readonly isSame: (known: Value, said: Value) => boolean;
   /**
-   * For this long, in ms, after the read that follows a timed-out change, a change by the agent is suspected to be the one that
-   * timed out.
+   * For this long, in ms, after the read that follows a timed-out change, a change by the agent is marked as perhaps the
+   * timed-out change that took effect late.
    */
   readonly lateSwitchWindowMs: number;
 }
@@ -73,7 +73,7 @@ export class SyncedSetting<Value> {
     this.#options = options;
   }
 
-  /** The value published last, or read at the start; undefined while none is known. */
+  /** The value published last, or before the first publication the one given to `seed`; undefined before either. */
   get cached(): Value | undefined {
     return this.#cached;
   }
@@ -87,7 +87,7 @@ export class SyncedSetting<Value> {
     return this.#inFlight !== undefined;
   }
 
-  /** Takes the value that the agent said at the session's start. Does nothing once a value was published. */
+  /** Sets the value that the agent named when the session was made. Does nothing once a value was published. */
   seed(value: Value): void {
     if (this.#generation === 0) this.#cached = value;
   }
@@ -98,12 +98,12 @@ export class SyncedSetting<Value> {
     this.#generation += 1;
   }
 
-  /** A change of the bridge goes to the agent. Changes of one setting go one after the other. */
+  /** Notes that a change is being sent to the agent. Changes of one setting are sent one after the other. */
   changeBegins(): void {
     this.#inFlight = { suppressed: undefined, isTruthInDoubt: false };
   }
 
-  /** The agent notifies its value. */
+  /** Decides what follows from a notification in which the agent names its value. */
   notifiedByAgent(value: Value, nowMs: number): Decision<Value> {
     if (this.#inFlight !== undefined) {
       this.#inFlight.suppressed = { value };
@@ -119,8 +119,8 @@ export class SyncedSetting<Value> {
   }
 
   /**
-   * The change under way has ended; its value, if there is one, has been published.
-   * @returns undefined when only a read can tell the agent's value.
+   * Decides what follows from the end of the change under way. The caller has published the change's value, if it has one.
+   * @returns undefined when the caller has to read the value from the agent.
    */
   changeSettles(outcome: ChangeOutcome<Value>): Decision<Value> | undefined {
     const { suppressed, isTruthInDoubt } = this.#inFlight ?? { suppressed: undefined, isTruthInDoubt: false };
@@ -133,7 +133,7 @@ export class SyncedSetting<Value> {
     return undefined;
   }
 
-  /** The agent has answered a change that had timed out. @returns as `changeSettles`. */
+  /** Decides what follows from the agent's answer to a change that had timed out. @returns as `changeSettles`. */
   changeAnsweredLate(outcome: ChangeOutcome<Value>): Decision<Value> | undefined {
     if (outcome.kind === 'refused') return { action: 'skipped', reason: 'change_refused' };
     if (outcome.kind === 'done') this.#heard(outcome.value);
@@ -141,8 +141,8 @@ export class SyncedSetting<Value> {
   }
 
   /**
-   * Judges without a read, because the agent has no method for one: the agent's last word counts, which after a success is the
-   * change's value, and after a failure the newest notification that came during the change.
+   * Replaces `judgeRead` for an agent without a method to read the setting. The value that the agent named last counts: after a
+   * successful change the change's value, after a failed one the value of the newest notification during the change.
    */
   cannotRead(): Decision<Value> {
     if (!this.mayRead()) return { action: 'skipped', reason: 'bridge_change_in_flight' };
@@ -153,7 +153,7 @@ export class SyncedSetting<Value> {
     return { action: 'corrected', reason: 'last_word_of_agent', publish: word.value };
   }
 
-  /** Whether a read would be of use now. A change under way is instead marked to make a read of its own. */
+  /** Whether a read makes sense now. While a change is under way: false, and the change is marked to be followed by a read. */
   mayRead(): boolean {
     if (this.#inFlight === undefined) return true;
     this.#inFlight.isTruthInDoubt = true;
@@ -161,9 +161,9 @@ export class SyncedSetting<Value> {
   }
 
   /**
-   * Judges the value that a read has found.
-   * @param value undefined when the agent did not say.
-   * @param generation the generation before the read: a value that was published meanwhile is newer than what was read.
+   * Decides what follows from a read of the agent's value.
+   * @param value undefined when the agent's answer did not have it.
+   * @param generation `generation` before the read: a value that was published during the read is newer than the read value.
    */
   judgeRead(value: Value | undefined, generation: number, nowMs: number): Decision<Value> {
     if (!this.mayRead()) return { action: 'skipped', reason: 'bridge_change_in_flight' };

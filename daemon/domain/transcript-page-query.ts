@@ -1,4 +1,5 @@
-// What a transcript request asks for: where its page begins, in which direction it goes, and the opaque cursor that goes on.
+// The query of a transcript request: where its page begins, the page's direction, the opaque cursor of the next page, and the
+// snapshot, which is the transcript up to one record: pages of one snapshot fit together while the transcript grows.
 import { type ApiError, fail } from '../contract/errors.ts';
 import { isRecord } from '../contract/json-record.ts';
 
@@ -9,32 +10,32 @@ const MAX_RECORD_ID_CHARS = 200;
 
 export type Direction = 'forward' | 'backward';
 
-/** Where a page begins. Positions are named by records, so that they survive what is appended meanwhile. */
+/** Where a page begins. Records name the positions, which therefore stay valid while records are appended. */
 export type PageStart =
   | { readonly kind: 'first' }
   | { readonly kind: 'last' }
-  /** Behind (forward) or before (backward) the record, which is not part of the page. */
+  /** Right behind (forward) or right before (backward) the record, which is not part of the page. */
   | { readonly kind: 'cursor'; readonly recordId: string; readonly direction: Direction }
   | { readonly kind: 'before'; readonly recordId: string }
-  /** With the turn that the record begins. */
+  /** At the record, which must be the first one of a turn. */
   | { readonly kind: 'at'; readonly recordId: string };
 
-/** A checked request. Cursors and snapshots stay opaque text here, because the agent may have issued them. */
+/** The checked query. Cursors and snapshots stay opaque text, because the agent may have issued them. */
 export interface TranscriptQuery {
-  /** Records of a page, 1 to 500. */
+  /** Most records of the page, 1 to 500. */
   readonly limit: number;
-  /** Excludes every field below. */
+  /** Never together with one of the fields below. */
   readonly cursor?: string;
   readonly direction?: 'backward';
   readonly beforeRecordId?: string;
-  /** Given only with a snapshot. */
+  /** Given only together with `snapshot`. */
   readonly atRecordId?: string;
   readonly snapshot?: string;
 }
 
 const START_KEYS = ['direction', 'beforeRecordId', 'atRecordId'] as const;
 
-/** @throws ApiError 400 `invalid_transcript_limit`, `invalid_transcript_cursor`, `invalid_turn_anchor`. */
+/** Parses the query. @throws ApiError 400 `invalid_transcript_limit`, `invalid_transcript_cursor`, `invalid_turn_anchor`. */
 export function parseTranscriptQuery(query: URLSearchParams): TranscriptQuery {
   const limit = parsePageLimit(query.get('limit'));
   const cursor = opaque(query, 'cursor');
@@ -103,12 +104,15 @@ export function decodeSnapshot(text: string): string {
   throw invalidCursor('`snapshot` was not issued by this server');
 }
 
-/** The opaque text of a cursor next to the record, within the snapshot. */
+/** The opaque text of a cursor for the page that continues behind or before the record, within the snapshot. */
 export function encodeCursor(recordId: string, direction: Direction, snapshot: string): string {
   return encode({ r: recordId, d: direction === 'forward' ? 'f' : 'b', s: snapshot });
 }
 
-/** Where a page of our own transcript begins, and where its snapshot ends. @throws ApiError 400 `invalid_transcript_cursor`. */
+/**
+ * Where a page begins and where its snapshot ends, for a transcript that the daemon pages itself.
+ * @throws ApiError 400 `invalid_transcript_cursor` for a cursor or snapshot that the daemon did not issue.
+ */
 export function startOf(query: TranscriptQuery): {
   readonly start: PageStart;
   /** Last record of the snapshot; undefined: the page shows the transcript as it is now. */
@@ -142,17 +146,17 @@ function decode(text: string): Readonly<Record<string, unknown>> {
     const value: unknown = JSON.parse(Buffer.from(text, 'base64url').toString('utf8'));
     if (isRecord(value)) return value;
   } catch {
-    // Text that was not issued here is refused below.
+    // Text that the daemon did not issue is refused below.
   }
   throw invalidCursor('The cursor or snapshot was not issued by this server');
 }
 
-/** The refusal of a cursor, snapshot or start. */
+/** The error for a cursor, snapshot or start of a page that is malformed or not known. */
 export function invalidCursor(message: string): ApiError {
   return fail('invalid_transcript_cursor', message);
 }
 
-/** The refusal of an `atRecordId` that names no turn. */
+/** The error for an `atRecordId` that is not the first record of a turn. */
 export function invalidAnchor(): ApiError {
   return fail('invalid_turn_anchor', '`atRecordId` must name a turn of the snapshot');
 }

@@ -1,4 +1,4 @@
-// Pages of a transcript: which of its records a page may show, and the page that is made of them.
+// Makes pages of a transcript: chooses the records that a page may show, adds as many as fit, and renders the page.
 import { fail } from '../contract/errors.ts';
 import { asRecord, isRecord, type JsonRecord } from '../contract/json-record.ts';
 import { RECORD_ID_KEY, updateOf } from './transcript.ts';
@@ -20,9 +20,9 @@ import {
 
 /** Size of one page as JSON. */
 export interface PageBounds {
-  /** A page ends before the record with which it would exceed this size. Its first record alone may exceed it. */
+  /** A page ends before the record that would make it larger than this. Only its first record alone may be larger. */
   readonly targetBytes: number;
-  /** A record larger than this is refused. */
+  /** For a record larger than this the whole page is refused. */
   readonly maxBytes: number;
 }
 
@@ -55,7 +55,7 @@ export function pageOf(view: TranscriptView, query: TranscriptQuery, bounds = PA
   return filling.page();
 }
 
-/** First and last known time among the first `length` records, as answers show them. */
+/** First and last known time among the first `length` records, in ISO 8601; empty when no record's time is known. */
 export function timesOf(
   outline: Pick<TranscriptOutline, 'atMsAt' | 'length'>,
   length = outline.length,
@@ -70,7 +70,7 @@ export function timesOf(
   };
 }
 
-/** How many records the snapshot has; all of them without a snapshot. @throws ApiError 409 */
+/** How many records belong to the snapshot; without a snapshot, all. @throws ApiError 409 when its last record was dropped. */
 export function lengthWithin(outline: TranscriptOutline, snapshot: string | undefined): number {
   if (snapshot === undefined) return outline.length;
   const last = outline.positionOf(snapshot);
@@ -78,14 +78,14 @@ export function lengthWithin(outline: TranscriptOutline, snapshot: string | unde
   return Math.min(last + 1, outline.length);
 }
 
-/** A page in the making: which records it may show, and which it has so far. */
+/** Builds one page: knows which records it may show, and collects records until the page is full. */
 export class PageFilling {
   readonly #outline: TranscriptOutline;
   readonly #bounds: PageBounds;
   readonly #asked: PageStart;
   readonly #length: number;
   readonly direction: Direction;
-  /** The candidates are at `low` up to but not `high`. */
+  /** Positions of the candidates, the records that the page may show: from `low` up to but not `high`. */
   readonly low: number;
   readonly high: number;
   readonly #events: JsonRecord[] = [];
@@ -157,7 +157,7 @@ function directionOf(start: PageStart): Direction {
   return start.kind === 'last' || start.kind === 'before' ? 'backward' : 'forward';
 }
 
-/** Position of a forward page's first record, or of the record behind a backward page's last. */
+/** The position at which the page begins: of a forward page's first record, or one behind a backward page's newest record. */
 function positionOf(start: PageStart, outline: TranscriptOutline, length: number): number {
   switch (start.kind) {
     case 'first':
@@ -188,7 +188,7 @@ function eventOf({ recordId, atMs, data, type, ...tags }: TranscriptRecord): Jso
   return { v: 1, type, data: type === 'session_update' ? named(data, recordId) : data, ...tags, ...time };
 }
 
-/** The data with the record's name where clients look for it. */
+/** `data` with `recordId` added to the update's `_meta`, where clients look for it. */
 function named(data: JsonRecord, recordId: string): JsonRecord {
   const update = updateOf(data);
   const marked = { ...update, _meta: { ...asRecord(update._meta), [RECORD_ID_KEY]: recordId } };

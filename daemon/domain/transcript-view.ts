@@ -1,9 +1,9 @@
-// The records of a transcript as clients are shown them. The chunks of one text are one record, named by its first chunk, so
-// that a record's name stays valid while its text grows and after the file was compacted.
+// The view of a transcript: its records as clients are shown them. The chunks of one text are one record, named by the first
+// chunk, so that a record's name stays valid while its text grows and after the transcript's file was compacted.
 import type { JsonRecord } from '../contract/json-record.ts';
 import { isOfTranscript, isTerminal, MAX_RECORD_CHARS, TextRun, TurnBounds, updateOf } from './transcript.ts';
 
-/** A record of a transcript, of our own file or of an agent's. */
+/** A record of a transcript, whether the daemon or the agent keeps the transcript. */
 export interface TranscriptRecord {
   readonly recordId: string;
   /** Epoch ms; 0 where the time is not known. */
@@ -20,11 +20,11 @@ export interface TranscriptView {
   readonly records: readonly TranscriptRecord[];
   /** Index in `records` of every record by its name; for a record that is not shown, the index of the next shown record. */
   readonly positions: ReadonlyMap<string, number>;
-  /** Some part could not be read, or the oldest part has been dropped. */
+  /** Whether some part of the transcript could not be read, or its oldest part has been dropped. */
   readonly isPartial: boolean;
 }
 
-/** What is known of a transcript before any of its records is read. Positions of records are counted from 0. */
+/** What can be known of a transcript without its records in memory. Positions of shown records are counted from 0. */
 export interface TranscriptOutline {
   readonly sessionId: string;
   readonly isPartial: boolean;
@@ -37,19 +37,19 @@ export interface TranscriptOutline {
   positionOf(recordId: string): number | undefined;
 }
 
-/** `question`: what the person sent, of which a turn's first is its `start`. */
+/** `start`: the first record that the person sent in a turn; `question`: every further record that the person sent. */
 export type RecordKind = 'start' | 'question' | 'other';
 
-/** Whether the record is shown. The plain end of a turn is not: agents' own transcripts do not have it, and it adds nothing. */
+/** Whether clients are shown the record. A `turn_complete` is not shown: transcripts that agents keep have none. */
 export function isShown({ type, data }: TranscriptRecord): boolean {
   return type !== 'turn_complete' && isOfTranscript(type, data);
 }
 
-/** Turns the records that are kept, one after the other, into the records that are shown. */
+/** Makes the shown records out of the stored ones, which are added one after the other: merges the chunks of each text. */
 export class Showing {
   #run: TextRun<TranscriptRecord> | undefined;
 
-  /** @returns the shown record that ends before this one; undefined when none does. */
+  /** Takes the next stored record. @returns the shown record that is complete with it; undefined while none is complete. */
   add(record: TranscriptRecord): TranscriptRecord | undefined {
     const isToShow = isShown(record);
     if (isToShow && this.#run?.add(record) === true) return undefined;
@@ -58,7 +58,7 @@ export class Showing {
     return done;
   }
 
-  /** @returns the last shown record; undefined when there is none. */
+  /** Ends the open shown record. @returns that record; undefined when none is open. */
   end(): TranscriptRecord | undefined {
     const done = this.#run?.merged();
     this.#run = undefined;
@@ -66,7 +66,7 @@ export class Showing {
   }
 }
 
-/** The view of a transcript of which all records are in memory. @param raw the records as they are kept. */
+/** The view of a transcript of which all records are in memory. @param raw the records as they are stored. */
 export function viewOf(
   sessionId: string,
   raw: readonly TranscriptRecord[],
@@ -85,7 +85,7 @@ export function viewOf(
   return { sessionId, records, positions, isPartial };
 }
 
-/** Finds the kind of each shown record, which are given to it in their order. */
+/** Finds the kind of each shown record. `see` is to be called with all shown records, in their order. */
 export class RecordKinds {
   readonly #bounds = new TurnBounds();
 

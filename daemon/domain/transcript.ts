@@ -1,15 +1,15 @@
 // The rules of a transcript: which kinds of events belong to it, where a turn ends, and which chunks are one text. Recording,
-// compaction and replay all decide by them.
+// compaction and replay all use these rules.
 import { asRecord, isRecord, type JsonRecord } from '../contract/json-record.ts';
 
-/** The parts of an event that the rules look at. */
+/** The fields of an event by which the rules of a transcript decide. */
 export interface TranscriptEvent {
   readonly type: string;
   readonly data: unknown;
   readonly promptId?: string | undefined;
 }
 
-/** Updates that the next update of their kind replaces: a replay that repeated them would show stale values. */
+/** Kinds of updates that the next update of the same kind replaces: a replay that repeated them would show stale values. */
 const PASSING_KINDS = new Set([
   'available_commands_update',
   'current_mode_update',
@@ -21,10 +21,10 @@ const PASSING_KINDS = new Set([
 
 const MERGED_KINDS = new Set(['agent_message_chunk', 'agent_thought_chunk']);
 
-/** The key of an update's `_meta` under which qwen agents name its record, and clients look for the name. */
+/** The key of an update's `_meta` that has the id of the update's record: qwen agents set it, clients read it. */
 export const RECORD_ID_KEY = 'qwen.session.recordId';
 
-/** Whether the event is a turn's end. */
+/** Whether events of this type end a turn. */
 export function isTerminal(type: string): boolean {
   return type === 'turn_complete' || type === 'turn_error';
 }
@@ -35,7 +35,7 @@ export function updateOf(data: unknown): JsonRecord {
   return isRecord(record.update) ? record.update : record;
 }
 
-/** Whether the event belongs to a transcript. */
+/** Whether a transcript keeps the event: ends of turns, and every session update but those of `PASSING_KINDS`. */
 export function isOfTranscript(type: string, data: unknown): boolean {
   if (type !== 'session_update') return isTerminal(type);
   const kind = updateOf(data).sessionUpdate;
@@ -47,13 +47,13 @@ function isUserChunk({ type, data }: TranscriptEvent): boolean {
 }
 
 /**
- * Finds the turns in a run of events. A turn ends with its terminal event. A turn without one (an agent's own replay has
- * none, and neither has a daemon that was killed) ends where the next user message begins. The end of a prompt that never ran
- * may stand inside another prompt's turn.
+ * Finds the turns in a sequence of events. A turn ends with its terminal event. A turn without terminal event (an agent's load
+ * replay has none, and a daemon that was killed left none) ends where the next user message begins. The terminal event of a
+ * prompt that never ran may stand inside another prompt's turn.
  */
 export class TurnBounds {
   #promptId: string | undefined;
-  /** What the open turn has so far. */
+  /** What the open turn has: only user messages (`question`), or output of the agent (`answer`); `nothing`: no open turn. */
   #has: 'nothing' | 'question' | 'answer' = 'nothing';
 
   /** Whether events were seen since the last end of a turn. */
@@ -66,7 +66,7 @@ export class TurnBounds {
     return this.isOpen ? this.#promptId : undefined;
   }
 
-  /** Takes the next event. @returns whether a turn ends `before` this event, or with it (`after`). */
+  /** Takes the next event. @returns whether a turn ends `before` this event, or with this event (`after`). */
   see(event: TranscriptEvent): { readonly before: boolean; readonly after: boolean } {
     if (isTerminal(event.type)) return { before: false, after: this.#seeTerminal(event) };
     const isUser = isUserChunk(event);
@@ -76,7 +76,7 @@ export class TurnBounds {
     return { before, after: false };
   }
 
-  /** Forgets the open turn: the events so far belong to a finished one. */
+  /** Ends the open turn, if there is one, without a terminal event. */
   reset(): void {
     this.#has = 'nothing';
     this.#promptId = undefined;
@@ -96,14 +96,14 @@ export class TurnBounds {
 }
 
 /**
- * Characters of one text in a record of a transcript; a longer text is several records, cut between its chunks. Showing and
- * compacting a transcript cut by the same rule, so that the names of records stay valid.
+ * Most characters of one text in one record of a transcript; a longer text becomes several records, cut between its chunks.
+ * The view and the compaction of a transcript cut at the same places, so that the names of records stay valid.
  */
 export const MAX_RECORD_CHARS = 1024 * 1024;
 
 /**
- * Finds the chunks that make up one text, without keeping the text. User blocks stay apart: they are what the person sent.
- * Every event of a session comes here, so the facts that identify the text are worked out once.
+ * Finds the chunks that make up one text, without keeping the text. Blocks of user messages are not joined: each is what the
+ * person sent. Every event of a session passes through this class, so it reads the fields that identify the text only once.
  */
 export class TextSpan {
   readonly #promptId: string | undefined;
@@ -129,7 +129,7 @@ export class TextSpan {
     return this.#kind !== undefined;
   }
 
-  /** Counts the event in if it only continues the text, and has room. @returns false when it does not. */
+  /** Counts the event's characters if it continues the text within `maxChars`. @returns false when it does not. */
   extend(next: TranscriptEvent): boolean {
     if (this.#kind === undefined || next.type !== 'session_update') return false;
     if (next.promptId !== this.#promptId) return false;
@@ -142,7 +142,7 @@ export class TextSpan {
   }
 }
 
-/** The chunks of one text, added up without copying it per chunk. */
+/** Joins the chunks of one text into one event. The text is copied once at the end, not with each chunk. */
 export class TextRun<Event extends TranscriptEvent> extends TextSpan {
   readonly #first: Event;
   readonly #texts: string[] = [];
@@ -154,19 +154,19 @@ export class TextRun<Event extends TranscriptEvent> extends TextSpan {
     if (this.isText) this.#take(first);
   }
 
-  /** Whether nothing was added to the first event. */
+  /** Whether the run still has only its first event. */
   get isSingle(): boolean {
     return this.#texts.length <= 1;
   }
 
-  /** Adds the event if it only continues the text. @returns false when it does not. */
+  /** Adds the event if it continues the text, see `extend`. @returns false when it does not. */
   add(next: Event): boolean {
     if (!this.extend(next)) return false;
     this.#take(next);
     return true;
   }
 
-  /** The first event when no other was added, else the first event with the whole text and the `_meta` of all. */
+  /** The first event; if further events were added, with the text and the `_meta` of all of them. */
   merged(): Event {
     if (this.isSingle) return this.#first;
     const update = updateOf(this.#first.data);

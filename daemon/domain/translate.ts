@@ -1,4 +1,5 @@
-// From what the agent notifies to what the bus carries. One table: a method that is not in it is ignored.
+// Translates the agent's extension notifications into events for the session's bus, by one table of methods. A notification
+// whose method is not in the table is ignored.
 import { definedFields, isRecord } from '../contract/json-record.ts';
 
 export interface BusEvent {
@@ -7,7 +8,7 @@ export interface BusEvent {
 }
 
 type Params = Readonly<Record<string, unknown>>;
-/** Undefined: a required field is missing or of the wrong type, and clients would drop the event. */
+/** Returns undefined when a required field is missing or of the wrong type, because clients would drop such an event. */
 type Translator = (params: Params) => readonly BusEvent[] | undefined;
 
 /** Longest suggestion that clients accept, in UTF-16 units. */
@@ -66,7 +67,8 @@ export function translate(method: string, params: Params): readonly BusEvent[] |
 }
 
 /**
- * Whether clients take the value for an artifact's change. Artifacts without an id are meant for a store that we do not have.
+ * Whether clients accept the value as the change of an artifact. Artifacts without an id are meant for an artifact store, which
+ * the daemon does not have.
  */
 function isArtifactChange(value: unknown): boolean {
   if (!isRecord(value) || !isText(value.artifactId) || !isText(value.action)) return false;

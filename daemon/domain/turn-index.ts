@@ -1,4 +1,4 @@
-// The turns of a transcript as a table of contents: each with the record to jump to and a line to show.
+// The turn index of a transcript, a table of contents: for each turn the record to jump to and a line to show.
 import { asRecord } from '../contract/json-record.ts';
 import { updateOf } from './transcript.ts';
 import { lengthWithin, timesOf } from './transcript-page.ts';
@@ -19,14 +19,14 @@ import {
 const MAX_LABEL_CHARS = 120;
 
 export interface TurnIndexQuery {
-  /** Opaque, as it was issued. */
+  /** Opaque text of the snapshot, as an earlier answer had it. */
   readonly snapshot?: string;
   /** Ordinal of the first turn to show. */
   readonly start: number;
   readonly limit: number;
 }
 
-/** @throws ApiError 400 `invalid_transcript_limit`, `invalid_transcript_cursor`. */
+/** Parses the query. @throws ApiError 400 `invalid_transcript_limit`, `invalid_transcript_cursor`. */
 export function parseTurnIndexQuery(query: URLSearchParams): TurnIndexQuery {
   const limit = parsePageLimit(query.get('limit'));
   const start = query.get('start') ?? '0';
@@ -37,7 +37,7 @@ export function parseTurnIndexQuery(query: URLSearchParams): TurnIndexQuery {
 export interface TurnIndexEntry {
   /** Counted from 0. */
   readonly ordinal: number;
-  /** Record that begins the turn: an `atRecordId` of the transcript. */
+  /** Id of the turn's first record, which a transcript request takes as `atRecordId`. */
   readonly turnId: string;
   readonly kind: 'prompt';
   readonly promptId?: string;
@@ -56,7 +56,7 @@ export interface TurnIndex {
   readonly lastUpdated?: string;
 }
 
-/** @throws ApiError 409 `transcript_snapshot_unavailable`. */
+/** The turn index of a transcript that is in memory. @throws ApiError 409 `transcript_snapshot_unavailable`. */
 export function turnIndexOf(view: TranscriptView, query: TurnIndexQuery): TurnIndex {
   const asked = new AskedTurns(outlineOf(view), query);
   return asked.answer(asked.questions.map(({ from, to }) => view.records.slice(from, to)).map(turnEntryOf));
@@ -64,13 +64,13 @@ export function turnIndexOf(view: TranscriptView, query: TurnIndexQuery): TurnIn
 
 export type TurnEntry = Omit<TurnIndexEntry, 'ordinal'>;
 
-/** The turns that a query asks for. */
+/** Selects the turns that a query asks for, and makes the answer once their records have been read. */
 export class AskedTurns {
   readonly #outline: TranscriptOutline;
   readonly #length: number;
   readonly #start: number;
   readonly #totalTurns: number;
-  /** For each turn to show, the positions of the records with the person's words: from `from` up to but not `to`. */
+  /** For each selected turn, the positions of the first records, which the person sent: from `from` up to but not `to`. */
   readonly questions: readonly { readonly from: number; readonly to: number }[];
 
   constructor(outline: TranscriptOutline, { snapshot, start, limit }: TurnIndexQuery) {
@@ -103,7 +103,7 @@ export class AskedTurns {
   }
 }
 
-/** @param question the records with the person's words that begin the turn. */
+/** The index entry of a turn. @param question the records at the turn's beginning that the person sent. */
 export function turnEntryOf(question: readonly TranscriptRecord[]): TurnEntry {
   const { recordId = '', promptId, atMs = 0 } = question[0] ?? {};
   return {
