@@ -1,5 +1,5 @@
 // Which requests a listener lets in: the pure rules of Host, Origin and bearer, in the order of the protocol. The listeners of
-// both processes apply them.
+// both processes apply these rules.
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { failPlain } from './errors.ts';
 
@@ -17,9 +17,9 @@ export interface AccessPolicy {
 }
 
 export interface OriginVerdict {
-  /** Whether the origin is the listener's own. The caller then drops the header before the request goes on. */
+  /** Whether the origin is the listener's own. The caller then removes the Origin header from the request. */
   readonly isOwn: boolean;
-  /** Headers for the answer, present for an allowed foreign origin. */
+  /** Headers for the answer to an allowed foreign origin; empty for every other request. */
   readonly corsHeaders: Readonly<Record<string, string>>;
 }
 
@@ -30,12 +30,12 @@ export function isLoopbackAddress(address: string | undefined): boolean {
   return plain === '::1' || plain === 'localhost' || /^127\.\d+\.\d+\.\d+$/.test(plain);
 }
 
-/** An address as sockets take it: without the brackets that URLs put around IPv6. */
+/** A host as sockets take it: without the brackets that URLs put around an IPv6 address. */
 export function bareHost(host: string): string {
   return host.replace(/^\[(.*)\]$/, '$1');
 }
 
-/** An address as URLs and Host headers have it: IPv6 in brackets. */
+/** A host as URLs and Host headers have it: an IPv6 address in brackets. */
 export function urlHost(host: string): string {
   return host.includes(':') ? `[${bareHost(host)}]` : host;
 }
@@ -50,7 +50,7 @@ function ownHosts({ boundHost }: AccessPolicy): string[] {
 }
 
 /**
- * The Host allowlist of loopback binds (a guard against DNS rebinding).
+ * Checks the Host header against the names of this machine, on loopback binds only (a guard against DNS rebinding).
  * @throws ApiError 403.
  */
 export function checkHost(policy: AccessPolicy, host: string | undefined): void {
@@ -131,7 +131,7 @@ export function isPreflight(method: string | undefined, headers: Readonly<Record
   );
 }
 
-/** Whether the request passes without a bearer: `/health` on loopback, in each form that its route answers. */
+/** Whether the request passes without a bearer: `/health` on loopback, in each spelling of the path that its route accepts. */
 export function isHealthExempt(
   policy: AccessPolicy,
   { method, url }: { readonly method?: string | undefined; readonly url?: string | undefined },
@@ -141,7 +141,7 @@ export function isHealthExempt(
 }
 
 /**
- * The bearer check; passes when no token is configured.
+ * Checks the bearer of an Authorization header; passes when no token is configured.
  * @throws ApiError 401 with the same body for every cause.
  */
 export function checkBearer(token: string | undefined, authorization: string | undefined): void {
@@ -150,7 +150,7 @@ export function checkBearer(token: string | undefined, authorization: string | u
   if (given === undefined || !isSameSecret(given, token)) throw failPlain(401, 'Unauthorized');
 }
 
-/** Whether two secrets are the same, in a time that depends on neither. */
+/** Whether two secrets are the same; the time that the comparison takes depends on neither. */
 function isSameSecret(given: string, expected: string): boolean {
   const digest = (text: string) => createHash('sha256').update(text).digest();
   return timingSafeEqual(digest(given), digest(expected));

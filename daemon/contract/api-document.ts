@@ -1,4 +1,4 @@
-// The API description that both processes answer at GET /openapi.json: read once, then kept in memory. A daemon outlives
+// The API description that both processes serve at GET /openapi.json: read once, then kept in memory. A daemon outlives
 // an upgrade of the package, so it must not need the package's files later.
 import { readFile } from 'node:fs/promises';
 import { failPlain } from './errors.ts';

@@ -1,4 +1,4 @@
-// One spelling per workspace: a path is canonicalised once, at the edge, and everything after compares strings.
+// One spelling per workspace: a path is canonicalised once, where it enters the process; all later code compares strings.
 import { createHash } from 'node:crypto';
 import { realpathSync } from 'node:fs';
 import { isAbsolute, resolve } from 'node:path';

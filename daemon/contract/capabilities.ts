@@ -1,6 +1,7 @@
-// The capability tags of this build. A tag is listed only while every route and behaviour behind it works.
+// The capability tags of this build, for `GET /capabilities`. A tag is listed only while every route and behaviour behind it
+// works.
 
-/** Tags of a daemon and of a coordinator, whatever the number of workspaces. */
+/** Tags that every daemon and every coordinator lists; tags that depend on settings are added by each process. */
 export const CORE_FEATURES: readonly string[] = [
   'health',
   'capabilities',
@@ -55,8 +56,8 @@ export const CORE_FEATURES: readonly string[] = [
   'workspace_session_metadata',
 ];
 
-/** Ranges of the wire that this build speaks. */
+/** Versions of the HTTP protocol that this build speaks, as `GET /capabilities` shows them. */
 export const PROTOCOL_VERSIONS = { current: 'v1', supported: ['v1'] } as const;
 
-/** Most workspaces of a server, the primary one included: enforced, and published as the reference server does. */
+/** Most workspaces of a server, the primary one included: enforced by the coordinator, and shown in `GET /capabilities`. */
 export const MAX_REGISTERED_WORKSPACES = 256;

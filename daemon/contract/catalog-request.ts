@@ -4,9 +4,9 @@ import { ApiError, fail } from './errors.ts';
 import type { JsonObject } from './json-body.ts';
 import { asRecord, isRecord } from './json-record.ts';
 
-/** One workspace whose listing is asked for. */
+/** One workspace whose session listing the request asks for. */
 export interface CatalogMember {
-  /** Id or path, as the request names it. */
+  /** Id or path of the workspace, as the request has it. */
   readonly workspace: string;
   readonly cursor: string | undefined;
 }
@@ -14,12 +14,13 @@ export interface CatalogMember {
 export interface CatalogRequest {
   readonly members: readonly CatalogMember[];
   readonly hasGroups: boolean;
-  /** The query with which the listing route would answer for the member. */
+  /** The query with which the listing route of the member's workspace returns the page that the request asks for. */
   readonly queryOf: (member: CatalogMember) => URLSearchParams;
 }
 
 /**
- * @param all the workspaces for which `"all"` stands.
+ * Checks the body.
+ * @param all the workspaces for which `"workspaces": "all"` stands.
  * @throws ApiError 400 `invalid_request`.
  */
 export function parseCatalogRequest(body: JsonObject, all: readonly string[]): CatalogRequest {
@@ -52,7 +53,7 @@ function parseOptions(options: unknown): Record<string, string> {
   return Object.fromEntries(Object.entries(options).map(([key, value]) => [key, String(value)]));
 }
 
-/** What the answer has for a member whose listing failed. @throws `error` itself when it is no ApiError. */
+/** The entry of the answer for a workspace whose listing failed. @throws `error` itself when it is no ApiError. */
 export function failedMember(workspace: string, error: unknown): object {
   if (!(error instanceof ApiError)) throw error;
   return { workspace, error: { code: error.code, message: error.message, status: error.status } };

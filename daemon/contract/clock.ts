@@ -7,7 +7,7 @@ export interface Timer {
 }
 
 export interface Clock {
-  /** Wall clock, epoch milliseconds. For what a person or a client reads. */
+  /** Wall clock, epoch milliseconds. For times that a person or a client reads. */
   nowMs(): number;
   /** Monotonic milliseconds. For intervals and deadlines: it does not jump when the wall clock is set. */
   monotonicMs(): number;

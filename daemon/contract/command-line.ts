@@ -1,5 +1,5 @@
-// Command lines in flags: the agent's default, and a line split into words. Quotes work as in a shell; variables, globs and
-// pipes do not.
+// The command line that `--agent` may have as its value: its default, and its split into words. Quotes work as in a shell;
+// variables, globs and pipes do not.
 
 /** The value of `--agent` when the flag is not given. */
 export const DEFAULT_AGENT = 'qwen';
@@ -20,7 +20,7 @@ export function splitCommandLine(line: string): string[] {
   return words;
 }
 
-/** One part of a word, from the end of the part before: in quotes, an escaped character, or a run of plain characters. */
+/** One part of a word, sticky at `lastIndex`: a quoted part, an escaped character, or a run of plain characters. */
 const PART = /'([^']*)'|"((?:[^"\\]|\\[\s\S])*)"|\\([\s\S])|([^\s'"\\]+)/y;
 
 function takeWord(text: string): { readonly word: string; readonly length: number } {

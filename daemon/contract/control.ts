@@ -2,23 +2,23 @@
 // two processes.
 import type { FeedClient } from './feed.ts';
 
-/** Answers who the daemon is (`DaemonIdentity`). */
+/** GET: identifies the daemon (`DaemonIdentity`). */
 export const IDENTITY_PATH = '/control/identity';
-/** Brings a session of an earlier incarnation back to life under its old id (`RestoreRequest` -> `RestoreAnswer`). */
+/** POST: restores a session of an earlier incarnation under its old id (`RestoreRequest` -> `RestoreAnswer`). */
 export const RESTORE_PATH = '/control/restore';
-/** Ends the daemon's work and streams before its process (`ReleaseRequest` -> `ReleaseAnswer`). */
+/** POST: ends the daemon's work and streams, before its process is told to exit (`ReleaseRequest` -> `ReleaseAnswer`). */
 export const RELEASE_PATH = '/control/release';
 /**
- * Header of an answer that acknowledges a live session or a prompt: the `seq` of the feed up to which a coordinator has to read
- * to know what was acknowledged.
+ * Header of the answer to a request that made a session live or queued a prompt: a coordinator that has read the feed up to
+ * this `seq` knows of that session or prompt.
  */
 export const FEED_SEQ_HEADER = 'x-qwen-feed-seq';
 
-/** Where the client is (`Peer`). Set by the coordinator; a daemon believes it only with the incarnation's secret. */
+/** Where the client is (`Peer`). Set by the coordinator; a daemon trusts it only in requests with the incarnation's secret. */
 export const PEER_HEADER = 'x-qwen-coordinator-peer';
-/** Name of the token that the client showed to the coordinator. Set and believed like `PEER_HEADER`. */
+/** Name of the token that the client sent to the coordinator. Set and trusted like `PEER_HEADER`. */
 export const TOKEN_NAME_HEADER = 'x-qwen-coordinator-token-name';
-/** Prefix of every header that only a coordinator sets: a client's own headers under it are dropped. */
+/** Prefix of every header that only a coordinator sets: headers with this prefix are removed from clients' requests. */
 export const INTERNAL_HEADER_PREFIX = 'x-qwen-coordinator-';
 export const REQUEST_ID_HEADER = 'x-request-id';
 
@@ -29,30 +29,30 @@ export interface DaemonIdentity {
   readonly pid: number;
   readonly startTime: number;
   readonly version: string;
-  /** Whether the daemon takes no new work for good: it ends by itself, or was released and waits for its signal. */
+  /** Whether the daemon will never take new work again: it ends by itself, or was released and waits for SIGTERM. */
   readonly ending: boolean;
 }
 
 /** Body of POST RELEASE_PATH. */
 export interface ReleaseRequest {
-  /** Refuse while there is work: a turn, a permission question, background work of the agent, a session being made. */
+  /** Refuse the release while there is work: a turn, a question, background work of the agent, a session being made. */
   readonly onlyIfQuiet: boolean;
 }
 
 export interface ReleaseAnswer {
-  /** False when the daemon has refused because of work. */
+  /** False when the daemon has refused the release because there is work. */
   readonly released: boolean;
 }
 
-/** Added to the last reported head, it is the floor of a restored bus's ids: no cursor of the old bus reaches it. */
+/** The id floor of a restored session is its last reported event id plus this gap: no cursor of the old bus reaches the sum. */
 export const ID_FLOOR_GAP = 10_000;
 
 /** Body of POST RESTORE_PATH. */
 export interface RestoreRequest {
   readonly sessionId: string;
-  /** Event ids of the new bus start above it. The bus begins with an empty ring and a new epoch. */
+  /** Event ids of the session's new bus start above this. The bus begins with an empty ring and a new epoch. */
   readonly idFloor: number;
-  /** Registrations of clients, whose ids stay valid. */
+  /** The clients that were registered on the session; their ids stay valid. */
   readonly clients: readonly FeedClient[];
   readonly isDefault: boolean;
   readonly createdAtMs: number;

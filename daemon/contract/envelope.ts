@@ -1,4 +1,4 @@
-// From a thrown error to the response that a client reads. The only place where request errors are logged.
+// Makes of a thrown error the response that a client reads, and logs the error: the only place where request errors are logged.
 import type { ServerResponse } from 'node:http';
 import { ApiError } from './errors.ts';
 import { escapeHtml } from './escape-html.ts';
@@ -10,7 +10,7 @@ export interface ErrorAnswer {
   readonly body: Readonly<Record<string, unknown>>;
 }
 
-/** The answer to any thrown value. One that is no ApiError gets `500 {"error":"Internal server error"}`: no detail leaks. */
+/** The answer for any thrown value. If it is no ApiError: `500 {"error":"Internal server error"}`, so that no detail leaks. */
 export function answerFor(error: unknown): ErrorAnswer {
   if (!(error instanceof ApiError)) {
     return { status: 500, headers: {}, body: { error: 'Internal server error' } };
@@ -58,7 +58,7 @@ export function sendError(
   sendJson(res, answer.status, answer.body, answer.headers);
 }
 
-/** The HTML body of an unknown route, as the protocol's reference server (an express app) words it. */
+/** The HTML body of the answer for an unknown route, with the words of the reference server (an express app). */
 export function unknownRouteHtml(method: string, path: string): string {
   const escaped = escapeHtml(`${method} ${path}`);
   return `<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8"><title>Error</title></head>\n<body><pre>Cannot ${escaped}</pre></body>\n</html>\n`;

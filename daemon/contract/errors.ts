@@ -1,4 +1,4 @@
-// The error table: every code that a client can read, with the status and the retry hint that belong to it.
+// The error table: every code that a client can read, with its status and retry hint.
 // Throw `fail(code, ...)`; only `envelope.ts` turns the error into a response.
 
 interface ErrorSpec {
@@ -9,7 +9,7 @@ interface ErrorSpec {
   readonly retryAfterS?: number;
 }
 
-/** Codes are those of the wire protocol; a code has one status everywhere. */
+/** The codes are those of the wire protocol; a code has the same status on every route. */
 export const ERRORS = {
   invalid_client_id: { status: 400 },
   missing_client_id: { status: 400 },
@@ -102,10 +102,10 @@ export const ERRORS = {
 
 export type ErrorCode = keyof typeof ERRORS;
 
-/** What a client reads of an error. */
+/** The parts of an error that a client reads. */
 export interface ApiErrorFacts {
   readonly status: number;
-  /** A table code, a JSON-RPC number passed on from the agent, or undefined where the protocol has no code. */
+  /** A key of `ERRORS`, the number of a JSON-RPC error of the agent, or undefined where the protocol has no code. */
   readonly code: ErrorCode | number | undefined;
   readonly message: string;
   /** Extra top-level fields of the body; none by default. */
@@ -131,7 +131,7 @@ export class ApiError extends Error {
   }
 }
 
-/** An error with a code of the table. `retryAfterS` overrides the table's hint where the caller knows better. */
+/** Makes, for the caller to throw, an error with a code of `ERRORS`. A given `retryAfterS` replaces the table's. */
 export function fail(
   code: ErrorCode,
   message: string,
@@ -143,7 +143,7 @@ export function fail(
   return new ApiError({ status, code, message, context, retryAfterS: retryAfterS ?? spec.retryAfterS });
 }
 
-/** An error for which the protocol defines no code (401, host and origin refusals, plain 400s, vote misses). */
+/** Makes an error for which the protocol has no code (401, refused Host and Origin, plain 400s, votes on unknown questions). */
 export function failPlain(
   status: number,
   message: string,

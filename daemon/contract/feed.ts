@@ -1,6 +1,6 @@
 // The feed: what a daemon reports to its coordinator, as NDJSON on `GET /control/feed`. Every record has a `seq`, which counts
-// up by one. A connection's first record is a snapshot taken in one tick, the others are changes. After a gap the reader
-// reconnects.
+// up by one. A connection's first record is a snapshot taken in one tick, all later records are changes. A reader that finds
+// a gap in `seq` reconnects.
 
 import { isRecord } from './json-record.ts';
 
@@ -15,7 +15,7 @@ export interface FeedClient {
   readonly lastSeenAtMs: number;
 }
 
-/** A live session as the coordinator stores it. Reported whole on every change. */
+/** A live session, with all that the coordinator stores of it. Every change reports the whole object. */
 export interface FeedSession {
   readonly sessionId: string;
   readonly workspaceCwd: string;
@@ -39,7 +39,7 @@ export const HEAD_STEP = 5000;
 
 export type PromptState = 'queued' | 'running' | 'completed' | 'failed';
 
-/** A step of a prompt. */
+/** A prompt, reported each time when its state changes. */
 export interface FeedPrompt {
   readonly promptId: string;
   readonly sessionId: string;
@@ -49,7 +49,7 @@ export interface FeedPrompt {
   readonly outcome?: string;
 }
 
-/** The agent child that runs. */
+/** The daemon's running agent child. */
 export interface FeedAgent {
   readonly pid: number;
   /** Process group of the agent and its children. */
@@ -62,14 +62,14 @@ export interface FeedAgent {
   readonly canLoad: boolean;
 }
 
-/** The end of a live session. */
+/** The report that a session is no longer live. */
 export interface FeedEnded {
   readonly sessionId: string;
   readonly reason: string;
   readonly atMs: number;
 }
 
-/** Where a session that is not live stands in its workspace's list; `gone`: it was deleted, or nothing was ever said in it. */
+/** The shelf of a session that is not live; `gone`: the session was deleted, or nothing was ever said in it. */
 export type Shelf = 'active' | 'archived' | 'gone';
 
 /** What listings show of a session that is not live. */
@@ -80,7 +80,7 @@ export interface FeedShelved {
   readonly displayName?: string;
 }
 
-/** What the daemon reports about itself at regular times. */
+/** The beat: memory, counts and last activity of the daemon, reported periodically. */
 export interface FeedBeat {
   readonly atMs: number;
   /** Resident memory of the daemon process. */
@@ -108,13 +108,13 @@ export type FeedBody =
       readonly prompts: readonly FeedPrompt[];
       readonly openPermissions: readonly string[];
       readonly agent: FeedAgent | null;
-      /** Sessions that ended while no feed was read (bounded). */
+      /** The newest ends of sessions (bounded), because sessions may have ended while no coordinator read the feed. */
       readonly ended: readonly FeedEnded[];
       readonly beat: FeedBeat;
     }
   | { readonly type: 'session'; readonly session: FeedSession }
   | { readonly type: 'session_ended'; readonly ended: FeedEnded }
-  /** A session has just stopped being live, or what listings show of a session that is not live has changed. */
+  /** What listings show of a session that is not live: reported when the session stops being live, and on each later change. */
   | { readonly type: 'shelved'; readonly shelved: FeedShelved }
   /** The session's bus has advanced, see `HEAD_STEP`. */
   | { readonly type: 'head'; readonly sessionId: string; readonly head: number }

@@ -1,12 +1,12 @@
-// What the flags mean that both commands take (`qwen-coordinator start`, `qwen-daemon`), and the error of a value that cannot
-// be used. Reads no arguments and no environment: each process's own config does.
+// Parses the values of flags that both commands take (`qwen-coordinator start`, `qwen-daemon`), and names the flag whose value
+// cannot be used. Reads no arguments and no environment: the config module of each process does.
 import { accessSync, constants, statSync } from 'node:fs';
 import { bareHost, isLoopbackAddress } from './access.ts';
 import { canonicalPath } from './canonical-path.ts';
 import { LIMIT_NAMES, LIMITS, type LimitName, type Limits, limitsFrom } from './limits.ts';
 import { DEFAULT_PERMISSION_POLICY, PERMISSION_POLICIES, type PermissionPolicy } from './wire.ts';
 
-/** A setting that refuses the start. The message names the flag, what is wrong, and where it helps, what to do. */
+/** A setting with which the process cannot start. The message names the flag, what is wrong, and if possible what to do. */
 export class ConfigError extends Error {}
 
 /** Values as a command line gave them, by flag name without dashes. */
@@ -19,7 +19,7 @@ export type ListenAddress =
 
 const MAX_INT = 2 ** 31 - 1;
 
-/** @param flag without dashes, as everywhere here. @throws ConfigError naming the flag and its range. */
+/** Parses a whole number. @param flag without dashes. @throws ConfigError naming the flag and its range. */
 export function wholeNumber(flag: string, text: string, min = 0, max = MAX_INT): number {
   const value = /^\d+$/.test(text.trim()) ? Number(text) : Number.NaN;
   if (!(value >= min && value <= max))
@@ -27,7 +27,7 @@ export function wholeNumber(flag: string, text: string, min = 0, max = MAX_INT):
   return value;
 }
 
-/** @throws ConfigError naming the flag and the values that it takes. */
+/** `given`, if it is one of `allowed`. @throws ConfigError naming the flag and the allowed values. */
 export function oneOf<T extends string>(flag: string, given: string, allowed: readonly T[]): T {
   const found = allowed.find((candidate) => candidate === given);
   if (found !== undefined) return found;
@@ -93,22 +93,22 @@ export function boundHost(flag: string, given: string): string {
   return host;
 }
 
-/** How each command names what it asks for when a token is missing. */
+/** The words with which one of the two commands says that a token is missing. */
 export interface TokenWording {
-  /** Without dashes. */
+  /** The command's flag for the host to listen on, without dashes. */
   readonly hostFlag: string;
-  /** How a token is given, for example `give --token or set QWEN_SERVER_TOKEN`. */
+  /** What to do about it, for example `give --token or set QWEN_SERVER_TOKEN`. */
   readonly remedy: string;
 }
 
-/** What decides whether a start needs a token. */
+/** The settings by which `checkToken` decides. */
 export interface AccessFlags {
   readonly listen: ListenAddress;
   readonly token: string | undefined;
   readonly requireAuth: boolean;
 }
 
-/** @throws ConfigError where a token is needed and there is none. */
+/** @throws ConfigError without a token, if `requireAuth` is set or the listener can be reached from other machines. */
 export function checkToken({ listen, token, requireAuth }: AccessFlags, wording: TokenWording): void {
   if (token !== undefined) return;
   const { hostFlag, remedy } = wording;

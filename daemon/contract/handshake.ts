@@ -2,16 +2,16 @@
 import { isRecord, type JsonRecord } from './json-record.ts';
 import { type Limits, limitsFrom } from './limits.ts';
 
-/** Version of all that the two processes say to each other: handshake, feed, control routes, trust headers. */
+/** Version of what coordinator and daemon exchange: handshake, feed, control routes, headers that only a coordinator sets. */
 export const CONTRACT_VERSION = 1;
 
-/** Descriptor of the two-way pipe in the daemon. */
+/** File descriptor, in the daemon, of the two-way pipe on which the handshake is exchanged. */
 export const HANDSHAKE_FD = 3;
 
 /** Variable with the incarnation id in the environment of daemon and agent, by which strays are found in /proc. */
 export const INCARNATION_ENV = 'QWEN_COORDINATOR_INCARNATION';
 
-/** How a daemon bridges to its agent: the values that a stand-alone daemon takes from its flags. */
+/** Settings of a daemon that its coordinator chooses; a stand-alone daemon takes the same settings from its flags. */
 export interface BridgeSettings {
   /** Agent profile name or command line, as the `--agent` flag takes it. */
   readonly agent: string;
@@ -23,7 +23,7 @@ export interface BridgeSettings {
   readonly limits: Limits;
 }
 
-/** Line of the coordinator. */
+/** The line that the coordinator writes. */
 export interface HandshakeRequest extends BridgeSettings {
   readonly contract: number;
   /** `<16-hex workspace id>-<n>`, unique for ever within a state directory. */
@@ -32,13 +32,13 @@ export interface HandshakeRequest extends BridgeSettings {
   readonly workspace: string;
   /** Unix socket path to listen on. */
   readonly socket: string;
-  /** Bearer for this incarnation. */
+  /** Bearer of all requests to this incarnation. */
   readonly secret: string;
   /** Directory for what the daemon keeps on disk (agent transcripts, recordings). */
   readonly stateDir: string;
 }
 
-/** Line of a daemon that listens now. */
+/** The line that the daemon writes once it listens. */
 export interface ReadyLine {
   readonly ready: true;
   readonly contract: number;
@@ -50,7 +50,7 @@ export interface ReadyLine {
   readonly version: string;
 }
 
-/** Line of a daemon that cannot serve: the reason, as text that a person can act on. */
+/** The line that the daemon writes when it cannot start: the reason, as text that a person can act on. */
 export interface RefusedLine {
   readonly ready: false;
   readonly error: string;

@@ -1,14 +1,14 @@
-// Reads a JSON request body under a byte cap, as the reference server does: JSON that is no object counts as {}.
+// Reads the JSON body of a request under a byte cap, as the reference server does: JSON that is no object counts as {}.
 import type { IncomingMessage } from 'node:http';
 import { type ApiError, failPlain } from './errors.ts';
 import { isRecord } from './json-record.ts';
 
-/** Top-level keys that are dropped without an error, so that no body can reach a prototype. */
+/** Top-level keys that are dropped without an error, so that no body can change a prototype. */
 const RESERVED_KEYS = new Set(['__proto__', 'constructor', 'prototype']);
 
 export type JsonObject = Record<string, unknown>;
 
-/** The 413 of a JSON body over the cap; the text names the cap, from 1 MB on in whole MB. */
+/** The error 413 for a body over the cap of `maxBytes`; the message names the cap, from 1 MB on in whole MB. */
 export function bodyTooLarge(maxBytes: number): ApiError {
   const size = maxBytes >= 1024 * 1024 ? `${Math.floor(maxBytes / (1024 * 1024))} MB` : `${maxBytes} bytes`;
   return failPlain(413, `Request body too large (max ${size})`);
@@ -28,8 +28,8 @@ export async function readJsonBody(req: IncomingMessage, maxBytes: number): Prom
 }
 
 /**
- * Reads the whole body. Over the cap the rest is read and thrown away, so that the client can read the answer; the
- * listener's request timeout bounds that.
+ * Reads the whole body. Of a body over the cap the rest is read and discarded, so that the client can read the answer; the
+ * listener's request timeout bounds the time for that.
  * @throws ApiError 413 over `maxBytes`. Rejects when the client goes away before the end.
  */
 export function readBody(req: IncomingMessage, maxBytes: number): Promise<Buffer> {
@@ -56,7 +56,7 @@ export function readBody(req: IncomingMessage, maxBytes: number): Promise<Buffer
   });
 }
 
-/** The object that the bytes are; `{}` for no bytes and for JSON that is no object. @throws ApiError 400 for malformed JSON. */
+/** Parses a JSON object; `{}` for no bytes and for JSON that is no object. @throws ApiError 400 for malformed JSON. */
 export function parseJsonObject(bytes: Buffer): JsonObject {
   if (bytes.length === 0) return {};
   let parsed: unknown;

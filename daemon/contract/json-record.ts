@@ -1,6 +1,6 @@
-// Looking into values that came as JSON: whether a value is an object, and how deep it is.
+// Inspects parsed JSON of unknown form: whether a value is an object, its objects and fields, and how deep it is.
 
-/** A JSON object of which nothing is known yet. */
+/** A JSON object whose fields have not been checked. */
 export type JsonRecord = Readonly<Record<string, unknown>>;
 
 /** Whether a JSON value is an object, not an array or null. */
@@ -20,7 +20,7 @@ export function definedFields(record: JsonRecord): JsonRecord {
   );
 }
 
-/** Whether a JSON value has more than `maxDepth` levels of arrays and objects. Looks no deeper than that. */
+/** Whether a JSON value has more than `maxDepth` levels of arrays and objects. Stops at the first value that is deeper. */
 export function isDeeperThan(value: unknown, maxDepth: number): boolean {
   if (typeof value !== 'object' || value === null) return false;
   return maxDepth === 0 || Object.values(value).some((child) => isDeeperThan(child, maxDepth - 1));

@@ -1,7 +1,7 @@
-// Every number of the bridge that an operator may set: flag (the reference server's name where it has one), default, range.
-// Both processes parse their flags by this table, and the coordinator passes the values on to its daemons in the handshake.
+// The table of limits, which are all numbers that an operator may set: flag (the reference server's name where it has one),
+// default, range. Both processes parse their flags by this table; the coordinator hands the values to daemons in the handshake.
 
-/** What values a limit may have, both ends included. */
+/** The values that a limit may have, both ends included. */
 interface LimitRange {
   readonly min: number;
   readonly max: number;
@@ -14,7 +14,7 @@ interface LimitSpec extends LimitRange {
   readonly help: string;
 }
 
-/** A limit of the unit. Its range is 0 to the largest signed 32-bit number, where `range` does not narrow it. */
+/** Makes the function that defines a limit in this unit. Its range is 0 to 2^31 - 1, unless `range` narrows it. */
 const limitOf =
   <Unit extends LimitSpec['unit']>(unit: Unit) =>
   (flag: string, fallback: number, help: string, range: Partial<LimitRange> = {}) => ({
@@ -179,8 +179,8 @@ export const DEFAULT_LIMITS: Limits = Object.freeze(
 );
 
 /**
- * The defaults, overlaid with `values`. Unknown names and values out of range are ignored, so that processes of different
- * versions can talk.
+ * The default limits, replaced by those in `values`. Unknown names and values out of range are ignored, so that a coordinator
+ * and a daemon of different versions can exchange limits.
  */
 export function limitsFrom(values: Readonly<Record<string, unknown>>): Limits {
   const merged: Record<LimitName, number> = { ...DEFAULT_LIMITS };

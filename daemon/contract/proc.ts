@@ -1,5 +1,5 @@
-// The kernel's process table (/proc), by which a process is found again and a whole process tree is ended. Only reads; sends no
-// signals. Where there is no /proc (macOS) every function answers that nothing is known.
+// Reads the kernel's process table (/proc), by which a process is found again and the members of a process tree are known.
+// Sends no signals. Where there is no /proc (macOS), every function returns its value for "not known".
 import { readdirSync, readFileSync } from 'node:fs';
 
 /** One row of the process table, from /proc/pid/stat. */
@@ -10,7 +10,7 @@ export interface ProcStat {
   readonly session: number;
   /** Field 22: clock ticks since boot. With the pid it names one process for the life of the machine. */
   readonly startTime: number;
-  /** One letter, as in proc(5). */
+  /** State of the process: one letter, as in proc(5). */
   readonly state: string;
 }
 
@@ -42,7 +42,7 @@ export function readProcStat(pid: number): ProcStat | undefined {
   return text === undefined ? undefined : parseProcStat(text);
 }
 
-/** Every process that this process may see. Not atomic: a process may end or fork while the table is read. */
+/** The row of every process that this process may see. Not atomic: a process may end or fork while the table is read. */
 export function listProcStats(): ProcStat[] {
   return listPids()
     .map(readProcStat)
@@ -66,7 +66,7 @@ export function descendantsOf(pid: number, stats: readonly ProcStat[]): number[]
     else siblings.push(stat.pid);
   }
   const found = [...(children.get(pid) ?? [])];
-  // The table is not atomic, so a reused pid could close a circle: each pid is visited once.
+  // The rows are not of one instant, so a reused pid could close a circle: each pid is visited once.
   const seen = new Set([pid, ...found]);
   for (const parent of found) {
     const unseen = (children.get(parent) ?? []).filter((child) => !seen.has(child));
@@ -77,7 +77,7 @@ export function descendantsOf(pid: number, stats: readonly ProcStat[]): number[]
 }
 
 /**
- * A variable of the environment that the process was started with; later changes do not show.
+ * A variable in the environment with which the process was started; later changes are not visible.
  * @returns undefined when the variable is not set, or the process is gone, a zombie, or another user's.
  */
 export function readEnvironValue(pid: number, name: string): string | undefined {

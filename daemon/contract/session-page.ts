@@ -1,5 +1,5 @@
-// One page of a session listing, as both processes give it: checks of the query, newest first, and an opaque cursor that
-// survives new sessions and the change from one process to the other.
+// Makes one page of a session listing for both processes: checks the query, sorts the newest session first, and issues an
+// opaque cursor that stays valid when sessions are added, and when the other process answers the next request.
 import { fail } from './errors.ts';
 import { parseSessionSource } from './session-source.ts';
 import { sessionKey } from './wire.ts';
@@ -9,7 +9,7 @@ const MAX_SIZE = 100;
 
 export interface ListedSession {
   readonly createdAtMs: number;
-  /** Whether the session is live and nothing of it is on disk. */
+  /** True for a live session of which nothing is on disk. */
   readonly isUnpersisted?: boolean;
   readonly summary: Readonly<Record<string, unknown>>;
 }
@@ -20,8 +20,8 @@ export interface SessionPage {
 }
 
 /**
- * How sessions of which nothing is on disk are listed. `appended`: persisted sessions fill the pages, and the first page shows
- * the others beyond its size; a list without any persisted session is paged. `merged`: all sessions are paged alike.
+ * How unpersisted sessions are listed. `appended`: persisted sessions fill the pages, and the first page has all unpersisted
+ * ones in addition to its size; a list without any persisted session is treated as `merged`. `merged`: all are paged alike.
  */
 export type Listing = 'appended' | 'merged';
 
@@ -31,13 +31,13 @@ interface Position {
 }
 
 interface Cursor extends Position {
-  /** The listing of the first page: later pages keep it, even if sessions were persisted meanwhile. */
+  /** The `Listing` of the first page: later pages keep it, even if sessions were persisted meanwhile. */
   readonly listing: Listing;
 }
 
 /**
- * The page that the query asks for. A bad page size falls back to the default.
- * @param all every session, in any order.
+ * The page that the query asks for. A malformed page size counts as the default.
+ * @param all every session, in any order. @param asked the `Listing` of a request without cursor.
  * @throws ApiError 400 for a bad cursor, archive state, view or filter.
  */
 export function listPage(
@@ -75,7 +75,7 @@ function positionOf({ createdAtMs, summary }: ListedSession): Position {
   return { createdAtMs, sessionId: String(summary.sessionId) };
 }
 
-/** Newest first, ids break ties. */
+/** Sorts the newest session first; session ids break ties. */
 function comparePositions(a: Position, b: Position): number {
   if (a.createdAtMs !== b.createdAtMs) return b.createdAtMs - a.createdAtMs;
   return a.sessionId < b.sessionId ? -1 : a.sessionId > b.sessionId ? 1 : 0;
@@ -99,7 +99,7 @@ function parseCursor(text: string | null): Cursor | undefined {
     if (typeof createdAtMs === 'number' && typeof sessionId === 'string')
       return { createdAtMs, sessionId, listing: merged === 1 ? 'merged' : 'appended' };
   } catch {
-    // Text that is no cursor of ours is refused below.
+    // Text that was not issued as a cursor is refused below.
   }
   throw fail('invalid_cursor', 'The cursor was not issued by this listing');
 }
@@ -118,7 +118,7 @@ function checkView(query: URLSearchParams): void {
     throw fail('invalid_session_group_filter', '`group` needs `view=organized`');
 }
 
-/** The fields that the summary of a listed session must have. */
+/** The filter of the query: fields and values that a session's summary must have to be listed. */
 function parseFilter(query: URLSearchParams): Readonly<Record<string, unknown>> {
   const parent = query.get('parentSessionId');
   if (parent === '') throw fail('invalid_parent_session_id', '`parentSessionId` must not be empty');

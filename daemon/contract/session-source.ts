@@ -1,5 +1,5 @@
-// The source of a session: for what its creator says it was made. Checked alike when a session is made and when a listing
-// filters by source.
+// The source of a session: the type and id with which its creator says what it was made for. Checked by the same rule when a
+// session is made and when a listing filters by source.
 import { fail } from './errors.ts';
 
 export interface SessionSource {
@@ -11,7 +11,7 @@ const SOURCE_TYPE = /^[a-z][a-z0-9_-]{0,63}$/;
 const MAX_SOURCE_ID_UNITS = 256;
 
 /**
- * Checks a source. An id without a type is refused: it says nothing.
+ * Checks a source; `{}` when neither field is given. A `sourceId` without a `sourceType` is refused: it identifies nothing.
  * @throws ApiError 400 `invalid_session_source`.
  */
 export function parseSessionSource({

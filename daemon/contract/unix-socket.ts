@@ -1,15 +1,15 @@
-// Unix sockets as both processes listen on them: a path freed of dead socket files, and a file that is private from its
-// first moment.
+// Listening on unix sockets, for both processes: removes the socket file of a dead process, and creates a socket file that is
+// private from its first moment.
 import { lstatSync, rmSync } from 'node:fs';
 import { connect, type Server } from 'node:net';
 
 /**
- * Longest path of a socket, in bytes. The kernel takes 107 bytes (macOS 103); over that Node 20 cuts the path without a word
- * and listens somewhere else.
+ * Longest path of a socket, in bytes. The kernel takes 107 bytes (macOS 103); a longer path is silently cut by Node 20, which
+ * then listens somewhere else.
  */
 export const MAX_SOCKET_PATH_BYTES = 100;
 
-/** The path cannot be listened on. `code` is the one that a system call would give: no socket, or a socket in use. */
+/** The path cannot be listened on: a file there is no socket (`ENOTSOCK`), or another process listens (`EADDRINUSE`). */
 export class SocketPathTaken extends Error {
   readonly code: 'ENOTSOCK' | 'EADDRINUSE';
 
@@ -20,8 +20,8 @@ export class SocketPathTaken extends Error {
 }
 
 /**
- * Removes the socket file at `path` when no process answers on it; does nothing when nothing is there.
- * @throws SocketPathTaken when something else is at the path, or a process answers; then nothing is removed.
+ * Removes the socket file at `path` when no process accepts connections on it; does nothing when there is no file.
+ * @throws SocketPathTaken when another kind of file is at the path, or a process accepts connections; removes nothing then.
  */
 export async function freeSocketPath(path: string): Promise<void> {
   const stat = lstatSync(path, { throwIfNoEntry: false });
@@ -33,8 +33,8 @@ export async function freeSocketPath(path: string): Promise<void> {
 }
 
 /**
- * Has the server listen on `path`, whose file gets mode 0600. The bind happens within `listen`, so the process's mask makes
- * the file private from its first moment.
+ * Has the server listen on `path`, whose file gets mode 0600. The bind happens within `listen`, so a umask that is set around
+ * this call makes the file private from its first moment.
  */
 export function listenPrivately(server: Server, path: string, listening: () => void): void {
   const before = process.umask(0o177);

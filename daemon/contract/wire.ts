@@ -1,9 +1,10 @@
-// Names, values and forms of the wire, for both processes and their tests. The wire itself is described in docs/api.md.
+// Names of headers, values of fields and forms of ids in the HTTP API, for both processes and their tests. The API itself is
+// described in docs/api.md.
 
 export const CLIENT_ID_HEADER = 'x-qwen-client-id';
 export const EPOCH_HEADER = 'x-qwen-event-epoch';
 export const STREAM_ID_HEADER = 'x-qwen-sse-stream-id';
-/** Selects the workspace of a request whose path names none; percent-encoded like a path segment. */
+/** Header that selects the workspace of a request whose path names none; percent-encoded like a path segment. */
 export const WORKSPACE_HEADER = 'x-qwen-workspace';
 
 /** Values of `sessionScope` in a create body. */
@@ -17,7 +18,10 @@ export const PERMISSION_POLICIES = ['first-responder', 'designated', 'consensus'
 export type PermissionPolicy = (typeof PERMISSION_POLICIES)[number];
 export const DEFAULT_PERMISSION_POLICY = 'first-responder' satisfies PermissionPolicy;
 
-/** Where a client is: on this machine or elsewhere. `local-only` permissions and strict routes judge by it. */
+/**
+ * Where a client is: on this machine or elsewhere. `local-only` takes votes of `loopback` clients only, and so do routes that
+ * need a token, while none is configured.
+ */
 export type Peer = 'loopback' | 'remote';
 
 /** An event on a session's bus; `id` is absent on synthetic frames. */
@@ -33,7 +37,7 @@ export interface EventEnvelope {
 
 const CLIENT_ID_PATTERN = /^[A-Za-z0-9._:-]{1,128}$/;
 
-/** Whether a non-empty client id header is well-formed. */
+/** Whether the value of a client id header is well-formed. */
 export function isClientId(value: string): boolean {
   return CLIENT_ID_PATTERN.test(value);
 }
@@ -52,7 +56,7 @@ export function sessionKey(id: string): string {
 
 const REQUEST_ID_PATTERN = /^[A-Za-z0-9._-]{1,64}$/;
 
-/** A client's own request id; undefined when it has no acceptable form. */
+/** The request id that a client's header gives; undefined when the header is absent or has no acceptable form. */
 export function acceptedRequestId(value: string | readonly string[] | undefined): string | undefined {
   return typeof value === 'string' && REQUEST_ID_PATTERN.test(value) ? value : undefined;
 }
