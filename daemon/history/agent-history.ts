@@ -1,4 +1,4 @@
-// Reads transcripts of an agent that keeps them itself, page by page through the agent's own method.
+// Reads a transcript that the agent keeps itself, page by page, with the agent's extension method for it.
 import { AgentCallError, type AgentChannel, type Params } from '../agent/agent.ts';
 import { callIfKnown } from '../agent/extensions.ts';
 import { asRecord, isRecord, type JsonRecord, recordsIn } from '../contract/json-record.ts';
@@ -9,17 +9,17 @@ export const TRANSCRIPT_METHOD = 'qwen/status/session/transcript';
 
 const PAGE_SIZE = 500;
 
-/** A whole transcript as its agent returns it. */
+/** A whole transcript as the agent that keeps it returned it. */
 export interface AgentTranscript {
   readonly records: readonly HistoryRecord[];
-  /** Some page could not be read, or the transcript is longer than was asked for. */
+  /** Whether some page could not be read, or the transcript has more than `maxRecords`. */
   readonly isPartial: boolean;
 }
 
 /**
  * Reads the session's whole transcript, live or not.
- * @param session `cwd` when the session does not work in the workspace itself.
- * @param options `maxRecords`: behind this many records the reading stops, and the transcript is partial.
+ * @param session `cwd` is given when the session does not work in the workspace itself.
+ * @param options `maxRecords`: after this many records the reading stops, and the transcript is partial.
  * @returns undefined when the agent has no such method or knows no such session.
  * @throws AgentGone, AgentTimeout
  */
@@ -44,7 +44,7 @@ export async function readAgentTranscript(
 interface Page {
   readonly events: readonly JsonRecord[];
   readonly isPartial: boolean;
-  /** Undefined at the end. */
+  /** Undefined on the transcript's last page. */
   readonly nextCursor: string | undefined;
 }
 
@@ -60,7 +60,7 @@ async function readPage(
     if (answer === undefined) return undefined;
     const { events, partial, nextCursor } = asRecord(answer);
     const found = recordsIn(events);
-    // A cursor behind an empty page would be followed for ever.
+    // The cursor of an empty page is ignored: following it could go on for ever.
     const hasMore = typeof nextCursor === 'string' && found.length > 0;
     return { events: found, isPartial: partial === true, nextCursor: hasMore ? nextCursor : undefined };
   } catch (error) {
@@ -69,7 +69,7 @@ async function readPage(
   }
 }
 
-/** The record of an event. Agents return updates bare; in records they are as they were on the bus. */
+/** Makes a record of an event of the agent's page. A bare update is wrapped as on the bus: `{ sessionId, update }`. */
 function recordOf(event: JsonRecord, sessionId: string, index: number): HistoryRecord {
   const type = typeof event.type === 'string' ? event.type : 'session_update';
   const data = asRecord(event.data);

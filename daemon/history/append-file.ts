@@ -1,5 +1,5 @@
-// A transcript's file at its open end: it only grows, and is written with plain system calls, so that what was appended
-// survives a kill of this process.
+// A transcript's file, opened to append to its end. Written with plain system calls, so that what was appended survives a
+// kill of this process.
 import { closeSync, fstatSync, ftruncateSync, mkdirSync, openSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { type FileEnds, readEnds } from './transcript-file.ts';
@@ -21,7 +21,7 @@ export class AppendFile {
     try {
       const { size } = fstatSync(fd);
       this.ends = readEnds(fd, size);
-      // A file without a readable statement is of no use, and is begun anew.
+      // A file without a readable statement cannot be attributed to a session: it is emptied.
       this.#sizeBytes = this.ends.meta === undefined ? 0 : this.ends.wholeBytes;
       if (this.#sizeBytes !== size) ftruncateSync(fd, this.#sizeBytes);
       this.#fd = fd;

@@ -8,13 +8,13 @@ const COPY_BYTES = 256 * 1024;
 
 export interface CompactionSwap {
   readonly path: string;
-  /** What the file states now. */
+  /** The newest statement of the file's session. */
   readonly meta: TranscriptMeta;
-  /** The compacted file is at most this large, without what is recorded meanwhile. */
+  /** Bound of the compacted file, not counting what is recorded while it is written. */
   readonly targetBytes: number;
   /**
-   * Called when the compacted file is complete: has everything that was recorded written to the old file.
-   * @returns what that file then states; undefined when the transcript was removed meanwhile.
+   * Called when the compacted file is complete: writes everything that was recorded until now to the old file.
+   * @returns the statement that then holds; undefined when the transcript was removed meanwhile.
    */
   readonly settle: () => TranscriptMeta | undefined;
   /** Called in the same tick as `settle`, when the compacted file has replaced the old one. */
@@ -22,7 +22,7 @@ export interface CompactionSwap {
 }
 
 /**
- * Compacts the file and replaces it by the result. Leaves the file as it is if it was removed or begun anew meanwhile.
+ * Compacts the file and replaces it by the result, unless the file was removed or replaced meanwhile.
  * @throws the system's error; the file is then as it was.
  */
 export async function swapForCompacted(swap: CompactionSwap): Promise<void> {
@@ -45,17 +45,17 @@ export async function swapForCompacted(swap: CompactionSwap): Promise<void> {
   }
 }
 
-/** Size of the file; 0 when there is none. */
+/** Size of the file in bytes; 0 when there is none. */
 export function sizeOf(path: string): number {
   return statSync(path, { throwIfNoEntry: false })?.size ?? 0;
 }
 
-/** Names the file itself, whatever file stands at its path later. */
+/** The inode of the file at `path`, by which a later file at the same path is told apart; undefined without a file. */
 function inodeOf(path: string): number | undefined {
   return statSync(path, { throwIfNoEntry: false })?.ino;
 }
 
-/** Appends to `target` what `source` has behind the byte `from`, then `statement`. */
+/** Appends to `target` the bytes of `source` from the offset `from` on, then `statement`. */
 function appendTail(source: string, from: number, target: string, statement: string): void {
   const block = Buffer.allocUnsafe(COPY_BYTES);
   withFilesSync(source, target, (input, output) => {

@@ -1,5 +1,5 @@
-// Makes a transcript that has outgrown its bound small again: the chunks of each text become one record, and if that is still
-// too much, turns are dropped from the beginning. Reads the file block by block, while its recording goes on.
+// Compacts a transcript's file that has outgrown its bound: first merges the chunks of each text into one record, in a temporary
+// merged file; if that is still too large, drops turns from the beginning. Reads block by block, while the recording goes on.
 import { type FileHandle, rm } from 'node:fs/promises';
 import { MAX_RECORD_CHARS, TextRun, TurnBounds } from '../domain/transcript.ts';
 import { withFiles } from './file-pair.ts';
@@ -9,7 +9,7 @@ import { lineOfRecord, metaLine, parseLine, type TranscriptMeta } from './transc
 
 const BLOCK_BYTES = 256 * 1024;
 
-/** A beginning of the merged file that may be cut off: where it ends, and what is in it. */
+/** The part to drop from the beginning of the merged file: the offset of its end, and how many records and turns it has. */
 interface Cut {
   readonly offset: number;
   readonly events: number;
@@ -18,10 +18,10 @@ interface Cut {
 
 const NOTHING: Cut = { offset: 0, events: 0, turns: 0 };
 
-/** Largest share of the kept bytes that one merged record takes, so that of a text that is too large the newest part stays. */
+/** Largest share of the kept bytes that one merged record may take, so that of a too large text the newest part stays. */
 const RECORD_SHARE = 1 / 4;
 
-/** Path of the compacted file until it replaces the file at `path`. */
+/** Path at which the compacted file is written, before it replaces the transcript's file at `path`. */
 export function newPathOf(path: string): string {
   return `${path}.new.tmp`;
 }
@@ -29,7 +29,7 @@ export function newPathOf(path: string): string {
 /**
  * Rewrites the first `sourceBytes` of `path` to at most `targetBytes`, in the file `newPathOf(path)`. The file is complete and
  * on disk when this resolves; when it rejects, the caller is to remove the file.
- * @returns what has ever been dropped of the transcript, this time included.
+ * @returns the sum of all that compactions have dropped of the transcript, this one included.
  * @throws the system's error.
  */
 export async function compact(
@@ -53,7 +53,7 @@ export async function compact(
   }
 }
 
-/** A part of the merged file: text that was rewritten, or a part of the source as it is. */
+/** A part of the merged file: its text, or the offsets of the part of the source that is copied unchanged. */
 type Piece = string | { readonly start: number; readonly end: number };
 
 async function writeMerged(
@@ -87,14 +87,18 @@ class Merging {
   readonly #bounds = new TurnBounds();
   #run: TextRun<HistoryRecord> | undefined;
   /**
-   * First line of the run, which is written as it is if the run stays a single record; a long line as its span in the source.
+   * The first line of `#run`, which is written unchanged if no record is merged into it. Of a line over BLOCK_BYTES only the
+   * offsets in the source are kept.
    */
   #line: Piece = '';
-  /** Pieces that are merged and not taken yet, and their bytes. */
+  /** Merged pieces that `take` has not returned yet, and the sum of their bytes. */
   #pending: Piece[] = [];
   pendingBytes = 0;
   #offset = 0;
-  /** Offset of each record's end, and the indexes of those that end a turn. Plain numbers: there may be 100,000s of records. */
+  /**
+   * Offset of each record's end in the merged file, and the indexes of the records that end a turn. Plain numbers, because there
+   * may be 100,000s of records.
+   */
   readonly #ends: number[] = [];
   readonly #turnEnds: number[] = [];
 
@@ -105,7 +109,7 @@ class Merging {
   /** Takes the next line of the source. */
   add({ text, start, end }: Line): void {
     const parsed = parseLine(text);
-    // Statements are summed up in the new header, and unreadable lines are dropped.
+    // Statements are left out, because the new file begins with one for all of them; unreadable lines are dropped.
     if (parsed === undefined || 'meta' in parsed) return;
     const { record } = parsed;
     const { before, after } = this.#bounds.see(record);
@@ -118,14 +122,14 @@ class Merging {
     if (after) this.end();
   }
 
-  /** Ends the turn with the records so far. */
+  /** Ends the open turn at the last line that was added; does nothing if no line was added since the last end. */
   end(): void {
     if (this.#run === undefined) return;
     this.#emit();
     this.#turnEnds.push(this.#ends.length - 1);
   }
 
-  /** Takes the merged pieces out, neighbouring texts joined. */
+  /** Removes and returns the merged pieces; neighbouring texts are joined. */
   take(): readonly Piece[] {
     const pieces: Piece[] = [];
     let texts: string[] = [];
@@ -141,7 +145,7 @@ class Merging {
     return [...pieces, texts.join('')];
   }
 
-  /** The smallest cut after which the rest fits. A turn is cut through only if the newest turn alone is too large. */
+  /** The smallest cut whose rest is at most `targetBytes`. Cuts inside a turn only if the newest turn alone is larger. */
   cutFor(targetBytes: number): Cut {
     const total = this.#offset;
     if (total <= targetBytes) return NOTHING;
@@ -174,7 +178,7 @@ async function writeNew(source: string, from: number, target: string, header: st
   });
 }
 
-/** Copies the bytes from `from` up to `to` or the end of the file. */
+/** Appends to `output` the bytes of `input` from the offset `from` up to `to` or the end of the file. */
 async function copy(input: FileHandle, from: number, to: number, output: FileHandle): Promise<void> {
   const block = Buffer.allocUnsafe(Math.min(BLOCK_BYTES, to - from));
   for (let at = from; at < to; ) {

@@ -1,9 +1,9 @@
-// One file that is read while another file is written. Whatever goes wrong with one, no handle of the other stays open.
+// Opens one file to read and another to write, for the duration of a function. Whatever fails, no handle stays open.
 import { closeSync, openSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 
 /**
- * `use` writes `target` from its beginning. Both files are closed when the promise settles.
+ * Calls `use` with `source` open for reading and `target` emptied for writing. Both files are closed when the promise settles.
  * @throws the system's error, and what `use` throws.
  */
 export async function withFiles<T>(
@@ -25,7 +25,7 @@ export async function withFiles<T>(
 }
 
 /**
- * `use` writes behind the end of `target`, within one tick. Both files are closed when it returns.
+ * Calls `use`, within this tick, with `source` open for reading and `target` for appending. Both are closed when it returns.
  * @throws the system's error, and what `use` throws.
  */
 export function withFilesSync(

@@ -1,5 +1,5 @@
-// The history of sessions as the rest of the daemon sees it: a store of transcripts that outlive their live sessions.
-// `store.ts` keeps transcripts in files; `agent-history.ts` reads those that an agent keeps itself.
+// The interface of the history store, which keeps sessions and their transcripts beyond the sessions' live time.
+// `store.ts` keeps transcripts in files; `agent-history.ts` reads transcripts that an agent keeps itself.
 
 import type { FeedShelved } from '../contract/feed.ts';
 import type { SessionCheckout } from '../domain/checkout-request.ts';
@@ -8,7 +8,7 @@ import type { TranscriptSource } from './paging.ts';
 
 /** One entry of a transcript, in the order in which it happened. */
 export interface HistoryRecord {
-  /** Unique and stable within the session; anchors and cursors name records by it. */
+  /** Unique and stable within the session; cursors and anchors of pages name records by this id. */
   readonly recordId: string;
   readonly atMs: number;
   /** Event type as on the bus: `session_update` and the terminal event of each turn. */
@@ -18,7 +18,7 @@ export interface HistoryRecord {
   readonly originatorClientId?: string;
 }
 
-/** What listings show of a session that may not be live. */
+/** What the store states of a session, live or not: the fields that listings show. */
 export interface StoredSession {
   readonly sessionId: string;
   readonly workspaceCwd: string;
@@ -34,19 +34,19 @@ export interface StoredSession {
   readonly isArchived: boolean;
   /** Nothing has been said in the session yet. */
   readonly isBlank?: true;
-  /** The agent keeps the transcript of what was said; ours states that there is the session, and how its prompts ended. */
+  /** The agent keeps the transcript; the daemon's file only states the session, and how its prompts ended. */
   readonly isKeptByAgent?: true;
 }
 
-/** What is stated of a session when its transcript is begun. */
+/** The fields of a session that are known when its transcript is begun. */
 export type BegunSession = Omit<StoredSession, 'updatedAtMs' | 'isArchived' | 'isBlank'>;
 
-/** Whether the session outlives its close. One in which nothing was said does not, unless a client named or archived it. */
+/** Whether a closed session stays in listings: not if nothing was said in it, unless a client named or archived it. */
 export function isWorthKeeping({ isBlank, isArchived, displayName }: StoredSession): boolean {
   return isBlank !== true || isArchived || displayName !== undefined;
 }
 
-/** Where a session that is not live stands in listings. @param stored undefined when nothing is stored of the session. */
+/** The shelf and name of a session that is not live. @param stored undefined when nothing is stored of the session. */
 export function shelvedAs(sessionId: string, stored: StoredSession | undefined): FeedShelved {
   if (stored === undefined || !isWorthKeeping(stored)) return { sessionId, shelf: 'gone' };
   const { displayName, isArchived } = stored;
@@ -54,30 +54,30 @@ export function shelvedAs(sessionId: string, stored: StoredSession | undefined):
   return { sessionId, shelf: isArchived ? 'archived' : 'active', ...name };
 }
 
-/** What a session changes about itself while it is recorded. */
+/** The stored fields that a live session may change. */
 export type StoredChange = Partial<Pick<StoredSession, 'displayName' | 'titleSource'>>;
 
-/** The open end of one live session's transcript. Nothing here throws: a failed write makes it degraded. */
+/** Writes the transcript of one live session. No method throws: a failed write makes the recording degraded. */
 export interface Recording {
   /** Whether the session's events are recorded. If the agent keeps the transcript, only the ends of turns are. */
   readonly keepsEvents: boolean;
   /** Highest event id of the transcript, 0 for a new transcript: ids of the session's bus start above it. */
   readonly lastId: number;
   /**
-   * Notes a bus event, whose id becomes its record's. Events that belong to no transcript are ignored. The record is written
-   * with the next `flush`.
+   * Takes an event of the bus, whose id becomes the record's id. Events that belong to no transcript are ignored. The record is
+   * written with the next `flush`.
    */
   note(event: EncodedEvent): void;
-  /** Hands the noted records to the operating system, so that a kill -9 of this process loses none of them. */
+  /** Writes the noted records to the file, so that a kill -9 of this process loses none of them. */
   flush(): void;
   change(change: StoredChange): void;
-  /** Whether a write has failed; events from then on are not in the transcript. */
+  /** Whether a write has failed; later events are not in the transcript. */
   readonly isDegraded: boolean;
   /**
    * Whether the transcript has all that was recorded: nothing was dropped to keep it within its bounds, no write has failed.
    */
   readonly isWhole: boolean;
-  /** Flushes and closes. Idempotent. */
+  /** Flushes, and closes the transcript's file. Idempotent. */
   close(): void;
 }
 
@@ -85,8 +85,8 @@ export interface History {
   /** Creates the session's transcript, or opens an existing one at its end; a torn last line is dropped. */
   begin(session: BegunSession, onDegraded: () => void): Recording;
   /**
-   * States a session, of which something may be stored already. Does nothing while the session's recording is open, which
-   * states the session itself.
+   * Writes a statement of a session, whether or not the session has a file. Does nothing while the session's recording is open,
+   * because the recording writes the statements then.
    * @throws the system's error.
    */
   state(session: StoredSession): void;
@@ -94,12 +94,12 @@ export interface History {
   list(): readonly StoredSession[];
   find(sessionId: string): StoredSession | undefined;
   /**
-   * The whole transcript, in order. `isPartial`: some lines could not be read; the others are returned.
+   * Reads the whole transcript, in order. `isPartial`: some lines could not be read, all other lines are returned.
    * @returns undefined when nothing is stored for the id.
    */
   read(sessionId: string): Promise<StoredTranscript | undefined>;
   /**
-   * Calls `use` with the transcript, which is not in memory as a whole: it can be read until what `use` returns is settled.
+   * Calls `use` with the transcript, whose records are read from the file on demand, until the promise of `use` is settled.
    * @returns what `use` returns; undefined as `read`.
    * @throws the system's error, and what `use` throws.
    */

@@ -1,11 +1,11 @@
-// Reads a file line by line, without having it in memory as a whole, and without blocking the event loop for longer than a
-// block's parse.
+// Reads a file line by line, without having the file in memory as a whole, and without blocking the event loop for longer
+// than the lines of one block take.
 import type { FileHandle } from 'node:fs/promises';
 
 const NEWLINE = 10;
 const BLOCK_BYTES = 128 * 1024;
 
-/** A complete line and where it is in the file. */
+/** A complete line of a file, with its offsets in bytes. */
 export interface Line {
   readonly text: string;
   readonly start: number;
@@ -48,7 +48,8 @@ function linesIn(bytes: Buffer, start: number): Line[] {
 }
 
 /**
- * A line that is longer than a block: its end is found first, then it is read in one piece, so that no part is copied twice.
+ * Reads a line that is longer than a block: first finds the end of the line, then reads the line in one piece, so that no part
+ * is copied twice.
  */
 async function readLongLine(
   file: FileHandle,

@@ -1,4 +1,4 @@
-// Pages and turn indexes of a transcript that is not in memory: only the records that they show are read.
+// Makes pages and turn indexes of a transcript that is not in memory: reads only the records that the answer shows.
 import { PAGE_BOUNDS, PageFilling, type TranscriptPage } from '../domain/transcript-page.ts';
 import type { TranscriptQuery } from '../domain/transcript-page-query.ts';
 import type { TranscriptOutline, TranscriptRecord } from '../domain/transcript-view.ts';
@@ -19,7 +19,7 @@ export interface TranscriptSource {
   readBackward(from: number, to: number): AsyncIterable<TranscriptRecord>;
 }
 
-/** @throws as `pageOf`, and the system's error. */
+/** One page of the transcript, see `pageOf`. @throws as `pageOf`, and the system's error. */
 export async function pageFrom(source: TranscriptSource, query: TranscriptQuery): Promise<TranscriptPage> {
   const filling = new PageFilling(source.outline, query, PAGE_BOUNDS);
   const { low, high } = filling;
@@ -29,7 +29,7 @@ export async function pageFrom(source: TranscriptSource, query: TranscriptQuery)
   return filling.page();
 }
 
-/** @throws as `turnIndexOf`, and the system's error. */
+/** The turn index of the transcript, see `turnIndexOf`. @throws as `turnIndexOf`, and the system's error. */
 export async function turnIndexFrom(source: TranscriptSource, query: TurnIndexQuery): Promise<TurnIndex> {
   const asked = new AskedTurns(source.outline, query);
   const entries: TurnEntry[] = [];

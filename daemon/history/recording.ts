@@ -1,5 +1,5 @@
-// The recording of one session: collects the events that the bus publishes, writes them to the transcript's file once per
-// batch, and writes nothing more once a write has failed.
+// The recording of one session: collects the events that the session's bus publishes, appends them to the transcript's file at
+// each flush, and writes nothing more once a write has failed.
 import type { Clock } from '../contract/clock.ts';
 import type { Log } from '../contract/log.ts';
 import type { EncodedEvent } from '../domain/frame.ts';
@@ -10,21 +10,21 @@ import { metaLine, recordLine, type TranscriptMeta } from './transcript-file.ts'
 
 export interface RecordingOptions {
   readonly path: string;
-  /** What the first line of a new file states. */
+  /** The session as the first line of a new file states it. */
   readonly session: StoredSession;
   readonly clock: Clock;
   readonly log: Log;
   readonly maxBytes: number;
   readonly onDegraded: () => void;
-  /** The file has outgrown `maxBytes`. Called at every flush until the file has been replaced. */
+  /** Called at every flush that finds the file larger than `maxBytes`, so until a compacted file has replaced it. */
   readonly onOversize: () => void;
   readonly onClosed: (meta: TranscriptMeta) => void;
 }
 
-/** `recording`, then for good `degraded` (a write failed), then `closed`. */
+/** `recording` until a write fails; `degraded` from then on; `closed` after `close`. */
 type State = 'recording' | 'degraded' | 'closed';
 
-/** See `Recording`. */
+/** Implements `Recording` on one file. */
 export class FileRecording implements Recording {
   readonly keepsEvents: boolean;
   readonly #options: RecordingOptions;
@@ -33,12 +33,12 @@ export class FileRecording implements Recording {
   #meta: Omit<TranscriptMeta, 'lastId'>;
   #lastId = 0;
   #isBlank = true;
-  /** Whether an event of the transcript came since the last flush. */
+  /** Whether an event that belongs to the transcript was noted since the last flush. */
   #hasNews = false;
   #updatedAtMs: number;
   #pending: string[] = [];
 
-  /** Opens the file. When that fails, the recording is degraded from its beginning. */
+  /** Opens the file. If that fails, the recording is degraded from its beginning. */
   constructor(options: RecordingOptions) {
     this.#options = options;
     this.keepsEvents = options.session.isKeptByAgent !== true;
@@ -60,7 +60,7 @@ export class FileRecording implements Recording {
     return !this.isDegraded && turns + events === 0;
   }
 
-  /** What the transcript states now. */
+  /** The statement of the session as it is now, of which the newest part may not be written yet. */
   get meta(): TranscriptMeta {
     const { isBlank: _, ...facts } = this.#meta.session;
     const blank = this.#isBlank ? { isBlank: true as const } : {};
@@ -75,7 +75,7 @@ export class FileRecording implements Recording {
     const wasBlank = this.#isBlank;
     this.#isBlank = false;
     this.#hasNews = true;
-    // Ends of turns are kept even if the agent keeps the transcript: no agent reports them again.
+    // Ends of turns are recorded even if the agent keeps the transcript: no load replay has them.
     if (this.keepsEvents || isTerminal(type)) this.#pending.push(recordLine(id, tail));
     else if (wasBlank) this.#pending.push(metaLine(this.meta));
   }
@@ -94,7 +94,7 @@ export class FileRecording implements Recording {
     this.restate({ ...this.#meta.session, ...change });
   }
 
-  /** Replaces what is stated of the session, and writes the statement. */
+  /** Replaces the stated fields of the session, and writes a statement. */
   restate(session: StoredSession): void {
     if (this.#state === 'closed') return;
     this.#meta = { ...this.#meta, session };
@@ -104,7 +104,7 @@ export class FileRecording implements Recording {
 
   close(): void {
     if (this.#state === 'closed') return;
-    // With a statement as its last line, the file need not be read from the beginning to know the session.
+    // A statement as the last line spares a later reader to search backward through the file for one.
     this.flush();
     if (this.#state === 'recording') this.#pending.push(metaLine(this.meta));
     this.flush();
@@ -113,7 +113,7 @@ export class FileRecording implements Recording {
     this.#options.onClosed(this.meta);
   }
 
-  /** Goes on in the compacted file, which now has the old file's path. @param dropped what the compacted file lacks. */
+  /** Continues in the compacted file, which now has the old file's path. @param dropped what the compacted file lacks. */
   reopen(dropped: TranscriptMeta['dropped']): void {
     if (this.#state !== 'recording') return;
     this.#meta = { ...this.#meta, dropped };
@@ -134,7 +134,7 @@ export class FileRecording implements Recording {
     this.#meta = { ...meta, session: this.keepsEvents ? session : { ...session, isKeptByAgent: true } };
     this.#lastId = meta.lastId;
     this.#isBlank = meta.session.isBlank === true;
-    // Who keeps the transcript, the agent or we, has changed since the file was written.
+    // Since the file was written, the keeper of the transcript has changed from the agent to the daemon or back.
     if (this.keepsEvents === (isKeptByAgent === true)) this.#file.append(metaLine(this.meta));
   }
 

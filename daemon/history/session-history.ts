@@ -12,11 +12,11 @@ export class SessionHistory implements BusObserver {
   readonly #recording: Recording | undefined;
   #floor = 0;
   #seededSinceMs: number | undefined;
-  /** Some of the session's earlier events are missing in our transcript, or cannot be read in it. */
+  /** Whether some of the session's earlier events are missing, or unreadable, in the daemon's transcript. */
   #isPastCut = false;
   #onDegraded: () => void = () => undefined;
 
-  /** @param begin opens the recording; undefined for a session without one. */
+  /** @param begin opens the session's recording; undefined for a session without recording. */
   constructor(bounds: ReplayBounds, begin: ((onDegraded: () => void) => Recording) | undefined) {
     this.#recording = begin?.(() => this.#onDegraded());
     this.replay = new Replay({
@@ -27,12 +27,12 @@ export class SessionHistory implements BusObserver {
     this.#floor = this.#recording?.lastId ?? 0;
   }
 
-  /** Ids of the session's bus start above it: every id up to it belongs to earlier events. */
+  /** Event ids of the session's bus start above this: it is the highest id of the session's earlier events. */
   get idFloor(): number {
     return this.#floor;
   }
 
-  /** Time of the oldest update that was seeded from the agent's replay; undefined when none was. */
+  /** Epoch ms of the first update of the agent's load replay that `seedUpdate` took; undefined when there was none. */
   get seededSinceMs(): number | undefined {
     return this.#seededSinceMs;
   }
@@ -45,13 +45,13 @@ export class SessionHistory implements BusObserver {
     return this.isRecorded && this.#recording?.isDegraded === true;
   }
 
-  /** `listener` is called once: when a write fails, or now when a write has failed already. */
+  /** Calls `listener` once: when a write of the recording fails, or at once when a write has failed already. */
   whenDegraded(listener: () => void): void {
     this.#onDegraded = listener;
     if (this.isDegraded) listener();
   }
 
-  /** Takes a published event into the replay and the recording. */
+  /** Adds a published event to the replay and to the recording. */
   note(event: PublishedEvent): void {
     this.#recording?.note(event);
     const { id, type, data, tail, tags, atMs } = event;
@@ -64,19 +64,19 @@ export class SessionHistory implements BusObserver {
     this.#recording?.flush();
   }
 
-  /** Records what the session changes about itself. */
+  /** Writes changed fields of the session to the recording. */
   change(change: StoredChange): void {
     this.#recording?.change(change);
   }
 
-  /** Seeds the replay from our own transcript, before the session's bus exists. */
+  /** Fills the replay from the daemon's transcript of the restored session, before the session's bus exists. */
   seedFrom({ records, droppedTurns, droppedEvents, isPartial }: StoredTranscript): void {
     this.#isPastCut ||= isPartial;
     this.replay.noteMissing({ turns: droppedTurns, events: droppedEvents }, false);
     for (const { recordId, ...event } of records) this.#seed({ ...event, id: Number(recordId) });
   }
 
-  /** Seeds the replay, and our transcript if we record the session, with an earlier update that the agent has replayed. */
+  /** Adds one update of the agent's load replay to the replay, and to the transcript if the daemon records the session. */
   seedUpdate(data: Readonly<Record<string, unknown>>, atMs: number): void {
     this.#seededSinceMs ??= atMs;
     const id = this.#floor + 1;
@@ -88,20 +88,20 @@ export class SessionHistory implements BusObserver {
   }
 
   /**
-   * Notes that the agent has not replayed everything.
-   * @param hasUnseenPast whether it has replayed nothing of what there is.
+   * Notes that the agent's load replay lacks earlier events.
+   * @param hasUnseenPast whether the session has earlier events, and the load replay had none of them.
    */
   noteMissing(dropped: Dropped, hasUnseenPast: boolean): void {
     this.#isPastCut ||= hasUnseenPast || dropped.events > 0;
     this.replay.noteMissing(dropped, hasUnseenPast);
   }
 
-  /** Flushes and closes the transcript. Idempotent. */
+  /** Flushes and closes the recording. Idempotent. */
   close(): void {
     this.#recording?.close();
   }
 
-  /** Whether everything of the session can be read in its transcript. An agent that keeps it is taken to keep everything. */
+  /** Whether the transcript has all events of the session. A transcript that the agent keeps is taken to have them all. */
   #isTranscriptWhole(): boolean {
     if (this.#recording?.keepsEvents !== true) return this.#recording !== undefined;
     return this.#recording.isWhole && !this.#isPastCut;
@@ -109,7 +109,7 @@ export class SessionHistory implements BusObserver {
 
   #seed(event: PastEvent): void {
     this.#floor = Math.max(this.#floor, event.id ?? 0);
-    // The size as JSON counts towards the bound of the journal, which earlier events without an end of turn may reach.
+    // The size as JSON counts towards the journal's bound, which the events of a turn without an end may reach.
     this.replay.note(event, JSON.stringify(event.data).length);
   }
 }

@@ -1,5 +1,5 @@
-// The history store: transcripts in files, one a session, with the recordings of live sessions at their open ends. Contents are
-// read from the files whenever they are wanted.
+// The history store: one transcript file for each session; for a live session a recording appends to the file. Transcripts
+// are read from their files at each request, not kept in memory.
 import { open } from 'node:fs/promises';
 import type { Clock } from '../contract/clock.ts';
 import type { Log } from '../contract/log.ts';
@@ -25,16 +25,16 @@ export interface HistoryStoreOptions {
   readonly dir: string;
   readonly clock: Clock;
   readonly log: Log;
-  /** A file that outgrows it is compacted to at most half of it. */
+  /** A transcript's file larger than this is compacted to at most half of this. */
   readonly maxBytesPerSession: number;
 }
 
-/** Nothing is read or written yet. */
+/** Makes the store. Nothing is read or written yet. */
 export function createHistoryStore(options: HistoryStoreOptions): History {
   return new FileHistory(options);
 }
 
-/** See `History`. */
+/** Implements `History` with files in one directory. */
 class FileHistory implements History {
   readonly #options: HistoryStoreOptions;
   readonly #recordings = new Map<string, FileRecording>();
@@ -89,7 +89,7 @@ class FileHistory implements History {
   async read(sessionId: string): Promise<StoredTranscript | undefined> {
     const key = sessionKey(sessionId);
     const path = this.#directory.pathOf(key);
-    // Everything up to `bytes` is settled in this tick, so that a caller can pair it with the bus's head.
+    // What is read ends at the size in this tick, so that a caller can pair the transcript with the bus's head.
     this.#recordings.get(key)?.flush();
     const meta = this.#metaOf(key);
     const bytes = sizeOf(path);
@@ -132,7 +132,7 @@ class FileHistory implements History {
     return true;
   }
 
-  /** What the transcript states now, with what its recording has not written yet. */
+  /** The newest statement of a session, even if its recording has not written it yet; undefined when nothing is stored. */
   #metaOf(key: string): TranscriptMeta | undefined {
     const recording = this.#recordings.get(key);
     return recording === undefined ? this.#directory.metaOf(key) : recording.meta;

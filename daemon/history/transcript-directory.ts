@@ -1,5 +1,5 @@
-// The files of transcripts in their directory: where each is, and what each states of its session. A file that a recording has
-// open is left to the recording: the statements here are those of closed files.
+// The directory of transcript files: the path of each file, and its newest statement. Only for files that no recording has
+// open: of an open file the recording knows the newest statement.
 import { closeSync, fstatSync, openSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Log } from '../contract/log.ts';
@@ -19,12 +19,12 @@ export interface TranscriptDirectoryOptions {
   readonly log: Log;
 }
 
-/** Sessions are named by the key of their id, see `sessionKey`. Nothing is read or written before the first call. */
+/** Every `key` is a session id as `sessionKey` gives it. Nothing is read or written before the first call of a method. */
 export class TranscriptDirectory {
   readonly #options: TranscriptDirectoryOptions;
   /**
-   * What every file states, by session. Built when all sessions are first asked for, and kept in step from then on; before
-   * that one session costs one look at its file, so a daemon that never lists never builds it.
+   * The newest statement of every file, by key. Built by the first call of `metas`, and kept up to date from then on. Before
+   * that, `metaOf` reads the file of the one session, so a daemon that never lists sessions never reads all files.
    */
   #metas: Map<string, TranscriptMeta> | undefined;
 
@@ -37,27 +37,27 @@ export class TranscriptDirectory {
     return join(this.#options.dir, transcriptFileName(key));
   }
 
-  /** What the session's file states; undefined when there is no readable file. */
+  /** The newest statement in the session's file; undefined when there is no readable file. */
   metaOf(key: string): TranscriptMeta | undefined {
     return this.#metas === undefined ? readMeta(this.pathOf(key), this.#options.log) : this.#metas.get(key);
   }
 
   /**
-   * What all files state.
-   * @param areLeftoversRemoved whether the scan of the directory removes temporary files: only where no compaction of this
-   * process is writing one.
+   * The newest statement of every file, by key.
+   * @param areLeftoversRemoved whether the scan of the directory removes temporary files: only to be set while no compaction of
+   * this process writes one.
    */
   metas(areLeftoversRemoved: boolean): ReadonlyMap<string, TranscriptMeta> {
     this.#metas ??= this.#scan(areLeftoversRemoved);
     return this.#metas;
   }
 
-  /** Notes what the file states from now on: its recording was closed, or another file has replaced it. */
+  /** Notes the file's newest statement, after its recording was closed or a compacted file has replaced it. */
   restated(key: string, meta: TranscriptMeta): void {
     this.#metas?.set(key, meta);
   }
 
-  /** Adds a statement to the session's file, or begins the file with it. @throws the system's error. */
+  /** Appends a statement to the session's file, which is created if there is none. @throws the system's error. */
   append(key: string, meta: TranscriptMeta): void {
     const file = new AppendFile(this.pathOf(key));
     try {
@@ -78,7 +78,7 @@ export class TranscriptDirectory {
     const { dir, log } = this.#options;
     const found = new Map<string, TranscriptMeta>();
     for (const name of namesIn(dir)) {
-      // A compaction that was killed has left its temporary file.
+      // A daemon that was killed during a compaction has left temporary files.
       if (name.endsWith('.tmp') && areLeftoversRemoved) rmSync(join(dir, name));
       if (!isTranscriptFileName(name)) continue;
       const meta = readMeta(join(dir, name), log);
@@ -112,7 +112,7 @@ function readMeta(path: string, log: Log): TranscriptMeta | undefined {
       log.warn({ path }, 'not a transcript: ignored');
       return undefined;
     }
-    // A file that was not closed cleanly does not say when it was last written.
+    // In a file that was not closed cleanly, the statement is older than the last write; the file's time is right.
     return isClosed ? meta : { ...meta, session: { ...meta.session, updatedAtMs: Math.floor(mtimeMs) } };
   } finally {
     closeSync(fd);

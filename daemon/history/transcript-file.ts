@@ -1,6 +1,6 @@
-// The format of a transcript's file: its name, its lines, and how it is read from either end. Every line is JSON. A line
-// `{"meta":...}` states the session as a whole: the first line of a file is such a statement, and the last statement counts. A
-// line `{"id":...}` is an event as its frame carried it.
+// The format of a transcript's file: its name, its lines, and the search for its last statement. Every line is JSON. A line
+// `{"meta":...}` is a statement of the session as a whole: the first line of a file is one, and the last one in the file is
+// valid. A line `{"id":...}` is an event, with the same JSON as in its frame.
 import { createHash } from 'node:crypto';
 import { readSync } from 'node:fs';
 import { asRecord, isRecord } from '../contract/json-record.ts';
@@ -11,43 +11,43 @@ const NEWLINE = 10;
 const BLOCK_BYTES = 64 * 1024;
 const SUFFIX = '.jsonl';
 
-/** What a statement says about the session and its transcript. */
+/** The content of a statement: facts of the session and of its transcript. */
 export interface TranscriptMeta {
   readonly session: StoredSession;
-  /** Highest event id so far; later ids are above it. */
+  /** Highest event id of the session when the statement was written. */
   readonly lastId: number;
   /** What was dropped from the transcript's beginning to keep it within its bounds. */
   readonly dropped: { readonly turns: number; readonly events: number };
 }
 
-/** Agents choose session ids, so only ids of a known form are used as names; other ids are hashed. */
+/** Name of the session's file. Agents choose session ids, so only a UUID becomes the name as it is; other ids are hashed. */
 export function transcriptFileName(sessionId: string): string {
   if (isUuid(sessionId)) return `${sessionId.toLowerCase()}${SUFFIX}`;
   return `x-${createHash('sha256').update(sessionId).digest('hex').slice(0, 40)}${SUFFIX}`;
 }
 
-/** Whether a file of the directory is a transcript by its name. */
+/** Whether a file in the directory of transcripts has the name of a transcript's file. */
 export function isTranscriptFileName(name: string): boolean {
   return name.endsWith(SUFFIX);
 }
 
-/** The line of an event. @param tail JSON of the event's envelope without its opening brace and id. */
+/** The line for an event. @param tail JSON of the event's envelope without its opening brace and id. */
 export function recordLine(id: number, tail: string): string {
   return `{"id":${id},${tail}\n`;
 }
 
-/** The line of a statement. */
+/** The line for a statement. */
 export function metaLine({ session, lastId, dropped }: TranscriptMeta): string {
   return `${JSON.stringify({ meta: session, lastId, dropped })}\n`;
 }
 
-/** A line is an event, a statement, or unreadable (undefined). */
+/** The content of a line: an event's record, a statement, or undefined when the line is unreadable. */
 export type ParsedLine =
   | { readonly record: HistoryRecord; readonly id: number }
   | { readonly meta: TranscriptMeta }
   | undefined;
 
-/** @param line without its newline. */
+/** Parses one line. @param line without its newline. */
 export function parseLine(line: string): ParsedLine {
   let raw: unknown;
   try {
@@ -93,33 +93,33 @@ function wholeNumber(value: unknown): number {
   return typeof value === 'number' && Number.isSafeInteger(value) ? value : 0;
 }
 
-/** The line of a record, for files that are rewritten. */
+/** The line for a record that was read before, for the compacted file. */
 export function lineOfRecord({ recordId, atMs, ...event }: HistoryRecord): string {
   const envelope = { id: Number(recordId), v: 1, ...event, _meta: { serverTimestamp: atMs } };
   return `${JSON.stringify(envelope)}\n`;
 }
 
 export interface FileEnds {
-  /** Bytes up to and including the last newline; what follows was torn. */
+  /** Bytes up to and including the last newline; a torn line may follow. */
   readonly wholeBytes: number;
-  /** The last statement, brought up to date by the events behind it. Undefined: there is none, and the file cannot be used. */
+  /** The last statement, with `lastId` and `isBlank` corrected by the events behind it; undefined without any statement. */
   readonly meta: TranscriptMeta | undefined;
   /** Whether the last line is a statement, as a cleanly closed file has it. */
   readonly isClosed: boolean;
 }
 
-/** Reads the file from its end as far back as needed: one block if the file was closed cleanly. */
+/** Reads the file backward from its end to the last statement: one block if the file was closed cleanly. */
 export function readEnds(fd: number, sizeBytes: number): FileEnds {
   let wholeBytes: number | undefined;
   let lastId = 0;
   let isLast = true;
   for (const { text, endsAt } of backwardLines(fd, sizeBytes)) {
     wholeBytes ??= endsAt;
-    // Only the newest event's id is needed, so a long file costs a parse of its last lines, not of all.
+    // Of the events only the newest one's id is needed, so only the newest event's line and statements are parsed.
     const parsed = lastId === 0 || text.startsWith('{"meta"') ? parseLine(text) : undefined;
     if (parsed !== undefined && 'meta' in parsed) {
       const { isBlank, ...facts } = parsed.meta.session;
-      // Where an event follows the statement, something was said, even if the statement says that nothing was.
+      // If an event follows the statement, something was said, even if the statement says `isBlank`.
       const session = isBlank === undefined || lastId > 0 ? facts : { ...facts, isBlank };
       const meta = { ...parsed.meta, session, lastId: Math.max(parsed.meta.lastId, lastId) };
       return { wholeBytes, meta, isClosed: isLast };
@@ -130,9 +130,9 @@ export function readEnds(fd: number, sizeBytes: number): FileEnds {
   return { wholeBytes: wholeBytes ?? 0, meta: undefined, isClosed: false };
 }
 
-/** Complete lines, last first. */
+/** The complete lines of the file, the last one first; `endsAt` is the offset behind a line's newline. */
 function* backwardLines(fd: number, sizeBytes: number): Generator<{ text: string; endsAt: number }> {
-  /** Bytes that are read and not yet given out as lines. */
+  /** Bytes that were read and not yet yielded as lines. */
   let rest = Buffer.alloc(0);
   let start = sizeBytes;
   let isAfterNewline = false;

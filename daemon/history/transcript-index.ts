@@ -1,5 +1,5 @@
-// Where in a transcript's file each shown record is, as columns of plain numbers: some 50 bytes a record, whatever its text.
-// The index grows with the file and reads no part of the file twice.
+// An index of a transcript's file: the offset of each shown record, as columns of plain numbers: some 50 bytes for a record,
+// however long its text is. The index grows with the file and reads no part of the file twice.
 import type { FileHandle } from 'node:fs/promises';
 import { MAX_RECORD_CHARS, TextSpan } from '../domain/transcript.ts';
 import {
@@ -17,18 +17,18 @@ import { parseLine } from './transcript-file.ts';
 const KINDS: readonly RecordKind[] = ['other', 'question', 'start'];
 const COLUMN_BYTES = 5 * 8;
 
-/** Bytes of the file that a backward page reads at once. */
+/** How much of the file is read at once for a backward page. */
 const BACKWARD_BYTES = 1024 * 1024;
 
 export class TranscriptIndex {
-  /** Ids of the events that a record begins and ends with. */
+  /** The columns, with one entry for each shown record: ids of its first and last event, offset, time, index in KINDS. */
   readonly #ids: number[] = [];
   readonly #lastIds: number[] = [];
   readonly #offsets: number[] = [];
   readonly #times: number[] = [];
   readonly #kinds: number[] = [];
   readonly #seen = new RecordKinds();
-  /** The text that the next event may continue. */
+  /** The text of the newest shown record, which the next event may continue; undefined when no event can continue it. */
   #open: TextSpan | undefined;
   #firstId = Number.POSITIVE_INFINITY;
   #lastId = 0;
@@ -36,18 +36,18 @@ export class TranscriptIndex {
   #hasDamage = false;
   #hasDropped = false;
 
-  /** Bytes of the file, from its beginning, that are in the index. */
+  /** How many bytes of the file, from its beginning, the index covers. */
   get fileBytes(): number {
     return this.#fileBytes;
   }
 
-  /** About how much memory the index takes. */
+  /** About how much memory the index takes, in bytes. */
   get memoryBytes(): number {
     return this.#ids.length * COLUMN_BYTES;
   }
 
   /**
-   * Takes in the complete lines between `fileBytes` and `to`. Not to be called again before the promise is settled.
+   * Adds the complete lines between `fileBytes` and `to`. Not to be called again before the promise is settled.
    * @throws the system's error.
    */
   async grow(file: FileHandle, to: number): Promise<void> {
@@ -55,7 +55,7 @@ export class TranscriptIndex {
       for (const line of lines) this.#add(line);
   }
 
-  /** The outline of the records that are in the index now; later ones are not in it. */
+  /** The outline of the records that are in the index now, with as many records however the index grows. */
   outline(sessionId: string): TranscriptOutline {
     return {
       sessionId,
@@ -68,7 +68,7 @@ export class TranscriptIndex {
     };
   }
 
-  /** Offsets in the file of the lines of the records from `from` up to but not `to`. */
+  /** The part of the file that has the lines of the records at the positions `from` up to but not `to`. */
   spanOf(from: number, to: number): { readonly start: number; readonly end: number } {
     return { start: this.#offsets[from] ?? this.#fileBytes, end: this.#offsets[to] ?? this.#fileBytes };
   }
@@ -101,7 +101,7 @@ export class TranscriptIndex {
     this.#kinds.push(KINDS.indexOf(this.#seen.see(record)));
   }
 
-  /** Ids only grow. An id between those of two shown records stands for the position of the later record. */
+  /** Position of the shown record with the event `recordId`, else of the next shown record. Searches, because ids only grow. */
   #positionOf(recordId: string): number | undefined {
     const id = Number(recordId);
     if (String(id) !== recordId || !(id >= this.#firstId && id <= this.#lastId)) return undefined;
@@ -115,7 +115,7 @@ export class TranscriptIndex {
   }
 }
 
-/** The transcript in an open file, as far as the index covers it now. */
+/** The transcript in an open file, up to where the index covers the file now. */
 export function sourceIn(file: FileHandle, index: TranscriptIndex, sessionId: string): TranscriptSource {
   async function* read(from: number, to: number): AsyncGenerator<TranscriptRecord> {
     const { start, end } = index.spanOf(from, to);

@@ -1,5 +1,5 @@
-// The indexes of transcripts that clients page through: an index is made with the first request, shared by requests that come
-// meanwhile, and dropped soon after the last.
+// The indexes of the transcripts that clients page through: an index is made with the first request for a transcript, shared
+// by further requests, and dropped soon after the last one.
 import { type FileHandle, open } from 'node:fs/promises';
 import type { Clock, Timer } from '../contract/clock.ts';
 import type { TranscriptSource } from './paging.ts';
@@ -8,11 +8,11 @@ import { sourceIn, TranscriptIndex } from './transcript-index.ts';
 /** How long an unused index is kept: long enough for the next page of a client that follows cursors. */
 const KEPT_MS = 10_000;
 
-/** Memory of all indexes together, for some 400,000 records. Over it the least recently used index is dropped. */
+/** Most memory of all indexes together: some 400,000 records. Over this, the least recently used indexes are dropped. */
 const MAX_MEMORY_BYTES = 16 * 1024 * 1024;
 
 interface Entry {
-  /** Identifies the file itself: a compacted file is another one under the same path. */
+  /** Inode and birth time of the file that is indexed, because a compacted file is another file under the same path. */
   readonly file: string;
   readonly index: TranscriptIndex;
   growth: Promise<void>;
@@ -30,13 +30,13 @@ export class TranscriptIndexes {
     this.#maxMemoryBytes = maxMemoryBytes;
   }
 
-  /** About how much memory all indexes take. */
+  /** About how much memory all indexes take, in bytes. */
   get memoryBytes(): number {
     return [...this.#entries.values()].reduce((sum, { index }) => sum + index.memoryBytes, 0);
   }
 
   /**
-   * Calls `use` with the transcript in the file, as it is now. The transcript can be read until what `use` returns is settled.
+   * Calls `use` with the transcript in the file, as it is now. The transcript can be read until the promise of `use` is settled.
    * @throws the system's error, and what `use` throws.
    */
   async using<T>(path: string, sessionId: string, use: (source: TranscriptSource) => Promise<T>): Promise<T> {
