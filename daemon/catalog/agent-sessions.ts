@@ -1,5 +1,5 @@
-// The sessions that an agent keeps itself: the sessions that it lists are stated in our history too, and a session that is
-// deleted here is deleted in the agent.
+// The sessions that an agent keeps itself: states the sessions of the agent's list in the daemon's history store, and has the
+// agent delete a session that a client deletes.
 import { AgentCallError, type AgentChannel, type AgentHost } from '../agent/agent.ts';
 import { callIfKnown } from '../agent/extensions.ts';
 import { channelFailure } from '../agent/failures.ts';
@@ -24,17 +24,17 @@ export interface AgentSessionsDeps {
   readonly log: Log;
 }
 
-/** For this long after a listing, further listings show what it found. */
+/** For this long after the agent was asked for its list of sessions, the agent is not asked again. */
 const REFRESH_MS = 2000;
-/** How long a listing waits for the agent's own list. */
+/** How long the daemon waits for the agent's list of sessions, all pages together. */
 const LIST_TIMEOUT_MS = 2000;
 const PAGE_SIZE = 100;
-/** How many sessions of the agent's list are read, newest first. */
+/** How many sessions of the agent's list are read at most; agents list the newest first. */
 const MAX_LISTED = 2000;
 
 export class AgentSessions {
   readonly #deps: AgentSessionsDeps;
-  /** Ends an agent that was started for a request about a session at rest. */
+  /** Ends an agent that was started for a request about a session that is not live. */
   readonly #retirement: IdleRetirement;
   #refresh: { readonly sinceMs: number; readonly done: Promise<void> } | undefined;
 
@@ -54,8 +54,8 @@ export class AgentSessions {
   }
 
   /**
-   * Takes the agent's list into our history, if an agent is running that can list. Starts no agent: a listing is no work.
-   * Never rejects.
+   * States the sessions of the agent's list in the history store, if an agent is running and can list. Starts no agent, because
+   * a listing is no work for the agent. Never rejects.
    */
   refresh(): Promise<void> {
     const nowMs = this.#deps.clock.monotonicMs();
@@ -67,8 +67,8 @@ export class AgentSessions {
   }
 
   /**
-   * The channel of a running agent. An agent that has to be started for it is retired again when no session has come to it.
-   * @throws ApiError 503
+   * The channel of the running agent; without one, starts an agent, which is ended again if it gets no session.
+   * @throws ApiError 503 when the agent cannot be started.
    */
   async channel(): Promise<AgentChannel> {
     const host = this.#deps.agent;
@@ -85,7 +85,7 @@ export class AgentSessions {
 
   /**
    * Has the agent delete its transcript of a session that is not live.
-   * @throws ApiError 501 when the agent cannot delete sessions, or declines; 503, 504
+   * @throws ApiError 501 when the agent cannot delete sessions, or declines; 503 or 504 when the agent does not answer.
    */
   async remove(sessionId: string): Promise<void> {
     const channel = await this.channel();
@@ -124,7 +124,7 @@ export class AgentSessions {
         const found = recordsIn(page.sessions);
         for (const item of found) this.#state(item);
         seen += found.length;
-        // A cursor behind an empty page would be followed for ever.
+        // The cursor of an empty page is ignored: following it could go on for ever.
         cursor = typeof page.nextCursor === 'string' && found.length > 0 ? page.nextCursor : undefined;
       } while (cursor !== undefined && seen < MAX_LISTED);
     } catch (error) {
@@ -133,8 +133,8 @@ export class AgentSessions {
   }
 
   /**
-   * States in our history what is new in an item of the agent's list. A session that we record is left out, and so is a
-   * live session: their recordings state them.
+   * States the session of one item of the agent's list in the history store, if the item has news. Leaves out a session that the
+   * daemon records, and a live session: their recordings write the statements.
    */
   #state(item: JsonRecord): void {
     const { history, workspace, clock } = this.#deps;
@@ -173,23 +173,23 @@ function statedOf(
     isArchived: false,
   };
   const isNamed = typeof title === 'string' && title !== '' && title !== NAMELESS;
-  // A name that a person gave the session here is kept.
+  // A name that a person gave the session through the daemon is kept.
   const isRenamed = isNamed && known?.titleSource !== 'manual';
   const source = titleSource === 'manual' || titleSource === 'auto' ? ({ titleSource } as const) : {};
   const name = isRenamed ? { displayName: title, ...source } : {};
   return { ...facts, ...name, sessionId, updatedAtMs, isKeptByAgent: true };
 }
 
-/** Times that are less than this apart say that nothing was written to the session in between. */
+/** Two times of the last write to a session count as the same if they differ by less than this. */
 const SAME_TIME_MS = 60_000;
 
-/** Whether stating `b` would change nothing in our history, which has `a`. */
+/** Whether a statement of `b` would change nothing in the history store, which has `a`. */
 function isSame(a: StoredSession, b: StoredSession): boolean {
   return (
     a.displayName === b.displayName &&
     a.titleSource === b.titleSource &&
     a.isBlank === b.isBlank &&
-    // Our file says when the session was closed, the agent says when it last wrote to it: nearby times mean the same.
+    // The daemon's file has the time of the session's close, the agent's list the time of the agent's last write.
     Math.abs(a.updatedAtMs - b.updatedAtMs) < SAME_TIME_MS
   );
 }

@@ -1,8 +1,8 @@
-// One request about several sessions, done one after the other: a failure concerns its session alone.
+// Runs a request about several sessions for one session after the other. A failure affects only the session that failed.
 import { ApiError, messageOf } from '../contract/errors.ts';
 import type { BatchAnswer, BatchError, BatchOutcome } from '../domain/session-batch.ts';
 
-/** Applies `each` to every id in turn, and sorts the ids by its outcomes. An error that it throws becomes the id's error. */
+/** Calls `each` for one id after the other, and sorts the ids by the outcomes. An error of `each` becomes the id's error. */
 export async function runBatch<Bucket extends string>(
   ids: readonly string[],
   buckets: readonly Bucket[],

@@ -1,4 +1,4 @@
-// What is read of the workspace's sessions as a collection: the listing, its counts, the live state, and the search.
+// Reads the workspace's sessions as a collection: the listing, its counts, the state of live sessions, and the search.
 import { createHash, randomUUID } from 'node:crypto';
 import type { Clock } from '../contract/clock.ts';
 import { type SearchQuery, snippetIn, snippetOf } from '../domain/session-search.ts';
@@ -7,7 +7,7 @@ import type { CatalogItem, CatalogItems } from './items.ts';
 
 /** Sessions that one search looks at, the most recently changed first. */
 const MAX_SEARCHED = 200;
-/** How long one search goes on reading transcripts. */
+/** After this time a search reads no further transcript. */
 const MAX_SEARCH_MS = 5000;
 
 export interface CatalogDeps {
@@ -19,7 +19,7 @@ export interface CatalogDeps {
 
 export interface SearchAnswer {
   readonly results: readonly { readonly session: unknown; readonly snippet: string }[];
-  /** Some session was not looked at, or its transcript could not be read. */
+  /** Present when some session was not searched: a bound was reached, or its transcript could not be read. */
   readonly truncated?: true;
 }
 
@@ -38,7 +38,7 @@ export class Catalog {
     return this.#deps.items.fresh();
   }
 
-  /** How many sessions of each kind this daemon knows of now. */
+  /** How many active, archived and live sessions this daemon knows of now. Asks no agent. */
   info() {
     const items = this.#deps.items.known();
     const archived = items.filter(({ stored }) => stored?.isArchived === true).length;
@@ -52,7 +52,10 @@ export class Catalog {
     } as const;
   }
 
-  /** What changes often about live sessions, and a version that changes whenever the list itself does. */
+  /**
+   * The often changing fields of live sessions, and a version of the list: the revision grows when the id, name, archived flag
+   * or pull requests of any session have changed since the last call.
+   */
   liveState() {
     const items = this.#deps.items.known();
     const facts = items.map(({ summary }) => {
@@ -70,7 +73,7 @@ export class Catalog {
   }
 
   /**
-   * The sessions whose title or messages have the words, archived ones left out, the most recently changed first.
+   * The sessions whose title or messages contain `needle`, without archived sessions, the most recently changed first.
    * @param hasLeft whether the client is gone: then the search stops.
    */
   async search({ needle, maxResults }: SearchQuery, hasLeft: () => boolean): Promise<SearchAnswer> {
@@ -92,7 +95,7 @@ export class Catalog {
     return isAllRead ? { results } : { results, truncated: true };
   }
 
-  /** The title is looked at first: where it has the words, the transcript is not read. */
+  /** Searches the title first: if it contains `needle`, the transcript is not read. */
   async #match({ sessionId, summary, stored }: CatalogItem, needle: string) {
     const inTitle = snippetIn(String(summary.displayName ?? ''), needle);
     if (inTitle !== undefined || stored?.isBlank === true) return { snippet: inTitle, isRead: true };
@@ -101,7 +104,7 @@ export class Catalog {
   }
 }
 
-/** Fields of a summary that the live state shows. */
+/** Fields of a session's summary that `liveState` shows. */
 const VOLATILE = [
   'sessionId',
   'clientCount',

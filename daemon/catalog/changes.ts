@@ -1,5 +1,5 @@
-// What clients change about the sessions of the list, live or not: archived and back, deleted, renamed. The coordinator hears
-// where each session stands afterwards.
+// The changes that clients make to the workspace's sessions, live or not: archive, unarchive, delete, rename. Each change is
+// reported to the coordinator as the session's shelf.
 import type { Clock } from '../contract/clock.ts';
 import { fail } from '../contract/errors.ts';
 import type { FeedBody } from '../contract/feed.ts';
@@ -18,7 +18,7 @@ export interface CatalogChangesDeps {
   /** The sessions that the agent keeps itself. */
   readonly agentSessions: Pick<AgentSessions, 'remove'>;
   readonly clock: Clock;
-  /** Reports to the coordinator. */
+  /** Puts a record on the feed to the coordinator. */
   readonly report: (body: FeedBody) => void;
 }
 
@@ -29,7 +29,7 @@ export class CatalogChanges {
     this.#deps = deps;
   }
 
-  /** Archives sessions. A live session is closed for it, unless work still goes on in it. */
+  /** Archives sessions. A live session is closed first; if work goes on in it, it is refused as busy. */
   async archive(ids: readonly string[], clientId: string | undefined) {
     const answer = await runBatch(ids, ['archived', 'alreadyArchived'], (id) =>
       this.#archiveOne(id, clientId),
@@ -43,15 +43,15 @@ export class CatalogChanges {
     return { ...answer, resolvedConflicts: [] };
   }
 
-  /** Closes live sessions, whatever goes on in them, and removes their transcripts, ours or the agent's. */
+  /** Deletes sessions: closes live ones, even if work goes on in them, and removes the daemon's and the agent's transcripts. */
   remove(ids: readonly string[], clientId: string | undefined): Promise<BatchAnswer<'removed'>> {
     return runBatch(ids, ['removed'], (id) => this.#removeOne(id, clientId));
   }
 
   /**
-   * Changes what is stored of a session that is not live.
-   * @returns undefined when nothing is stored of the session.
-   * @throws ApiError 501 for what only live sessions have, 507 when the change cannot be written.
+   * Changes the name that is stored of a session that is not live.
+   * @returns the metadata after the change; undefined when nothing is stored of the session.
+   * @throws ApiError 501 for a pull request, which only live sessions have; 507 when the change cannot be written.
    */
   patchStored(sessionId: string, { displayName, pr }: MetadataPatch) {
     const { history } = this.#deps;
@@ -103,7 +103,7 @@ export class CatalogChanges {
     const stored = history.find(id);
     if (live !== undefined) this.#close(live, clientId);
     if (stored === undefined) return live === undefined ? 'notFound' : 'removed';
-    // A session in which nothing was said is in no transcript of the agent.
+    // The agent has no transcript of a session in which nothing was said.
     if (stored.isKeptByAgent === true && stored.isBlank !== true) {
       await sessions.closed(id);
       await agentSessions.remove(stored.sessionId);
@@ -115,16 +115,16 @@ export class CatalogChanges {
     return 'removed';
   }
 
-  /** The client is named as the one who closed the session only if it is registered on the session. */
+  /** Closes a live session. `clientId` is named as the client that closed it only if it is registered on the session. */
   #close(live: Session, clientId: string | undefined): void {
     const closedBy = clientId !== undefined && live.clients.has(clientId) ? clientId : undefined;
     this.#deps.sessions.close(live, closedBy);
   }
 
   /**
-   * Reports that the session has left the active ones.
-   * @param live the session, if it was live: then its close has reported its end. The end of a session that was not live is
-   * reported here, because a coordinator may list that session as dormant.
+   * Reports the shelf of a session that was archived or deleted.
+   * @param live the session, if it was live: then its close has already reported its end. Of a session that was not live the end
+   * is reported here, because a coordinator may list that session as dormant.
    */
   #reportGone(sessionId: string, live: Session | undefined, reason: string): void {
     this.#reportShelf(sessionId);

@@ -1,4 +1,4 @@
-// The workspace's sessions as one list: every live session, and every session that is only stored.
+// The workspace's sessions as one list: every live session, and every stored session that is not live.
 import type { ListedSession } from '../contract/session-page.ts';
 import { sessionKey } from '../contract/wire.ts';
 import { type History, isWorthKeeping, type StoredSession } from '../history/history.ts';
@@ -7,7 +7,7 @@ import { summaryOf } from '../session/summary.ts';
 import type { LiveSessions } from '../sessions/live-sessions.ts';
 import type { AgentSessions } from './agent-sessions.ts';
 
-/** One session of the list. At least one of `live` and `stored` is there. */
+/** One session of the list. At least one of `live` and `stored` is defined. */
 export interface CatalogItem extends ListedSession {
   readonly sessionId: string;
   readonly updatedAtMs: number;
@@ -30,13 +30,13 @@ export class CatalogItems {
     this.#deps = deps;
   }
 
-  /** Every session once, in no order. A running agent is asked first which sessions it keeps itself. */
+  /** Every session once, in no order, after a running agent was asked for the sessions that it keeps itself. */
   async fresh(): Promise<readonly CatalogItem[]> {
     await this.#deps.agentSessions.refresh();
     return this.known();
   }
 
-  /** Every session once, in no order, as far as this daemon knows them now. Asks nobody. */
+  /** Every session once, in no order, as far as this daemon knows them now. Asks no agent. */
   known(): readonly CatalogItem[] {
     const { sessions, history } = this.#deps;
     const stored = new Map(history.list().map((session) => [sessionKey(session.sessionId), session]));

@@ -1,5 +1,5 @@
-// Transcripts for clients, from their keeper: our recording if there is one, else the agent. An agent that has a turn index
-// pages its transcripts itself; the transcript of any other agent is read as a whole, and paged as our own are.
+// Reads transcripts for clients, from the daemon's recording if there is one, else from the agent. An agent with a turn index
+// pages its transcripts itself; of any other agent the transcript is read as a whole, and paged by the daemon.
 import { AgentCallError, type AgentChannel, type Params, RESOURCE_NOT_FOUND } from '../agent/agent.ts';
 import { callIfKnown } from '../agent/extensions.ts';
 import { channelFailure } from '../agent/failures.ts';
@@ -19,7 +19,7 @@ import type { AgentSessions } from './agent-sessions.ts';
 
 const TURN_INDEX_METHOD = 'qwen/status/session/turn_index';
 
-/** Most records of one transcript in memory; what an agent returns beyond is not shown. */
+/** Most records of an agent's transcript that are read into memory; later records are not shown. */
 const MAX_RECORDS = 500_000;
 
 export interface TranscriptsDeps {
@@ -37,7 +37,7 @@ export interface WholeTranscript {
   readonly workspaceCwd: string;
 }
 
-/** Codes of an agent's refusals that go on to the client, because they mean the same here. */
+/** Error codes of an agent that are passed on to the client, because they mean the same in this API. */
 const REFUSALS: ReadonlySet<string> = new Set<ErrorCode>([
   'invalid_transcript_cursor',
   'invalid_turn_anchor',
@@ -49,14 +49,14 @@ const REFUSALS: ReadonlySet<string> = new Set<ErrorCode>([
 
 export class Transcripts {
   readonly #deps: TranscriptsDeps;
-  /** Whether each agent child has a turn index, see `#navigates`. */
+  /** For each agent child, whether it has a turn index, see `#navigates`. */
   readonly #navigating = new WeakMap<AgentChannel, Promise<boolean>>();
 
   constructor(deps: TranscriptsDeps) {
     this.#deps = deps;
   }
 
-  /** @throws ApiError 404 for a session without a transcript, 409 `session_archived`, and as `pageOf`. */
+  /** One page of a transcript. @throws ApiError 404 for a session without transcript, 409 `session_archived`, and as `pageOf`. */
   async page(sessionId: string, query: TranscriptQuery): Promise<JsonRecord> {
     const channel = await this.#keeperOf(sessionId);
     if (channel === undefined) return this.#ours(sessionId, (source) => pageFrom(source, query));
@@ -67,7 +67,7 @@ export class Transcripts {
     return relayedPage(sessionId, answer);
   }
 
-  /** @throws as `page` */
+  /** The turn index of a transcript. @throws as `page` */
   async turnIndex(sessionId: string, query: TurnIndexQuery): Promise<JsonRecord> {
     const channel = await this.#keeperOf(sessionId);
     if (channel === undefined) return this.#ours(sessionId, (source) => turnIndexFrom(source, query));
@@ -77,7 +77,7 @@ export class Transcripts {
     return { ...answer, v: 1, sessionId };
   }
 
-  /** The session's whole transcript, as far as it is kept. @throws ApiError 404, 409 `session_archived`. */
+  /** The session's whole transcript, without dropped parts. @throws ApiError 404 without transcript, 409 `session_archived`. */
   async whole(sessionId: string): Promise<WholeTranscript> {
     const { sessions, workspace } = this.#deps;
     const live = sessions.find(sessionId)?.feedSession(false);
@@ -96,7 +96,7 @@ export class Transcripts {
     return { view, displayName: named, workspaceCwd: workspace };
   }
 
-  /** The session's transcript, if it can be read without starting an agent; else undefined. */
+  /** The session's transcript; undefined when it cannot be read, or only by starting an agent. */
   async readIdle(sessionId: string): Promise<TranscriptView | undefined> {
     const stored = this.#deps.history.find(sessionId);
     const needsAgent = stored === undefined || stored.isKeptByAgent === true;
@@ -109,7 +109,7 @@ export class Transcripts {
     }
   }
 
-  /** The channel of the agent that keeps the transcript; undefined when we keep it. @throws ApiError 404, 409, 503 */
+  /** The channel of the agent that keeps the transcript; undefined when the daemon keeps it. @throws ApiError 404, 409, 503 */
   async #keeperOf(sessionId: string): Promise<AgentChannel | undefined> {
     const { sessions, history, ownership } = this.#deps;
     const stored = history.find(sessionId);
@@ -119,7 +119,7 @@ export class Transcripts {
     if (live !== undefined) return live.past.isRecorded ? undefined : live.channel;
     if (stored !== undefined && stored.isKeptByAgent !== true) return undefined;
     const { agentSessions } = this.#deps;
-    // The agent may know a session that we do not. If it has left the recording to us so far, that is not worth a start.
+    // The agent may keep a session that is not stored. If the daemon records sessions, this agent keeps none: do not start it.
     const isPlausible = stored !== undefined || history.list().every((known) => known.isKeptByAgent);
     if (!isPlausible && !agentSessions.isAgentRunning) throw notFound(sessionId);
     const channel = await agentSessions.channel();
@@ -127,7 +127,7 @@ export class Transcripts {
     return channel;
   }
 
-  /** What `use` makes of our own recording. @throws ApiError 404 when nothing was said in the session, or it was removed. */
+  /** The result of `use` for the daemon's recording. @throws ApiError 404 when nothing was said, or the session was removed. */
   async #ours(sessionId: string, use: (source: TranscriptSource) => Promise<object>): Promise<JsonRecord> {
     const answer: object | undefined = await this.#deps.history.using(sessionId, (source) => {
       if (source.outline.length === 0) throw notFound(sessionId);
@@ -143,7 +143,7 @@ export class Transcripts {
     if (probe === undefined) {
       probe = this.#probe(channel, sessionId);
       this.#navigating.set(channel, probe);
-      // An agent that was too slow to answer is asked again.
+      // A probe that got no answer is forgotten, so that the next request asks the agent again.
       probe.catch(() => this.#navigating.delete(channel));
     }
     return probe;
@@ -155,7 +155,7 @@ export class Transcripts {
       const answer = await callIfKnown(channel, TURN_INDEX_METHOD, { sessionId, limit: 1 }, timeoutMs);
       return answer !== undefined;
     } catch (error) {
-      // Any other refusal is about this session: the agent has the method.
+      // A refusal other than "method not found" concerns this session: the agent has the method.
       if (error instanceof AgentCallError) return true;
       throw channelFailure(error, TURN_INDEX_METHOD);
     }
@@ -171,7 +171,7 @@ export class Transcripts {
   }
 
   /**
-   * The session as the agent knows it: the id in the agent's spelling, and the session's directory if it is not the workspace.
+   * Params that name the session to the agent: the id in the agent's spelling, and the session's directory if it has a worktree.
    */
   #nameOf(sessionId: string): { readonly sessionId: string; readonly cwd?: string } {
     const stored = this.#deps.history.find(sessionId);
@@ -189,7 +189,7 @@ export class Transcripts {
   }
 }
 
-/** The view, if it has records. @throws ApiError 404 when nothing has been said in the session yet. */
+/** Returns `view`, if it has records. @throws ApiError 404 when nothing has been said in the session yet. */
 function shown(view: TranscriptView): TranscriptView {
   if (view.records.length === 0) throw notFound(view.sessionId);
   return view;
@@ -199,7 +199,7 @@ function notFound(sessionId: string) {
   return fail('session_not_found', 'No transcript of this session', { sessionId });
 }
 
-/** The agent's refusal as the client reads it; undefined for any other error. */
+/** The error for a client if the agent refused with a code of `REFUSALS` or "not found"; undefined for any other error. */
 function refusalOf(error: unknown) {
   if (!(error instanceof AgentCallError)) return undefined;
   if (error.code === RESOURCE_NOT_FOUND) return fail('session_not_found', error.message);
@@ -224,7 +224,7 @@ const RELAYED = [
   'hasOlder',
 ];
 
-/** The agent's page without the ids of its events, which mean nothing on our buses. */
+/** The agent's page as the answer for a client, without the ids of its events, which mean nothing on the session's bus. */
 function relayedPage(sessionId: string, answer: JsonRecord): JsonRecord {
   const events = recordsIn(answer.events);
   return {
