@@ -1,26 +1,29 @@
 // Figures of the whole fleet, added up from the daemons' last beats. Asks no daemon and starts none.
 import type { DaemonView } from '../supervise/fleet.ts';
 
-/** The figures in the protocol's own names: they go into answers as they are. */
+/** The figures under the wire protocol's names: `GET /health?deep=1` and `GET /admin/diagnostics` send them as they are. */
 export interface FleetFigures {
   readonly sessions: number;
   readonly pendingPermissions: number;
   readonly activePrompts: number;
   readonly activeWork: boolean;
-  /** Whether all, some or none of the running daemons have reported. `full` also where no daemon runs: nothing is unknown. */
+  /** Whether all, some or none of the running daemons have sent a beat; `full` also when no daemon runs. */
   readonly activeWorkReporting: 'full' | 'partial' | 'none';
-  /** Age of the oldest beat, milliseconds. */
+  /** Age of the oldest of the daemons' last beats, milliseconds; 0 without any beat. */
   readonly activeWorkStaleMs: number;
   readonly connectedClients: number;
   readonly channelAlive: boolean;
   readonly lastActivityAt: string | null;
-  /** Milliseconds since the last activity; null while work is active, and before the first activity. */
+  /** Milliseconds since any daemon's last activity; null while a prompt runs or is queued, and before the first activity. */
   readonly idleSinceMs: number | null;
 }
 
 const RUNNING = new Set<DaemonView['state']>(['ready', 'draining']);
 
-/** @param nowMs epoch milliseconds, on the clock that the daemons' beats were stamped with. */
+/**
+ * Adds up the last beats of the daemons that are ready or draining.
+ * @param nowMs epoch milliseconds, on the clock that the beats were stamped with.
+ */
 export function fleetFigures(views: readonly DaemonView[], nowMs: number): FleetFigures {
   const running = views.filter((view) => RUNNING.has(view.state));
   const beats = running.flatMap((view) => (view.lastBeat === null ? [] : [view.lastBeat]));

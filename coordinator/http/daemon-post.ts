@@ -1,4 +1,4 @@
-// A JSON call to a daemon in the name of a client, for the routes that the coordinator answers itself.
+// Sends a daemon a JSON POST in the name of a client, for the routes that the coordinator answers itself.
 import type { OutgoingHttpHeaders } from 'node:http';
 import type { JsonObject } from '../../daemon/contract/json-body.ts';
 import type { DaemonAnswer, DaemonClient } from '../upstream/daemon-client.ts';
@@ -7,15 +7,17 @@ import { trustHeaders } from '../upstream/trust-headers.ts';
 import type { RequestContext } from './request-context.ts';
 
 export interface DaemonPost {
-  /** The client's request: the call is made in its name, and given up when the client leaves. */
+  /**
+   * Context of the client's request: the daemon learns from it who asks, and its signal aborts the POST when the client leaves.
+   */
   readonly context: RequestContext;
   readonly path: string;
   readonly body: JsonObject;
-  /** What else the daemon gets of the client's own headers. */
+  /** Headers of the client's request that the daemon gets besides the trust headers. */
   readonly clientHeaders: OutgoingHttpHeaders;
 }
 
-/** @throws as `DaemonClient.call`. */
+/** Sends the POST and returns the daemon's whole answer, whatever its status. @throws as `DaemonClient.call`. */
 export function postToDaemon(
   client: DaemonClient,
   endpoint: Endpoint,

@@ -1,6 +1,6 @@
-// From a route to what answers it: a daemon's endpoint, the coordinator itself, or nothing because nothing is left to do.
+// Finds the destination of a routed request: a daemon's endpoint, the coordinator's own routes, or none when the request is done.
 // The table of route classes decides what a request does while the daemon is stopped or the session sleeps; this file
-// carries it out.
+// carries that decision out.
 import { ApiError, fail } from '../../daemon/contract/errors.ts';
 import { ROUTE_CLASSES } from '../domain/route-classes.ts';
 import type { RoutedRequest } from '../domain/routing.ts';
@@ -14,13 +14,20 @@ import {
   workspaceOf,
 } from './workspace-selection.ts';
 
-/** What requests do with sessions that no daemon has. Implemented by the restorer of supervise/sessions. */
+/** How requests wake, await and close sessions that no daemon has. Implemented by `Restorer` in supervise/sessions. */
 export interface DormantSessions {
-  /** Restores a session now. @throws ApiError of the restore; the signal's reason. */
+  /** Restores a session now. @throws ApiError when the restore fails; the signal's reason when the client leaves. */
   wake(sessionId: string, signal: AbortSignal): Promise<void>;
-  /** Waits a while for a session that is being restored anyway. @throws ApiError 503; the signal's reason. */
+  /**
+   * Waits until the automatic restore of a session has ended, for at most the configured time; returns at once without one.
+   * @throws ApiError 503 when the session is not live by then; the signal's reason when the client leaves.
+   */
   await(sessionId: string, signal: AbortSignal): Promise<void>;
-  /** Closes a session for a client. @returns false, and does nothing, while its restore is under way. @throws ApiError 507. */
+  /**
+   * Closes a session that no daemon has, because a client wants that.
+   * @returns false, and does nothing, while the session's restore is under way.
+   * @throws ApiError 507 when the store refuses.
+   */
   close(sessionId: string): boolean;
 }
 
@@ -34,17 +41,18 @@ export interface DestinationDeps {
 
 export type Destination =
   | { readonly kind: 'daemon'; readonly endpoint: Endpoint }
-  /** One of the coordinator's own routes. */
+  /** The coordinator answers, with one of its own routes. */
   | { readonly kind: 'own' }
-  /** Nothing is left to do: 204. */
+  /** The request is done already; the answer is 204 without a body. */
   | { readonly kind: 'done' };
 
 const OWN: Destination = { kind: 'own' };
 const DONE: Destination = { kind: 'done' };
 
 /**
- * What answers the route, after waking what its class wakes.
- * @throws ApiError as `workspaceOf`, as `Fleet.ensureReady`, the class's refusal, 503 `workspace_draining`.
+ * The destination of a request. A class with `wake` has its daemon started and its session restored first.
+ * @throws ApiError as `workspaceOf` and `Fleet.ensureReady`; 404 for a sleeping session or a permission question that the class
+ *   does not wake; for new work 503 `workspace_draining` or 507 `storage_unavailable`.
  */
 export function destinationOf(
   deps: DestinationDeps,
@@ -67,7 +75,7 @@ export function destinationOf(
   return ofStoppedDaemon(fleet, route, workspace, signal);
 }
 
-/** Routes that a daemon answers to its last moment: votes on open questions, and the listing of its sessions. */
+/** Whether a daemon answers the route even while it drains: votes on permission questions, and the listing of its sessions. */
 function isAnsweredWhileDraining(route: RoutedRequest): boolean {
   return route.select.by === 'request' || route.class === 'session_list';
 }
@@ -100,19 +108,19 @@ function ofLiveSession(deps: DestinationDeps, request: SessionRequest): Promise<
   const { fleet, workGate } = deps;
   const { route, workspace, signal } = request;
   const isWork = 'isWork' in ROUTE_CLASSES[route.class];
-  // A daemon that ends its turns takes no more work, but everything else about its sessions.
+  // A draining daemon takes no new work, but still answers every other request about its sessions.
   const ready = fleet.endpointOf(workspace.id);
   const endpoint = ready ?? fleet.reachOf(workspace.id);
   if (isWork && ready === undefined && endpoint !== undefined) throw workGate.finishingRefusal(workspace);
   if (isWork) workGate.checkStorable(workspace);
   if (endpoint !== undefined) return { kind: 'daemon', endpoint };
-  // The session's daemon is being taken over, or has just gone: what becomes of the session is known soon.
+  // The session's daemon is being adopted or has just gone. Whether the session comes back is known soon, so the request waits.
   return ifDaemonHasSession(deps, request, fleet.attend(workspace, signal));
 }
 
 /**
- * The daemon that was waited for, if it has the session. The daemon may be a new one that has yet to get the session back:
- * from the daemon's 404 the client would take the session for closed.
+ * Waits for the daemon, then looks up again where the session is. A new daemon may not have the session back yet, and from that
+ * daemon's 404 the client would take the session for closed.
  */
 async function ifDaemonHasSession(
   deps: DestinationDeps,
@@ -129,7 +137,7 @@ async function ifDaemonHasSession(
   return ofDormantSession(deps, request, location.state);
 }
 
-/** For a session that no daemon has: it sleeps, or is being restored by itself. */
+/** The destination of a request about a session that no daemon has, because it sleeps or is being restored automatically. */
 async function ofDormantSession(
   deps: DestinationDeps,
   request: SessionRequest,
@@ -150,8 +158,8 @@ async function ofDormantSession(
 }
 
 /**
- * Closes a session that no daemon has. Where its restore is under way, that is waited for first.
- * @returns false when the restore has brought the session back: then its daemon has to close it.
+ * Closes a session that no daemon has. If the session's restore is under way, waits for the end of the restore first.
+ * @returns false when the restore has made the session live: then the session's daemon has to close it.
  */
 async function isClosedAsleep(
   dormantSessions: DormantSessions,
@@ -174,7 +182,10 @@ async function toDaemon(endpoint: Promise<Endpoint>): Promise<Destination> {
   return { kind: 'daemon', endpoint: await endpoint };
 }
 
-/** For a route that starts no daemon: waits for a daemon that is on its way. @throws ApiError where none is. */
+/**
+ * For a route that starts no daemon: waits for a daemon that is already starting or being adopted.
+ * @throws ApiError without one.
+ */
 async function ofStoppedDaemon(
   fleet: Pick<Fleet, 'attend'>,
   route: RoutedRequest,
@@ -184,7 +195,7 @@ async function ofStoppedDaemon(
   try {
     return await toDaemon(fleet.attend(workspace, signal));
   } catch (error) {
-    // An open question lives in its daemon's memory: without the daemon there is no question.
+    // A permission question exists only in its daemon's memory: without the daemon there is no question.
     if (route.select.by === 'request' && error instanceof ApiError)
       throw requestNotFound(route.select.requestId);
     throw error;

@@ -1,5 +1,5 @@
-// The event streams that are open to clients, so that they can be ended cleanly before the daemon that fills them ends. Made before
-// the forwarder, which adds the streams, and before the supervisor, which has them ended.
+// The register of the event streams that are open to clients, so that a workspace's streams can be ended cleanly before its
+// daemon ends. Made before the forwarder, which adds streams, and before the supervisor, which ends them.
 import type { Log } from '../../daemon/contract/log.ts';
 import type { OpenStream } from './relay.ts';
 
@@ -16,14 +16,15 @@ export class EventStreams {
     this.#open.set(stream, workspaceId);
   }
 
-  /** The stream has ended. */
+  /** Takes a stream that has ended out of the register. Idempotent. */
   remove(stream: OpenStream): void {
     this.#open.delete(stream);
   }
 
   /**
-   * Ends the open streams, of one workspace where it is given, cleanly and at a frame boundary.
-   * @returns how many streams there were.
+   * Ends the open streams of the workspace, or of every workspace when none is given, each at a frame boundary.
+   * @param reason for the log.
+   * @returns how many streams were ended.
    */
   endAll(reason: string, workspaceId?: string): number {
     const ending = [...this.#open].filter(([, owner]) => workspaceId === undefined || owner === workspaceId);

@@ -1,4 +1,4 @@
-// Passes a client's request to its daemon and the answer back. The only file that knows the proxy library.
+// Passes a client's request to its daemon and the daemon's answer back. The only file that knows the proxy library.
 // The library builds the upstream request and aborts that request when the client leaves. The answer is relayed by relay.ts,
 // because the library would end an answer that was cut off as if it were whole, or not at all.
 import type { ClientRequest, IncomingMessage, ServerResponse } from 'node:http';
@@ -32,9 +32,9 @@ export interface ForwardSpec extends Caller {
 
 export interface Forwarder {
   /**
-   * Passes the request on; every outcome, refusals included, is written to `res`. Where the daemon cannot be reached, or ends
-   * before it has answered, that is 503 `workspace_runtime_unavailable`.
-   * @throws ApiError 413 or 400 for a body that its headers alone make unacceptable; nothing has been written then.
+   * Passes the request on to the daemon; every outcome, refusals included, is written to `res`. If the daemon cannot be reached,
+   * or ends before it has answered, the outcome is 503 `workspace_runtime_unavailable`.
+   * @throws ApiError 413 or 400 for a body that its headers alone make unacceptable; nothing has been written then. /
    */
   forward(req: IncomingMessage, res: ServerResponse, spec: ForwardSpec): void;
 }
@@ -42,25 +42,27 @@ export interface Forwarder {
 export interface ForwardDeps {
   readonly connections: DaemonConnections;
   readonly client: DaemonClient;
-  /** Gets the event streams that are opened here. */
+  /** The register that has each relayed event stream while the stream is open. */
   readonly streams: Pick<EventStreams, 'add' | 'remove'>;
   readonly clock: Clock;
   readonly log: Log;
-  /** Largest unfinished frame of an event stream that is kept back. */
+  /** Bytes of an event stream that may wait for the rest of their frame; a longer frame cuts the stream. */
   readonly maxFrameBytes: number;
-  /** As `Fleet.stored`: the answer to a prompt is passed on when the prompt is in the store. */
+  /** `Fleet.stored`, with which the 202 to a prompt is kept back until the prompt is in the store. */
   readonly stored: (incarnation: string, seq: number) => Promise<boolean>;
-  /** What the last frame of a stream says when the workspace's daemon has died. */
+  /** What the last frame of a workspace's event stream tells the client about coming back, when the stream is cut. */
   readonly streamEnd: (workspaceId: string) => StreamEndPolicy;
 }
 
-/** The stock client gives up on a frame that is longer than this. */
+/** Longest frame that is relayed: the stock client gives up on a longer one. */
 export const MAX_FRAME_BYTES = 16 * 1024 * 1024;
 
-/** Longest wait for a daemon to take out a prompt that could not be stored. */
+/** Longest wait for a daemon to remove a prompt that could not be stored. */
 const TAKE_BACK_TIMEOUT_MS = 4000;
 
-/** One request on its way. The library's events come for the whole server, and are matched back to the passage. */
+/**
+ * State of one forwarded request. The library emits its events for all requests together; `passages` finds the request's state.
+ */
 interface Passage {
   readonly req: IncomingMessage;
   readonly res: ServerResponse;
@@ -73,7 +75,7 @@ interface Passage {
 export function createForwarder(deps: ForwardDeps): Forwarder {
   const passages = new WeakMap<object, Passage>();
   const proxy = httpProxy.createProxyServer({ toProxy: true, selfHandleResponse: true });
-  // Each request has a callback that answers its failure; without this listener the library would throw as well.
+  // The callback given to `proxy.web` answers the failure of its request; without this listener the library would throw as well.
   proxy.on('error', (error) => deps.log.debug({ err: error }, 'proxy error'));
   proxy.on('proxyReq', (upstream, view) => {
     const passage = passages.get(view);
@@ -116,7 +118,7 @@ export function createForwarder(deps: ForwardDeps): Forwarder {
   };
 }
 
-/** Passes the daemon's answer on to the client. */
+/** Relays the daemon's answer to the client: an event stream frame by frame, a prompt's 202 once the prompt is stored. */
 function relay(deps: ForwardDeps, passage: Passage, answer: IncomingMessage): void {
   const { streams } = deps;
   const { res, spec } = passage;
@@ -146,7 +148,7 @@ function relay(deps: ForwardDeps, passage: Passage, answer: IncomingMessage): vo
 /**
  * Relays a prompt's 202 once the prompt is stored. Where the store refuses the prompt, the daemon takes it back and the client
  * gets the refusal. Where the store takes too long, the 202 is passed on as it is: the turn runs all the same, and the feed's
- * next snapshot has it. If the daemon died meanwhile, no record of the prompt is left, so the client gets a 503.
+ * next snapshot reports the turn. If the daemon died meanwhile, no record of the prompt is left, so the client gets a 503.
  */
 async function relayStored(
   deps: ForwardDeps,
@@ -175,7 +177,9 @@ async function relayStored(
   else relayPlain(answer, res);
 }
 
-/** Answers with the store's refusal once the prompt is taken back; where it cannot be, with its 202, since its turn runs. */
+/**
+ * Has the daemon take the prompt back, and answers 507. If the daemon cannot, answers the prompt's 202, because its turn runs.
+ */
 async function refuseOrRelay(
   deps: ForwardDeps,
   passage: Passage,
@@ -203,7 +207,9 @@ async function refuseOrRelay(
   }
 }
 
-/** Answers 503, unless the daemon's own answer or a refusal has gone out. */
+/**
+ * Answers 503 for a daemon that cannot be reached, unless the daemon's answer or a refusal is already on its way to the client.
+ */
 function unreachable(deps: ForwardDeps, passage: Passage, error: Error): void {
   const { req, res, spec } = passage;
   if (passage.isAnswered || res.destroyed || res.headersSent) return;

@@ -7,12 +7,12 @@ export class FrameGate {
   #pending: Buffer[] = [];
   #pendingBytes = 0;
 
-  /** Bytes of the unfinished frame. */
+  /** Number of bytes that wait for the rest of their frame. */
   get pendingBytes(): number {
     return this.#pendingBytes;
   }
 
-  /** Takes the next bytes; returns all whole frames that are now complete, or undefined when there is none. */
+  /** Takes the stream's next bytes. @returns the bytes of all frames that are complete now; undefined when there is none. */
   push(chunk: Buffer): Buffer | undefined {
     const end = this.#endOfLastFrame(chunk);
     if (end === 0) {

@@ -1,5 +1,5 @@
-// Which requests the listener accepts, in the protocol's order of refusals: Host, Origin, the /health exemption, bearer. Also
-// decides whether a client counts as local.
+// Decides which requests the client listener accepts, in the protocol's order of refusals: Host, Origin, the /health exemption,
+// bearer. Also decides whether a client counts as local.
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import {
   type AccessPolicy,
@@ -40,7 +40,7 @@ export function checkAccess(
   return 'passed';
 }
 
-/** Sets the CORS headers that the request's origin gets. @throws ApiError 403 for a foreign origin. */
+/** Sets the CORS headers that the request's origin gets. @throws ApiError 403 for an origin that is not allowed. */
 function applyOrigin(policy: ListenerPolicy, req: IncomingMessage, res: ServerResponse): void {
   if (isAuthenticatedSelf(policy, req)) return;
   try {
@@ -90,8 +90,8 @@ function isTrustedProxy(policy: ListenerPolicy, address: string | undefined): bo
 }
 
 /**
- * Hops of X-Forwarded-For, the nearest last. The `Forwarded` header (RFC 7239) is not read: a client that only it names counts as
- * remote.
+ * Addresses in X-Forwarded-For, the nearest hop last. The `Forwarded` header (RFC 7239) is not read: a client that only
+ * `Forwarded` names counts as remote. /
  */
 function forwardedFor(req: IncomingMessage): string[] {
   const header = req.headers['x-forwarded-for'];
@@ -103,7 +103,8 @@ function forwardedFor(req: IncomingMessage): string[] {
 }
 
 /**
- * For routes that change which workspaces and daemons there are: without a token, only a client on this machine may use them.
+ * Guards the routes that change which workspaces and daemons there are. If the coordinator has no token, only a client on this
+ * machine may use such a route.
  * @throws ApiError 401 `token_required`.
  */
 export function requireTrusted(policy: ListenerPolicy, peer: Peer): void {

@@ -19,8 +19,8 @@ const HOP_BY_HOP = new Set([
 const CLIENT_TRUST = new Set(['authorization', 'expect', 'forwarded', 'host', 'origin', REQUEST_ID_HEADER]);
 
 /**
- * The client's end-to-end headers with the trust headers on top. Body framing (Content-Length, Transfer-Encoding) is left
- * out: a client's `Connection: content-length` must not be able to strip it, so the caller sets it.
+ * The headers of the request to the daemon: the client's end-to-end headers with the trust headers on top. Body framing
+ * (Content-Length, Transfer-Encoding) is left to the caller, because a client's `Connection: content-length` must not strip it.
  */
 export function upstreamHeaders(req: IncomingMessage, secret: string, caller: Caller): OutgoingHttpHeaders {
   const listed = connectionTokens(req.headers.connection);
@@ -45,7 +45,7 @@ function connectionTokens(value: string | undefined): ReadonlySet<string> {
   return new Set((value ?? '').split(',').map((token) => token.trim().toLowerCase()));
 }
 
-/** The daemon's headers that the client gets, as [name, values] in the daemon's spelling and order. */
+/** The headers of the daemon's answer that the client gets, as [name, values] in the daemon's spelling and order. */
 export function downstreamHeaders(
   answer: Pick<IncomingMessage, 'rawHeaders' | 'headers'>,
 ): [string, string[]][] {

@@ -11,7 +11,7 @@ import { ClientGone } from './request-context.ts';
 export type RequestHandler = (req: IncomingMessage, res: ServerResponse) => Promise<void>;
 
 /**
- * The routers as one handler; a path that none of them has is answered 404.
+ * Makes one handler of the routers; a path that none of the routers has is answered 404.
  * @param spareBytes how much is still read of a refused request's body before the connection is cut.
  */
 export function createKoaApp(routers: readonly Router[], spareBytes: number, log: Log): RequestHandler {
@@ -47,7 +47,7 @@ function notFound(ctx: Context): void {
   ctx.respond = false;
 }
 
-/** Answers the 404 of a path that nobody serves, as the reference server does: in HTML. */
+/** Answers 404 for a path that no route serves, in HTML as the reference server does. */
 export function sendUnknownRoute(res: ServerResponse, method: string, path: string): void {
   const html = Buffer.from(unknownRouteHtml(method, truncated(path)));
   res.writeHead(404, {

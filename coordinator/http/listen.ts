@@ -1,4 +1,4 @@
-// Binds the listeners' addresses. An address that cannot be bound is an error with the code that a system call would give.
+// Binds an HTTP server to its TCP port or unix socket. An address that cannot be bound rejects with the system call's error code.
 import type { Server } from 'node:http';
 import { freeSocketPath, listenPrivately } from '../../daemon/contract/unix-socket.ts';
 
@@ -11,7 +11,7 @@ export async function listenOnPort(server: Server, host: string, port: number): 
 
 /**
  * Binds a unix socket with mode 0600; a socket file on which no process answers is replaced.
- * @throws SocketPathTaken, or the system's error.
+ * @throws SocketPathTaken when a process answers on it, or the system's error.
  */
 export async function listenOnSocket(server: Server, path: string): Promise<void> {
   await freeSocketPath(path);

@@ -1,5 +1,5 @@
-// What the handlers of the coordinator's own routes read of a request. koa passes on the raw request only, so the context that the
-// listener has made is looked up by that.
+// Reads a request's context, body and client id for the handlers of the coordinator's own routes. koa hands over the raw request
+// only, so the `RequestContext` that the listener has made is looked up by the raw request.
 import type { IncomingMessage } from 'node:http';
 import type { Context } from 'koa';
 import { type JsonObject, readJsonBody } from '../../daemon/contract/json-body.ts';
@@ -7,7 +7,7 @@ import { CLIENT_ID_HEADER } from '../../daemon/contract/wire.ts';
 import type { RequestContext } from './request-context.ts';
 import type { SessionCall } from './sessions.ts';
 
-/** Contexts of the requests that are in koa's hands. */
+/** The context of each request that koa handles, by the raw request. */
 export type RequestContexts = WeakMap<IncomingMessage, RequestContext>;
 
 export class OwnRequests {
@@ -26,12 +26,12 @@ export class OwnRequests {
     return context;
   }
 
-  /** @throws ApiError 400 when the body is not JSON, 413 when it is too large. */
+  /** The request's JSON body. @throws ApiError 400 when the body is not JSON, 413 when the body is too large. */
   bodyOf(ctx: Context): Promise<JsonObject> {
     return readJsonBody(ctx.req, this.#maxBodyBytes);
   }
 
-  /** The request as a call that is made in the client's name. @throws as `bodyOf`. */
+  /** The request's context, JSON body and client id header together. @throws as `bodyOf`. */
   async callOf(ctx: Context): Promise<SessionCall> {
     const body = await this.bodyOf(ctx);
     const clientId = ctx.req.headers[CLIENT_ID_HEADER];

@@ -1,5 +1,5 @@
-// A prompt that its daemon has accepted and the store refuses: the daemon takes the prompt out again, so that nothing of it
-// is left.
+// Undoes a prompt that its daemon has accepted and the store refuses: has the daemon remove the prompt, so that no trace of the
+// prompt is left.
 import type { IncomingMessage } from 'node:http';
 import { parseJsonObject } from '../../daemon/contract/json-body.ts';
 import type { Log } from '../../daemon/contract/log.ts';
@@ -7,12 +7,14 @@ import type { DaemonClient } from '../upstream/daemon-client.ts';
 import type { Endpoint } from '../upstream/endpoint.ts';
 import { type Caller, trustHeaders } from '../upstream/trust-headers.ts';
 
-/** As the daemon takes a prompt: `<prefix>/session/<id>/prompt`, with or without a query. */
+/**
+ * Path of a request that prompts a session, `<prefix>/session/<id>/prompt`, with or without a query; captures the session's path.
+ */
 const PROMPT_PATH = /^([^?]*\/session\/[^/?]+)\/[^/?]+\/?(?:\?|$)/;
-/** The 202 of a prompt has some hundred bytes. */
+/** Bound for the body of a prompt's 202, which has some hundred bytes. */
 const MAX_ACCEPTANCE_BYTES = 64 * 1024;
 
-/** The body of a prompt's 202. @throws Error when the daemon breaks off, or sends more than such an answer can have. */
+/** Reads the body of a prompt's 202. @throws Error when the daemon breaks off, or sends more than such a body can have. */
 export async function readAcceptance(answer: IncomingMessage): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let bytes = 0;
@@ -28,7 +30,7 @@ export async function readAcceptance(answer: IncomingMessage): Promise<Buffer> {
 export interface RollbackDeps {
   readonly client: DaemonClient;
   readonly log: Log;
-  /** Longest wait for the daemon's answer. */
+  /** Longest wait for the daemon to remove the prompt. */
   readonly timeoutMs: number;
 }
 
@@ -39,13 +41,13 @@ export interface AcknowledgedPrompt {
   readonly path: string;
   /** The client that sent the prompt. */
   readonly caller: Caller;
-  /** As `readAcceptance` gives it. */
+  /** Body of the daemon's 202, from `readAcceptance`. */
   readonly acceptance: Buffer;
 }
 
 /**
- * Has the daemon take the prompt out of its session; a turn that runs already is cancelled.
- * @returns whether nothing is left of the prompt. Never rejects.
+ * Has the daemon remove the prompt from its session; a turn that runs already is cancelled. Never rejects.
+ * @returns true when the daemon has confirmed the removal.
  */
 export async function takeBackPrompt(
   { client, log, timeoutMs }: RollbackDeps,

@@ -1,4 +1,4 @@
-// The refusal of a body that is too large, sent in such a way that the client can read it.
+// Refuses a request body that is too large, in such a way that the client can read the refusal.
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { sendError } from '../../daemon/contract/envelope.ts';
 import { bodyTooLarge } from '../../daemon/contract/json-body.ts';

@@ -1,28 +1,28 @@
-// A daemon's answer on its way to the client, with backpressure. This file decides what becomes of an answer that is cut off:
+// Relays a daemon's answer to the client, with backpressure. This file decides what becomes of an answer that is cut off:
 // an event stream ends with a terminal frame at a frame boundary; any other answer's connection is destroyed, so that the client
 // cannot take the part for the whole.
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { FrameGate } from './frame-gate.ts';
 import { downstreamHeaders } from './headers.ts';
 
-/** Why a stream ended before the daemon ended it. */
+/** Why an event stream was cut before the daemon ended it. */
 export type CutKind = 'daemon_died' | 'frame_too_large';
 
 export interface EventRelaySpec {
-  /** The last frame for the client, which says why its stream was cut. */
+  /** Makes the last frame for the client, which says why the stream was cut. */
   readonly terminalFrame: (kind: CutKind) => string;
-  /** Longest unfinished frame; the stream is cut when it gets longer. */
+  /** Bytes that may wait for the rest of their frame; the stream is cut when a frame gets longer. */
   readonly maxFrameBytes: number;
-  /** Called once, when the stream is over for whatever reason. */
+  /** Called once, when the stream is over: ended by the daemon, cut, ended by `endPlainly`, or left by the client. */
   readonly onEnd: () => void;
 }
 
 export interface OpenStream {
-  /** Ends the client's stream cleanly, at a frame boundary, and closes the daemon's. Idempotent. */
+  /** Ends the client's stream cleanly, at a frame boundary, and drops the daemon's answer. Idempotent. */
   endPlainly(): void;
 }
 
-/** Writes the daemon's status and headers. A header that the coordinator has set before (request id, CORS) stays. */
+/** Copies the daemon's status and headers to `res`. A header that the coordinator has set before (request id, CORS) stays. */
 function relayHead(upstream: IncomingMessage, res: ServerResponse): void {
   res.statusCode = upstream.statusCode ?? 502;
   if (upstream.statusMessage) res.statusMessage = upstream.statusMessage;
@@ -35,10 +35,10 @@ export function isEventStream(upstream: IncomingMessage): boolean {
   return /^text\/event-stream\b/i.test(upstream.headers['content-type'] ?? '');
 }
 
-/** Relays an answer byte for byte. Where the daemon breaks off, the client's connection is destroyed. */
+/** Relays a daemon's answer byte for byte. If the daemon breaks off, the client's connection is destroyed. */
 export function relayPlain(upstream: IncomingMessage, res: ServerResponse): void {
   relayHead(upstream, res);
-  // `close` follows every error and judges it; without a listener the error would end the process.
+  // `close` follows every `error` and handles it; without an `error` listener the error would end the process.
   upstream.on('error', () => undefined);
   upstream.on('close', () => {
     if (!upstream.complete) res.destroy();
@@ -46,7 +46,7 @@ export function relayPlain(upstream: IncomingMessage, res: ServerResponse): void
   upstream.pipe(res);
 }
 
-/** Relays an answer whose body has been read already. */
+/** Relays a daemon's answer whose body has been read already. */
 export function relayWhole(upstream: IncomingMessage, body: Buffer, res: ServerResponse): void {
   relayHead(upstream, res);
   res.end(body);
@@ -81,7 +81,7 @@ class EventRelay implements OpenStream {
     this.#res.flushHeaders();
     this.#upstream.on('data', (chunk: Buffer) => this.#take(chunk));
     this.#upstream.on('end', () => this.#over());
-    // An answer that is cut off emits error and close, an orderly one end and close; both must be judged once.
+    // A cut answer emits `error` and `close`, a complete answer `end` and `close`: `#over` acts on the first event only.
     this.#upstream.on('error', () => this.#over());
     this.#upstream.on('close', () => this.#over());
     this.#res.on('close', () => this.#finish());

@@ -1,4 +1,5 @@
-// One request's facts, settled before any handler runs: which client asks, for what, and whether that client is still there.
+// The context of one client request, made before any handler runs: which client asks, for what, and whether that client is still
+// there.
 import type { ServerResponse } from 'node:http';
 import type { RoutedRequest } from '../domain/routing.ts';
 import type { Caller } from '../upstream/trust-headers.ts';
@@ -9,7 +10,9 @@ export interface RequestContext extends Caller {
   readonly signal: AbortSignal;
 }
 
-/** Why work for a request was given up: its client has left, so no answer would be read. */
+/**
+ * The reason of an aborted request: the client has left, so no answer would be read. Work for the request ends with this error.
+ */
 export class ClientGone extends Error {
   constructor() {
     super('the client went away');

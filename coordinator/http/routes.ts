@@ -1,5 +1,5 @@
-// The coordinator's own route table, from the tables of its parts. Handlers only translate between HTTP and the functions
-// that know.
+// The router of the coordinator's own routes, put together from the files in routes/. Handlers only translate between HTTP and
+// the functions that do the work.
 import Router from '@koa/router';
 import { addDescriptions, type DescriptionDeps } from './routes/descriptions.ts';
 import { addListings, type ListingDeps } from './routes/listings.ts';

@@ -1,5 +1,5 @@
-// The listener for clients: request id, guard, route; then the request goes either straight on to a daemon, which is the hot
-// way, or to the coordinator's own routes.
+// The listener for clients. A request gets an id, passes the guard and is routed; then it goes straight on to a daemon, as most
+// requests do, or to the coordinator's own routes.
 import { randomUUID } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type Router from '@koa/router';
@@ -20,19 +20,19 @@ import { createKoaApp, type RequestHandler, sendUnknownRoute } from './koa-app.t
 import type { RequestContexts } from './own-requests.ts';
 import { ClientGone, type RequestContext, signalOf } from './request-context.ts';
 
-/** The name of the one token, which every request that passed the guard has shown. */
+/** Name that daemons get for the coordinator's only token, which every accepted request has shown. */
 const DEFAULT_TOKEN_NAME = 'default';
 
-/** The coordinator's own routes. */
+/** The routes that the coordinator answers itself, with the contexts that their handlers look up. */
 export interface OwnRoutes {
-  /** The first router that has the route answers. */
+  /** Tried in this order: the first router that has the route answers. */
   readonly routers: readonly Router[];
   /** Filled by the listener for the requests that the routers get. */
   readonly contexts: RequestContexts;
 }
 
 export interface ClientListenerDeps {
-  /** Asked for each request: the port is known only once the server listens. */
+  /** Called for each request, because the policy includes the port, which is known only once the server listens. */
   readonly policy: () => ListenerPolicy;
   readonly destination: DestinationDeps;
   readonly forwarder: Forwarder;
@@ -44,13 +44,13 @@ export interface ClientListenerDeps {
 }
 
 export interface ClientListener {
-  /** The composition root listens with it, on a TCP port or a unix socket. */
+  /** Does not listen yet: the composition root binds the server to a TCP port or a unix socket. */
   readonly server: Server;
   /** Ends event streams cleanly, then the server within `graceMs`. Idempotent. */
   close(graceMs: number): Promise<void>;
 }
 
-/** One request on the wire, with its answer. */
+/** A client's request with its response. */
 interface Exchange {
   readonly req: IncomingMessage;
   readonly res: ServerResponse;
@@ -75,8 +75,8 @@ export function createClientListener(deps: ClientListenerDeps): ClientListener {
     },
     listen,
   );
-  // A request with `Expect: 100-continue` is handled like any other: "100 Continue" is written just before its body is read,
-  // by forward.ts or below.
+  // A request with `Expect: 100-continue` is handled like any other: "100 Continue" is written just before the body is read,
+  // by the forwarder or by `dispatch`.
   server.on('checkContinue', listen);
   if (limits.maxConnections > 0) server.maxConnections = limits.maxConnections;
   return {
@@ -116,7 +116,7 @@ async function accept(deps: ClientListenerDeps, own: RequestHandler, exchange: E
   }
 }
 
-/** Hands the request to what answers it. */
+/** Passes the request to its destination: a daemon or the coordinator's own routes; a request that is done is answered 204. */
 async function dispatch(
   deps: ClientListenerDeps,
   own: RequestHandler,
@@ -146,7 +146,7 @@ async function dispatch(
   });
 }
 
-/** The route; undefined for a path that nobody serves. @throws ApiError 400 for a malformed target. */
+/** The routed request; undefined for a path that no route serves. @throws ApiError 400 for a malformed request target. */
 function known(routing: Routing): RoutedRequest | undefined {
   if (routing === 'malformed') throw fail('invalid_request', 'Malformed URL encoding');
   return routing === 'unknown' ? undefined : routing;
@@ -163,7 +163,7 @@ function pathOf(req: IncomingMessage): string {
 
 function logWhenDone({ clock, log }: ClientListenerDeps, requestId: string, { req, res }: Exchange): void {
   const startedAtMs = clock.monotonicMs();
-  // The path alone: a query may contain what a client typed.
+  // The query is not logged, because it may contain what a user typed.
   const path = truncated(pathOf(req));
   res.once('close', () => {
     const ms = Math.round(clock.monotonicMs() - startedAtMs);

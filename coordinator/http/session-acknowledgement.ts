@@ -1,5 +1,5 @@
-// A call to a daemon that makes a session live, and its answer: the client gets the answer only once the session is stored,
-// so that nothing acknowledged is lost. A session that could not be stored, or whose client has left, is undone.
+// Sends a daemon a request that makes a session live, and keeps the daemon's answer back until the session is stored, so that no
+// acknowledged session is lost. A session that could not be stored, or whose client has left, is undone.
 import type { Clock } from '../../daemon/contract/clock.ts';
 import { FEED_SEQ_HEADER } from '../../daemon/contract/control.ts';
 import { ApiError, fail } from '../../daemon/contract/errors.ts';
@@ -17,11 +17,11 @@ import { ClientGone, type RequestContext } from './request-context.ts';
 export interface AcknowledgementDeps {
   readonly fleet: Pick<Fleet, 'ensureReady' | 'stored'>;
   readonly client: DaemonClient;
-  /** Stores the session that an answer shows, where the feed could not. @throws when the store refuses. */
+  /** Stores the session from a daemon's answer, when the feed is down and did not report it. @throws when the store refuses. */
   readonly recordAnswer: (shown: AnsweredSession) => void;
   readonly clock: Clock;
   readonly log: Log;
-  /** Time for a daemon to undo a session that could not be stored. */
+  /** Longest wait for a daemon to close a session, or detach its client, when the session could not be stored. */
   readonly undoTimeoutMs: number;
 }
 
@@ -32,19 +32,19 @@ interface LiveAnswer {
   readonly sessionId: string;
   /** The id under which the daemon registered the client. */
   readonly clientId: string | undefined;
-  /** The session was live before, and the client was added to it. */
+  /** Whether the session was live before, so that the daemon only added the client to it. */
   readonly isAttached: boolean;
-  /** The body of the answer. */
+  /** The parsed body of the daemon's answer. */
   readonly shown: JsonObject;
-  /** Number of the feed record that reports the session; NaN where the daemon names none. */
+  /** Number of the feed record that reports the session; NaN when the answer names none. */
   readonly feedSeq: number;
 }
 
 /**
  * Sends `post` to the workspace's daemon, which is started if need be.
- * @returns the daemon's answer: one that makes a session live once the session is stored, any other as it is.
+ * @returns the daemon's answer; if it has made a session live, only once that session is stored.
  * @throws ApiError of the start (503, 504), 503 when the daemon does not answer, 507 when the session could not be stored (it
- *   is closed or detached from again). ClientGone when the client left; the session is then undone too.
+ *   is closed again, or the client detached from it). ClientGone when the client left; the session is then undone too.
  */
 export async function postUntilStored(
   deps: AcknowledgementDeps,
@@ -69,7 +69,7 @@ export async function postUntilStored(
   return answer;
 }
 
-/** The object in the answer's body; empty where there is none, since the coordinator then has nothing to keep. */
+/** The JSON object in the body of a daemon's answer; `{}` for any other body, which shows no session to store. */
 export function shownBy({ body }: DaemonAnswer): JsonObject {
   try {
     const parsed: unknown = JSON.parse(body.toString('utf8'));
@@ -80,7 +80,7 @@ export function shownBy({ body }: DaemonAnswer): JsonObject {
   }
 }
 
-/** Resolves when the session is stored and its client still there; else undoes the session. */
+/** Resolves when the session is stored and its client is still there; otherwise undoes the session and throws. */
 async function keep(deps: AcknowledgementDeps, answer: LiveAnswer): Promise<void> {
   const { endpoint, context, clientId, isAttached, feedSeq } = answer;
   try {
@@ -94,12 +94,12 @@ async function keep(deps: AcknowledgementDeps, answer: LiveAnswer): Promise<void
     throw fail('storage_unavailable', 'The session could not be stored, so it was closed again.');
   }
   if (!context.signal.aborted) return;
-  // The daemon believes its answer delivered. Another client may have attached by now: detaching leaves it the session.
+  // The daemon takes its answer for delivered. Only this client is detached, because another client may have attached meanwhile.
   await undo(deps, answer, clientId === undefined ? 'close' : 'detach');
   throw new ClientGone();
 }
 
-/** Never rejects: a session that cannot be undone is logged. */
+/** Has the daemon close the session, or detach the client from it. Never rejects: a failure is logged. */
 async function undo(
   deps: AcknowledgementDeps,
   { endpoint, context, sessionId, clientId }: LiveAnswer,
@@ -142,7 +142,7 @@ function answeredSession(nowMs: number, { endpoint, shown, ...made }: LiveAnswer
       clients: clientId === undefined ? [] : [{ clientId, count: 1, lastSeenAtMs: nowMs }],
       ...(typeof shown.sourceType === 'string' && { sourceType: shown.sourceType }),
       ...(typeof shown.sourceId === 'string' && { sourceId: shown.sourceId }),
-      // The answer does not say whether the session has the workspace's single slot; the feed's next snapshot does.
+      // The daemon's answer does not say whether the session has the workspace's slot; the feed's next snapshot does.
       isDefault: false,
       eventHead: 0,
     },

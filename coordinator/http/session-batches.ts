@@ -1,4 +1,4 @@
-// Requests about sessions of several workspaces at once: each daemon is asked for its own, and their answers become one.
+// Requests about sessions of several workspaces at once: each daemon is asked about its own sessions, and the answers are merged.
 import { failedMember, parseCatalogRequest } from '../../daemon/contract/catalog-request.ts';
 import { ApiError } from '../../daemon/contract/errors.ts';
 import type { JsonObject } from '../../daemon/contract/json-body.ts';
@@ -15,14 +15,14 @@ export interface BatchDeps extends SelectionDeps {
   readonly client: DaemonClient;
 }
 
-/** The protocol's bound; longer lists are for a daemon to refuse. */
+/** The protocol's bound for session ids in one request. A longer list is passed on whole, for a daemon to refuse. */
 const MAX_SESSIONS = 100;
 
 /**
- * Archives, brings back or deletes sessions, each where it belongs. Unknown sessions are asked of the workspace that the
- * request selects.
- * @returns the daemon's answer where one daemon was asked; where several were, what their answers say together. A client id
- *   belongs to one workspace, so several daemons are asked without it.
+ * Archives, unarchives or deletes sessions, each in the daemon of its workspace; sessions that the coordinator does not know in
+ * the daemon of the workspace that the request selects.
+ * @returns the daemon's answer where one daemon was asked, else the joined lists of all answers. A client id belongs to one
+ *   workspace, so several daemons are asked without the client id.
  * @throws ApiError as `workspaceOf`, and where one daemon was asked as `Fleet.ensureReady`.
  */
 export async function batchSessions(
@@ -51,7 +51,10 @@ interface Group {
   readonly sessionIds: readonly string[];
 }
 
-/** Empty where the whole request is for one daemon: within a `/w/:ws` prefix, or because a daemon has to refuse it. */
+/**
+ * The request's sessions by workspace. Empty when the whole request goes to one daemon: under a `/w/:ws` prefix, or when the list
+ * of ids is malformed or too long, so that a daemon has to refuse it.
+ */
 function groupsOf(
   { registry, index }: SelectionDeps,
   { context, body }: SessionCall,
@@ -72,7 +75,9 @@ function groupsOf(
   return [...groups.values()];
 }
 
-/** What the workspace's daemon answers for its sessions. Where it cannot be asked, or refuses, its sessions stay as they are. */
+/**
+ * The daemon's answer for one workspace's sessions. If the daemon is unreachable or refuses: an error for each of `sessionIds`.
+ */
 async function answerOf(
   deps: BatchDeps,
   workspace: WorkspaceKey,
@@ -95,7 +100,7 @@ function errorsOf(sessionIds: readonly string[], error: string, code: unknown): 
   return sessionIds.map((sessionId) => ({ sessionId, error, ...(code === undefined ? {} : { code }) }));
 }
 
-/** The lists of the answers, each joined. */
+/** All lists of the daemons' answers; lists of the same name are joined. */
 function mergedOf(answers: readonly JsonObject[]): object {
   const lists: Record<string, unknown[]> = {};
   for (const answer of answers)
@@ -105,8 +110,9 @@ function mergedOf(answers: readonly JsonObject[]): object {
 }
 
 /**
- * The listings of several workspaces: from the daemons that run, for the other workspaces from the store. Starts nothing.
- * @throws ApiError 400 `invalid_request`; what concerns one workspace alone stands in that workspace's member of the answer.
+ * The answer to `POST /sessions/catalog`: the session listings of several workspaces, each from the workspace's daemon while that
+ * runs, else from the store. Starts nothing.
+ * @throws ApiError 400 `invalid_request`. A failure of one workspace alone stands in that workspace's member of the answer.
  */
 export async function readCatalogs(
   deps: BatchDeps,
@@ -140,7 +146,7 @@ export async function readCatalogs(
   return { workspaces: await Promise.all(workspaces) };
 }
 
-/** @throws SyntaxError when the daemon did not answer JSON. */
+/** The JSON object in a daemon's answer; `{}` for any other JSON value. @throws SyntaxError when the body is not JSON. */
 function parsed({ body }: DaemonAnswer): JsonObject {
   const value: unknown = JSON.parse(body.toString('utf8'));
   return typeof value === 'object' && value !== null ? (value as JsonObject) : {};

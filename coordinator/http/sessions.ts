@@ -1,5 +1,5 @@
-// Requests that make a session live: create, load, resume, branch. This file finds the workspace and asks for admission; the
-// answer is kept back by session-acknowledgement.ts until the session is stored.
+// Requests that make a session live: create, load, resume, branch. This file finds the workspace and asks for admission;
+// session-acknowledgement.ts keeps the daemon's answer back until the session is stored.
 import type { OutgoingHttpHeaders } from 'node:http';
 import { canonicalCwd } from '../../daemon/contract/canonical-path.ts';
 import { fail } from '../../daemon/contract/errors.ts';
@@ -22,7 +22,7 @@ import {
   workspaceOf,
 } from './workspace-selection.ts';
 
-/** A branch makes a new session on the path of a known one; one trailing slash is allowed. */
+/** Path of a request to branch a session, which makes a new session; one trailing slash is allowed. */
 const BRANCH = /\/branch\/?(?:\?|$)/;
 
 export interface SessionDeps {
@@ -31,25 +31,25 @@ export interface SessionDeps {
   readonly dormantSessions: Pick<DormantSessions, 'wake'>;
   readonly workGate: WorkGate;
   readonly admission: Pick<SessionAdmission, 'enter'>;
-  /** The session in the workspace's single slot, while no daemon has that session. */
+  /** Id of the session in the workspace's slot while no daemon has that session; undefined when there is none. */
   readonly slotSleeper: (workspaceId: string) => string | undefined;
-  /** As `postUntilStored`. */
+  /** `postUntilStored` of session-acknowledgement.ts, with its dependencies bound. */
   readonly postUntilStored: (workspace: WorkspaceKey, post: DaemonPost) => Promise<DaemonAnswer>;
   readonly log: Log;
 }
 
-/** What a client sent to make a session live. */
+/** A client's request that makes a session live, or changes several sessions. */
 export interface SessionCall {
   readonly context: RequestContext;
   readonly body: JsonObject;
-  /** The client's own headers that the daemon gets. */
+  /** Headers of the client's request that the daemon gets besides the trust headers. */
   readonly clientHeaders: OutgoingHttpHeaders;
 }
 
 /**
- * Creates a session, or attaches the client to the session in the workspace's single slot. A refusal of the daemon's is returned
- * like a success: status and body are the client's.
- * @throws ApiError 400 for `cwd`, 503 of the total cap, and as `postUntilStored`.
+ * Creates a session, or attaches the client to the session in the workspace's slot. The daemon's refusal is returned like a
+ * success: the client gets the daemon's status and body.
+ * @throws ApiError 400 when `cwd` is no workspace, 503 at the cap on live sessions, and as `postUntilStored`.
  */
 export async function createSessionForClient(deps: SessionDeps, call: SessionCall): Promise<DaemonAnswer> {
   const { context, body } = call;
@@ -68,7 +68,7 @@ export async function createSessionForClient(deps: SessionDeps, call: SessionCal
 
 /**
  * Loads, resumes or branches a session: in the workspace that `cwd` names, else where the session belongs, else in the
- * primary workspace. A session that sleeps is woken first, so that its old client ids and cursors stay valid.
+ * primary workspace. A sleeping session is woken first, so that its old client ids and cursors stay valid.
  * @throws ApiError as `createSessionForClient`, and 409 `session_workspace_conflict` when the session is live in another
  *   workspace than `cwd`.
  */
@@ -119,8 +119,8 @@ function workspaceToLoadIn(deps: SessionDeps, sessionId: string, call: SessionCa
 }
 
 /**
- * Wakes the session in the workspace's single slot, so that the create attaches to it. Where the session cannot be woken, its
- * slot is left to a fresh session.
+ * Wakes the session in the workspace's slot, so that the create attaches to that session. If the session cannot be woken, the
+ * slot is left to a new session.
  */
 async function wakeSlot(deps: SessionDeps, workspace: WorkspaceKey, signal: AbortSignal): Promise<void> {
   const sleeper = deps.slotSleeper(workspace.id);
@@ -144,7 +144,10 @@ function chosenWorkspace(deps: SessionDeps, { context, body }: SessionCall): Wor
   return found;
 }
 
-/** A daemon knows only its own workspace: its mismatch is reworded for the fleet. Every other refusal passes as it is. */
+/**
+ * Calls `postUntilStored`. A daemon knows only its own workspace, so its 400 `workspace_mismatch` is replaced by the
+ * coordinator's own; every other answer is returned as it is. /
+ */
 async function postInFleet(
   deps: SessionDeps,
   workspace: WorkspaceKey,

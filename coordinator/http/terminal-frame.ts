@@ -1,8 +1,8 @@
-// The last frame of an event stream whose daemon did not end it.
+// Makes the last frame of an event stream that was cut before the daemon ended it.
 import type { CutKind } from './relay.ts';
 
 export interface StreamEndPolicy {
-  /** Hint for the client, milliseconds. */
+  /** How long the client should wait before it reconnects. */
   readonly retryAfterMs: number;
   /** Whether the agent can load the session again, so that a client can reconnect to it. */
   readonly isResumable: boolean;
@@ -10,7 +10,7 @@ export interface StreamEndPolicy {
 
 const TOO_LARGE = 'The daemon sent an event that is too large to pass on; the stream was ended.';
 
-/** The text of `error`. The stock client shows the text as it is and knows none of our error kinds, so it must stand alone. */
+/** The frame's `error` text. The stock client shows the text as it is and knows no `errorKind`, so the text must stand alone. */
 function words(kind: CutKind, isResumable: boolean): string {
   if (kind === 'frame_too_large') return TOO_LARGE;
   return isResumable

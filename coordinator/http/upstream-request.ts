@@ -17,7 +17,7 @@ export interface UpstreamRequestSpec {
 
 /** A stream of the body, with those fields of IncomingMessage that the library reads. */
 export class UpstreamRequest extends Transform {
-  /** The library strips Transfer-Encoding from some methods, so it sees POST here. Its options have the true method. */
+  /** Always POST, because the library strips Transfer-Encoding from some methods. The true method is in the library's options. */
   readonly method = 'POST';
   readonly url: string;
   readonly headers: OutgoingHttpHeaders;
@@ -43,7 +43,7 @@ export class UpstreamRequest extends Transform {
     this.#onOverCap = spec.onOverCap;
   }
 
-  /** Starts the flow of the client's body. */
+  /** Starts to pass the client's body on; ends this stream at once when the request has no body. */
   feedFrom(client: IncomingMessage): void {
     if (hasBody(client)) client.pipe(this);
     else this.end();
@@ -62,7 +62,7 @@ export class UpstreamRequest extends Transform {
   }
 }
 
-/** Whether a body follows the head. */
+/** Whether the client's headers announce a body. */
 export function hasBody(client: IncomingMessage): boolean {
   return (
     client.headers['transfer-encoding'] !== undefined || Number(client.headers['content-length'] ?? 0) > 0

@@ -13,7 +13,7 @@ import type { WorkspaceEntry } from '../supervise/workspaces/registry.ts';
 import { fleetFigures } from './aggregate.ts';
 import type { WorkspaceLookup } from './workspace-selection.ts';
 
-/** Whether the value of the query `deep` asks for the deep form of /health. */
+/** Whether `value`, of the query parameter `deep`, asks for the deep form of `GET /health`. */
 export function isDeep(value: string | null): boolean {
   return value === '' || value === '1' || value === 'true';
 }
@@ -22,7 +22,7 @@ export function deepHealth(views: readonly DaemonView[], workspaceCount: number,
   return { status: 'ok', workspaceCount, ...fleetFigures(views, nowMs) };
 }
 
-/** What the capabilities depend on. */
+/** The facts from which the coordinator computes its answer to `GET /capabilities`, besides the registered workspaces. */
 export interface CapabilityFacts {
   readonly version: string;
   readonly limits: Limits;
@@ -98,7 +98,7 @@ function workspaceView(entry: WorkspaceEntry): object {
   };
 }
 
-/** A stored session as the protocol's summary, without the fields that only a running daemon knows. */
+/** The protocol's summary of a stored session, without the fields that only a running daemon knows. */
 export function sessionView(
   row: SessionRow,
   cwd: string,
@@ -118,7 +118,7 @@ export function sessionView(
   };
 }
 
-/** The sessions of a workspace, for a listing. */
+/** The stored sessions of one workspace, from which a page of its session listing is made. */
 export interface ListingSource {
   readonly cwd: string;
   /** Newest first. */
@@ -138,7 +138,7 @@ export function sessionListing(query: URLSearchParams, source: ListingSource): S
   return listPage(items, query);
 }
 
-/** The live state of a workspace whose daemon is not running. Its catalog version differs from any that a daemon gives out. */
+/** The answer to `GET .../sessions/live-state` while no daemon runs. Its `catalogVersion` differs from that of every daemon. */
 export function stoppedLiveState(workspaceId: string): object {
   return { v: 1, catalogVersion: { generation: `stopped-${workspaceId}`, revision: 0 }, sessions: [] };
 }

@@ -1,5 +1,5 @@
-// What stands against new work before a daemon is asked for it: a drained workspace, a daemon that finishes its turns, and a
-// database that cannot take a turn. Every refusal given here is counted for `why`.
+// Refuses new work before a daemon is asked for it: in a drained workspace, while the daemon finishes its turns, and while the
+// database cannot store a turn. Every refusal is counted for `why`.
 import { ApiError } from '../../daemon/contract/errors.ts';
 import type { RouteClass } from '../domain/route-classes.ts';
 import { isStorageRefusal } from '../store/storage-refusal.ts';
@@ -28,15 +28,15 @@ export class WorkGate {
   }
 
   /**
-   * Checks that a turn could be stored. A turn must not begin that would have to be taken back.
-   * @throws ApiError 507 `storage_unavailable`.
+   * Checks that the store would take a turn of the workspace, because a turn that cannot be stored would have to be taken back.
+   * @throws ApiError 507 `storage_unavailable` when the store would refuse the turn.
    */
   checkStorable(workspace: WorkspaceKey): void {
     const refusal = this.#deps.fleet.storeRefusalOf(workspace.id);
     if (refusal instanceof ApiError && isStorageRefusal(refusal)) throw this.#counted(workspace, refusal);
   }
 
-  /** The 503 `workspace_draining` for work that comes while the daemon finishes its turns. */
+  /** Makes, and counts, the 503 `workspace_draining` for new work that comes while the daemon finishes its turns. */
   finishingRefusal(workspace: WorkspaceKey): ApiError {
     const reason = 'its daemon is finishing its turns';
     return this.#counted(workspace, refusals.draining(workspace, reason));

@@ -1,4 +1,5 @@
-// Which registered workspace a request means, and the protocol's words for a selection that is none. Starts nothing.
+// Finds the registered workspace that a request selects, and makes the protocol's errors for a selection that names none. Starts
+// nothing.
 import { isAbsolute } from 'node:path';
 import { canonicalPath, isWorkspaceId } from '../../daemon/contract/canonical-path.ts';
 import { type ApiError, fail, failPlain } from '../../daemon/contract/errors.ts';
@@ -8,7 +9,7 @@ import { noSuchWorkspace } from '../domain/workspace.ts';
 import type { SessionIndex, WorkspaceKey } from '../supervise/fleet.ts';
 import type { WorkspaceEntry, WorkspaceRegistry } from '../supervise/workspaces/registry.ts';
 
-/** The look-ups of the registry; none of them registers a workspace. */
+/** The look-ups of the workspace registry; none of these methods registers a workspace. */
 export type WorkspaceLookup = Pick<WorkspaceRegistry, 'find' | 'byId' | 'primary' | 'list'>;
 
 export interface SelectionDeps {
@@ -49,7 +50,7 @@ export function workspaceOf({ registry, index }: SelectionDeps, route: RoutedReq
 }
 
 /**
- * The workspace of the `/w/:ws` prefix: whatever else the request selects has to be in it. Undefined without a prefix.
+ * The workspace of the `/w/:ws` prefix, in which everything else that the request selects has to be. Undefined without a prefix.
  * @throws ApiError 400 when the prefix names no workspace.
  */
 export function fenceOf(registry: WorkspaceLookup, route: RoutedRequest): WorkspaceKey | undefined {
@@ -59,7 +60,7 @@ export function fenceOf(registry: WorkspaceLookup, route: RoutedRequest): Worksp
 /**
  * The workspace that a decoded selector names, by its id or its absolute path.
  * @param isSingular true on the older `/workspace/:ws` routes, which refuse a relative selector without a code.
- * @throws ApiError 400.
+ * @throws ApiError 400 when the selector names no registered workspace.
  */
 export function bySelector(registry: WorkspaceLookup, text: string, isSingular: boolean): WorkspaceKey {
   if (!isAbsolute(text) || text.includes('\0')) {
@@ -74,27 +75,27 @@ export function bySelector(registry: WorkspaceLookup, text: string, isSingular: 
   return found;
 }
 
-/** @throws ApiError 400 when no workspace is registered at all. */
+/** The primary workspace. @throws ApiError 400 when no workspace is registered at all. */
 export function primaryOf(registry: Pick<WorkspaceLookup, 'primary' | 'list'>): WorkspaceEntry {
   const primary = registry.primary();
   if (primary === undefined) throw mismatchError(registry, '');
   return primary;
 }
 
-/** The 400 of a path or selector that is no workspace, in the protocol's form for one or for several workspaces. */
+/** The 400 for a path or selector that names no workspace, in the protocol's form for one or for several workspaces. */
 export function mismatchError(registry: Pick<WorkspaceLookup, 'list'>, requested: string): ApiError {
   const { code, message, context } = noSuchWorkspace(truncated(requested), registry.list());
   return fail(code, message, context);
 }
 
-/** The 404 of a session that no workspace of this coordinator has. */
+/** The 404 for a session that no workspace of this coordinator has. */
 export function sessionNotFound(sessionId: string): ApiError {
   return fail('session_not_found', `No session with id "${sessionId.slice(0, 128)}"`, {
     sessionId: sessionId.slice(0, 128),
   });
 }
 
-/** The 404 of a permission question that no daemon has open. */
+/** The 404 for a permission question that no daemon has open. */
 export function requestNotFound(requestId: string): ApiError {
   return failPlain(404, 'No such permission request', { requestId: requestId.slice(0, 128) });
 }

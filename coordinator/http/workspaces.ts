@@ -1,4 +1,4 @@
-// POST /workspaces and DELETE /workspaces/:ws: how a client registers a workspace and has it forgotten.
+// Registers a workspace for POST /workspaces, and forgets a workspace for DELETE /workspaces/:ws.
 import { stat } from 'node:fs/promises';
 import { isAbsolute } from 'node:path';
 import { canonicalPath, MAX_CWD_CHARS } from '../../daemon/contract/canonical-path.ts';
@@ -11,7 +11,7 @@ import type { WorkspaceRegistry } from '../supervise/workspaces/registry.ts';
 const MAX_DISPLAY_NAME_CHARS = 256;
 
 /**
- * Registers a directory; it stays registered over restarts of the coordinator.
+ * Registers a directory as a workspace, which stays registered across restarts of the coordinator.
  * @throws ApiError 400 `invalid_path`, `invalid_display_name`, `invalid_persist_flag`; 501 for scratch workspaces; 409 as
  *   `WorkspaceRegistry.add`.
  */
@@ -64,7 +64,7 @@ function displayNameOf(value: unknown): string | undefined {
   return value;
 }
 
-/** What the removal of a workspace needs. */
+/** The parts of the coordinator that `removeWorkspace` uses. */
 export interface RemovalDeps {
   readonly registry: Pick<WorkspaceRegistry, 'byId' | 'remove'>;
   readonly fleet: Pick<Fleet, 'stop' | 'forget' | 'view'>;
@@ -110,7 +110,7 @@ export async function removeWorkspace(
   };
 }
 
-/** What goes on in a workspace. */
+/** Numbers that make a workspace busy: while any is above 0, only a removal with `force` succeeds. */
 interface Activity {
   readonly sessions: number;
   readonly activePrompts: number;

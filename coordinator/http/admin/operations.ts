@@ -24,7 +24,7 @@ export function addOperations(router: Router, deps: OperationDeps): void {
     const { leaveDaemons } = await bodyOf(ctx);
     ctx.status = 202;
     ctx.body = { stopping: true, leaveDaemons: leaveDaemons === true };
-    // The stop begins only after the answer has left, because it closes the connection on which it was asked for.
+    // The stop begins only after the answer has left, because the stop closes the connection of this request.
     ctx.res.once('close', () => deps.requestStop('admin', leaveDaemons === true));
   });
   router.post('/restart', async (ctx) => {
@@ -65,7 +65,7 @@ function selectedWorkspace({ registry }: OperationDeps, ctx: Context): Workspace
   return bySelector(registry, ctx.params.ws ?? '', false);
 }
 
-/** @throws ApiError 400 naming the field. */
+/** The workspace settings in the body of a PATCH. @throws ApiError 400 naming the field that is unknown or not valid. */
 function settingsOf(body: JsonObject) {
   const known = new Set(['idleTimeoutMs', 'pinned']);
   const unknown = Object.keys(body).find((key) => !known.has(key));
@@ -83,10 +83,10 @@ function settingsOf(body: JsonObject) {
   };
 }
 
-/** The longest delay of a Node timer; a timer with a longer delay would fire at once. */
+/** Bound of all numbers in a body: the longest delay of a Node timer. A timer with a longer delay would fire at once. */
 const MAX_NUMBER = 2 ** 31 - 1;
 
-/** @throws ApiError 400 naming the field. */
+/** The number in a field of the body; undefined when the field is missing. @throws ApiError 400 naming the field. */
 function wholeNumber(body: JsonObject, field: string): number | undefined {
   const value = body[field];
   if (value === undefined) return undefined;

@@ -1,4 +1,4 @@
-// The admin plane's reads: status and diagnostics, the same under /admin on the listener and on the admin socket.
+// GET /admin/status and GET /admin/diagnostics, the same on the client listener and on the admin socket.
 import Router from '@koa/router';
 import type { Clock } from '../../../daemon/contract/clock.ts';
 import type { Store } from '../../store/store.ts';
@@ -9,7 +9,7 @@ import { type AdminFacts, diagnosticsView, statusView } from './views.ts';
 
 export interface AdminDeps {
   readonly version: string;
-  /** The configuration in effect; the answers redact secrets by their names. */
+  /** The configuration in effect, secrets included; they are redacted by their names before an answer shows them. */
   readonly config: Readonly<Record<string, unknown>>;
   readonly registry: Pick<WorkspaceRegistry, 'list'>;
   readonly fleet: Pick<Fleet, 'views'>;
@@ -54,12 +54,12 @@ export function createAdminRouter(deps: AdminDeps): Router {
   return router;
 }
 
-/** Null where the store refuses: diagnostics are for times of trouble, and must not fail because one table does. */
+/** What `read` returns; null where the store refuses, because diagnostics must not fail when one table of the database does. */
 function numberOrNull(read: () => number): number | null {
   try {
     return read();
   } catch {
-    // The store's own warnings say why.
+    // The store's own warnings, which diagnostics show, say why.
     return null;
   }
 }

@@ -8,13 +8,13 @@ import { closeServer } from '../close-server.ts';
 import { createKoaApp } from '../koa-app.ts';
 
 export interface AdminServer {
-  /** The composition root listens with it, on a path in a 0700 directory. */
+  /** Does not listen yet: the composition root binds the server to a unix socket in a 0700 directory. */
   readonly server: Server;
   /** Idempotent; ends within `graceMs`. */
   close(graceMs: number): Promise<void>;
 }
 
-/** How much is still read of a refused request's body. The bodies that operators' commands send are far smaller. */
+/** Bytes that are still read of a refused request's body. The bodies that operators' commands send are far smaller. */
 const SPARE_BYTES = 64 * 1024;
 
 export function createAdminServer(router: Router, clock: Clock, log: Log): AdminServer {

@@ -1,4 +1,5 @@
-// What an operator reads: the whole coordinator in one answer, without secrets, with warnings as sentences. Pure.
+// Makes the answers to GET /admin/status and GET /admin/diagnostics: the whole coordinator in one object, without secrets, with
+// warnings as sentences. Pure.
 import type { StoreFacts } from '../../store/store.ts';
 import type { DaemonView } from '../../supervise/fleet.ts';
 import type { WorkspaceEntry } from '../../supervise/workspaces/registry.ts';
@@ -14,9 +15,9 @@ export interface ProcessFacts {
 export interface WorkspaceFacts {
   readonly entries: readonly WorkspaceEntry[];
   readonly views: readonly DaemonView[];
-  /** Null when the number cannot be read. */
+  /** Number of the workspace's live sessions; null when the store cannot be read. */
   readonly liveSessions: (workspaceId: string) => number | null;
-  /** How the last daemon of a workspace ended, for one that has not run since this coordinator began. */
+  /** How the workspace's last daemon ended; used for a workspace whose daemon has not run under this coordinator. */
   readonly lastExitOf: (workspaceId: string) => DaemonView['lastExit'];
   /** A daemon whose last beat is older than this is worth a warning. */
   readonly beatStaleMs: number;
@@ -89,7 +90,7 @@ function workspaceDiagnosis(facts: WorkspaceFacts, entry: WorkspaceEntry, nowMs:
   };
 }
 
-/** A write-ahead log that keeps growing means that no checkpoint gets through. */
+/** Size of the write-ahead log that is worth a warning: a log that keeps growing means that no checkpoint gets through. */
 const LARGE_WAL_BYTES = 64 * 1024 * 1024;
 
 function warnings({ workspaces, store, nowMs }: AdminFacts): string[] {
@@ -138,7 +139,9 @@ function because(view: DaemonView): string {
 
 const SECRET_NAME = /token|secret|password|authorization|credential|api_?key/i;
 
-/** A copy with every value under a secret's name replaced, however deep. Whether a secret is set can still be seen. */
+/**
+ * A copy in which every value under a secret's name is replaced, at any depth. An empty value stays, to show that it is not set.
+ */
 export function redacted(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(redacted);
   if (typeof value !== 'object' || value === null) return value;

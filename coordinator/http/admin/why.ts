@@ -1,4 +1,4 @@
-// GET /admin/workspaces/:ws/why: what is on record of a workspace, as a story and as the events from which the story is made.
+// GET /admin/workspaces/:ws/why: the recorded events of a workspace, and the story that is made from them.
 import type Router from '@koa/router';
 import type { Clock } from '../../../daemon/contract/clock.ts';
 import { fail } from '../../../daemon/contract/errors.ts';
@@ -35,7 +35,7 @@ function whyAnswer(
   workspace: WorkspaceKey,
   limit: number,
 ): object {
-  // So that the story has the refusals of the current minute too.
+  // Without this, the story would lack the refusals of the current minute, which the journal still counts.
   journal.flush(true);
   const view = fleet.view(workspace.id);
   const events = store.events.story(workspace.id, limit);
@@ -59,7 +59,7 @@ function whyAnswer(
   };
 }
 
-/** Number of events in the answer. @throws ApiError 400 */
+/** The number of events to answer with, from the query parameter `limit`. @throws ApiError 400 when out of range. */
 function limitOf(text: string | null): number {
   if (text === null) return DEFAULT_EVENTS;
   const limit = /^\d+$/.test(text) ? Number(text) : Number.NaN;

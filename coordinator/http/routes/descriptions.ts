@@ -1,4 +1,4 @@
-// What the coordinator says of itself: its health, its capabilities, and the description of its API.
+// The routes by which the coordinator describes itself: its health, its capabilities, and the description of its API.
 import type Router from '@koa/router';
 import { API_DOCUMENT_PATH, type ApiDocument } from '../../../daemon/contract/api-document.ts';
 import type { Clock } from '../../../daemon/contract/clock.ts';

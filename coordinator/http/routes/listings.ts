@@ -1,4 +1,4 @@
-// Sessions as the store has them, for workspaces whose daemon does not run.
+// The routes that answer about sessions from the store, for workspaces whose daemon does not run.
 import type Router from '@koa/router';
 import { fail } from '../../../daemon/contract/errors.ts';
 import type { SessionPage } from '../../../daemon/contract/session-page.ts';
@@ -10,10 +10,10 @@ import { type BatchDeps, readCatalogs } from '../session-batches.ts';
 import { sessionListing, sessionView, stoppedLiveState } from '../views.ts';
 import { type SelectionDeps, workspaceOf } from '../workspace-selection.ts';
 
-/** What the listings need of `Store.sessions`. */
+/** The reads of `Store.sessions` that these routes use. */
 export interface SessionRows {
   get(sessionId: string): SessionRow | undefined;
-  /** The rows of a listing, newest first. */
+  /** The workspace's sessions that a listing shows, newest first. */
   listed(workspaceId: string): readonly SessionRow[];
   clients(sessionId: string): readonly unknown[];
 }
@@ -48,7 +48,7 @@ export function addListings(router: Router, deps: ListingDeps): void {
   });
 }
 
-/** One page of a workspace's sessions as they are stored. */
+/** One page of a workspace's session listing, from the store. */
 function storedListing(rows: SessionRows, workspace: WorkspaceKey, query: URLSearchParams): SessionPage {
   return sessionListing(query, {
     cwd: workspace.path,
@@ -57,7 +57,7 @@ function storedListing(rows: SessionRows, workspace: WorkspaceKey, query: URLSea
   });
 }
 
-/** The status of a session that no daemon has, from its row. @throws ApiError 404. */
+/** The status of a session that no daemon has, from its row in the store. @throws ApiError 404 when there is no such row. */
 function storedStatus(rows: SessionRows, workspace: WorkspaceKey, sessionId: string): object {
   const row = rows.get(sessionKey(sessionId));
   if (row === undefined) throw fail('session_not_found', 'No such session', { sessionId });

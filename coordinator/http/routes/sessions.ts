@@ -1,5 +1,5 @@
-// The routes that make sessions live, and the routes that archive, unarchive or delete several sessions at once. The answers are
-// those of a daemon.
+// The routes that make sessions live, and the routes that archive, unarchive or delete several sessions at once. Daemons do the
+// work; their answers are relayed or merged.
 import type Router from '@koa/router';
 import type { Context } from 'koa';
 import type { DaemonAnswer } from '../../upstream/daemon-client.ts';

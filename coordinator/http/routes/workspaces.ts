@@ -1,4 +1,4 @@
-// The routes by which clients register workspaces and forget them.
+// The routes by which clients register and remove workspaces.
 import type Router from '@koa/router';
 import type { WorkspaceRegistry } from '../../supervise/workspaces/registry.ts';
 import { type ListenerPolicy, requireTrusted } from '../guard.ts';
@@ -8,7 +8,7 @@ import { addWorkspace, type RemovalDeps, removeWorkspace } from '../workspaces.t
 
 export interface WorkspaceRouteDeps {
   readonly requests: OwnRequests;
-  /** Asked for each request: the port is known only once the server listens. */
+  /** Called for each request, because the policy includes the port, which is known only once the server listens. */
   readonly policy: () => ListenerPolicy;
   readonly registry: Pick<WorkspaceRegistry, 'add'>;
   readonly selection: SelectionDeps;
