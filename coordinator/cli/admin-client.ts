@@ -1,4 +1,4 @@
-// Calls the running coordinator over its admin socket.
+// Calls the admin plane of the running coordinator over the admin socket.
 import { request } from 'node:http';
 import { type AdminSocket, type AdminTarget, findAdminSocket, unreachable } from './admin-socket.ts';
 import { CommandError, EXIT } from './exit-codes.ts';
@@ -9,18 +9,18 @@ const MAX_QUOTED_CHARS = 500;
 
 type Method = 'GET' | 'POST' | 'PATCH';
 
-/** What goes with a call, besides its method and path. */
+/** Body and deadline of a call to the admin plane. */
 interface Question {
   /** Sent as JSON. */
   readonly body?: object;
-  /** Longest wait for the answer; `none`: until it comes, or the connection ends. */
+  /** Longest wait for the answer; `none`: without a deadline, until the answer comes or the connection ends. */
   readonly timeoutMs?: number | 'none';
 }
 
 /**
  * Calls the admin plane and returns its JSON answer.
- * @throws CommandError `notRunning` when no coordinator runs, `usage` when it refuses what was asked (4xx), `unexpected` when
- *   it cannot be reached, fails, or is late; UnusablePath when a directory on the way is not ours alone.
+ * @throws CommandError `notRunning` when no coordinator runs, `usage` when the coordinator refuses the call (4xx), `unexpected`
+ *   when it cannot be reached, fails, or is late; UnusablePath when the state or runtime directory is not this user's alone.
  */
 export async function askCoordinator(
   target: AdminTarget,
@@ -33,7 +33,9 @@ export async function askCoordinator(
   return JSON.parse(text) as Record<string, unknown>;
 }
 
-/** The coordinator's refusal in words for a person, who has typed a command and no HTTP request. */
+/**
+ * The coordinator's refusal as an error for the command line, in words for a person who has typed a command and no HTTP request.
+ */
 function refusal(status: number, text: string): CommandError {
   const exitCode = status >= 400 && status < 500 ? EXIT.usage : EXIT.unexpected;
   const { error, code, requestedWorkspace } = bodyOf(text);
@@ -43,7 +45,7 @@ function refusal(status: number, text: string): CommandError {
       `${requestedWorkspace} is not a workspace of this coordinator; "qwen-coordinator status" lists them`,
     );
   if (typeof error === 'string') return new CommandError(exitCode, error);
-  // Not in the admin plane's form: a coordinator of another version, or another program's socket.
+  // The answer is not in the admin plane's form: it comes from a coordinator of another version, or from another program.
   return new CommandError(
     EXIT.unexpected,
     `the coordinator answered ${status}: ${text.slice(0, MAX_QUOTED_CHARS)}`,

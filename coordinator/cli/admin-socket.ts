@@ -17,13 +17,16 @@ export interface AdminSocket {
   /** Canonical. */
   readonly stateDir: string;
   readonly path: string;
-  /** The coordinator noted the path itself; otherwise the path follows from this command's own environment. */
+  /**
+   * Whether the coordinator noted the path in the state directory; otherwise the path follows from this command's environment.
+   */
   readonly isNoted: boolean;
 }
 
 /**
- * The admin socket of the coordinator that runs on the state directory. Whether a coordinator listens on it is not known yet.
- * @throws CommandError `notRunning` when none can; UnusablePath when a directory on the way is not this user's alone.
+ * The admin socket of the coordinator that runs on the state directory. Does not check whether a coordinator listens on it.
+ * @throws CommandError as `unreachable` when no coordinator can listen on it; UnusablePath when the state or runtime directory is
+ *   not this user's alone.
  */
 export function findAdminSocket({ stateDir: given, runtimeBases }: AdminTarget): AdminSocket {
   const stateDir = findStateDir(given);
@@ -32,13 +35,15 @@ export function findAdminSocket({ stateDir: given, runtimeBases }: AdminTarget):
   const uid = process.getuid?.() ?? 0;
   const path = noted ?? join(runtimeDirOf({ ...runtimeBases, uid, stateDir }), ADMIN_SOCKET);
   const socket = { stateDir, path, isNoted: noted !== undefined };
-  // Node cuts a longer path, and would connect to another process that listens on its beginning.
+  // Node cuts a longer path off, and would connect to another process, which listens on the shortened path.
   const canListen = Buffer.byteLength(path) <= MAX_SOCKET_PATH_BYTES;
   if (!canListen || !hasRuntimeDir(dirname(path))) throw unreachable(socket);
   return socket;
 }
 
-/** The error of a socket that does not answer. The lock on the state directory says whether a coordinator runs all the same. */
+/**
+ * The error for an admin socket without an answer: `notRunning`, or `unexpected` if a coordinator has the state directory's lock.
+ */
 export function unreachable({ stateDir, path, isNoted }: AdminSocket): CommandError {
   const owner = stateLockOwner(stateDir);
   if (owner === undefined) return new CommandError(EXIT.notRunning, notRunning(stateDir));

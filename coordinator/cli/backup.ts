@@ -7,11 +7,11 @@ import type { AdminTarget } from './admin-socket.ts';
 import { CommandError, EXIT } from './exit-codes.ts';
 import type { Runtime } from './runtime.ts';
 
-/** Enough for a database of some GB on a slow disk. */
+/** Longest wait for the copy: enough for a database of some GB on a slow disk. */
 const BACKUP_TIMEOUT_MS = 10 * 60_000;
 
 /**
- * Writes a checked copy of the database to `given`, which must not exist.
+ * Writes a copy of the database to `given`, which must not exist, and checks the copy.
  * @throws CommandError `notRunning`; `usage` when the file exists or cannot be written; `unexpected` when the copy is damaged.
  */
 export async function backup(

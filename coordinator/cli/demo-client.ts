@@ -1,4 +1,4 @@
-// A client of the demo: the few calls of the wire protocol that one conversation needs, written out plainly.
+// The demo's client of the coordinator: the few calls of the wire protocol that one conversation needs, written out plainly.
 
 export type DemoEvent =
   | { readonly type: 'text'; readonly text: string }
@@ -10,7 +10,7 @@ export type DemoEvent =
       readonly options: readonly { readonly optionId: string; readonly name: string }[];
     };
 
-/** One session, as the demo uses it. */
+/** One session, with the calls that the demo makes on it. */
 export interface DemoConversation {
   readonly sessionId: string;
   /** Sends a prompt and yields the events of its turn until the turn has ended. */
@@ -24,7 +24,7 @@ interface Envelope {
   readonly data: Readonly<Record<string, never>>;
 }
 
-/** Opens a session in the workspace. @throws Error when the coordinator refuses, in its own words. */
+/** Opens a session in the workspace `cwd`. @throws Error with the coordinator's refusal as the message. */
 export async function openSession(base: string, cwd: string, signal: AbortSignal): Promise<DemoConversation> {
   const call = async (method: string, path: string, body?: unknown) => {
     const response = await fetch(`${base}${path}`, {
@@ -44,7 +44,7 @@ export async function openSession(base: string, cwd: string, signal: AbortSignal
     sessionId,
     async *prompt(text) {
       const accepted = await call('POST', `${at}/prompt`, { prompt: [{ type: 'text', text }] });
-      // The stream begins at the event before the prompt's first one, so nothing is missed whenever it opens.
+      // The stream resumes after the last event before the prompt, so no event of the turn is missed, whenever the stream opens.
       const headers = { 'last-event-id': String(accepted.lastEventId) };
       for await (const envelope of events(`${base}${at}/events`, headers, signal)) {
         const ended = endOf(envelope, String(accepted.promptId));
@@ -83,7 +83,7 @@ async function* events(
   }
 }
 
-/** Whether the turn has ended. @throws Error when it failed or the session ended. */
+/** Whether the event completes the turn of `promptId`. @throws Error when it says that the turn failed or the session ended. */
 function endOf({ type, data }: Envelope, promptId: string): boolean {
   if (type === 'session_died' || type === 'session_closed' || type === 'stream_error')
     throw new Error(`the session ended: ${JSON.stringify(data)}`);

@@ -1,5 +1,5 @@
-// `qwen-coordinator demo`: coordinator, daemons and agents at work in a temporary directory, as a first user would see them. Leaves
-// no file and no process behind.
+// `qwen-coordinator demo`: runs a coordinator with two workspaces and the demo agent in a temporary directory, and shows a
+// conversation in each. Leaves no file and no process behind.
 import { mkdirSync, mkdtempSync, realpathSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -13,7 +13,7 @@ const PROMPTS = ['Hello! What are you?', 'Please edit the readme for me.'];
 
 type DemoRuntime = Omit<Runtime, 'cwd' | 'say' | 'runtimeBases'>;
 
-/** Runs the demo to its end. @throws Error when a step fails; all processes are stopped and all files removed first. */
+/** Runs the demo to its end. @throws Error when a step fails; before that, all processes are stopped and all files removed. */
 export async function demo(runtime: DemoRuntime): Promise<void> {
   const scratch = mkdtempSync(join(realpathSync(tmpdir()), 'qwen-demo-'));
   const workspaces = ['alpha', 'beta'].map((name) => join(scratch, name));

@@ -1,5 +1,6 @@
-// `qwen-coordinator doctor`: checks what a coordinator needs, and looks for what coordinators and daemons have left. Works with
-// and without a running coordinator. Changes nothing, except with `--reap`, which ends processes that are proven to be left over.
+// `qwen-coordinator doctor`: checks what a coordinator needs, and looks for daemons, sockets and processes that were left behind.
+// Works with and without a running coordinator. Changes nothing, except with `--reap`, which ends processes that are proven to be
+// left over.
 import { systemClock } from '../../daemon/contract/clock.ts';
 import { reap, type Strays } from '../launch/strays.ts';
 import type { AdminTarget } from './admin-socket.ts';
@@ -19,18 +20,18 @@ import { daemonsCheck, socketsCheck, straysCheck } from './doctor/traces.ts';
 import { EXIT, type ExitCode } from './exit-codes.ts';
 import type { Runtime } from './runtime.ts';
 
-/** How long killed processes may take to go. */
+/** How long `--reap` waits for the processes that it has killed to disappear. */
 const SWEEP_TIMEOUT_MS = 5000;
 
 export interface DoctorOptions {
-  /** Whether processes that are proven to be left over are ended. */
+  /** Whether `--reap` is given: processes that are proven to be left over are ended. */
   readonly isReaping: boolean;
   readonly isJson: boolean;
-  /** The `--agent` setting; while a coordinator runs, its own setting is checked instead. */
+  /** The `--agent` setting of this command; while a coordinator runs, the coordinator's setting is checked instead. */
   readonly agent: string;
 }
 
-/** Prints a line for each check. Resolves with `ok`, or `unexpected` when one failed. Never throws for what it finds. */
+/** Prints a line for each finding. @returns `unexpected` when a check failed, else `ok`. Does not throw for what it finds. */
 export async function doctor(
   target: AdminTarget,
   { isReaping, isJson, agent }: DoctorOptions,
@@ -44,7 +45,7 @@ export async function doctor(
       driver,
       stateDirCheck(scene),
       runtimeDirCheck(scene),
-      // Both are read with the driver.
+      // These two checks need the SQLite driver: the database and the coordinator's lock are SQLite files.
       ...(driver.level === 'ok' ? [databaseCheck(scene), coordinatorCheck(scene)] : []),
       cgroupCheck(scene),
       await agentCheck(scene, agent, runtime),

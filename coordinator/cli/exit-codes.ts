@@ -2,21 +2,21 @@
 
 export const EXIT = {
   ok: 0,
-  /** An unexpected failure, see stderr. `doctor`: a check failed. `restart`: a daemon was not replaced. */
+  /** An unexpected failure, described on stderr. `doctor`: a check failed. `restart`: a daemon was not replaced. */
   unexpected: 1,
   /**
-   * A flag, an argument, a variable or a directory of the configuration is wrong, the running coordinator refuses what was
-   * asked, a newer release wrote the database, an older one did and it cannot be copied before its schema changes, or no
+   * A flag, an argument, a variable or a directory of the configuration is wrong; the running coordinator refuses the call; a
+   * newer release wrote the database; an older release wrote the database and the copy before its schema changes failed; or no
    * SQLite driver is installed.
    */
   usage: 2,
-  /** Another coordinator has the state directory, or another process the address. */
+  /** Another coordinator uses the state directory, or another process listens on the address. */
   taken: 3,
-  /** A command that asks the running coordinator: none runs on this state directory. */
+  /** The command needs a running coordinator, and none runs on this state directory. */
   notRunning: 4,
   /** A second signal cut the orderly stop short. */
   killed: 5,
-  /** Exited cleanly, and left its daemons running as requested. */
+  /** The coordinator ended cleanly and left its daemons running, as requested with `--leave-daemons`. */
   left: 6,
 } as const;
 

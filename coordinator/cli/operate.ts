@@ -1,4 +1,4 @@
-// `drain`, `undrain`, `restart`, `workspace set`: what an operator does to a running fleet.
+// `drain`, `undrain`, `restart`, `workspace set`: the commands with which an operator changes the running fleet.
 import { resolve } from 'node:path';
 import { isWorkspaceId } from '../../daemon/contract/canonical-path.ts';
 import { askCoordinator } from './admin-client.ts';
@@ -8,14 +8,14 @@ import type { Runtime } from './runtime.ts';
 import { table } from './table.ts';
 
 /**
- * The answer comes when the daemons are gone, and only the coordinator knows how long that may take: its own drain timeout where
- * none was given, and that once for each daemon. A command that left early would not stop the coordinator from going on.
+ * `drain` and `restart` wait for the answer without a deadline. It comes when the daemons are gone, and only the coordinator
+ * knows how long that may take: up to a drain timeout for each daemon. A command that gave up would not stop the coordinator. /
  */
 const UNTIL_DONE = 'none';
 
 type OperatorRuntime = Pick<Runtime, 'cwd' | 'print'>;
 
-/** Refuses new work of the workspace, and returns when its daemon is gone. @throws CommandError */
+/** Has the coordinator refuse new work in the workspace; resolves when the workspace's daemon is gone. @throws CommandError */
 export async function drain(
   target: AdminTarget,
   workspace: string,
@@ -39,7 +39,7 @@ export async function undrain(
   runtime.print(`${workspace} accepts work again\n`);
 }
 
-/** Restarts the daemon of `workspace`, or every running one. @throws CommandError when one could not be replaced. */
+/** Restarts the daemon of `workspace`, or every running daemon. @throws CommandError when a daemon could not be replaced. */
 export async function restart(
   target: AdminTarget,
   workspace: string | undefined,

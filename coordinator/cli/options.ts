@@ -1,4 +1,4 @@
-// The options of the command line, made from the flag tables, and their values under the flags' own names.
+// Makes commander's options from the flag tables, and reads back the parsed values by flag name.
 import { type Command, Option } from 'commander';
 import { type FlagValues, wholeNumber } from '../../daemon/contract/flag-values.ts';
 import {
@@ -25,7 +25,7 @@ export function withConfigFlags(command: Command): Command {
   return command.addHelpText('after', VARIABLES);
 }
 
-/** Adds `--state-dir`, the one flag of commands that look for a running coordinator. */
+/** Adds `--state-dir`, the only configuration flag of commands that look for a running coordinator. */
 export function withStateDir(command: Command): Command {
   return command.addOption(withVariable('state-dir', optionOf('state-dir', FLAGS['state-dir'])));
 }
@@ -59,7 +59,7 @@ function numberOption({ flag, value, fallback, help }: NumberFlag): Option {
   return new Option(`--${flag} <${value}>`, `${help} (${fallback})`);
 }
 
-/** Commander's values under the flags' own names. */
+/** The values that commander has parsed, by the flag's name without dashes. */
 export function flagValues(command: Command): FlagValues {
   const values = command.opts<Record<string, string | boolean | readonly string[]>>();
   return Object.fromEntries(

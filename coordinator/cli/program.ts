@@ -1,4 +1,4 @@
-// The command line: which commands there are, and which function each calls with what its flags say.
+// The command line: defines every command, and calls the command's function with the values of its flags.
 import { Command, CommanderError } from 'commander';
 import { DEFAULT_AGENT } from '../../daemon/contract/command-line.ts';
 import type { FlagValues } from '../../daemon/contract/flag-values.ts';
@@ -23,17 +23,17 @@ import { why } from './why.ts';
 const STOP_WAIT_MS = 60_000;
 
 export interface Program {
-  /** Runs one command line. @throws CommandError, ConfigError */
+  /** Runs the command in `argv`. @returns the exit code. @throws CommandError, ConfigError */
   run(argv: readonly string[]): Promise<ExitCode>;
 }
 
-/** What the actions of commands work with. */
+/** The parts that the actions of commands share. */
 interface Scene {
   readonly program: Command;
   readonly runtime: Runtime;
   readonly env: NodeJS.ProcessEnv;
   readonly targetOf: (flags: FlagValues) => AdminTarget;
-  /** Sets the exit code of the command line. */
+  /** Sets the exit code of the process; `ok` for a command that does not call it. */
   readonly ended: (code: ExitCode) => void;
 }
 
@@ -177,7 +177,7 @@ function addRecords({ program, runtime, targetOf }: Scene): void {
     );
 }
 
-/** The command that checks an installation. */
+/** The command that checks an installation: `doctor`. */
 function addChecks({ program, runtime, env, targetOf, ended }: Scene): void {
   withStateDir(
     program.command('doctor').description('check what a coordinator needs, and look for leftovers'),

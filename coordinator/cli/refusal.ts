@@ -1,4 +1,5 @@
-// Which errors are refusals that a person can act on: they end the process with their message and an exit code, without a stack.
+// Says which errors are refusals that a person can act on: such an error ends the process with its message and an exit code,
+// without a stack.
 import { UnusablePath } from '../launch/directories.ts';
 import { DriverUnavailable } from '../store/driver.ts';
 import { StateDirLocked } from '../store/lock.ts';
@@ -8,7 +9,7 @@ import { CommandError, EXIT } from './exit-codes.ts';
 
 const USAGE = [SchemaTooNew, CopyFailed, UnusablePath, DriverUnavailable];
 
-/** The error as a CommandError where its message says all, otherwise the error itself. */
+/** The error as a CommandError if a person can act on its message; otherwise the error itself. */
 export function refusalOf(error: unknown): unknown {
   if (error instanceof StateDirLocked) return new CommandError(EXIT.taken, error.message);
   if (USAGE.some((refusal) => error instanceof refusal))

@@ -1,4 +1,4 @@
-// What commands may know of their surroundings. Made once in main.ts, so that no command reads argv or the environment; each
+// The process's surroundings, as commands get them. Made once in main.ts, so that no command reads argv or the environment; each
 // command names the members that it needs.
 import type { Log } from '../../daemon/contract/log.ts';
 import type { CoordinatorOptions } from '../app.ts';

@@ -40,7 +40,7 @@ export async function start(config: Config, runtime: StartRuntime): Promise<Exit
   return run.ended;
 }
 
-/** Codes of system errors that mean that an address or a directory cannot be used. */
+/** Codes of system errors which mean that an address or a directory of the configuration cannot be used. */
 const UNUSABLE: ReadonlySet<string> = new Set([
   'EACCES',
   'EADDRNOTAVAIL',
@@ -63,7 +63,7 @@ function startRefusal(error: unknown): unknown {
   return refusalOf(error);
 }
 
-/** Says on the terminal where the coordinator listens and for which workspaces. */
+/** Prints where the coordinator listens and for which workspaces, and warns when every local user can use it. */
 function announce(
   config: Config,
   coordinator: Coordinator,
@@ -83,10 +83,10 @@ function announce(
     );
 }
 
-/** The end of one run: the first signal or `stop` ends it in order, a second signal at once. */
+/** Ends one run of the coordinator: the first signal or `stop` in order, a second signal at once. */
 class Run {
   readonly #log: Log;
-  /** Resolves when the coordinator has ended. */
+  /** Resolves with the exit code when the coordinator has ended. */
   readonly ended: Promise<ExitCode>;
   #finish: (code: ExitCode) => void = () => undefined;
   #coordinator: Coordinator | undefined;
@@ -99,12 +99,12 @@ class Run {
     });
   }
 
-  /** Signals end the coordinator from now on. */
+  /** Makes SIGTERM and SIGINT end the coordinator from now on. */
   attach(coordinator: Coordinator): void {
     this.#coordinator = coordinator;
     for (const signal of ['SIGTERM', 'SIGINT'] as const)
       process.on(signal, () => (this.#isEnding ? this.#kill(signal) : this.end(signal)));
-    // A terminal that closes must not end a service; `stop` and signals do.
+    // A terminal that closes must not end a service: only `stop`, SIGTERM and SIGINT do.
     process.on('SIGHUP', () => this.#log.info('SIGHUP ignored'));
   }
 

@@ -4,7 +4,7 @@ import type { AdminTarget } from './admin-socket.ts';
 import type { Runtime } from './runtime.ts';
 import { table } from './table.ts';
 
-/** Prints the status. @throws CommandError as `askCoordinator`; its exit code is the command's answer. */
+/** Prints the status. @throws CommandError as `askCoordinator`, whose exit code tells scripts whether a coordinator runs. */
 export async function showStatus(
   target: AdminTarget,
   isJson: boolean,
@@ -14,7 +14,7 @@ export async function showStatus(
   print(isJson ? `${JSON.stringify(answer, null, 2)}\n` : readable(answer));
 }
 
-/** The status for a person. */
+/** The status as text: a line about the coordinator, and a table of its workspaces. */
 function readable(answer: Record<string, unknown>): string {
   const { version, pid, uptimeMs, status: state } = answer;
   const workspaces = answer.workspaces as readonly Record<string, unknown>[];

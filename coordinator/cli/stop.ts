@@ -1,4 +1,4 @@
-// `qwen-coordinator stop`: asks the running coordinator to end, with its daemons or without them, and waits until it has.
+// `qwen-coordinator stop`: asks the running coordinator to end, with or without its daemons, and waits until its process is gone.
 import { existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { askCoordinator } from './admin-client.ts';
@@ -8,7 +8,10 @@ import type { Runtime } from './runtime.ts';
 
 const LOOK_EVERY_MS = 50;
 
-/** @throws CommandError as `askCoordinator`, and `unexpected` when the coordinator still runs after `timeoutMs`. */
+/**
+ * Resolves when the coordinator is gone.
+ * @throws CommandError as `askCoordinator`; `unexpected` when it still runs after `timeoutMs`.
+ */
 export async function stop(
   target: AdminTarget,
   { timeoutMs, leavesDaemons }: { readonly timeoutMs: number; readonly leavesDaemons: boolean },

@@ -1,5 +1,5 @@
 // `qwen-coordinator sweep`: ends the daemons left behind by a coordinator that no longer runs. For a service manager's clean-up
-// after a deliberate stop that was cut short; no process is signalled that is not proven to be such a daemon's.
+// after a deliberate stop that was cut short. Signals only processes that are proven to belong to such a daemon.
 import { join } from 'node:path';
 import { systemClock } from '../../daemon/contract/clock.ts';
 import type { Log } from '../../daemon/contract/log.ts';
@@ -16,7 +16,10 @@ import { recoverLostDaemons } from '../supervise/supervisor/lost-daemons.ts';
 import { bearerOf } from '../upstream/address.ts';
 import type { Runtime } from './runtime.ts';
 
-/** @throws StateDirLocked while a coordinator runs on the state directory; SchemaTooNew, CopyFailed, UnusablePath. */
+/**
+ * Ends every daemon that the database has as running, and prints what became of each.
+ * @throws StateDirLocked while a coordinator runs on the state directory; SchemaTooNew, CopyFailed, UnusablePath.
+ */
 export async function sweep(config: SweepConfig, runtime: Runtime): Promise<void> {
   const stateDir = findStateDir(config.stateDir);
   if (stateDir === undefined) {
@@ -47,7 +50,7 @@ function launcherFor(stateDir: string, runtime: Runtime, log: Log): Launcher {
   return createLauncher({ stateDir, runtimeDir, daemonCommand, daemonEnv, cgroups, clock: systemClock, log });
 }
 
-/** Ends the row's daemon. @returns what became of the daemon, for an operator to read. */
+/** Ends the daemon of a database row, and marks the row as ended. @returns what became of the daemon, for an operator to read. */
 async function endDaemon(
   row: DaemonRow,
   { store, launcher, stopGraceMs }: { store: Store; launcher: Launcher; stopGraceMs: number },

@@ -1,6 +1,6 @@
-// Text in columns, for a terminal.
+// Formats rows as text in columns, for a terminal.
 
-/** The rows in left-aligned columns under their headings; ends with a line break. */
+/** The rows in left-aligned columns under `headings`; the text ends with a line break. */
 export function table(headings: readonly string[], rows: readonly (readonly string[])[]): string {
   const all = [headings, ...rows];
   const widths = headings.map((_, column) => Math.max(...all.map((row) => (row[column] ?? '').length)));

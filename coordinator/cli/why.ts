@@ -1,4 +1,4 @@
-// `qwen-coordinator why`: what the state of a workspace's daemon is, why, and what led to it.
+// `qwen-coordinator why`: prints the state of a workspace's daemon, and the recorded events that led to it.
 import { resolve } from 'node:path';
 import { isWorkspaceId } from '../../daemon/contract/canonical-path.ts';
 import { askCoordinator } from './admin-client.ts';
@@ -7,11 +7,11 @@ import type { Runtime } from './runtime.ts';
 
 export interface WhyOptions {
   readonly isJson: boolean;
-  /** How many events to show, the newest; undefined for the coordinator's default. */
+  /** How many events are shown, the newest ones; undefined: the coordinator's default. */
   readonly limit: number | undefined;
 }
 
-/** Prints the story of a workspace. @throws CommandError `notRunning`; `usage` when `workspace` is none. */
+/** Prints the story of a workspace. @throws CommandError `notRunning`; `usage` when `workspace` is not a registered workspace. */
 export async function why(
   target: AdminTarget,
   workspace: string,

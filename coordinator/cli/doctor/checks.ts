@@ -1,4 +1,5 @@
-// The checks of `doctor` for what a coordinator needs. Each check looks at the scene and says one thing.
+// The checks of `doctor` for what a coordinator needs: Node, directories, database, cgroups, agent. Each check reads the `Scene`
+// and returns findings.
 import { statfsSync } from 'node:fs';
 import { checkAgent } from '../../launch/agent-check.ts';
 import { cgroupWords } from '../../launch/cgroup-probe.ts';
@@ -7,16 +8,16 @@ import type { Runtime } from '../runtime.ts';
 import type { Finding } from './finding.ts';
 import type { Look, Scene } from './scene.ts';
 
-/** Node versions as in package.json's `engines`: from 20.19 on, not 21, from 22.12 on. Oldest minor version by major one. */
+/** Oldest supported minor version of each major version of Node, as in package.json's `engines`: 20.19 on, not 21, 22.12 on. */
 const OLDEST_NODE: Readonly<Record<number, number>> = { 20: 19, 22: 12 };
 const NEWEST_LISTED_NODE = 22;
 
-/** With less free space than the first a start is pointless, with less than the second it will be soon. */
+/** Free space below which a start of the coordinator is pointless; below the second constant it will be soon. */
 const FAIL_FREE_BYTES = 64 * 1024 * 1024;
 const WARN_FREE_BYTES = 1024 * 1024 * 1024;
 const AGENT_CHECK_TIMEOUT_MS = 10_000;
 
-/** The longest name that an incarnation will ever have. */
+/** The longest name that an incarnation will ever have, for the check of socket path lengths. */
 const LONGEST_INCARNATION = `${'0'.repeat(16)}-99999999`;
 
 export function nodeCheck(version: string): Finding {
@@ -105,7 +106,7 @@ export function cgroupCheck({ cgroups, coordinator }: Scene): Finding {
   return { check, level: 'warn', text, remedy };
 }
 
-/** @param agent the `--agent` setting that a start would use. */
+/** Asks whether the agent can be run. @param agent the `--agent` setting to check while no coordinator runs. */
 export async function agentCheck(scene: Scene, agent: string, runtime: Runtime): Promise<Finding> {
   const check = 'agent';
   const { command, problem } = await checkAgent({

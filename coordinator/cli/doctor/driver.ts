@@ -1,4 +1,4 @@
-// The check of `doctor` for the SQLite driver, without which no database can be opened.
+// The check of `doctor` for the SQLite driver, without which the coordinator's database cannot be opened.
 import { DriverUnavailable, requireDriver } from '../../store/driver.ts';
 import type { Finding } from './finding.ts';
 

@@ -1,11 +1,11 @@
-// What a check of `doctor` says.
+// The result of one check of `doctor`.
 
 export type Level = 'ok' | 'warn' | 'fail';
 
 export interface Finding {
-  /** What was looked at. */
+  /** Name of the thing that was checked, for a person. */
   readonly check: string;
-  /** `warn`: works, but is worth a look. `fail`: does not work, or should not be. */
+  /** `warn`: the checked thing works, but is worth a look. `fail`: it does not work, or should not be there. */
   readonly level: Level;
   readonly text: string;
   /** What to do about the finding. */

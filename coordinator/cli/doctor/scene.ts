@@ -1,5 +1,5 @@
-// What `doctor` looks at, gathered once: directories, database, the running coordinator. Each of them may be missing or unusable,
-// which is a finding and no failure. Creates nothing.
+// Gathers once what the checks of `doctor` look at: directories, database, the running coordinator. Each may be missing or
+// unusable, which is a finding and no failure of `doctor`. Creates nothing.
 import { join } from 'node:path';
 import { DATABASE_FILE } from '../../app.ts';
 import { type CgroupProbe, probeCgroups } from '../../launch/cgroup-probe.ts';
@@ -10,7 +10,7 @@ import { askCoordinator } from '../admin-client.ts';
 import type { AdminTarget } from '../admin-socket.ts';
 import type { Runtime } from '../runtime.ts';
 
-/** A value, or that there is none, or why it cannot be had. */
+/** The outcome of looking for a value: found, missing, or the reason why it cannot be read. */
 export type Look<T> =
   | { readonly kind: 'found'; readonly value: T }
   | { readonly kind: 'missing' }
@@ -22,7 +22,7 @@ export interface Scene {
   readonly stateDir: Look<string>;
   readonly runtimeDir: Look<string>;
   readonly database: Look<DatabaseInspection>;
-  /** The running coordinator's own diagnostics. */
+  /** The running coordinator's answer to `GET /admin/diagnostics`. */
   readonly coordinator: Look<Readonly<Record<string, unknown>>>;
   readonly cgroups: CgroupProbe;
 }

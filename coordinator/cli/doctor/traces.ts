@@ -1,4 +1,4 @@
-// The checks of `doctor` for what coordinators and daemons may have left: daemons, sockets, processes.
+// The checks of `doctor` for what coordinators and daemons may have left behind: daemons, sockets, processes.
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { isAnswered } from '../../../daemon/contract/unix-socket.ts';
@@ -8,7 +8,7 @@ import type { InspectedDaemon } from '../../store/inspect.ts';
 import type { Finding } from './finding.ts';
 import type { Scene } from './scene.ts';
 
-/** Daemons that run while no coordinator does. */
+/** A warning about daemons that run while no coordinator does. */
 export function daemonsCheck({ coordinator, database }: Scene): Finding[] {
   if (coordinator.kind !== 'missing' || database.kind !== 'found') return [];
   const pids = runningPids(database.value.unended().map(({ launchHandle }) => launchHandle));
@@ -17,7 +17,7 @@ export function daemonsCheck({ coordinator, database }: Scene): Finding[] {
   return [{ check: 'daemons', level: 'warn', text, remedy: '"start" takes them over, "sweep" ends them' }];
 }
 
-/** Socket files that no process listens on and no daemon will come back to. */
+/** Looks for socket files on which no process listens, and which no daemon in the database still uses. */
 export async function socketsCheck({ runtimeDir, coordinator, database }: Scene): Promise<Finding[]> {
   const check = 'sockets';
   if (runtimeDir.kind !== 'found') return [];
@@ -38,7 +38,7 @@ export async function socketsCheck({ runtimeDir, coordinator, database }: Scene)
   ];
 }
 
-/** Processes that ended daemons left running. `found` is for `reap`. */
+/** Looks for processes that ended daemons left running. `found` is the argument for `reap`. */
 export function straysCheck({ runtimeDir, database, cgroups }: Scene): {
   readonly findings: Finding[];
   readonly found: readonly Strays[];
