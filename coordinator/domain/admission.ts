@@ -1,17 +1,24 @@
-// The rule that decides whether another daemon may start. Pure: the caller says what each workspace has.
+// The rule that decides whether another daemon may start under `--max-daemons`. Pure: the caller passes the state of each
+// workspace.
 import type { State } from './daemon-state.ts';
 import type { Refusal } from './refusal.ts';
 
-/** What the rule needs to know of each workspace. */
+/** Whether one workspace takes up one of the permitted daemons. */
 export interface Occupancy {
   readonly state: State;
-  /** A process is there, or may be: one that cannot be verified counts like a daemon that is proven to run. */
+  /**
+   * Whether the workspace has a daemon process, or may have one: a process that cannot be verified counts like a running daemon.
+   */
   readonly hasProcess: boolean;
 }
 
 const WITH_PROCESS: readonly State[] = ['starting', 'ready', 'draining', 'stopping'];
 
-/** Why no further daemon may start; undefined when one more may. `maxDaemons` 0 means unlimited. */
+/**
+ * The refusal of another daemon; undefined when one more may start.
+ * @param maxDaemons 0 means unlimited.
+ * @param retryAfterMs goes into the refusal, for the client.
+ */
 export function admitDaemon(
   maxDaemons: number,
   workspaces: readonly Occupancy[],

@@ -1,4 +1,4 @@
-// A daemon's life: its states, its events, and the one table that says what follows. Pure: effects are names, which
+// The state table of a daemon: for each state and event, the next state and the effects. Pure: effects are names, which
 // supervise/daemon/controller.ts maps to one method each.
 import type { RestartVerdict } from './restart-policy.ts';
 import type { DaemonEndKind } from './session.ts';
@@ -15,11 +15,11 @@ export const STATES: readonly State[] = [
   'failed',
 ];
 
-/** Events of the workspace: they concern whatever incarnation its daemon is in. */
+/** Events that concern a workspace's daemon, whichever incarnation runs. */
 type WorkspaceEvent =
-  /** A request needs the daemon. `isCoolOffOver` matters in `failed` only. */
+  /** A request needs the daemon. `isCoolOffOver` matters in the state `failed` only. */
   | { readonly type: 'demand'; readonly isCoolOffOver: boolean }
-  /** The daemon is to end. */
+  /** The daemon has to end, for another reason than idleness. */
   | {
       readonly type: 'stop';
       readonly reason: string;
@@ -29,20 +29,20 @@ type WorkspaceEvent =
       /** The daemon was ready under an earlier coordinator: it may have turns although its feed is not up yet. */
       readonly hasServed: boolean;
     }
-  /** An operator ends the wait of `backoff` or `failed`. */
+  /** An operator ends the wait in the state `backoff` or `failed`. */
   | { readonly type: 'reset' }
-  /** The wait before the next start is over. */
+  /** The wait in the state `backoff` is over. */
   | { readonly type: 'backoff_over' }
-  /** No process could be made. */
+  /** The launcher could not make the daemon's process. */
   | { readonly type: 'spawn_failed'; readonly error: unknown; readonly verdict: RestartVerdict };
 
-/** Events of one incarnation; those of an earlier incarnation are dropped (`accepts`). */
+/** Events of one incarnation; `accepts` drops the events of an earlier incarnation. */
 type IncarnationEvent = { readonly incarnation: string } & IncarnationFact;
 
 type IncarnationFact =
-  /** A daemon of an earlier coordinator was proven alive. `isEnding`: that daemon has begun to end itself. */
+  /** A daemon of an earlier coordinator was proven alive. `isEnding`: the daemon has already begun to end itself. */
   | { readonly type: 'adopted'; readonly isEnding: boolean }
-  /** The daemon's ready line came: it listens. */
+  /** The daemon has printed its ready line: it listens on its address. */
   | { readonly type: 'listening'; readonly version: string }
   /** The daemon's first feed snapshot is in the store. */
   | { readonly type: 'ready' }
@@ -50,13 +50,13 @@ type IncarnationFact =
   | { readonly type: 'boot_timeout'; readonly why: string }
   /** The daemon refused to start, or its start could not be recorded. */
   | { readonly type: 'start_failed'; readonly error: unknown }
-  /** The daemon is to end because it is idle, or to make room for another workspace's. */
+  /** The daemon has to end because it is idle, or to make room for the daemon of another workspace. */
   | { readonly type: 'idle'; readonly reason: string }
-  /** The daemon that was to end for idleness has work after all. */
+  /** The daemon is draining for idleness, but has work after all. */
   | { readonly type: 'busy' }
-  /** No turn is left, or the drain's time is over. */
+  /** The draining daemon has no turn left, or the time for the drain is over. */
   | { readonly type: 'drained' }
-  /** The daemon neither beats nor answers. */
+  /** The daemon sends no beats and does not answer when it is probed. */
   | { readonly type: 'beats_lost'; readonly why: string }
   /** The daemon's process is gone. */
   | { readonly type: 'exited'; readonly verdict: RestartVerdict };
@@ -74,20 +74,20 @@ export type Effect =
   | 'wake_waiters'
   /** Refuses parked requests. */
   | 'fail_waiters'
-  /** Starts afresh for requests that are still parked; nothing where none is. */
+  /** Starts the daemon again if requests are still parked; otherwise does nothing. */
   | 'serve_parked'
   | 'begin_drain'
   /** Ends the process; the event `exited` always follows. */
   | 'terminate'
   | 'arm_backoff';
 
-/** What an event leads to. */
+/** The outcome of an event: the next state, and the effects to carry out. */
 export interface Row {
   readonly next: State;
   readonly effects: readonly Effect[];
 }
 
-/** One field of the table: a row, or a choice by the event's facts. Undefined: the event means nothing. */
+/** One field of the table: a row, or a function that chooses a row by the event's facts; undefined: the event changes nothing. */
 type Field<T extends EventType> = Row | ((event: Extract<Event, { type: T }>) => Row | undefined);
 type Table = Readonly<Record<State, { readonly [T in EventType]?: Field<T> }>>;
 
@@ -112,7 +112,7 @@ const failedStart = row('stopping', 'fail_waiters', 'terminate');
 export const TABLE: Table = {
   stopped: {
     demand: row('starting', 'spawn'),
-    // Requests may be parked here until other workspaces' daemons let this daemon start.
+    // Requests may be parked although the daemon is stopped, until other daemons have started or made room for it.
     stop: row('stopped', 'fail_waiters'),
     adopted: ({ isEnding }) => (isEnding ? row('stopping', 'terminate') : row('starting', 'follow_feed')),
   },
@@ -142,7 +142,7 @@ export const TABLE: Table = {
   },
   stopping: {
     stop: row('stopping', 'fail_waiters'),
-    // A failed start ends here too, so the verdict decides: else every retry of a client would spawn at once.
+    // A failed start passes through `stopping` too, so the verdict decides: else every retry of a client would spawn at once.
     exited: died(),
   },
   backoff: {
@@ -157,14 +157,14 @@ export const TABLE: Table = {
   },
 };
 
-/** The next state and the effects of `event` in `state`; undefined when the event means nothing there. */
+/** The next state and the effects of `event` in `state`; undefined when the event changes nothing in that state. */
 export function step(state: State, event: Event): Row | undefined {
   // The field of `event.type` takes exactly that event; TypeScript cannot follow the correlation.
   const field = TABLE[state][event.type] as Row | ((event: Event) => Row | undefined) | undefined;
   return typeof field === 'function' ? field(event) : field;
 }
 
-/** Whether the event concerns the `current` incarnation. An event of the workspace always does. */
+/** Whether the event concerns the `current` incarnation. A `WorkspaceEvent` always does. */
 export function accepts(current: string | undefined, event: Event): boolean {
   return !('incarnation' in event) || event.incarnation === current;
 }

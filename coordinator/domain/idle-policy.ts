@@ -1,7 +1,7 @@
-// The rule that decides whether a daemon is stopped for idleness. Pure, over what the daemon reported: turns, open questions
-// and background work always keep it running; clients that are only watching keep it running longer, but not for ever.
+// The rule that decides whether a daemon is stopped for idleness. Pure: turns, permission questions and background work always
+// keep the daemon running; clients that are only watching keep it running longer, but not for ever.
 
-/** What a daemon last reported, and when. */
+/** The facts about one daemon on which the rule decides: its last beat, and what the coordinator knows itself. */
 export interface IdleFacts {
   readonly sessions: number;
   /** Running and queued prompts. */
@@ -9,24 +9,24 @@ export interface IdleFacts {
   readonly openPermissions: number;
   /** Sessions for which the agent has background work. */
   readonly backgroundSessions: number;
-  /** A request was sent to the daemon, and the session that it may open is not in the feed yet. */
+  /** Whether a request was sent to the daemon whose session, if it opens one, the feed has not reported yet. */
   readonly isOpening: boolean;
   /** Open event streams. */
   readonly subscribers: number;
-  /** Since the last prompt step or session create. */
+  /** Milliseconds since the last step of a prompt or the last create of a session. */
   readonly sinceGestureMs: number;
-  /** Since the last heartbeat of a registered client. */
+  /** Milliseconds since the last heartbeat of a registered client. */
   readonly sinceHeartbeatMs: number;
   /** Whether the daemon's agent can load sessions again; null when that is not known. */
   readonly canLoad: boolean | null;
-  /** An operator has said that the daemon is never stopped for idleness or evicted. */
+  /** Whether an operator has pinned the workspace: then its daemon is never stopped for idleness or evicted. */
   readonly isPinned: boolean;
 }
 
 export interface IdleLimits {
-  /** 0 = never stopped for idleness. */
+  /** Time without a gesture after which a daemon is stopped; 0: never stopped for idleness. */
   readonly idleTimeoutMs: number;
-  /** The longer limit while a client is watching; not below `idleTimeoutMs`. */
+  /** The limit that applies instead while a client is watching; a value below `idleTimeoutMs` has no effect. */
   readonly watchedIdleTimeoutMs: number;
 }
 
@@ -37,7 +37,7 @@ export type IdleVerdict =
   /** The daemon is idle, but not for long enough. */
   | { readonly kind: 'wait'; readonly forMs: number };
 
-/** Why a daemon is not provably idle; undefined when it is. Eviction asks the same. */
+/** The reason why a daemon must not be stopped; undefined when it is provably idle. Eviction applies this rule too. */
 export function workOf(facts: IdleFacts): string | undefined {
   if (facts.isPinned) return 'it is pinned';
   if (facts.prompts > 0) return `${facts.prompts} prompt(s) running or queued`;
@@ -49,7 +49,7 @@ export function workOf(facts: IdleFacts): string | undefined {
   return undefined;
 }
 
-/** What to do with a daemon now. */
+/** Decides whether a daemon is stopped for idleness now, kept running, or judged again after `forMs`. */
 export function judgeIdle(facts: IdleFacts, limits: IdleLimits): IdleVerdict {
   if (limits.idleTimeoutMs === 0) return { kind: 'keep', reason: 'idle stop is off' };
   const work = workOf(facts);

@@ -1,10 +1,10 @@
-// How a pure rule says no: what `fail()` of the error table takes, as data, so that domain/ throws nothing.
+// A refusal as data: the arguments of `fail()`, so that the pure rules in domain/ throw nothing.
 import type { ErrorCode } from '../../daemon/contract/errors.ts';
 
 export interface Refusal {
   readonly code: ErrorCode;
   /** For a person: which limit or rule, and what to do about it. */
   readonly message: string;
-  /** Extra fields of the body. */
+  /** Extra fields for the JSON body of the error. */
   readonly context: Readonly<Record<string, unknown>>;
 }

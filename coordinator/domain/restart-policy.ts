@@ -1,8 +1,8 @@
-// The rule of what follows a daemon's end: nothing, another start after a while, or none until a cool-off is over.
-// Pure: the caller keeps the history and passes the time and the randomness.
+// The rule that decides what follows the end of a daemon: nothing, another start after a wait, or no start until a cool-off is
+// over. Pure: the caller keeps the history and passes the time and the randomness.
 
 export interface RestartPolicy {
-  /** Deaths within `periodMs` that are still followed by a retry; after one more the daemon counts as failed. */
+  /** Number of deaths within `periodMs` that are still followed by a retry; after one more the daemon counts as failed. */
   readonly intensity: number;
   readonly periodMs: number;
   /** Wait after the first death of a period; it doubles with every further death. */
@@ -10,7 +10,7 @@ export interface RestartPolicy {
   readonly maxBackoffMs: number;
   /** Share of the wait that is random, 0 to 1, so that daemons that died together do not return together. */
   readonly jitter: number;
-  /** How long requests for a failed daemon are refused. */
+  /** How long a failed daemon is not started, and requests that need it are refused. */
   readonly coolOffMs: number;
 }
 
@@ -36,11 +36,11 @@ export interface Death {
 
 export interface Judgement {
   readonly verdict: RestartVerdict;
-  /** Times of the deaths that still count, newest last; pass it to the next call. */
+  /** Times of the deaths that still count, newest last; to be passed to the next call of `judgeDeath`. */
   readonly history: readonly number[];
 }
 
-/** What the verdict on a death depends on besides the death itself. */
+/** The facts on which `judgeDeath` decides, besides the death itself. */
 export interface DeathCircumstances {
   /** Times of the earlier deaths that still count, oldest first. */
   readonly history: readonly number[];
@@ -51,7 +51,7 @@ export interface DeathCircumstances {
   readonly random: number;
 }
 
-/** Judges a death. A clean end adds nothing to the history. */
+/** Decides what follows a daemon's end. A clean end adds nothing to the history. */
 export function judgeDeath(death: Death, { history, nowMs, policy, random }: DeathCircumstances): Judgement {
   const recent = history.filter((atMs) => nowMs - atMs < policy.periodMs);
   if (isClean(death)) return { verdict: { kind: 'clean' }, history: recent };
@@ -61,7 +61,7 @@ export function judgeDeath(death: Death, { history, nowMs, policy, random }: Dea
   return { verdict: { kind: 'retry', afterMs: backoffMs(deaths.length, policy, random) }, history: deaths };
 }
 
-/** How long a client should wait after this verdict, at `nowMs` on the verdict's scale; one second after a clean end. */
+/** Milliseconds from `nowMs`, on the verdict's scale, that a client should wait before it tries again; 1000 after a clean end. */
 export function retryAfterOf(verdict: RestartVerdict, nowMs: number): number {
   switch (verdict.kind) {
     case 'clean':

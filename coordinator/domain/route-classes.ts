@@ -1,14 +1,15 @@
-// The classes of routes: what answers each, and what its requests do while the daemon is stopped or the session sleeps.
+// The classes of routes: which process answers the requests of a class, and what such a request does while the daemon is stopped
+// or the session sleeps.
 
 /**
- * What happens to a request of the class while the workspace's daemon is not running, or while no daemon has the session.
+ * What happens to a request of a class while the workspace's daemon is not running, or while no daemon has the session.
  * `wake` starts the daemon and restores the session first; `store` answers from the database; `204` and `404` answer at once.
- * For a session that is being restored by itself, every class but `204` waits.
+ * While the session is being restored automatically, a request of every class but `204` waits for the restore.
  */
 export type WhenStopped = 'wake' | 'store' | '204' | '404';
 
 interface RouteClassSpec {
-  /** Absent where the coordinator's answer is the same, whether daemons run or not. */
+  /** Absent when the coordinator's answer does not depend on whether daemons run. */
   readonly whenStopped?: WhenStopped;
   /** `either`: the daemon while it runs, else the coordinator from its store. */
   readonly answeredBy: 'coordinator' | 'daemon' | 'either';
@@ -19,8 +20,8 @@ interface RouteClassSpec {
 }
 
 /**
- * The one table of which routes start a stopped daemon. A route that starts a daemon is named in full: a path that nobody
- * serves must not start a daemon only to get its 404.
+ * The one table of all routes, which says also which routes start a stopped daemon. A route that starts a daemon is named in
+ * full: a path that no route serves must not start a daemon only to get its 404. /
  */
 export const ROUTE_CLASSES = {
   health: { answeredBy: 'coordinator', routes: ['GET /health', 'GET /w/:ws/health'] },
@@ -41,7 +42,7 @@ export const ROUTE_CLASSES = {
     answeredBy: 'either',
     routes: ['GET /workspace/:ws/sessions', 'GET /workspaces/:ws/sessions'],
   },
-  /** The listings of several workspaces at once. */
+  /** The session listings of several workspaces at once. */
   session_catalog: { whenStopped: 'store', answeredBy: 'coordinator', routes: ['POST /sessions/catalog'] },
   /** Changes of sessions of several workspaces at once: each daemon does what concerns its own sessions. */
   session_batch: {
@@ -49,7 +50,7 @@ export const ROUTE_CLASSES = {
     answeredBy: 'coordinator',
     routes: ['POST /sessions/archive', 'POST /sessions/unarchive', 'POST /sessions/delete'],
   },
-  /** Every open client polls it, so it starts no daemon: without a daemon no session is live. */
+  /** Every open client polls this route, so it starts no daemon: without a daemon no session is live. */
   session_live_state: {
     whenStopped: 'store',
     answeredBy: 'either',
@@ -89,8 +90,8 @@ export const ROUTE_CLASSES = {
   },
   session_close: { whenStopped: '204', answeredBy: 'daemon', routes: ['DELETE /session/:id'] },
   /**
-   * What means something to a live session only: its reads, and what a client says within a turn or of itself. A change of a
-   * session is named here when it is passive on purpose; the pattern takes everything that no class names.
+   * Requests that need a live session and wake none: reads of it, input within a turn, heartbeats. The pattern takes every route
+   * below `/session/:id` that no class names; routes that change the session but wake nothing on purpose are named before it.
    */
   session: {
     whenStopped: '404',
@@ -104,7 +105,7 @@ export const ROUTE_CLASSES = {
     ],
   },
   permission: { whenStopped: '404', answeredBy: 'daemon', routes: ['POST /permission/:requestId'] },
-  /** What only a daemon knows of its workspace and of the sessions on its disk. */
+  /** Requests about one workspace, or the sessions on its disk, that only the workspace's daemon can answer. */
   workspace_qualified: {
     whenStopped: 'wake',
     answeredBy: 'daemon',

@@ -1,31 +1,32 @@
-// Where a request goes, from its method, its raw URL and one header: pure, no look-ups. A path is split as it came; only the
-// parts that select a workspace or a session are percent-decoded, exactly once.
+// Finds the route of a request from its method, its raw URL and one header: pure, no look-ups. A path is split as it came; only
+// the parts that select a workspace or a session are percent-decoded, exactly once.
 import { ROUTE_CLASSES, type RouteClass } from './route-classes.ts';
 
+/** How a request selects its workspace. */
 export type Selection =
-  /** A workspace id or an absolute path; `isSingular` for the route whose refusals carry no code. */
+  /** By a workspace id or an absolute path. `isSingular`: on the older `/workspace/:ws` routes, whose refusals carry no code. */
   | { readonly by: 'selector'; readonly text: string; readonly isSingular: boolean }
   | { readonly by: 'session'; readonly sessionId: string }
-  /** A permission question. Daemons under a coordinator put their `workspaceId` into the ids of their questions. */
+  /** By a permission question: daemons under a coordinator put their workspace's id into the ids of their questions. */
   | { readonly by: 'request'; readonly requestId: string; readonly workspaceId: string | undefined }
-  /** The primary workspace. */
+  /** Not at all, so the primary workspace is meant. */
   | { readonly by: 'primary' };
 
-/** How an answer is relayed: as it is, or as a session's event stream. */
+/** How the daemon's answer is relayed: byte for byte, or in whole frames as a session's event stream. */
 export type Relay = 'plain' | 'events';
 
 /** What a request asks for, as far as its method, target and header say. */
 export interface RoutedRequest {
   readonly class: RouteClass;
   readonly select: Selection;
-  /** Selector of a `/w/:ws` prefix: whatever else the request selects must be in that workspace. */
+  /** Selector of a `/w/:ws` prefix, in whose workspace everything else that the request selects must be. */
   readonly within: string | undefined;
   /** Path and query as they came, without a `/w/:ws` prefix. */
   readonly path: string;
   readonly relay: Relay;
 }
 
-/** `malformed`: broken percent-encoding, or a request target that is no path. `unknown`: a path that nobody serves. */
+/** `malformed`: broken percent-encoding, or a request target that is no path. `unknown`: a path that no route serves. */
 export type Routing = RoutedRequest | 'malformed' | 'unknown';
 
 /** A request's path, cut into segments: `raw` as they came, `text` percent-decoded once. */
@@ -35,14 +36,15 @@ interface Cut {
   readonly raw: readonly string[];
   readonly text: readonly string[];
   readonly within: string | undefined;
-  /** Decoded workspace header. */
+  /** The decoded `X-Qwen-Workspace` header. */
   readonly preferred: string | undefined;
 }
 
 /**
  * The route of a request.
  * @param rawUrl the request target as it was on the wire.
- * @param preferred the `X-Qwen-Workspace` header, percent-encoded like a path segment; counts where nothing else selects.
+ * @param preferred the `X-Qwen-Workspace` header, percent-encoded like a path segment; counts only when nothing else selects a
+ *   workspace.
  */
 export function routeOf(method: string, rawUrl: string, preferred: string | undefined): Routing {
   if (!rawUrl.startsWith('/')) return 'malformed';
@@ -62,7 +64,10 @@ export function routeOf(method: string, rawUrl: string, preferred: string | unde
   return raw[0] === 'w' && raw.length > 1 ? prefixedRoute(cut) : (ownRoute(cut) ?? commonRoute(cut));
 }
 
-/** One trailing slash means nothing, as in the reference server; an empty segment elsewhere is kept and matches nothing. */
+/**
+ * The segments of a path. One trailing slash is dropped, as in the reference server; an empty segment elsewhere is kept and
+ * matches no route.
+ */
 function segmentsOf(path: string): string[] {
   const segments = path.slice(1).split('/');
   if (segments.length > 1 && segments.at(-1) === '') segments.pop();
@@ -95,14 +100,14 @@ function prefixedRoute(cut: Cut): Routing {
   return commonRoute(inner);
 }
 
-/** Routes by which the coordinator says something of itself; each has one path segment. */
+/** The routes by which the coordinator describes itself, by their only path segment. */
 const SELF_DESCRIPTIONS: ReadonlyMap<string, RouteClass> = new Map([
   ['health', 'health'],
   ['capabilities', 'capabilities'],
   ['openapi.json', 'openapi'],
 ]);
 
-/** Routes about the coordinator and its workspaces; none of them exists under a `/w/:ws` prefix. */
+/** A route about the coordinator or its registered workspaces, which does not exist under a `/w/:ws` prefix; else undefined. */
 function ownRoute(cut: Cut): RoutedRequest | undefined {
   const [first] = cut.raw;
   if (first === 'admin') return routed(cut, 'admin', { by: 'primary' });
@@ -132,14 +137,14 @@ function commonRoute(cut: Cut): Routing {
   }
 }
 
-/** `METHOD /path` -> class, for every route that the table names in full. */
+/** The class of every route in `ROUTE_CLASSES`, by `METHOD /path`. */
 const NAMED: ReadonlyMap<string, RouteClass> = new Map(
   Object.entries(ROUTE_CLASSES).flatMap(([name, { routes }]) =>
     routes.map((pattern) => [pattern, name as RouteClass] as const),
   ),
 );
 
-/** Below `/workspaces/:ws`, and below the older `/workspace/:ws`, whose refusals carry no code. */
+/** A route below `/workspaces/:ws`, or below the older `/workspace/:ws`, whose refusals carry no code. */
 function qualifiedRoute(cut: Cut): Routing {
   const [first, , ...rest] = cut.raw;
   const named = rest[0] === 'session' && rest.length > 1 ? rest.with(1, ':id') : rest;
@@ -147,7 +152,10 @@ function qualifiedRoute(cut: Cut): Routing {
   return found === undefined ? 'unknown' : routed(cut, found, selector(cut, 1, first === 'workspace'));
 }
 
-/** A path that no route class names goes to the session's daemon if it runs, and starts none. */
+/**
+ * A route below `/session`. A path below `/session/:id` that no class names gets the class `session`: the session's daemon
+ * answers if it runs, and is not started. /
+ */
 function sessionRoute(cut: Cut): Routing {
   const [, sessionId] = cut.text;
   if (sessionId === undefined)
@@ -158,7 +166,7 @@ function sessionRoute(cut: Cut): Routing {
   return routed(cut, found ?? 'session', { by: 'session', sessionId }, relay);
 }
 
-/** Routes about sessions of several workspaces at once. */
+/** A route below `/sessions`, about sessions of several workspaces at once. */
 function sessionsRoute(cut: Cut): Routing {
   const found = NAMED.get(`${cut.method} /${cut.raw.join('/')}`);
   return found === undefined ? 'unknown' : routed(cut, found, fallback(cut));
@@ -175,7 +183,7 @@ function selector(cut: Cut, at: number, isSingular: boolean): Selection {
   return { by: 'selector', text: cut.text[at] ?? '', isSingular };
 }
 
-/** The selection of a route that names no workspace: by its prefix, else by the header, else the primary workspace. */
+/** The selection of a route that names no workspace: by the `/w/:ws` prefix, else by the header, else the primary workspace. */
 function fallback(cut: Cut): Selection {
   const text = cut.within ?? cut.preferred;
   return text === undefined ? { by: 'primary' } : { by: 'selector', text, isSingular: false };

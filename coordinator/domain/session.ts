@@ -1,7 +1,7 @@
-// A session's life as the coordinator keeps it: which state follows what happens to the session or to its daemon. Pure.
+// The states of a session in the store, and which state follows an event of the session or of its daemon. Pure.
 
 /**
- * `live`: a daemon has the session. `restoring`: its daemon died or is being replaced, and the session is restored by itself.
+ * `live`: a daemon has the session. `restoring`: its daemon died or is being replaced; the session is restored automatically.
  * `dormant`: no daemon has the session; a client's prompt, load or change restores it. `closed`: over, until a client loads it.
  */
 export type SessionState = 'live' | 'restoring' | 'dormant' | 'closed';
@@ -20,9 +20,9 @@ export type SessionEvent =
   /** A client closed the session while no daemon had it. */
   | { readonly type: 'closed_at_rest' };
 
-/** Reasons of an end after which the session is dormant, where its agent can load it again. */
+/** Reasons of a session's end after which the session is dormant, if its agent can load it again; otherwise it is closed. */
 const SLEEPS_AFTER = new Set(['last_client_detached', 'idle_timeout']);
-/** The reason of an end with the daemon: what the session becomes is decided when the daemon's process is gone. */
+/** The reason of a session that ends with its daemon: its next state depends on how the daemon's process then ends. */
 const DECIDED_LATER = 'daemon_shutdown';
 
 const AFTER_DAEMON: Readonly<Record<DaemonEndKind, SessionState>> = {
@@ -50,7 +50,7 @@ const NEXT: { readonly [T in SessionEvent['type']]: Next<T> } = {
 
 /** The session's next state; undefined when the event changes nothing. */
 export function nextState(state: SessionState, event: SessionEvent): SessionState | undefined {
-  // The entry of `event.type` takes exactly that event; TypeScript cannot follow the correlation.
+  // The function under `event.type` takes exactly that event; TypeScript cannot follow the correlation.
   const next = (NEXT[event.type] as Next<SessionEvent['type']>)(state, event);
   return next === state ? undefined : next;
 }

@@ -1,4 +1,4 @@
-// Times and sizes as a person reads them. Pure; in UTC, so that two operators read the same.
+// Formats times and sizes for a person. Pure; in UTC, so that two operators read the same.
 
 /** A time as `2026-11-20 15:14:13Z`. */
 export function clockOf(atMs: number): string {

@@ -1,5 +1,5 @@
-// The registry's rules: which workspace a canonical path belongs to, and which paths may be registered. Pure. Every path here
-// is canonical already, so paths are compared as strings.
+// The rules of the workspace registry: which workspace a canonical path belongs to, and which paths may be registered. Pure.
+// Every path here is canonical already, so paths are compared as strings.
 import { MAX_REGISTERED_WORKSPACES } from '../../daemon/contract/capabilities.ts';
 import type { Refusal } from './refusal.ts';
 
@@ -9,7 +9,7 @@ export interface RegisteredWorkspace {
   readonly path: string;
 }
 
-/** The workspace that a path belongs to. */
+/** Which workspace a path belongs to: one that is registered, one that the path's first use registers, or none. */
 export type WorkspaceMatch<W extends RegisteredWorkspace> =
   | { readonly kind: 'registered'; readonly workspace: W }
   /** The path lies under a root: the first session in it registers the workspace. */
@@ -21,7 +21,7 @@ export function isWithin(path: string, parent: string): boolean {
   return path === parent || path.startsWith(parent.endsWith('/') ? parent : `${parent}/`);
 }
 
-/** The workspaces in the registry's order: the primary workspace, then the others in the order of their registration. */
+/** Sorts workspaces into the registry's order: the primary workspace, then the others in the given order. */
 export function primaryFirst<W extends RegisteredWorkspace>(
   workspaces: readonly W[],
   primaryId: string | undefined,
@@ -48,7 +48,7 @@ export function matchWorkspace<W extends RegisteredWorkspace>(
   return { kind: 'first_demand', path: cwd };
 }
 
-/** Why `path` may not be registered by an explicit call; undefined when it may. */
+/** Why a client may not register `path` with `POST /workspaces`; undefined when it may. */
 export function registrationRefusal(
   path: string,
   registered: readonly RegisteredWorkspace[],
@@ -70,7 +70,7 @@ export function registrationRefusal(
   return registered.length >= MAX_REGISTERED_WORKSPACES ? limitReached(registered.length) : undefined;
 }
 
-/** The refusal of a path that is no workspace here. `workspaceCount` is in its context only when there are several workspaces. */
+/** The refusal of a path that is no registered workspace. Its context has `workspaceCount` only when several are registered. */
 export function noSuchWorkspace(requested: string, registered: readonly RegisteredWorkspace[]): Refusal {
   const boundWorkspace = registered[0]?.path ?? null;
   const count = registered.length > 1 ? { workspaceCount: registered.length } : {};
