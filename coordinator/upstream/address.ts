@@ -1,4 +1,4 @@
-// Where a daemon answers. A launcher makes an address and the store keeps its text; only this room opens one.
+// The address of a daemon, and its text for the store. A launcher makes the address; only the files in upstream/ connect to it.
 
 export type DaemonAddress = UnixAddress | TcpAddress;
 
@@ -16,18 +16,18 @@ interface TcpAddress {
   readonly tls?: TlsMaterial;
 }
 
-/** All PEM. The daemon's certificate has to name `DAEMON_HOST`. */
+/** Certificates and key of a TLS connection to a daemon, as PEM. The daemon's certificate has to name `DAEMON_HOST`. */
 export interface TlsMaterial {
   /** The authority that signed the daemon's certificate. */
   readonly ca: string;
-  /** The coordinator's own certificate and key, shown to a daemon that asks for them. */
+  /** The coordinator's certificate and key, for a daemon that asks for a client certificate. */
   readonly own?: { readonly cert: string; readonly key: string };
 }
 
 /** The name of every daemon in `Host` headers and certificates, wherever it answers. */
 export const DAEMON_HOST = 'qwen-daemon';
 
-/** Where a daemon answers and what it expects, as the two texts that the store keeps. */
+/** A daemon's address and credentials, as the two texts that the store keeps. */
 export interface StoredReach {
   /** The address without any credential, as JSON. */
   readonly address: string;
@@ -35,14 +35,14 @@ export interface StoredReach {
   readonly secret: string;
 }
 
-/** Where a daemon answers, and with which bearer. */
+/** Where a daemon answers, and the bearer that it expects. */
 export interface Reach {
   readonly address: DaemonAddress;
   /** The bearer that the daemon expects of its coordinator. */
   readonly secret: string;
 }
 
-/** The two texts for the store: the first one may stand in a backup, the second may not. */
+/** The two texts for the store: `address` may stand in a backup, `secret` may not. */
 export function storedReach({ address, secret }: Reach): StoredReach {
   if (address.kind === 'unix' || address.tls === undefined)
     return { address: JSON.stringify(address), secret };
@@ -50,7 +50,7 @@ export function storedReach({ address, secret }: Reach): StoredReach {
   return { address: JSON.stringify({ ...open, tls: true }), secret: JSON.stringify({ secret, tls }) };
 }
 
-/** The bearer in a stored secret. */
+/** The bearer in `secret`, a text that `storedReach` wrote. */
 export function bearerOf(secret: string): string {
   return credentialsOf(secret).secret;
 }
@@ -72,7 +72,7 @@ export function reachFrom(stored: StoredReach): Reach {
   return { address: { kind, host, port, tls }, secret };
 }
 
-/** A bearer never begins with a brace: it is base64url. */
+/** Reads a stored secret: JSON with TLS material, or the bearer alone, which is base64url and never begins with a brace. */
 function credentialsOf(secret: string): { readonly secret: string; readonly tls?: TlsMaterial } {
   return secret.startsWith('{') ? JSON.parse(secret) : { secret };
 }

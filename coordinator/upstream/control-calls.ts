@@ -1,4 +1,5 @@
-// What the coordinator asks of a daemon over the daemon's control routes, and the daemon's refusals as this process's errors.
+// Calls to a daemon's control routes, which restore a session or release the daemon. The daemon's refusals are thrown as
+// ApiError.
 
 import {
   RELEASE_PATH,
@@ -13,7 +14,10 @@ import type { DaemonClient } from './daemon-client.ts';
 import type { Endpoint } from './endpoint.ts';
 import { trustHeaders } from './trust-headers.ts';
 
-/** Brings a session back. @throws ApiError: the daemon's refusal with its status and code, or 503 when it cannot be reached. */
+/**
+ * Restores a session in the daemon.
+ * @throws ApiError: the daemon's refusal with its status and code, or 503 without an answer.
+ */
 export async function restoreOn(
   client: DaemonClient,
   endpoint: Endpoint,
@@ -26,8 +30,8 @@ export async function restoreOn(
 }
 
 /**
- * Ends the daemon's work and streams.
- * @returns false when the daemon has work and the request was to release only an idle one. @throws as `restoreOn`.
+ * Has the daemon end its turns, sessions and streams.
+ * @returns false when the daemon has work and `request` asks to release only an idle daemon. @throws as `restoreOn`.
  */
 export async function releaseOn(
   client: DaemonClient,

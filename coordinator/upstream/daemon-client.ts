@@ -1,4 +1,4 @@
-// The coordinator's own calls to a daemon: one request, the whole answer in memory.
+// Makes the coordinator's own calls to a daemon: one request, with the whole answer read into memory.
 import type { IncomingMessage, OutgoingHttpHeaders } from 'node:http';
 import { fail, messageOf } from '../../daemon/contract/errors.ts';
 import type { DaemonConnections } from './daemon-connections.ts';
@@ -10,7 +10,7 @@ export interface DaemonCall {
   readonly path: string;
   readonly headers: OutgoingHttpHeaders;
   readonly body?: Buffer;
-  /** Aborting the signal destroys the request; the daemon then undoes what it was making. */
+  /** Aborting the signal destroys the request; the daemon then undoes the session that the request was making. */
   readonly signal: AbortSignal;
 }
 
@@ -21,13 +21,14 @@ export interface DaemonAnswer extends Pick<IncomingMessage, 'headers' | 'rawHead
 
 export interface DaemonClient {
   /**
-   * @throws ApiError 503 `workspace_runtime_unavailable` when the daemon cannot be reached, goes before its answer is
-   *   complete, or answers more than the client's bound. The signal's reason once it is aborted.
+   * Sends the request and returns the daemon's answer, whatever its status.
+   * @throws ApiError 503 `workspace_runtime_unavailable` when the daemon cannot be reached, ends before its answer is
+   *   complete, or answers more than the client's bound. The signal's reason once the signal is aborted.
    */
   call(endpoint: Endpoint, call: DaemonCall): Promise<DaemonAnswer>;
 }
 
-/** @param maxAnswerBytes bound of one answer; a session's load snapshot is the largest (about 12 MiB). */
+/** @param maxAnswerBytes bound of one answer; the answer to the load of a session is the largest (about 12 MiB). */
 export function createDaemonClient(agents: DaemonConnections, maxAnswerBytes: number): DaemonClient {
   return {
     async call(endpoint, call) {

@@ -20,7 +20,9 @@ export class DaemonConnections {
     this.#idleMs = idleMs;
   }
 
-  /** The workspace's connections to this incarnation. */
+  /**
+   * The pool of connections to this incarnation. Idle connections to an earlier incarnation of the workspace's daemon are closed.
+   */
   agentFor(endpoint: Endpoint): Agent {
     const known = this.#byWorkspace.get(endpoint.workspaceId);
     if (known !== undefined && isSame(known.endpoint, endpoint)) return known.agent;
@@ -30,7 +32,7 @@ export class DaemonConnections {
     return agent;
   }
 
-  /** Drops the connections of an endpoint that does not answer any more. Requests under way end on their own. */
+  /** Drops the pool of an endpoint that does not answer any more. Requests under way end on their own. */
   forget(endpoint: Endpoint): void {
     const known = this.#byWorkspace.get(endpoint.workspaceId);
     if (known === undefined || !isSame(known.endpoint, endpoint)) return;
@@ -51,7 +53,7 @@ export class DaemonConnections {
   }
 }
 
-/** An incarnation never changes its address while it runs. */
+/** Compares incarnations only, because an incarnation never changes its address while it runs. */
 function isSame(one: Endpoint, other: Endpoint): boolean {
   return one === other || one.incarnation === other.incarnation;
 }

@@ -1,13 +1,13 @@
-// Opens connections to daemons. No other file looks into an address.
+// Opens connections to daemons. Besides address.ts, no other file looks into an address.
 import { Agent, type ClientRequest, request as httpRequest, type RequestOptions } from 'node:http';
 import { request as httpsRequest, Agent as TlsAgent } from 'node:https';
 import type { SecureContextOptions } from 'node:tls';
 import { DAEMON_HOST, type DaemonAddress } from './address.ts';
 
-/** Everything of a request but where it goes to. */
+/** The options of a request, without its destination. */
 export type DialledRequest = Pick<RequestOptions, 'method' | 'path' | 'headers' | 'signal' | 'agent'>;
 
-/** A request to the process at the address; send it with `end`. `agent` is a `connectionPool`, or false for none. */
+/** A request to the process at the address, to be sent with `end`. Its `agent` is a `connectionPool`, or false for no pool. */
 export function requestTo(address: DaemonAddress, request: DialledRequest): ClientRequest {
   if (address.kind === 'unix') return httpRequest({ ...request, socketPath: address.path });
   const { host, port, tls } = address;
@@ -34,7 +34,7 @@ export function proxyTarget(address: DaemonAddress): ProxyTarget {
   if (address.kind === 'unix')
     return { protocol: 'http:', host: DAEMON_HOST, port: 80, socketPath: address.path };
   const { host, port, tls } = address;
-  // The TLS material comes with the pool, which the library is given too.
+  // The proxy library gets the TLS material with the connection pool.
   return { protocol: tls === undefined ? 'http:' : 'https:', host, port };
 }
 

@@ -1,7 +1,7 @@
-// One incarnation of a daemon, as the code that talks to the daemon knows it.
+// The endpoint of a daemon: what code needs to call one incarnation of the daemon.
 import type { Reach } from './address.ts';
 
-/** Where a ready daemon answers, and the secret that it expects. */
+/** Address and secret of a daemon, with the workspace and the incarnation that they belong to. */
 export interface Endpoint extends Reach {
   readonly workspaceId: string;
   readonly incarnation: string;

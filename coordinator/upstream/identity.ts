@@ -1,4 +1,5 @@
-// Asks the process that answers at an address who it is. The answer proves nothing by itself: compare its incarnation.
+// Asks the process at an address for its identity. The answer alone proves nothing: the caller has to compare the incarnation in
+// it.
 import { type DaemonIdentity, IDENTITY_PATH } from '../../daemon/contract/control.ts';
 import type { Reach } from './address.ts';
 import { requestTo } from './dial.ts';
@@ -19,7 +20,7 @@ export function askIdentity({ address, secret }: Reach, timeoutMs: number): Prom
   return new Promise((resolve, reject) => {
     const call = requestTo(address, {
       path: IDENTITY_PATH,
-      // No pooled connection: it would outlive the question and keep the daemon's listener open.
+      // A pooled connection would outlive this request and keep the daemon's listener open.
       agent: false,
       headers: { authorization: `Bearer ${secret}` },
       signal: AbortSignal.timeout(timeoutMs),

@@ -1,4 +1,4 @@
-// The headers that tell a daemon that its coordinator asks, and on behalf of which client.
+// The trust headers: they show a daemon that its coordinator asks, and on behalf of which client.
 import { PEER_HEADER, REQUEST_ID_HEADER, TOKEN_NAME_HEADER } from '../../daemon/contract/control.ts';
 import type { Peer } from '../../daemon/contract/wire.ts';
 import { DAEMON_HOST } from './address.ts';
@@ -10,7 +10,7 @@ export interface Caller {
   readonly tokenName?: string;
 }
 
-/** Headers by which a daemon knows its coordinator and the true client. */
+/** The trust headers for a request to the daemon that expects `secret`. */
 export function trustHeaders(secret: string, caller: Caller): Record<string, string> {
   return {
     host: DAEMON_HOST,
