@@ -1,4 +1,5 @@
-// The half of the composition root that owns daemons and sessions: store upwards to the supervisor.
+// The half of the composition root that makes the parts for daemons and sessions, from the launcher to the supervisor and
+// restorer.
 import { systemClock } from '../daemon/contract/clock.ts';
 import type { BridgeSettings } from '../daemon/contract/handshake.ts';
 import type { Log } from '../daemon/contract/log.ts';
@@ -26,7 +27,7 @@ import { releaseOn, restoreOn } from './upstream/control-calls.ts';
 import type { DaemonClient } from './upstream/daemon-client.ts';
 import { askIdentity } from './upstream/identity.ts';
 
-/** The daemon itself waits 2 s for clients that do not read. */
+/** Longest wait for a daemon's release; the daemon itself waits 2 s for clients that do not read. */
 const RELEASE_TIMEOUT_MS = 4000;
 
 export interface FleetOptions {
@@ -38,11 +39,11 @@ export interface FleetOptions {
   readonly cgroups: CgroupProbe;
   /** Program and first arguments of a daemon. */
   readonly daemonCommand: readonly string[];
-  /** Environment for daemons, stripped of our secrets. */
+  /** Environment for daemons, without the coordinator's secrets. */
   readonly daemonEnv: Readonly<Record<string, string>>;
-  /** Asks a daemon on the coordinator's own behalf. */
+  /** Makes the coordinator's own calls to daemons. */
   readonly client: DaemonClient;
-  /** Ends the workspace's event streams plainly. */
+  /** Ends the event streams of the workspace's clients at a frame boundary, without an error frame. */
   readonly endStreams: (workspaceId: string) => void;
 }
 
@@ -54,11 +55,11 @@ export interface FleetParts {
   readonly supervisor: Supervisor;
   readonly restorer: Restorer;
   readonly maintenance: Maintenance;
-  /** Settles what a lost database left of earlier daemons. Called once, at start. */
+  /** Removes what is left of dead daemons that the database does not know. Called once, at start. */
   readonly buryLost: () => Promise<void>;
 }
 
-/** Makes the parts and starts nothing. */
+/** Makes all parts for daemons and sessions. Starts nothing. */
 export function assembleFleet(options: FleetOptions): FleetParts {
   const { config, log, store } = options;
   const clock = systemClock;
@@ -174,7 +175,7 @@ function bridgeOf(config: Config): BridgeSettings {
     permissionPolicy: config.permissionPolicy,
     consensusQuorum: config.consensusQuorum ?? null,
     rateLimit: config.isRateLimited,
-    // The total is counted over the fleet, by the coordinator.
+    // 0 turns the daemon's own check off: the coordinator counts sessions over the whole fleet.
     limits: { ...config.limits, maxTotalSessions: 0 },
     logLevel: config.logLevel,
   };

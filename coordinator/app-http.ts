@@ -1,4 +1,4 @@
-// The half of the composition root that answers: the listener for clients and the admin plane.
+// The half of the composition root that makes the HTTP servers: the listener for clients, and the admin plane.
 import type Router from '@koa/router';
 import type { ApiDocument } from '../daemon/contract/api-document.ts';
 import { systemClock } from '../daemon/contract/clock.ts';
@@ -28,7 +28,7 @@ import { recordAnswer } from './supervise/records/answer-recorder.ts';
 import type { DaemonClient } from './upstream/daemon-client.ts';
 
 const UNDO_TIMEOUT_MS = 5000;
-/** Rows that a listing from the store looks at; the oldest beyond it are found by load alone. */
+/** Most sessions of a workspace that a listing from the store shows; older sessions can be loaded by their id only. */
 const MAX_LISTED = 5000;
 
 export interface HttpOptions {
@@ -38,16 +38,16 @@ export interface HttpOptions {
   readonly store: Store;
   readonly cgroups: CgroupProbe;
   readonly apiDocument: ApiDocument;
-  /** Asks a daemon on the coordinator's own behalf. */
+  /** Makes the coordinator's own calls to daemons. */
   readonly client: DaemonClient;
   readonly forwarder: Forwarder;
   readonly streams: EventStreams;
-  /** The bound port; asked for each request, since it is known only once the server listens. */
+  /** The bound TCP port; called for each request, because the port is known only once the server listens. */
   readonly port: () => number;
   readonly requestStop: (reason: string, leavesDaemons: boolean) => void;
 }
 
-/** Makes both servers; neither listens yet. */
+/** Makes the client listener and the admin plane's server; neither listens yet. */
 export function assembleHttp(
   options: HttpOptions,
   fleet: FleetParts,
@@ -210,8 +210,8 @@ function listenerPolicy({ config, port }: Pick<HttpOptions, 'config' | 'port'>):
 }
 
 /**
- * The session in the workspace's single slot, while no daemon has that session. Undefined where the slot has a live session: a
- * session that could not be woken has left the slot to it.
+ * Id of the session in the workspace's slot while no daemon has that session. Undefined when a live session has the slot: it took
+ * the slot from a session that could not be woken.
  */
 function slotSleeper(store: Store, workspaceId: string): string | undefined {
   const defaults = store.sessions.open(workspaceId).filter(({ isDefault }) => isDefault);

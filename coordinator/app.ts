@@ -19,23 +19,27 @@ import type { Store } from './store/store.ts';
 import { createDaemonClient } from './upstream/daemon-client.ts';
 import { DaemonConnections } from './upstream/daemon-connections.ts';
 
-/** Name of the database in the state directory. */
+/** File name of the database in the state directory. */
 export const DATABASE_FILE = 'coordinator.db';
-/** Name of the admin plane's socket in the runtime directory. */
+/** File name of the admin plane's socket in the runtime directory. */
 export const ADMIN_SOCKET = 'admin.sock';
-/** Well under a daemon's keep-alive timeout, so that no request goes out on a connection about to close. */
+/**
+ * How long idle connections to daemons are kept: well under a daemon's keep-alive timeout, after which the daemon closes them.
+ */
 const UPSTREAM_IDLE_MS = 30_000;
-/** A load snapshot is the largest answer that is read whole: compacted replay and journal, 12 MiB at their bounds. */
+/**
+ * Bound of a daemon's answer that is read whole. The largest is that to the load of a session: 12 MiB at the bounds of its parts.
+ */
 const MAX_ANSWER_BYTES = 24 * 1024 * 1024;
-/** Time for the last bytes of streams that end when the daemons are left running. */
+/** Time for clients to read the last bytes of their streams when the coordinator ends and leaves its daemons running. */
 const LEAVE_GRACE_MS = 500;
-/** Share of the time for a stop that the daemons get; the rest is for streams, store and sockets. */
+/** Share of `stopTimeoutMs` in which the daemons have to end; the rest is for the listener and its connections. */
 const DAEMONS_SHARE = 0.8;
 
 export interface CoordinatorOptions {
   readonly config: Config;
   readonly version: string;
-  /** Program and first arguments of a daemon where the configuration names none. */
+  /** Program and first arguments of a daemon, used unless `--daemon-command` is set. */
   readonly daemonCommand: readonly string[];
   /** Environment for daemons, without the coordinator's secrets. */
   readonly daemonEnv: Readonly<Record<string, string>>;
@@ -43,11 +47,14 @@ export interface CoordinatorOptions {
   /** File of the API description, as JSON. */
   readonly openapiPath: string;
   readonly log: Log;
-  /** Called when an operator has asked for the stop over the admin plane. */
+  /** Called when an operator asks over the admin plane for the stop of the coordinator. */
   readonly requestStop: (reason: string, leavesDaemons: boolean) => void;
 }
 
-/** Makes the directories of a coordinator. @throws UnusablePath when one is not this user's, or its path too long for a socket. */
+/**
+ * Makes the state and runtime directories.
+ * @throws UnusablePath when a directory is not this user's, or the path of the admin socket is too long.
+ */
 function ensureDirectories(
   stateDir: string,
   bases: CoordinatorOptions['runtimeBases'],
@@ -60,7 +67,7 @@ function ensureDirectories(
   return { stateDir: canonical, runtimeDir, adminPath };
 }
 
-/** What a coordinator is made of; `port` is filled in once it listens. */
+/** The parts of a coordinator; `port` is filled in once the client listener is bound. */
 interface Parts {
   readonly config: Config;
   readonly log: Log;
@@ -89,7 +96,7 @@ export class Coordinator {
   }
 
   /**
-   * Locks the state directory and opens the store; nothing is started yet. Where that fails, nothing is left locked or open.
+   * Locks the state directory, opens the store and makes all parts. Starts nothing. On an error, nothing is left locked or open.
    * @throws StateDirLocked, SchemaTooNew, UnusablePath, or Error of the file system.
    */
   static open(options: CoordinatorOptions): Coordinator {
@@ -118,8 +125,8 @@ export class Coordinator {
   }
 
   /**
-   * The bound TCP port; 0 on a unix socket. The number stays known while the listener closes: the guard judges requests that
-   * still arrive by it.
+   * The bound TCP port; 0 on a unix socket. The number stays known while the listener closes, because the guard needs it to judge
+   * requests that still arrive.
    */
   get port(): number {
     return this.#parts.port.number;
@@ -134,13 +141,13 @@ export class Coordinator {
   }
 
   /**
-   * Opens the listeners, then finds the daemons of an earlier coordinator; requests for their workspaces wait for that.
+   * Opens the listeners and adopts the daemons of an earlier coordinator; requests for their workspaces wait for the adoption.
    * @throws Error (EADDRINUSE and kin) when an address cannot be bound; nothing is left running then.
    */
   async start(): Promise<void> {
     const { config, log, adminPath, fleet, apiDocument, admin, listener, port } = this.#parts;
     const adopted = Promise.all([fleet.supervisor.adoptAll(), fleet.buryLost()]);
-    // The adoption is awaited only after the listeners are open, and may fail before that.
+    // The adoption is awaited only after the listeners are open; a failure before that must not count as an unhandled rejection.
     adopted.catch(() => undefined);
     apiDocument
       .bytes()
@@ -159,13 +166,13 @@ export class Coordinator {
     fleet.restorer.resume();
   }
 
-  /** Ends the daemons, then everything else, within the configured time. Idempotent. */
+  /** Ends the daemons, then everything else, within `stopTimeoutMs` of the configuration. Idempotent. */
   stop(): Promise<void> {
     this.#stopping ??= this.#stop();
     return this.#stopping;
   }
 
-  /** Kills every daemon's whole tree at once. Synchronous. */
+  /** Kills every daemon's whole process tree at once. Synchronous. */
   killNow(): void {
     this.#parts.fleet.supervisor.killAllNow();
   }
@@ -183,7 +190,7 @@ export class Coordinator {
     const { config, fleet, listener } = this.#parts;
     const { stopTimeoutMs } = config;
     fleet.restorer.stop();
-    // New work is refused first. A daemon's event streams end plainly before the daemon does, so that no client takes it for dead.
+    // `stopAll` refuses new work first, and ends a daemon's event streams before the daemon, so that no client takes it for dead.
     await fleet.supervisor.stopAll(Math.round(stopTimeoutMs * DAEMONS_SHARE));
     await listener.close(Math.round(stopTimeoutMs * (1 - DAEMONS_SHARE)));
     await this.#closeRest();
@@ -199,7 +206,7 @@ export class Coordinator {
   }
 }
 
-/** Makes everything between the store and the two servers; neither listens yet. */
+/** Makes all parts above the store, up to the two servers; neither server listens yet. */
 function assemble(
   options: CoordinatorOptions,
   { stateDir, runtimeDir }: { readonly stateDir: string; readonly runtimeDir: string },

@@ -39,7 +39,7 @@ export interface Config {
   readonly stateDir: string;
   /** Canonical paths; the first is the primary workspace. */
   readonly workspaces: readonly string[];
-  /** Canonical paths of directories below which workspaces are opened on demand. */
+  /** Canonical paths of directories below which any directory becomes a workspace on first demand. */
   readonly roots: readonly string[];
   readonly agent: string;
   /** A daemon's program (an absolute path) and first arguments; undefined: this package's own daemon. */
@@ -47,7 +47,7 @@ export interface Config {
   readonly permissionPolicy: PermissionPolicy;
   readonly consensusQuorum: number | undefined;
   readonly isRateLimited: boolean;
-  /** Whether each daemon gets a cgroup of its own, where the system allows it. */
+  /** Whether each daemon gets a cgroup of its own, provided that the system allows it. */
   readonly usesCgroups: boolean;
   readonly logLevel: string;
   /** Time for an orderly stop of the whole fleet. */
@@ -58,12 +58,12 @@ export interface Config {
   readonly supervise: SuperviseSettings;
 }
 
-/** How the coordinator names its flags when a token is missing. */
+/** The coordinator's own flag names, for error messages of `checkToken` and `allowedOriginsOf`, which the daemon uses too. */
 const TOKEN_WORDING = { hostFlag: 'host', remedy: 'give --token, or set QWEN_COORDINATOR_TOKEN' };
 const DEFAULT_MAX_LOG_BYTES = 16 * 1024 * 1024;
 const DEFAULT_STOP_TIMEOUT_MS = 30_000;
 
-/** @throws ConfigError naming the flag, what is wrong, and what to do. */
+/** The configuration from flags and variables. @throws ConfigError naming the flag, what is wrong, and what to do. */
 export function parseConfig(flags: FlagValues, env: NodeJS.ProcessEnv, cwd: string): Config {
   const source = new FlagSource(flags, env);
   const token = source.text('token') ?? variableOf(env, 'QWEN_SERVER_TOKEN');
@@ -102,7 +102,7 @@ export function parseConfig(flags: FlagValues, env: NodeJS.ProcessEnv, cwd: stri
   });
 }
 
-/** The settings of a sweep, which ends daemons that a coordinator has left. */
+/** The settings of `sweep`, which ends the daemons that a coordinator has left behind. */
 export interface SweepConfig {
   /** Absolute path. */
   readonly stateDir: string;
@@ -110,7 +110,7 @@ export interface SweepConfig {
   readonly stopGraceMs: number;
 }
 
-/** Reads only what a sweep needs: it has to work even if the rest of the configuration is faulty. @throws ConfigError */
+/** Reads only the settings of `sweep`, which has to work even if the rest of the configuration is faulty. @throws ConfigError */
 export function parseSweepConfig(flags: FlagValues, env: NodeJS.ProcessEnv, cwd: string): SweepConfig {
   const source = new FlagSource(flags, env);
   return {
@@ -129,7 +129,7 @@ export function stateDirOf(given: string | undefined, env: NodeJS.ProcessEnv, cw
   return join(base, 'qwen-coordinator');
 }
 
-/** Directories below which sockets may be, of which `ensureRuntimeDir` chooses one. */
+/** The directories of which `ensureRuntimeDir` chooses one, to make the runtime directory below it. */
 export function runtimeBases(env: NodeJS.ProcessEnv): { xdgRuntimeDir: string | undefined; tmpDir: string } {
   return { xdgRuntimeDir: variableOf(env, 'XDG_RUNTIME_DIR'), tmpDir: tmpdir() };
 }
@@ -157,7 +157,7 @@ function parseLogLevel(source: FlagSource): string {
   return source.oneOf('log-level', DEFAULT_LOG_LEVEL, LOG_LEVELS);
 }
 
-/** The canonical path of a directory that can be used. A relative one is taken from `cwd`. @throws ConfigError */
+/** The canonical path of `given`, which may be relative to `cwd`. @throws ConfigError when it is not a usable directory. */
 function directory(flag: string, given: string, cwd: string): string {
   return usableDirectory(flag, resolve(cwd, given));
 }
@@ -211,7 +211,7 @@ function parseDaemonCommand(source: FlagSource): readonly string[] | undefined {
   const line = source.text('daemon-command');
   if (line === undefined) return undefined;
   const [program, ...args] = wordsOf('--daemon-command', line);
-  // Daemons are started in "/", wherever the coordinator was.
+  // Daemons are started in "/", wherever the coordinator was started, so a relative path would not be found.
   if (program === undefined || !isAbsolute(program))
     throw new ConfigError(`--daemon-command must begin with the absolute path of a program, got "${line}"`);
   try {

@@ -6,7 +6,7 @@ import { DEFAULT_LOG_LEVEL, LOG_LEVELS } from '../daemon/contract/log.ts';
 import { DEFAULT_PERMISSION_POLICY, PERMISSION_POLICIES } from '../daemon/contract/wire.ts';
 import { RESTARTS, type SettingSpec, SUPERVISION } from './supervise/settings.ts';
 
-/** Headings of the help, in its order. */
+/** Headings of `--help`, in the order in which they are shown. */
 export type FlagGroup =
   | 'Listener'
   | 'Access'
@@ -17,7 +17,7 @@ export type FlagGroup =
 
 export interface FlagSpec {
   readonly group: FlagGroup;
-  /** Placeholder of the value; absent for a switch. */
+  /** Placeholder of the flag's value in the help; absent for a switch. */
   readonly value?: string;
   readonly isRepeatable?: boolean;
   /** Separates the values in the variable of a repeatable flag; by default the separator of PATH. */
@@ -115,7 +115,7 @@ export type FlagName = keyof typeof FLAGS;
 export interface NumberFlag {
   readonly group: FlagGroup;
   readonly flag: string;
-  /** Placeholder of the value: its unit. */
+  /** Placeholder of the flag's value in the help, which is the value's unit. */
   readonly value: 'N' | 'MS' | 'BYTES';
   readonly fallback: number;
   readonly help: string;
@@ -131,7 +131,7 @@ export function restartFlag(key: string): string {
   return `restart-${settingFlag(key)}`;
 }
 
-/** One flag for each number of supervision, named after its setting. */
+/** One flag for each setting in `SUPERVISION` and `RESTARTS`. */
 export const SUPERVISION_FLAGS: readonly NumberFlag[] = [
   ...numberFlags(SUPERVISION, settingFlag),
   ...numberFlags(RESTARTS, restartFlag),

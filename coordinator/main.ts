@@ -10,7 +10,7 @@ import type { Runtime } from './cli/runtime.ts';
 import { runtimeBases } from './config.ts';
 import { strippedEnvironment } from './launch/environment.ts';
 
-/** Measured: a small young generation saves a daemon 14 MB under load and costs nothing that can be seen. */
+/** Measured: a small young generation of the heap saves a daemon 14 MB under load and costs nothing that can be seen. */
 const DAEMON_NODE_FLAGS = ['--max-semi-space-size=1'];
 
 const runtime: Runtime = {
@@ -29,12 +29,12 @@ const runtime: Runtime = {
   print: (text) => writeSync(1, text),
 };
 
-/** Writes to stderr. A terminal that is gone, or a disk that is full, is no reason to end. */
+/** Writes to stderr. A failure is ignored: a terminal that is gone, or a full disk, is no reason to end the process. */
 function say(text: string): void {
   try {
     writeSync(2, text);
   } catch {
-    // There is no other stream to write to.
+    // There is no other stream on which to report the failure.
   }
 }
 
