@@ -9,8 +9,8 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 const { version } = JSON.parse(readFileSync(`${root}/package.json`, 'utf8'));
 
 /**
- * The types that our answers use. The full database, which koa brings along in two versions, costs every daemon 3 MB of
- * memory and 8 ms of its start.
+ * The MIME types that the answers of coordinator and daemon use. The full database, which koa brings along in two versions, costs
+ * every daemon 3 MB of memory and 8 ms of its start.
  */
 const MIME_TYPES = {
   'application/json': { charset: 'UTF-8', extensions: ['json'] },
@@ -29,7 +29,7 @@ const smallMimeDatabase = {
   },
 };
 
-/** Built aside and swapped in, so that there is a whole dist/ at any moment but one. */
+/** Directory of the new build. It replaces dist/ at the end, so that dist/ is whole at any moment but that of the swap. */
 const fresh = `dist.${process.pid}`;
 
 await build({
@@ -43,20 +43,21 @@ await build({
   platform: 'node',
   target: 'node20',
   sourcemap: true,
-  // A third of a start is the parsing of the bundle. Names stay, and lines stay short: a stack trace can be read as it is.
+  // A process spends a third of its start on parsing the bundle, so white space goes. Names stay, and lines stay short: a stack
+  // trace can be read as it is.
   minifyWhitespace: true,
   lineLimit: 160,
-  // The only packages that are needed at run time: a native addon finds its binding relative to its own files.
+  // Not bundled, because a native addon finds its binding relative to its own files. No other package is needed at run time.
   external: ['better-sqlite3', 'better-sqlite3-12'],
   define: { 'process.env.QWEN_COORDINATOR_VERSION': JSON.stringify(version) },
-  // Bundled CommonJS packages ask for node's builtins with require.
+  // Bundled CommonJS packages load Node's built-in modules with `require`, which an ES module does not have.
   banner: {
     js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);",
   },
   plugins: [smallMimeDatabase],
   logLevel: 'warning',
 });
-// What GET /openapi.json answers.
+// The API description that GET /openapi.json answers.
 const description = parse(readFileSync(`${root}/docs/openapi.yaml`, 'utf8'));
 writeFileSync(`${root}/${fresh}/openapi.json`, JSON.stringify(description));
 for (const bin of ['coordinator/main.js', 'daemon/main.js']) chmodSync(`${root}/${fresh}/${bin}`, 0o755);

@@ -1,5 +1,5 @@
-// Writes docs/lifecycle.md from the tables that the code runs by. `--print` writes it to stdout instead, for the test that
-// compares it with the page.
+// Writes docs/lifecycle.md from the tables that the code runs by. `--print` writes the page to stdout instead, for the test that
+// compares it with the file.
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
@@ -19,7 +19,7 @@ export { DEFAULT_SUPERVISE_SETTINGS } from './coordinator/supervise/settings.ts'
 export { SUPERVISION_FLAGS, LIMIT_FLAGS } from './coordinator/flags.ts';
 `;
 
-/** The sources are TypeScript, which Node 20 does not run. */
+/** Bundles and imports the tables of `SOURCES`, because these are TypeScript, which Node 20 does not run. */
 async function tables() {
   const cache = join(root, 'node_modules', '.cache');
   mkdirSync(cache, { recursive: true });

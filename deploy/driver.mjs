@@ -1,6 +1,6 @@
-// Makes the SQLite driver of a checkout loadable. From Node 22 on there is nothing to do: its binding comes in the package. On
-// Node 20 the binding of better-sqlite3-12 is made by an install script, and .npmrc leaves all of those out; so it is made here,
-// once, before the first build or test.
+// Makes the SQLite driver of a checkout loadable. From Node 22 on there is nothing to do: the driver's package contains its
+// binding. On Node 20 an install script makes the binding of better-sqlite3-12, and .npmrc turns install scripts off; so the
+// binding is made here, once, before the first build or test.
 import { spawnSync } from 'node:child_process';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
@@ -11,7 +11,7 @@ const load = createRequire(import.meta.url);
 
 if (process.versions.node.startsWith('20.') && isInstalled() && !isLoadable()) {
   process.stderr.write(`Making the binding of ${DRIVER} for Node ${process.versions.node}, once.\n`);
-  // The script downloads a prebuilt binding, or compiles one.
+  // The package's install script downloads a prebuilt binding, or compiles the binding.
   const { status, stdout, stderr, error } = spawnSync(
     'npm',
     ['rebuild', '--ignore-scripts=false', '--foreground-scripts', DRIVER],
