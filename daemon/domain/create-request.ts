@@ -13,7 +13,7 @@ import {
 import { type CheckoutRequest, parseCheckout } from './checkout-request.ts';
 
 export interface CreateRequest {
-  /** The scope that was asked for, or the daemon's default; a chosen session id or a checkout forces `thread`. */
+  /** The scope that the body asks for, else `single`; with a chosen session id or a checkout always `thread`. */
   readonly scope: SessionScope;
   /** The id that the client chose, in lower case; undefined when it chose none. */
   readonly sessionId: string | undefined;
@@ -73,7 +73,7 @@ function parseSource({ sourceType, sourceId }: JsonObject): SessionSource {
   return source;
 }
 
-/** The refusal of a `cwd` other than the bound workspace. The requested path is cut, because bodies and logs repeat it. */
+/** The error for a `cwd` outside the daemon's workspace. The requested path is cut, because error body and log repeat it. */
 export function workspaceMismatch(boundWorkspace: string, requested: string): ApiError {
   const requestedWorkspace = truncated(requested);
   return fail('workspace_mismatch', `This daemon serves ${boundWorkspace}, not ${requestedWorkspace}`, {

@@ -23,7 +23,7 @@ export function parseCursor(header: string | undefined): number | undefined {
   return Number.isSafeInteger(value) ? value : undefined;
 }
 
-/** Plans the replay for `cursor`. An epoch header that is malformed counts as absent. */
+/** Plans the replay for a reader at `cursor`. `epoch.given` is the epoch of the reader's cursor; malformed counts as absent. */
 export function planReplay(
   ring: RingFacts,
   cursor: number,

@@ -20,7 +20,7 @@ const CACHED_CHUNKS = 8;
 /** Number of dropped frames whose array slots are reclaimed at once, so that dropping a single frame copies nothing. */
 const COMPACT_AFTER = 1024;
 
-/** Frames that were encoded together. */
+/** One buffer with the frames that were encoded at the same time. */
 interface Block {
   readonly bytes: Buffer;
   /** Bytes of all frames that were ever pushed before this block. */
@@ -32,7 +32,7 @@ export class EventRing {
   readonly #cache = new Map<number, Chunk>();
   /** The newest frames, which are not encoded yet. */
   #open: string[] = [];
-  /** For the encoded frame at index i, from `#start` on: its block, and the bytes of all frames ever pushed up to its end. */
+  /** For the encoded frame at index i, from `#start` on: the frame's block, and the bytes ever pushed up to the frame's end. */
   #blocks: Block[] = [];
   #ends: number[] = [];
   #start = 0;
@@ -170,7 +170,7 @@ export class EventRing {
     this.#open = [];
     const text = frames.join('');
     const block = { bytes: Buffer.from(text), startsAt: this.#bytesPushed };
-    // UTF-8 is as long as the string only where every character takes one byte.
+    // If the block has as many bytes as characters, every character takes one byte, and so no frame needs to be measured.
     const isOneByte = block.bytes.length === text.length;
     for (const frame of frames) {
       this.#bytesPushed += isOneByte ? frame.length : Buffer.byteLength(frame);

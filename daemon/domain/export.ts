@@ -36,7 +36,7 @@ export function parseExportFormat(text: string | null): ExportFormat {
   });
 }
 
-/** Renders the transcript as a document of the format. */
+/** Renders the transcript as a document in `format`. */
 export function exportOf(
   view: TranscriptView,
   session: { readonly displayName?: string | undefined; readonly workspaceCwd: string },

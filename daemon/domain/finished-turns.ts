@@ -35,7 +35,7 @@ export class FinishedTurns {
     return this.#dropped.events > 0 || this.#dropped.turns > 0;
   }
 
-  /** The events of all turns that are kept, oldest first. */
+  /** The events of all kept turns, oldest first. */
   events(): PastEvent[] {
     return this.#turns.flatMap(({ json }) => JSON.parse(json) as PastEvent[]);
   }

@@ -66,7 +66,7 @@ export class Journal {
     return this.#entries.map(({ run }) => run.merged());
   }
 
-  /** Takes all events out; the journal is empty then, and its count of dropped events 0. */
+  /** Removes and returns all events, with the count of dropped events, which begins again at 0. */
   take(): { readonly events: PastEvent[]; readonly droppedEvents: number } {
     const taken = { events: this.events(), droppedEvents: this.#droppedEvents };
     this.#entries = [];

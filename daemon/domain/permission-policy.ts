@@ -69,7 +69,7 @@ function judgeConsensus(ballot: Ballot, vote: Vote, quorum: number): VoteVerdict
   if (vote.clientId === undefined || !ballot.voters.has(vote.clientId))
     return { kind: 'refuse', reason: 'designated_mismatch' };
   if (ballot.votes.has(vote.clientId)) return { kind: 'repeat' };
-  // A map, because the agent names the options: one called `__proto__` would be lost in an object.
+  // A map, because the agent chooses the option ids: the id `__proto__` would be lost in an object.
   const tallies = new Map<string, number>();
   for (const option of [...ballot.votes.values(), vote.optionId])
     tallies.set(option, (tallies.get(option) ?? 0) + 1);

@@ -1,4 +1,4 @@
-// The prompts of one session: first in, first out, one running. Every accepted prompt leaves the queue exactly once.
+// The prompts of one session: first in, first out, at most one running. Every accepted prompt leaves the queue exactly once.
 
 export interface PromptEntry {
   readonly promptId: string;
@@ -79,7 +79,7 @@ export class PromptQueue {
   }
 }
 
-/** The text of a prompt for listings and queue events: its text blocks, joined. */
+/** The text of a prompt for queries and events of the queue: the prompt's text blocks, joined by newlines. */
 export function promptText(content: readonly Record<string, unknown>[]): string {
   return content
     .filter((block) => block.type === 'text' && typeof block.text === 'string')

@@ -31,7 +31,7 @@ export function parseSearchQuery(query: URLSearchParams): SearchQuery {
   return { needle: text.toLowerCase(), maxResults };
 }
 
-/** The text around the first occurrence of the needle, as one line; undefined when the text does not have the needle. */
+/** The part of `text` around the first occurrence of `needle`, as one line; undefined when `text` does not contain `needle`. */
 export function snippetIn(text: string, needle: string): string | undefined {
   const at = text.toLowerCase().indexOf(needle);
   if (at === -1) return undefined;

@@ -20,9 +20,9 @@ export type Action =
 export interface Decision<Value> {
   readonly action: Action;
   readonly reason: string;
-  /** Value that the caller is to publish on the bus, in the same tick. */
+  /** The value that the caller is to publish on the bus, in the same tick; absent when nothing is to be published. */
   readonly publish?: Value;
-  /** The value may be that of an earlier change that timed out and took effect after all. */
+  /** Whether `publish` may be the value of an earlier change that timed out and took effect after all. */
   readonly isLateSwitch?: boolean;
 }
 
@@ -45,12 +45,12 @@ interface LastWord<Value> {
 interface InFlight<Value> {
   /** Value of the newest notification that came during the change. */
   suppressed: { readonly value: Value } | undefined;
-  /** Whether a read is needed after this change, even if the agent refuses it: an earlier change has left the value unknown. */
+  /** Whether the value has to be read after this change even if the agent refuses the change, because a read was put off. */
   isTruthInDoubt: boolean;
 }
 
 export interface SyncedSettingOptions<Value> {
-  /** Whether the value `said` by the agent is the one that is `known`. */
+  /** Whether the value `said` by the agent counts as equal to the `known` value. */
   readonly isSame: (known: Value, said: Value) => boolean;
   /**
    * For this long, in ms, after the read that follows a timed-out change, a change by the agent is marked as perhaps the
@@ -65,7 +65,7 @@ export class SyncedSetting<Value> {
   #generation = 0;
   #inFlight: InFlight<Value> | undefined;
   #lastWord: LastWord<Value> | undefined;
-  /** A change has timed out and no read has been judged since. */
+  /** Whether a change has timed out, and `judgeRead` was not called since. */
   #isAfterTimeout = false;
   #convergedAfterTimeoutAtMs: number | undefined;
 
@@ -92,7 +92,7 @@ export class SyncedSetting<Value> {
     if (this.#generation === 0) this.#cached = value;
   }
 
-  /** Notes a published value. The publisher calls it in the tick in which the event goes on the bus. */
+  /** Notes a published value. To be called in the tick in which the event is published on the bus. */
   published(value: Value): void {
     this.#cached = value;
     this.#generation += 1;

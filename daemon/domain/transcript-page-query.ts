@@ -51,7 +51,7 @@ export function parseSnapshot(query: URLSearchParams): { readonly snapshot?: str
   return snapshot === undefined ? {} : { snapshot };
 }
 
-/** @throws ApiError 400 `invalid_transcript_limit`. */
+/** Parses `limit`, the size of a page; null: the default of 100. @throws ApiError 400 `invalid_transcript_limit`. */
 export function parsePageLimit(text: string | null): number {
   if (text === null) return DEFAULT_LIMIT;
   const limit = /^\d{1,4}$/.test(text) ? Number(text) : 0;

@@ -18,7 +18,7 @@ import {
   type TranscriptView,
 } from './transcript-view.ts';
 
-/** Size of one page as JSON. */
+/** Bounds for the size of one page as JSON, in bytes. */
 export interface PageBounds {
   /** A page ends before the record that would make it larger than this. Only its first record alone may be larger. */
   readonly targetBytes: number;

@@ -1,5 +1,5 @@
-// The view of a transcript: its records as clients are shown them. The chunks of one text are one record, named by the first
-// chunk, so that a record's name stays valid while its text grows and after the transcript's file was compacted.
+// The view of a transcript: its records as clients are shown them. The chunks of one text are one record, with the id of the
+// first chunk, so that a record's id stays valid while its text grows and after the transcript's file was compacted.
 import type { JsonRecord } from '../contract/json-record.ts';
 import { isOfTranscript, isTerminal, MAX_RECORD_CHARS, TextRun, TurnBounds, updateOf } from './transcript.ts';
 
@@ -18,7 +18,7 @@ export interface TranscriptRecord {
 export interface TranscriptView {
   readonly sessionId: string;
   readonly records: readonly TranscriptRecord[];
-  /** Index in `records` of every record by its name; for a record that is not shown, the index of the next shown record. */
+  /** Index in `records` by record id; for a record that is not shown, the index of the next shown record. */
   readonly positions: ReadonlyMap<string, number>;
   /** Whether some part of the transcript could not be read, or its oldest part has been dropped. */
   readonly isPartial: boolean;
@@ -33,7 +33,7 @@ export interface TranscriptOutline {
   /** Epoch ms; 0 where the time is not known. */
   atMsAt(at: number): number;
   kindAt(at: number): RecordKind;
-  /** The record's position; for a record that is not shown, that of the next shown record. Undefined for an unknown name. */
+  /** Position of a record; for a record that is not shown, of the next shown record; undefined for an unknown id. */
   positionOf(recordId: string): number | undefined;
 }
 

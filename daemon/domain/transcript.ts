@@ -29,7 +29,7 @@ export function isTerminal(type: string): boolean {
   return type === 'turn_complete' || type === 'turn_error';
 }
 
-/** The `update` of a `session_update`'s data; in some transcripts the data is the update itself. */
+/** The ACP update in the data of a `session_update`: the field `update`, or in transcripts of some agents the data itself. */
 export function updateOf(data: unknown): JsonRecord {
   const record = asRecord(data);
   return isRecord(record.update) ? record.update : record;
@@ -56,7 +56,7 @@ export class TurnBounds {
   /** What the open turn has: only user messages (`question`), or output of the agent (`answer`); `nothing`: no open turn. */
   #has: 'nothing' | 'question' | 'answer' = 'nothing';
 
-  /** Whether events were seen since the last end of a turn. */
+  /** Whether a turn is open: `see` was given events since the last end of a turn. */
   get isOpen(): boolean {
     return this.#has !== 'nothing';
   }
@@ -97,7 +97,7 @@ export class TurnBounds {
 
 /**
  * Most characters of one text in one record of a transcript; a longer text becomes several records, cut between its chunks.
- * The view and the compaction of a transcript cut at the same places, so that the names of records stay valid.
+ * The view and the compaction of a transcript cut at the same places, so that the ids of records stay valid.
  */
 export const MAX_RECORD_CHARS = 1024 * 1024;
 
@@ -182,7 +182,7 @@ export class TextRun<Event extends TranscriptEvent> extends TextSpan {
   }
 }
 
-/** The text of a plain text block. */
+/** The text of an ACP text block; undefined for content of any other type. */
 function textOf(content: unknown): string | undefined {
   if (!isRecord(content) || content.type !== 'text') return undefined;
   return typeof content.text === 'string' ? content.text : undefined;

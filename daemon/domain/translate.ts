@@ -59,8 +59,9 @@ const TRANSLATORS: Readonly<Record<string, Translator>> = {
 };
 
 /**
- * The events that a notification becomes; none for a notification that clients are not shown.
- * @returns undefined when the method is unknown or its fields are unusable; the caller logs it.
+ * Translates one notification into events for the bus.
+ * @returns an empty list when clients are to be shown nothing; undefined when the method is unknown or a field is unusable,
+ * which the caller logs.
  */
 export function translate(method: string, params: Params): readonly BusEvent[] | undefined {
   return Object.hasOwn(TRANSLATORS, method) ? TRANSLATORS[method]?.(params) : undefined;

@@ -115,7 +115,7 @@ export function turnEntryOf(question: readonly TranscriptRecord[]): TurnEntry {
   };
 }
 
-/** The beginning of what the person wrote, in one line. */
+/** The label of a turn: the beginning of what the person sent, as one line of at most MAX_LABEL_CHARS. */
 function labelOf(question: readonly TranscriptRecord[]): string {
   const texts = question.map(({ data }) => {
     const { text, type } = asRecord(updateOf(data).content);
