@@ -64,8 +64,8 @@ export function checkHost(policy: AccessPolicy, host: string | undefined): void 
 }
 
 /**
- * The Origin rules: a request without an origin or with the listener's own passes, a listed origin passes with CORS headers,
- * `null` and any other origin is refused.
+ * Checks the Origin header: a request without an origin or with the listener's own passes, a listed origin passes with CORS
+ * headers, `null` and any other origin is refused.
  * @throws ApiError 403; the caller adds `Vary: Origin`.
  */
 export function checkOrigin(policy: AccessPolicy, origin: string | undefined): OriginVerdict {

@@ -9,7 +9,7 @@ export class ApiDocument {
   readonly #path: string;
   #bytes: Promise<Buffer> | undefined;
 
-  /** Reads nothing yet. */
+  /** @param path of the package's openapi.json, which the first call of `bytes` reads. */
   constructor(path: string) {
     this.#path = path;
   }

@@ -10,7 +10,7 @@ export const MAX_CWD_CHARS = 4096;
 
 /**
  * The canonical form of an absolute path: symlinks resolved by the operating system. A path that does not exist keeps its
- * plain resolved form, so that the comparison that follows can refuse it by name.
+ * plain resolved form, so that the caller can compare it with a workspace and name it in the refusal.
  * @throws ApiError 400 for any other failure of the system (EACCES, ELOOP, ENAMETOOLONG, ENOTDIR), naming the path.
  */
 export function canonicalPath(path: string): string {

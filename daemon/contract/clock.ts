@@ -1,4 +1,5 @@
-// Time as an argument. Domain code gets numbers; services get a Clock; only systemClock touches the runtime.
+// The clock, an argument of every part that needs time: pure code gets numbers, other parts get a Clock, and only systemClock
+// uses the timers and clocks of the runtime.
 
 /** A timer that has been set. */
 export interface Timer {

@@ -5,8 +5,8 @@
 export const DEFAULT_AGENT = 'qwen';
 
 /**
- * The words of a command line. Single quotes keep everything, double quotes know backslash before `"` and `\`, outside of
- * quotes a backslash keeps the next character.
+ * Splits a command line into words. Single quotes keep every character; in double quotes a backslash escapes `"` and `\` only;
+ * outside of quotes a backslash escapes any character.
  * @throws Error when a quote is not closed or the line ends in a backslash.
  */
 export function splitCommandLine(line: string): string[] {

@@ -22,7 +22,7 @@ export const TOKEN_NAME_HEADER = 'x-qwen-coordinator-token-name';
 export const INTERNAL_HEADER_PREFIX = 'x-qwen-coordinator-';
 export const REQUEST_ID_HEADER = 'x-request-id';
 
-/** Body of GET /control/identity. */
+/** Body of the answer to a GET of IDENTITY_PATH. */
 export interface DaemonIdentity {
   readonly contract: number;
   readonly incarnation: string;
@@ -33,7 +33,7 @@ export interface DaemonIdentity {
   readonly ending: boolean;
 }
 
-/** Body of POST RELEASE_PATH. */
+/** Body of a POST to RELEASE_PATH. */
 export interface ReleaseRequest {
   /** Refuse the release while there is work: a turn, a question, background work of the agent, a session being made. */
   readonly onlyIfQuiet: boolean;
@@ -47,7 +47,7 @@ export interface ReleaseAnswer {
 /** The id floor of a restored session is its last reported event id plus this gap: no cursor of the old bus reaches the sum. */
 export const ID_FLOOR_GAP = 10_000;
 
-/** Body of POST RESTORE_PATH. */
+/** Body of a POST to RESTORE_PATH. */
 export interface RestoreRequest {
   readonly sessionId: string;
   /** Event ids of the session's new bus start above this. The bus begins with an empty ring and a new epoch. */

@@ -1,4 +1,4 @@
-// Text inside HTML, escaped so that a browser never reads it as markup.
+// Escapes text for HTML, so that a browser never reads the text as markup.
 
 /** `text` with every character escaped that HTML reads as markup, for element contents and quoted attributes. */
 export function escapeHtml(text: string): string {

@@ -94,7 +94,7 @@ export interface FeedBeat {
   /** Sessions in which the agent does background work. */
   readonly heldSessions: number;
   readonly subscribers: number;
-  /** Epoch ms of the newest prompt step, create, or heartbeat by a registered client; null before the first. */
+  /** Epoch ms of the newest report of a session or prompt, or heartbeat of a client; null before the first. */
   readonly lastActivityAtMs: number | null;
 }
 

@@ -19,12 +19,12 @@ export type PermissionPolicy = (typeof PERMISSION_POLICIES)[number];
 export const DEFAULT_PERMISSION_POLICY = 'first-responder' satisfies PermissionPolicy;
 
 /**
- * Where a client is: on this machine or elsewhere. `local-only` takes votes of `loopback` clients only, and so do routes that
- * need a token, while none is configured.
+ * Where a client is: on this machine or elsewhere. The `local-only` policy takes votes from `loopback` clients only; some
+ * routes need a token from `remote` clients.
  */
 export type Peer = 'loopback' | 'remote';
 
-/** An event on a session's bus; `id` is absent on synthetic frames. */
+/** The JSON of an event of a session's bus. `id` is absent in synthetic frames, whose events are on no bus. */
 export interface EventEnvelope {
   readonly id?: number;
   readonly v: 1;
