@@ -39,7 +39,7 @@ export class AppendFile {
   append(text: string): void {
     if (this.#fd === undefined) return;
     const byteLength = Buffer.byteLength(text);
-    // Mostly one call writes all, and no buffer is needed; short writes come from full disks and quotas.
+    // One call nearly always writes the whole text, without a buffer; full disks and quotas cause short writes.
     let written = writeSync(this.#fd, text);
     if (written < byteLength) {
       const bytes = Buffer.from(text);
@@ -48,7 +48,7 @@ export class AppendFile {
     this.#sizeBytes += byteLength;
   }
 
-  /** Idempotent. Never throws: a failed close leaves nothing to do. */
+  /** Closes the file; `append` does nothing from then on. Idempotent. Never throws: a failed close leaves nothing to do. */
   close(): void {
     if (this.#fd === undefined) return;
     try {

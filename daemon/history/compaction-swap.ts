@@ -32,7 +32,7 @@ export async function swapForCompacted(swap: CompactionSwap): Promise<void> {
   const newPath = newPathOf(path);
   try {
     const dropped = await compact(path, bytes, targetBytes, meta);
-    // From here to the end in one tick: nothing is appended to the old file meanwhile.
+    // From here to the rename in one tick, so that nothing is appended to the old file meanwhile.
     const settled = swap.settle();
     if (settled === undefined || inodeOf(path) !== inode) return;
     const current = { ...settled, dropped };

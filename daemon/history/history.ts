@@ -59,9 +59,9 @@ export type StoredChange = Partial<Pick<StoredSession, 'displayName' | 'titleSou
 
 /** Writes the transcript of one live session. No method throws: a failed write makes the recording degraded. */
 export interface Recording {
-  /** Whether the session's events are recorded. If the agent keeps the transcript, only the ends of turns are. */
+  /** Whether all events of the transcript are recorded; false if the agent keeps the transcript: then only ends of turns are. */
   readonly keepsEvents: boolean;
-  /** Highest event id of the transcript, 0 for a new transcript: ids of the session's bus start above it. */
+  /** Highest event id of the transcript, 0 for a new transcript. Event ids of the session's bus start above this. */
   readonly lastId: number;
   /**
    * Takes an event of the bus, whose id becomes the record's id. Events that belong to no transcript are ignored. The record is
@@ -104,7 +104,7 @@ export interface History {
    * @throws the system's error, and what `use` throws.
    */
   using<T>(sessionId: string, use: (source: TranscriptSource) => Promise<T>): Promise<T | undefined>;
-  /** @returns false when nothing is stored or nothing changes. @throws the system's error when the change cannot be written. */
+  /** Moves a session to or from the archive. @returns false if not stored, or there already. @throws the system's error. */
   setArchived(sessionId: string, isArchived: boolean): boolean;
   /** Closes the session's recording and removes what is stored. @returns false when nothing is stored. */
   remove(sessionId: string): boolean;

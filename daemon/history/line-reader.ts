@@ -14,8 +14,9 @@ export interface Line {
 }
 
 /**
- * The complete lines between the offsets `from`, where a line begins, and `to`, a block's worth at once: an `await` per line
- * would double the cost of a long file. Text behind the last newline is torn and left out.
+ * Yields the complete lines between the offsets `from`, where a line begins, and `to`. All lines of a block are yielded at
+ * once, because an `await` for each line would double the cost of a long file. Text behind the last newline is left out: it is
+ * a torn line.
  */
 export async function* lineBlocks(
   file: FileHandle,
@@ -80,7 +81,7 @@ async function readWhole(file: FileHandle, from: number, to: number): Promise<Bu
   return bytes;
 }
 
-/** Calls `onLine` for each complete line among the first `bytes` of the file. Closes the file, also when it throws. */
+/** Calls `onLine` for each complete line among the first `bytes` of the file. Closes the file, also when `onLine` throws. */
 export async function forEachLine(
   file: FileHandle,
   bytes: number,

@@ -15,7 +15,7 @@ export interface TranscriptSource {
   readonly outline: TranscriptOutline;
   /** The records from `from` up to but not `to`. */
   read(from: number, to: number): AsyncIterable<TranscriptRecord>;
-  /** The same records, last first. */
+  /** The records from `from` up to but not `to`, the last one first. */
   readBackward(from: number, to: number): AsyncIterable<TranscriptRecord>;
 }
 

@@ -104,7 +104,7 @@ export class FileRecording implements Recording {
 
   close(): void {
     if (this.#state === 'closed') return;
-    // A statement as the last line spares a later reader to search backward through the file for one.
+    // A statement as the last line spares later readers the search backward through the file for an earlier one.
     this.flush();
     if (this.#state === 'recording') this.#pending.push(metaLine(this.meta));
     this.flush();

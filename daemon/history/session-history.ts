@@ -59,7 +59,7 @@ export class SessionHistory implements BusObserver {
     this.replay.note({ id, type, data, promptId, originatorClientId, atMs }, tail.length);
   }
 
-  /** Hands the recorded events to the operating system. */
+  /** Writes the noted events to the transcript's file, see `Recording.flush`. */
   flush(): void {
     this.#recording?.flush();
   }

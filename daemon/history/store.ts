@@ -21,7 +21,7 @@ import { parseLine, type TranscriptMeta } from './transcript-file.ts';
 import { TranscriptIndexes } from './transcript-indexes.ts';
 
 export interface HistoryStoreOptions {
-  /** Created with mode 0700 when the first transcript is begun. */
+  /** Directory of the transcript files; created with mode 0700 when the first transcript is begun. */
   readonly dir: string;
   readonly clock: Clock;
   readonly log: Log;

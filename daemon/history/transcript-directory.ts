@@ -14,7 +14,7 @@ import {
 } from './transcript-file.ts';
 
 export interface TranscriptDirectoryOptions {
-  /** Created with mode 0700 when the first transcript is begun. */
+  /** Directory of the transcript files; created with mode 0700 when the first transcript is begun. */
   readonly dir: string;
   readonly log: Log;
 }
@@ -102,7 +102,7 @@ function readMeta(path: string, log: Log): TranscriptMeta | undefined {
   try {
     fd = openSync(path, 'r');
   } catch {
-    // There is no such file.
+    // There is no file at `path`: nothing is stored of the session.
     return undefined;
   }
   try {

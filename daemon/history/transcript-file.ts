@@ -93,7 +93,7 @@ function wholeNumber(value: unknown): number {
   return typeof value === 'number' && Number.isSafeInteger(value) ? value : 0;
 }
 
-/** The line for a record that was read before, for the compacted file. */
+/** The line for a record in a compacted file, made anew because the record's text was merged. */
 export function lineOfRecord({ recordId, atMs, ...event }: HistoryRecord): string {
   const envelope = { id: Number(recordId), v: 1, ...event, _meta: { serverTimestamp: atMs } };
   return `${JSON.stringify(envelope)}\n`;

@@ -53,7 +53,7 @@ export class TranscriptIndexes {
     const { ino, birthtimeMs, size } = await file.stat();
     const entry = this.#entryOf(path, `${ino}/${birthtimeMs}`, size);
     const { index } = entry;
-    // Requests that come at the same time share one reading of the file.
+    // Growths of one index go one after the other, so that requests at the same time read each part of the file once.
     const grown = entry.growth.then(() => index.grow(file, size));
     entry.growth = grown.catch(() => undefined);
     await grown;
