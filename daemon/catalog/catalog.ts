@@ -5,7 +5,7 @@ import { type SearchQuery, snippetIn, snippetOf } from '../domain/session-search
 import type { TranscriptView } from '../domain/transcript-view.ts';
 import type { CatalogItem, CatalogItems } from './items.ts';
 
-/** Sessions that one search looks at, the most recently changed first. */
+/** Most sessions that one search reads: the most recently changed ones. */
 const MAX_SEARCHED = 200;
 /** After this time a search reads no further transcript. */
 const MAX_SEARCH_MS = 5000;
@@ -33,7 +33,7 @@ export class Catalog {
     this.#deps = deps;
   }
 
-  /** The sessions to list. A running agent is asked first which sessions it keeps itself. */
+  /** The sessions for a listing, after a running agent was asked for the sessions that it keeps itself. */
   listed(): Promise<readonly CatalogItem[]> {
     return this.#deps.items.fresh();
   }

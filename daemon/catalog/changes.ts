@@ -108,7 +108,7 @@ export class CatalogChanges {
       await sessions.closed(id);
       await agentSessions.remove(stored.sessionId);
     }
-    // Another client may have brought the session back meanwhile.
+    // While the agent deleted its transcript, another client may have loaded the session again.
     if (sessions.find(id) !== undefined || sessions.isStarting(id)) return STARTING;
     history.remove(id);
     this.#reportGone(id, live, 'deleted');

@@ -213,7 +213,7 @@ function refusalOf(error: unknown) {
   );
 }
 
-/** Fields of the agent's page that go on to the client as they are. */
+/** Fields of the agent's page that are passed on to the client unchanged. */
 const RELAYED = [
   'nextCursor',
   'startTime',
