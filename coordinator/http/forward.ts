@@ -34,7 +34,7 @@ export interface Forwarder {
   /**
    * Passes the request on to the daemon; every outcome, refusals included, is written to `res`. If the daemon cannot be reached,
    * or ends before it has answered, the outcome is 503 `workspace_runtime_unavailable`.
-   * @throws ApiError 413 or 400 for a body that its headers alone make unacceptable; nothing has been written then. /
+   * @throws ApiError 413 or 400 for a body that its headers alone make unacceptable; nothing has been written then.
    */
   forward(req: IncomingMessage, res: ServerResponse, spec: ForwardSpec): void;
 }
@@ -68,7 +68,7 @@ interface Passage {
   readonly res: ServerResponse;
   readonly spec: ForwardSpec;
   upstream: ClientRequest | undefined;
-  /** The daemon's headers have come: from then on the relay decides what a failure means. */
+  /** Whether the headers of the daemon's answer have come; from then on relay.ts decides what a failure means. */
   isAnswered: boolean;
 }
 

@@ -15,7 +15,7 @@ import { ApiError, fail } from '../../daemon/contract/errors.ts';
 import type { Peer } from '../../daemon/contract/wire.ts';
 
 export interface ListenerPolicy extends AccessPolicy {
-  /** Addresses whose `Forwarded` and `X-Forwarded-For` are believed; `unix` stands for a peer on a unix socket. */
+  /** Addresses of the proxies whose `X-Forwarded-For` is believed; `unix` stands for a peer on a unix socket. */
   readonly trustedProxies: readonly string[];
 }
 
@@ -53,8 +53,8 @@ function applyOrigin(policy: ListenerPolicy, req: IncomingMessage, res: ServerRe
 }
 
 /**
- * Whether the request comes from a page of this very listener. Behind a public name the listener cannot know its own origin, so
- * Origin and Host have to agree and the page has to show the token.
+ * Whether the request comes from a page of the listener's own origin. Behind a public name the listener cannot know its origin,
+ * so Origin and Host have to agree and the page has to show the token.
  */
 function isAuthenticatedSelf(policy: ListenerPolicy, req: IncomingMessage): boolean {
   const { origin, host, authorization } = req.headers;
@@ -91,7 +91,7 @@ function isTrustedProxy(policy: ListenerPolicy, address: string | undefined): bo
 
 /**
  * Addresses in X-Forwarded-For, the nearest hop last. The `Forwarded` header (RFC 7239) is not read: a client that only
- * `Forwarded` names counts as remote. /
+ * `Forwarded` names counts as remote.
  */
 function forwardedFor(req: IncomingMessage): string[] {
   const header = req.headers['x-forwarded-for'];

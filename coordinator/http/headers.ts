@@ -1,4 +1,4 @@
-// Which headers pass from client to daemon and back. Every header that conveys trust is dropped and set anew.
+// Decides which headers pass from the client to the daemon and back. Every header that conveys trust is dropped and set anew.
 import type { IncomingMessage, OutgoingHttpHeaders } from 'node:http';
 import { FEED_SEQ_HEADER, INTERNAL_HEADER_PREFIX, REQUEST_ID_HEADER } from '../../daemon/contract/control.ts';
 import { type Caller, trustHeaders } from '../upstream/trust-headers.ts';

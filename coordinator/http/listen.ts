@@ -2,7 +2,7 @@
 import type { Server } from 'node:http';
 import { freeSocketPath, listenPrivately } from '../../daemon/contract/unix-socket.ts';
 
-/** @returns the port that was bound. @throws Error (EADDRINUSE and kin) when the address cannot be bound. */
+/** Binds a TCP port. @returns the bound port; for `port` 0 a free one. @throws Error (EADDRINUSE and kin) when binding fails. */
 export async function listenOnPort(server: Server, host: string, port: number): Promise<number> {
   await bound(server, (listening) => server.listen(port, host, listening));
   const address = server.address();

@@ -46,7 +46,7 @@ export interface ClientListenerDeps {
 export interface ClientListener {
   /** Does not listen yet: the composition root binds the server to a TCP port or a unix socket. */
   readonly server: Server;
-  /** Ends event streams cleanly, then the server within `graceMs`. Idempotent. */
+  /** Ends the clients' event streams cleanly, then closes the server within `graceMs`. Idempotent. */
   close(graceMs: number): Promise<void>;
 }
 
@@ -70,7 +70,7 @@ export function createClientListener(deps: ClientListenerDeps): ClientListener {
       requestTimeout: limits.requestHeadTimeoutMs,
       headersTimeout: limits.requestHeadTimeoutMs,
       keepAliveTimeout: limits.keepAliveTimeoutMs,
-      // Node checks for slow requests only this often; its default of 30 s would double the limit.
+      // How often Node looks for requests over the time limit: with Node's default of 30 s the limit would be doubled.
       connectionsCheckingInterval: Math.max(10, Math.min(30_000, Math.ceil(limits.requestHeadTimeoutMs / 4))),
     },
     listen,

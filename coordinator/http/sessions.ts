@@ -146,7 +146,7 @@ function chosenWorkspace(deps: SessionDeps, { context, body }: SessionCall): Wor
 
 /**
  * Calls `postUntilStored`. A daemon knows only its own workspace, so its 400 `workspace_mismatch` is replaced by the
- * coordinator's own; every other answer is returned as it is. /
+ * coordinator's own; every other answer is returned as it is.
  */
 async function postInFleet(
   deps: SessionDeps,

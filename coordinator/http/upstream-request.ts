@@ -1,5 +1,5 @@
 // A client's request as the proxy library gets it: raw path, cleaned headers, explicit body framing, a byte cap.
-// The library rewrites paths and strips the framing of DELETE bodies, so it never sees the client's own request.
+// The library rewrites paths and strips the framing of DELETE bodies, so it never gets the client's own request.
 import type { IncomingMessage, OutgoingHttpHeaders } from 'node:http';
 import type { Socket } from 'node:net';
 import { Transform, type TransformCallback } from 'node:stream';

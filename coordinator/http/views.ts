@@ -1,4 +1,4 @@
-// The coordinator's own JSON answers: health, capabilities, and sessions as the store has them. Pure.
+// Makes the JSON answers of the coordinator's own routes: health, capabilities, and sessions as the store has them. Pure.
 import {
   CORE_FEATURES,
   MAX_REGISTERED_WORKSPACES,
@@ -34,7 +34,7 @@ export interface CapabilityFacts {
   readonly hasAllowedOrigins: boolean;
 }
 
-/** The answer of `GET /capabilities`: the fleet as one server of several workspaces. */
+/** The answer to `GET /capabilities`, which shows the fleet as one server of several workspaces. */
 export function fleetCapabilities(
   facts: CapabilityFacts,
   registry: Pick<WorkspaceLookup, 'list' | 'primary'>,

@@ -10,7 +10,7 @@ import { createKoaApp } from '../koa-app.ts';
 export interface AdminServer {
   /** Does not listen yet: the composition root binds the server to a unix socket in a 0700 directory. */
   readonly server: Server;
-  /** Idempotent; ends within `graceMs`. */
+  /** Closes the server within `graceMs`. Idempotent. */
   close(graceMs: number): Promise<void>;
 }
 

@@ -5,7 +5,7 @@ import type { DaemonView } from '../../supervise/fleet.ts';
 import type { WorkspaceEntry } from '../../supervise/workspaces/registry.ts';
 import { fleetFigures } from '../aggregate.ts';
 
-/** The coordinator's own process. */
+/** Facts about the coordinator's process. */
 export interface ProcessFacts {
   readonly version: string;
   readonly pid: number;
@@ -33,7 +33,7 @@ export interface AdminFacts {
   readonly nowMs: number;
 }
 
-/** The answer of `GET /admin/diagnostics`. */
+/** The answer to `GET /admin/diagnostics`. */
 export function diagnosticsView(facts: AdminFacts): object {
   const { self, config, workspaces, store, nowMs } = facts;
   return {
@@ -47,7 +47,7 @@ export function diagnosticsView(facts: AdminFacts): object {
   };
 }
 
-/** The answer of `GET /admin/status`. */
+/** The answer to `GET /admin/status`. */
 export function statusView(facts: AdminFacts): object {
   const { self, workspaces } = facts;
   return {
