@@ -11,7 +11,7 @@ type Method = 'GET' | 'POST' | 'PATCH';
 
 /** Body and deadline of a call to the admin plane. */
 interface Question {
-  /** Sent as JSON. */
+  /** Body of the call, sent as JSON. */
   readonly body?: object;
   /** Longest wait for the answer; `none`: without a deadline, until the answer comes or the connection ends. */
   readonly timeoutMs?: number | 'none';

@@ -8,13 +8,13 @@ import { CommandError, EXIT } from './exit-codes.ts';
 
 /** The coordinator that a command is for: the one that runs on this state directory. */
 export interface AdminTarget {
-  /** Absolute. */
+  /** Absolute path. */
   readonly stateDir: string;
   readonly runtimeBases: CoordinatorOptions['runtimeBases'];
 }
 
 export interface AdminSocket {
-  /** Canonical. */
+  /** Canonical path of the target's state directory. */
   readonly stateDir: string;
   readonly path: string;
   /**

@@ -9,7 +9,7 @@ import { table } from './table.ts';
 
 /**
  * `drain` and `restart` wait for the answer without a deadline. It comes when the daemons are gone, and only the coordinator
- * knows how long that may take: up to a drain timeout for each daemon. A command that gave up would not stop the coordinator. /
+ * knows how long that may take: up to a drain timeout for each daemon. A command that gave up would not stop the coordinator.
  */
 const UNTIL_DONE = 'none';
 

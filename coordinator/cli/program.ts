@@ -147,7 +147,10 @@ function addOperations({ program, runtime, targetOf }: Scene): void {
     );
 }
 
-/** @throws CommandError `usage`: a person who names one workspace must not get the whole fleet restarted. */
+/**
+ * Refuses `--rolling` and `--at-once` next to a workspace.
+ * @throws CommandError `usage`: a person who names one workspace must not get the whole fleet restarted.
+ */
 function refuseFleetFlags(flags: FlagValues, workspace: string): void {
   const given = ['rolling', 'at-once'].find((flag) => flags[flag] !== undefined);
   if (given !== undefined)

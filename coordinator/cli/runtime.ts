@@ -13,7 +13,7 @@ export interface Runtime {
   readonly daemonEnv: Readonly<Record<string, string>>;
   /** Directories under which the runtime directory is made. */
   readonly runtimeBases: CoordinatorOptions['runtimeBases'];
-  /** File of the API description, as JSON. */
+  /** Path of the API description, a JSON file. */
   readonly openapiPath: string;
   readonly createLog: (level: string) => Log;
   /** Writes to stderr, for a person. Synchronous. */

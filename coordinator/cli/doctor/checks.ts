@@ -12,7 +12,7 @@ import type { Look, Scene } from './scene.ts';
 const OLDEST_NODE: Readonly<Record<number, number>> = { 20: 19, 22: 12 };
 const NEWEST_LISTED_NODE = 22;
 
-/** Free space below which a start of the coordinator is pointless; below the second constant it will be soon. */
+/** With less free space a start of the coordinator is pointless; with less than `WARN_FREE_BYTES` it soon will be. */
 const FAIL_FREE_BYTES = 64 * 1024 * 1024;
 const WARN_FREE_BYTES = 1024 * 1024 * 1024;
 const AGENT_CHECK_TIMEOUT_MS = 10_000;
