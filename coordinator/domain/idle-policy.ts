@@ -4,14 +4,14 @@
 /** The facts about one daemon on which the rule decides: its last beat, and what the coordinator knows itself. */
 export interface IdleFacts {
   readonly sessions: number;
-  /** Running and queued prompts. */
+  /** Number of running and queued prompts. */
   readonly prompts: number;
   readonly openPermissions: number;
-  /** Sessions for which the agent has background work. */
+  /** Number of sessions for which the agent has background work. */
   readonly backgroundSessions: number;
-  /** Whether a request was sent to the daemon whose session, if it opens one, the feed has not reported yet. */
+  /** Whether the daemon was sent a request that may open a session, and the feed has not reported the session yet. */
   readonly isOpening: boolean;
-  /** Open event streams. */
+  /** Number of open event streams. */
   readonly subscribers: number;
   /** Milliseconds since the last step of a prompt or the last create of a session. */
   readonly sinceGestureMs: number;

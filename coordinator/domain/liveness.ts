@@ -5,7 +5,7 @@
 export interface LivenessThresholds {
   /** Number of beat periods that may pass without a beat before a daemon is probed. */
   readonly beatTimeoutFactor: number;
-  /** Pause between two checks of all daemons for missing beats. */
+  /** Interval at which all daemons are checked for missing beats. */
   readonly livenessPeriodMs: number;
   /** Time for a daemon to answer a probe; a daemon that does not answer in this time is frozen, and is ended. */
   readonly probeTimeoutMs: number;

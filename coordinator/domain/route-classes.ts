@@ -21,7 +21,7 @@ interface RouteClassSpec {
 
 /**
  * The one table of all routes, which says also which routes start a stopped daemon. A route that starts a daemon is named in
- * full: a path that no route serves must not start a daemon only to get its 404. /
+ * full: a path that no route serves must not start a daemon only to get its 404.
  */
 export const ROUTE_CLASSES = {
   health: { answeredBy: 'coordinator', routes: ['GET /health', 'GET /w/:ws/health'] },

@@ -154,7 +154,7 @@ function qualifiedRoute(cut: Cut): Routing {
 
 /**
  * A route below `/session`. A path below `/session/:id` that no class names gets the class `session`: the session's daemon
- * answers if it runs, and is not started. /
+ * answers if it runs, and is not started.
  */
 function sessionRoute(cut: Cut): Routing {
   const [, sessionId] = cut.text;

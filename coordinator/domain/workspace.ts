@@ -5,7 +5,7 @@ import type { Refusal } from './refusal.ts';
 
 export interface RegisteredWorkspace {
   readonly id: string;
-  /** Canonical. */
+  /** Canonical path of the workspace's directory. */
   readonly path: string;
 }
 
@@ -48,7 +48,7 @@ export function matchWorkspace<W extends RegisteredWorkspace>(
   return { kind: 'first_demand', path: cwd };
 }
 
-/** Why a client may not register `path` with `POST /workspaces`; undefined when it may. */
+/** The refusal to register `path` for `POST /workspaces`; undefined when the path may be registered. */
 export function registrationRefusal(
   path: string,
   registered: readonly RegisteredWorkspace[],
