@@ -6,7 +6,7 @@ import { DAEMON_HOST } from './address.ts';
 export interface Caller {
   readonly peer: Peer;
   readonly requestId: string;
-  /** Name of the token that the client showed, where tokens have names. */
+  /** Name of the token that the client showed; absent when the coordinator has no token. */
   readonly tokenName?: string;
 }
 
