@@ -44,7 +44,7 @@ export interface CoordinatorOptions {
   /** Environment for daemons, without the coordinator's secrets. */
   readonly daemonEnv: Readonly<Record<string, string>>;
   readonly runtimeBases: { readonly xdgRuntimeDir: string | undefined; readonly tmpDir: string };
-  /** File of the API description, as JSON. */
+  /** Path of the API description, a JSON file. */
   readonly openapiPath: string;
   readonly log: Log;
   /** Called when an operator asks over the admin plane for the stop of the coordinator. */

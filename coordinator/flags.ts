@@ -121,12 +121,12 @@ export interface NumberFlag {
   readonly help: string;
 }
 
-/** The flag of a setting in `SUPERVISION`. */
+/** The flag, without dashes, of a setting in `SUPERVISION`: `stop-grace-ms` for `stopGraceMs`. */
 export function settingFlag(key: string): string {
   return key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 }
 
-/** The flag of a setting in `RESTARTS`. */
+/** The flag, without dashes, of a setting in `RESTARTS`: `restart-max-backoff-ms` for `maxBackoffMs`. */
 export function restartFlag(key: string): string {
   return `restart-${settingFlag(key)}`;
 }
@@ -155,7 +155,7 @@ export const LIMIT_FLAGS: readonly NumberFlag[] = LIMIT_NAMES.map((name) => {
   return { group: 'Limits of each daemon', flag, value: PLACEHOLDERS[unit], fallback, help };
 });
 
-/** The environment variable of a flag. */
+/** The environment variable of a flag: `QWEN_COORDINATOR_STATE_DIR` for `state-dir`. */
 export function flagVariable(flag: string): string {
   return `QWEN_COORDINATOR_${flag.toUpperCase().replaceAll('-', '_')}`;
 }
