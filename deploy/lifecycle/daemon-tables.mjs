@@ -1,5 +1,5 @@
-// The tables of docs/lifecycle.md about a daemon: every cell of the state table, with what decides between its outcomes.
-// `machine` is {STATES, TABLE, step} of coordinator/domain/daemon-state.ts.
+// Makes the tables of docs/lifecycle.md about a daemon: every field of the state table, with the facts that decide between its
+// outcomes. `machine` is {STATES, TABLE, step} of coordinator/domain/daemon-state.ts.
 import { code, table } from './markdown.mjs';
 import { EFFECT_WORDS, EVENT_WORDS, wordsFor } from './words.mjs';
 
@@ -9,7 +9,7 @@ const VERDICTS = [
   ['it died too often', { verdict: { kind: 'failed', untilMs: 0 } }],
 ];
 
-/** What the outcome of an event can depend on, for the cells of the state table that decide. */
+/** For each event whose outcome depends on its facts: every case, as words for the page and the facts themselves. */
 const VARIANTS = {
   demand: [
     ['the cool-off is over', { isCoolOffOver: true }],
@@ -27,14 +27,17 @@ const VARIANTS = {
   exited: VERDICTS,
 };
 
-/** Every event that some state takes, in the order of its words. */
+/** Every event that some state takes, in the order of `EVENT_WORDS`. */
 export function eventsOf(machine) {
   const order = Object.keys(EVENT_WORDS);
   const events = [...new Set(Object.values(machine.TABLE).flatMap((row) => Object.keys(row)))];
   return events.sort((a, b) => order.indexOf(a) - order.indexOf(b));
 }
 
-/** Every outcome of an event in a state, as [when, row]: a single one, or one for each variant of the event. */
+/**
+ * Every outcome of an event in a state, as [when, row]: one for each case in `VARIANTS`, or a single outcome with an empty
+ * `when`.
+ */
 function outcomes(machine, state, event) {
   const cell = machine.TABLE[state][event];
   if (cell === undefined) return [];
@@ -50,7 +53,7 @@ function outcomes(machine, state, event) {
   ]);
 }
 
-/** The rows of one state: event, when, next state, effects. */
+/** The rows of the page's table about one state: event, when, next state, effects. */
 export function stateRows(machine, state) {
   return eventsOf(machine).flatMap((event) =>
     outcomes(machine, state, event).map(([when, row]) => [
@@ -64,7 +67,7 @@ export function stateRows(machine, state) {
   );
 }
 
-/** One row an event, one column a state: the next states. */
+/** A table of the next states, with a row for each event and a column for each state. */
 export function overview(machine) {
   const cellOf = (state, event) => {
     const next = [...new Set(outcomes(machine, state, event).map(([, row]) => row?.next ?? 'nothing'))];
@@ -76,7 +79,10 @@ export function overview(machine) {
   );
 }
 
-/** Where a process is made, in words. @throws when the page's sentence about it does not fit any more. */
+/**
+ * The fields that have the effect `spawn`, in words.
+ * @throws when they are not two, which the page's sentence about them says.
+ */
 export function spawnCells(machine) {
   const isSpawn = (state, event) =>
     outcomes(machine, state, event).some(([, row]) => row?.effects.includes('spawn'));

@@ -1,4 +1,4 @@
-// Markdown in small pieces.
+// Formats tables and code as Markdown.
 
 export const table = (head, rows) =>
   [

@@ -1,11 +1,11 @@
-// docs/lifecycle.md as text, from the tables that the code runs by. Prose is here; every state, event, effect, route and number
-// comes from the code.
+// Makes the text of docs/lifecycle.md from the tables that the code runs by. Prose is here; every state, event, effect, route and
+// number comes from the code.
 import { eventsOf, overview, spawnCells, stateRows } from './daemon-tables.mjs';
 import { code, table } from './markdown.mjs';
 import { numberTable, routeTable, sessionTable } from './tables.mjs';
 import { EFFECT_WORDS, EVENT_WORDS, NUMBERS, STATE_WORDS, wordsFor } from './words.mjs';
 
-/** How long a frozen daemon can go unnoticed, and how long a pause is tolerated. */
+/** The sentence about how long a frozen daemon can go unnoticed, and how long a pause of its event loop is tolerated. */
 function livenessWords(t) {
   const thresholds = t.DEFAULT_SUPERVISE_SETTINGS;
   const beatMs = t.LIMIT_FLAGS.find(({ flag }) => flag === 'feed-beat-ms').fallback;
@@ -14,7 +14,11 @@ function livenessWords(t) {
 and one whose event loop stands still for up to ${t.toleratedPauseMs(beatMs, thresholds)} ms is never taken for frozen.`;
 }
 
-/** @param t the exports named in deploy/docs.mjs. @throws when the code has a name that this page has no words for. */
+/**
+ * The whole page.
+ * @param t the exports named in deploy/docs.mjs.
+ * @throws when the code has a name that words.mjs does not have.
+ */
 export function lifecyclePage(t) {
   const flags = [...t.SUPERVISION_FLAGS, ...t.LIMIT_FLAGS];
   return `<!-- Made by "npm run docs" from coordinator/domain and coordinator/flags.ts. Do not edit it by hand. -->

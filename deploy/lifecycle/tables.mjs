@@ -1,8 +1,8 @@
-// The tables of docs/lifecycle.md about sessions, routes and numbers.
+// Makes the tables of docs/lifecycle.md about sessions, routes and numbers.
 import { code, table } from './markdown.mjs';
 import { ANSWERED_BY, SESSION_EVENTS, SESSION_STATES, WHEN_STOPPED, wordsFor } from './words.mjs';
 
-/** What becomes of a session; `nextState` is that of coordinator/domain/session.ts. */
+/** A table of a session's next states, by event and state. @param nextState that of coordinator/domain/session.ts. */
 export function sessionTable(nextState) {
   return table(
     ['what happens', ...SESSION_STATES.map((state) => `to a ${state} one`)],
@@ -16,7 +16,7 @@ export function sessionTable(nextState) {
   );
 }
 
-/** `classes` is ROUTE_CLASSES of coordinator/domain/route-classes.ts. */
+/** A table of the route classes. @param classes ROUTE_CLASSES of coordinator/domain/route-classes.ts. */
 export function routeTable(classes) {
   return table(
     ['class', 'routes', 'while it runs', 'while nobody has it', 'refused in a drain'],
@@ -30,7 +30,7 @@ export function routeTable(classes) {
   );
 }
 
-/** The rows of these flags. @throws for a name that no flag has. */
+/** A table of the flags in `names`, each with its default and meaning. @throws for a name that no flag has. */
 export function numberTable(names, flags) {
   return table(
     ['flag', 'default', 'meaning'],

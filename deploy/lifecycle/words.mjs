@@ -1,7 +1,7 @@
-// The words of docs/lifecycle.md for every name that the code's tables use: states, events, effects, route classes, flags.
+// What docs/lifecycle.md calls every name that the code's tables use: states, events, effects, route classes, flags.
 import { code } from './markdown.mjs';
 
-/** @throws when the code has a name that has no words here: a new state or event is documented or nothing is. */
+/** The page's words for a name. @throws when `words` lacks the name, so that a new state or event cannot stay undocumented. */
 export function wordsFor(what, words, name) {
   if (!Object.hasOwn(words, name))
     throw new Error(`deploy/lifecycle/words.mjs has no words for the ${what} "${name}"`);
@@ -82,7 +82,7 @@ export const ANSWERED_BY = {
   either: 'the daemon while it runs',
 };
 
-/** The numbers of this page's rules, by their flags. */
+/** The flags of the page's tables of numbers, by the table's heading. */
 export const NUMBERS = {
   'From demand to ready': [
     'max-daemons',
