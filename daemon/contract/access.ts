@@ -12,7 +12,7 @@ export interface AccessPolicy {
   readonly token: string | undefined;
   /** Whether `/health` needs the bearer too, also on loopback. */
   readonly requireAuth: boolean;
-  /** Canonical origins, or `*`. */
+  /** The foreign origins that are let in, in canonical form; `*` stands for all. */
   readonly allowedOrigins: readonly string[];
 }
 

@@ -59,7 +59,7 @@ export interface RefusedLine {
 export type HandshakeAnswer = ReadyLine | RefusedLine;
 
 /**
- * Parses the coordinator's line.
+ * Parses the coordinator's line of the handshake.
  * @throws Error naming the field that is missing or malformed.
  */
 export function parseHandshakeRequest(line: string): HandshakeRequest {
@@ -81,7 +81,7 @@ export function parseHandshakeRequest(line: string): HandshakeRequest {
 }
 
 /**
- * Parses the daemon's line.
+ * Parses the daemon's line of the handshake.
  * @throws Error naming the field that is missing or malformed.
  */
 export function parseHandshakeAnswer(line: string): HandshakeAnswer {

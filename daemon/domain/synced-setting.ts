@@ -6,7 +6,7 @@ export type Action =
   | 'promoted'
   /** The agent's notification came during a change that the daemon had asked for: the end of the change decides. */
   | 'suppressed'
-  /** The agent named a value that clients may not see. */
+  /** The agent named a value that must not be published to clients: nothing is published. */
   | 'dropped'
   /** The agent has another value than the published one: the agent's value is published. */
   | 'corrected'

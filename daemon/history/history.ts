@@ -59,7 +59,7 @@ export type StoredChange = Partial<Pick<StoredSession, 'displayName' | 'titleSou
 
 /** Writes the transcript of one live session. No method throws: a failed write makes the recording degraded. */
 export interface Recording {
-  /** Whether all events of the transcript are recorded; false if the agent keeps the transcript: then only ends of turns are. */
+  /** Whether all events of the transcript are recorded; if the agent keeps the transcript, only ends of turns are. */
   readonly keepsEvents: boolean;
   /** Highest event id of the transcript, 0 for a new transcript. Event ids of the session's bus start above this. */
   readonly lastId: number;

@@ -112,7 +112,7 @@ function readMeta(path: string, log: Log): TranscriptMeta | undefined {
       log.warn({ path }, 'not a transcript: ignored');
       return undefined;
     }
-    // In a file that was not closed cleanly, the statement is older than the last write; the file's time is right.
+    // In a file that was not closed cleanly the statement is older than the last write, so the file's own time is taken.
     return isClosed ? meta : { ...meta, session: { ...meta.session, updatedAtMs: Math.floor(mtimeMs) } };
   } finally {
     closeSync(fd);
