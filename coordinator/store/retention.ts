@@ -1,5 +1,5 @@
-// Deletes old rows from the database: by age and by number, oldest first, in small batches so that no request waits. Sessions that
-// are not closed, unsettled prompts, unended daemons and the newest daemon of each workspace are never deleted.
+// Deletes old rows from the database: by age and by number, oldest first, in small batches so that no request waits. Sessions
+// that are not closed, unsettled prompts, unended daemons and the newest daemon of each workspace are never deleted.
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Clock } from '../../daemon/contract/clock.ts';
 import type { Rows, StoreDatabase } from './database.ts';

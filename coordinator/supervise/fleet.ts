@@ -1,13 +1,14 @@
-// What the rest of the coordinator may ask of its daemons. Implemented by supervisor/supervisor.ts; tests of http/ use a fake.
+// The interface `Fleet`: all that the rest of the coordinator may do with its daemons. supervisor/supervisor.ts implements it.
 
 import type { FeedAgent, FeedBeat } from '../../daemon/contract/feed.ts';
 import type { State } from '../domain/daemon-state.ts';
 import type { DaemonEndKind, SessionState } from '../domain/session.ts';
 import type { Endpoint } from '../upstream/endpoint.ts';
 
+/** A workspace: what supervision needs of it. */
 export interface WorkspaceKey {
   readonly id: string;
-  /** Canonical. */
+  /** Canonical path of the workspace's directory. */
   readonly path: string;
 }
 
@@ -22,13 +23,13 @@ export interface DaemonView {
   readonly agent: FeedAgent | null;
   readonly lastBeat: FeedBeat | null;
   readonly isFeedUp: boolean;
-  /** Requests that wait for the daemon. */
+  /** Number of requests that wait for the daemon. */
   readonly waiters: number;
-  /** What cannot be proven of the process; only where the workspace is `held`. */
+  /** Why the workspace is held; absent unless `state` is `held`. */
   readonly heldWhy?: string;
   /** Number of starts of the workspace's daemons, ever. */
   readonly starts: number;
-  /** How the workspace's last daemon ended; null when none has. */
+  /** How the workspace's last daemon ended; null when no daemon of it has ended, as far as is known. */
   readonly lastExit: {
     readonly atMs: number;
     readonly code: number | null;
@@ -38,61 +39,64 @@ export interface DaemonView {
   } | null;
 }
 
-/** What a refusal at a limit says of the daemons that run: which could go for another, and why the others cannot. */
+/** The running daemons in the refusal at a limit: which could be ended to make room, and why the others cannot. */
 export interface RoomReport {
-  /** Workspace ids. */
+  /** Ids of the workspaces whose daemon could be ended. */
   readonly evictable: readonly string[];
   readonly kept: readonly { readonly workspaceId: string; readonly reason: string }[];
 }
 
-/** How and why a daemon is to end. */
+/** How and why `Fleet.stop` ends a daemon. */
 export interface FleetStop {
-  /** For operators and clients. */
+  /** Words for operators and clients. */
   readonly reason: string;
-  /** Decides what becomes of the daemon's sessions. */
+  /** Decides the next state of the daemon's sessions (domain/session.ts). */
   readonly kind: Exclude<DaemonEndKind, 'died' | 'idle'>;
   /** How long turns under way may go on; absent: the configured drain timeout. */
   readonly drainMs?: number;
 }
 
+/** The daemons of all workspaces. */
 export interface Fleet {
   /**
-   * The endpoint of the workspace's daemon, which is started first if need be. Concurrent calls share one start.
-   * @throws ApiError 503 (state's reason, Retry-After) or 504 `init_timeout` at the waiter's deadline.
-   *   Rejects with the signal's reason when `signal` aborts. Where no other call waits for a start that has not begun, nothing is
-   *   spawned then.
+   * The endpoint of the workspace's daemon, which is started first when none is ready. Concurrent calls share one start.
+   * @throws ApiError 503 (with the reason, and Retry-After) or 504 `init_timeout` after `waiterDeadlineMs`; the signal's reason
+   *   when `signal` aborts. A start that has not begun is given up when no other call waits for it.
    */
   ensureReady(workspace: WorkspaceKey, signal: AbortSignal): Promise<Endpoint>;
-  /** As `ensureReady`, for a daemon that is being started or taken over already. @throws ApiError 503 where none is. */
+  /** As `ensureReady`, but starts no daemon. @throws ApiError 503 also when no daemon is ready or under way. */
   attend(workspace: WorkspaceKey, signal: AbortSignal): Promise<Endpoint>;
-  /** The endpoint while the daemon has its sessions: it is ready, or ends its turns. Starts nothing. */
+  /** The endpoint of a daemon that has its sessions: `ready` or `draining`. Undefined otherwise. Starts nothing. */
   reachOf(workspaceId: string): Endpoint | undefined;
-  /** The endpoint if the daemon is ready now. Starts nothing. */
+  /** The endpoint of a daemon that is ready now; undefined otherwise. Starts nothing. */
   endpointOf(workspaceId: string): Endpoint | undefined;
   /**
-   * Resolves when the feed record `seq` of the incarnation is in the store. Rejects when the store refused the write
-   * (ApiError 507) and resolves `false` when the feed is down, so that the caller records what it saw itself.
+   * Resolves `true` when the feed record `seq` of the incarnation is in the store, `false` when the feed is down or slow: then the
+   * caller stores what the daemon's answer showed. Rejects with ApiError 507 when the store refuses the record.
    */
   stored(incarnation: string, seq: number): Promise<boolean>;
-  /** Why nothing that the workspace's daemon reports can be stored at present; undefined when it can, as far as is known. */
+  /** The error with which the store refused the last feed record of the workspace's daemon; undefined when it took it. */
   storeRefusalOf(workspaceId: string): unknown;
   /**
-   * Ends the workspace's daemon once its turns have ended, or at the drain's deadline. Resolves when the daemon is gone, at once
-   * when none runs.
+   * Ends the workspace's daemon once its turns have ended, or after `drainMs`. Resolves when the daemon is gone; at once when no
+   * daemon runs.
    */
   stop(workspaceId: string, end: FleetStop): Promise<void>;
   /**
-   * Ends one idle daemon of another workspace, so that its sessions sleep and no longer count against the cap on all sessions.
-   * Resolves when they sleep; undefined when no daemon can go.
+   * Ends one idle daemon of another workspace, so that its sessions become dormant and no longer count against
+   * `--max-total-sessions` (`limit`). Resolves when that daemon is gone; undefined when no daemon can be ended.
    */
   makeSessionRoom(forWorkspaceId: string, limit: number): Promise<void> | undefined;
-  /** Why each daemon that runs cannot end to make room for another. */
+  /** Why each running daemon cannot be ended to make room. */
   roomReport(): RoomReport;
-  /** The command that the workspace's daemon was started with, where the next one would be started with another. */
+  /** The command of the workspace's running daemon, if that differs from the configured command; else undefined. */
   otherCommandOf(workspaceId: string): readonly string[] | undefined;
-  /** Starts the workspace's daemons with `command` from now on (undefined: as configured). Earlier deaths no longer count. */
+  /** Sets the command of the workspace's later daemons (undefined: the configured one), and forgets past deaths for restarts. */
   startWith(workspaceId: string, command: readonly string[] | undefined): Promise<void>;
-  /** Drops a removed workspace. @throws ApiError 409 `workspace_busy` while its daemon has not ended (`stop` first). */
+  /**
+   * Drops the controller of a removed workspace.
+   * @throws ApiError 409 `workspace_busy` while its daemon has not ended (`stop` first); 503 while the workspace is held.
+   */
   forget(workspaceId: string): void;
   view(workspaceId: string): DaemonView | undefined;
   views(): readonly DaemonView[];
@@ -104,9 +108,9 @@ export interface SessionLocation {
   readonly state: Exclude<SessionState, 'closed'>;
 }
 
-/** Where each session is. The recorder keeps the index in step with the store. */
+/** Finds the workspace and the state of a session. The session recorder keeps this index in step with the store. */
 export interface SessionIndex {
-  /** Undefined for a session that is closed or unknown. */
+  /** Workspace and state of the session; undefined when it is closed or unknown. */
   find(sessionId: string): SessionLocation | undefined;
   /** The id of the workspace that the session belongs to, also when the session is closed; undefined when it is unknown. */
   ownerOf(sessionId: string): string | undefined;

@@ -1,4 +1,4 @@
-// The words of every refusal that supervision gives: what happened, which limit was reached, when to try again. Decides nothing.
+// Makes the ApiError of every refusal by supervision: what happened, which limit was reached, when to try again. Decides nothing.
 import { ApiError, fail, messageOf } from '../../daemon/contract/errors.ts';
 import type { Event } from '../domain/daemon-state.ts';
 import type { Refusal } from '../domain/refusal.ts';
@@ -6,10 +6,10 @@ import { spanOf } from '../domain/units.ts';
 import type { DaemonExit } from '../launch/launcher.ts';
 import type { DaemonView, WorkspaceKey } from './fleet.ts';
 
-/** Number of a dead daemon's last log lines that a client gets; the event row has more of them. */
+/** Number of a dead daemon's last log lines in a refusal; the event row has more of them. */
 const LINES_SHOWN = 5;
 
-/** A pure rule's refusal as the error that a client gets. `retryAfterMs` in its context becomes the Retry-After header. */
+/** A `Refusal` of a rule in domain/ as an ApiError. `retryAfterMs` in its context becomes the Retry-After header. */
 export function refused(refusal: Refusal): ApiError {
   const { retryAfterMs } = refusal.context;
   const retryAfterS = typeof retryAfterMs === 'number' ? seconds(retryAfterMs) : undefined;
@@ -32,7 +32,7 @@ export function tooManyWaiters(workspace: WorkspaceKey, limit: number): ApiError
   });
 }
 
-/** The 503 of a daemon that cannot serve, with the reason as text; `retryAfterMs` from now a retry makes sense. */
+/** The 503 for a daemon that cannot serve. @param retryAfterMs time after which a retry makes sense. */
 export function unavailable(
   workspace: WorkspaceKey,
   why: string,
@@ -55,7 +55,7 @@ export function stopped(workspace: WorkspaceKey, reason: string): ApiError {
   });
 }
 
-/** The refusal of new work, and of a daemon's start for it, while the workspace is drained or its daemon is being replaced. */
+/** The 503 for new work while the workspace is drained or its daemon is being replaced, also when it would need a start. */
 export function draining(workspace: WorkspaceKey, reason: string): ApiError {
   return fail('workspace_draining', `The workspace accepts no new work: ${reason}`, {
     workspaceId: workspace.id,
@@ -68,25 +68,25 @@ export function shuttingDown(): ApiError {
   return fail('daemon_draining', 'The coordinator is shutting down');
 }
 
-/** A failed daemon that cools off. */
+/** Why a workspace cools off after too many deaths of its daemons. */
 export interface CoolOff {
-  /** Deaths within `periodMs`. */
+  /** Number of deaths within `periodMs`. */
   readonly deaths: number;
   readonly periodMs: number;
   /** Why the last daemon ended; undefined when that is not known. */
   readonly lastReason: string | undefined;
-  /** Until the next start is allowed. */
+  /** Time until the next start is allowed. */
   readonly leftMs: number;
 }
 
-/** The refusal while a failed daemon cools off. */
+/** The 503 while the workspace cools off, in state `failed`. */
 export function failed(workspace: WorkspaceKey, { deaths, periodMs, lastReason, leftMs }: CoolOff): ApiError {
   const count = `${deaths} ${deaths === 1 ? 'failure' : 'failures'} within ${spanOf(periodMs)}`;
   const why = `${count}; last: ${lastReason ?? 'unknown'}; next attempt allowed in ${spanOf(leftMs)}`;
   return unavailable(workspace, why, leftMs, { deaths });
 }
 
-/** The refusal of requests that waited for a start which this event ended. */
+/** The error for requests that waited for a daemon whose start ended with `event`. */
 export function refusalAfter(
   event: Event,
   workspace: WorkspaceKey,
@@ -107,7 +107,7 @@ export function refusalAfter(
   }
 }
 
-/** The store's ApiError 507 as it is, any other error as a 503. */
+/** The error for a failed start: an ApiError, such as the store's 507, as it is; any other error as a 503. */
 function startFailed(workspace: WorkspaceKey, error: unknown, retryAfterMs: number): ApiError {
   return error instanceof ApiError ? error : unavailable(workspace, messageOf(error), retryAfterMs);
 }
@@ -124,7 +124,7 @@ function diedWhileAwaited(
   });
 }
 
-/** The refusal while the workspace is held: a process of an earlier coordinator may still serve it. */
+/** The 503 while the workspace is held: a daemon of an earlier coordinator may still serve it. */
 export function held(
   workspace: WorkspaceKey,
   pid: number | null,
@@ -137,13 +137,13 @@ export function held(
   return unavailable(workspace, advice, retryAfterMs, { pid });
 }
 
-/** How a process ended, in a few words. */
+/** How a daemon's process ended, in a few words. */
 export function wordsOfExit(exit: Pick<DaemonExit, 'code' | 'signal'>): string {
   if (exit.signal !== null) return `killed by ${exit.signal}`;
   return exit.code === null ? 'exit code unknown' : `exit code ${exit.code}`;
 }
 
-/** For a Retry-After header: at least one second. */
+/** The time in whole seconds for a Retry-After header: at least 1. */
 function seconds(ms: number): number {
   return Math.max(1, Math.ceil(ms / 1000));
 }

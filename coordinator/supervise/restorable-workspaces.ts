@@ -1,5 +1,5 @@
-// Workspaces in which sessions are to come back by themselves. The code that moves sessions into the state `restoring` adds their
-// workspace here, and the restorer subscribes, so that the supervisor and the restorer need not know each other.
+// Carries ids of workspaces with sessions in the state `restoring` from the code that moved them there to the restorer, which
+// subscribes. So the supervisor and the restorer need not know each other.
 
 export type RestorableListener = (workspaceId: string) => void;
 
@@ -7,14 +7,14 @@ export class RestorableWorkspaces {
   readonly #listeners = new Set<RestorableListener>();
 
   /**
-   * Calls `listener` for every workspace that is added from now on. Sessions that were in `restoring` before are found in the
-   * store by the subscriber.
+   * Calls `listener` for every workspace that is added from now on. Earlier sessions in `restoring` the subscriber has to read
+   * from the store (`Restorer.resume`).
    */
   subscribe(listener: RestorableListener): void {
     this.#listeners.add(listener);
   }
 
-  /** Sessions of the workspace are in the state `restoring` in the store, and may be brought back from now on. */
+  /** Calls the listeners. To be called when the workspace's sessions are `restoring` in the store, and may be restored. */
   add(workspaceId: string): void {
     for (const listener of this.#listeners) listener(workspaceId);
   }

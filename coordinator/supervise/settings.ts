@@ -1,5 +1,5 @@
-// Every number of supervision, once: its default, its range, its help text, and the reason for it where there is one. flags.ts
-// makes a flag of each number; config.ts reads what was configured.
+// All settings of supervision: for each its default, its range, its help text, and the reason for the value where there is one.
+// flags.ts makes a flag of each setting; config.ts reads the configured values.
 import type { RestartPolicy } from '../domain/restart-policy.ts';
 
 /** One whole number that an operator may set. */
@@ -12,7 +12,7 @@ export interface SettingSpec {
 
 /** The longest delay of a Node timer; a timer with a longer delay would fire at once. */
 const MAX_NUMBER = 2 ** 31 - 1;
-/** A job with a shorter period would keep a core busy. */
+/** Shortest period of a periodic job: a shorter one would keep a core busy. */
 const MIN_PERIOD_MS = 10;
 const KiB = 1024;
 const MiB = 1024 * KiB;
@@ -26,16 +26,16 @@ const setting = (fallback: number, help: string, min = 1, max = MAX_NUMBER): Set
 
 const period = (fallback: number, help: string) => setting(fallback, help, MIN_PERIOD_MS);
 
-/** Durations end in `Ms`, sizes in `Bytes`; the rest are counts. */
+/** The settings except the restart policy. Names of durations end in `Ms`, of sizes in `Bytes`; other settings are counts. */
 export const SUPERVISION = {
   maxDaemons: setting(0, 'daemons that may run at once; 0 = unlimited', 0),
-  /** Each start takes a core for a while. */
+  /** Limited because each start of a daemon keeps a core busy for a while. */
   maxConcurrentStarts: setting(4, 'daemons that may be starting at the same time'),
   /** From the spawn to the ready line. */
   startTimeoutMs: setting(20_000, 'from the spawn of a daemon until it answers'),
   /** From the ready line to the first feed snapshot in the store. */
   feedReadyTimeoutMs: setting(10_000, 'from its answer until its sessions are known'),
-  /** By default longer than the two above together, so that a request gets the true reason for its refusal. */
+  /** Longer than startTimeoutMs and feedReadyTimeoutMs together, so that a request gets the true reason for its refusal. */
   waiterDeadlineMs: setting(45_000, 'how long a request waits for its daemon'),
   maxWaiters: setting(256, 'requests that may wait for one daemon'),
   idleTimeoutMs: setting(
@@ -49,24 +49,24 @@ export const SUPERVISION = {
   ),
   idleCheckPeriodMs: period(15_000, 'how often idle daemons are checked for'),
   drainTimeoutMs: setting(30_000, 'how long a stopping daemon waits for its turns to end', 0),
-  /** The daemon ends its agent in order within its own shutdown grace, which a kill before its end would cut short. */
+  /** Longer than the daemon's shutdown grace, in which it ends its agent in order: SIGKILL would cut that short. */
   stopGraceMs: setting(15_000, 'from SIGTERM to SIGKILL; longer than shutdown-grace-ms'),
   restoreConcurrency: setting(3, 'sessions of one workspace that are restored at the same time'),
-  /** The daemon's own time for the agent's load has to be over first, so that the daemon can still answer with a refusal. */
+  /** Longer than the daemon's limit for the agent's `session/load`, so that the daemon can still answer with a refusal. */
   restoreTimeoutMs: setting(75_000, 'longest restore of one session; longer than session-restore-timeout-ms'),
   restoreWaitMs: setting(20_000, 'how long requests wait for a session that is being restored', 0),
   feedReconnectMs: period(
     250,
     "first wait before reconnecting to a daemon's feed; doubles up to 16 times this",
   ),
-  /** A snapshot is one line. The maximum is well below the longest string of Node. */
+  /** A feed's snapshot is one line. The maximum is well below the longest string of Node. */
   feedMaxLineBytes: setting(
     16 * MiB,
     'longest line of a feed; a snapshot needs some 400 bytes a session',
     64 * KiB,
     256 * MiB,
   ),
-  /** After this time the caller records what the answer itself shows. */
+  /** After this time the coordinator stores what the daemon's answer itself shows (records/answer-recorder.ts). */
   feedStoredWaitMs: setting(
     2000,
     'how long an answer is held until its session or prompt is stored from the feed',
@@ -74,7 +74,7 @@ export const SUPERVISION = {
   seenFlushMs: period(1000, 'how often heartbeats are written; a crash may lose this much'),
   /** 10,000 rows in one transaction blocked the event loop for 73 ms and more. */
   seenBatchRows: setting(500, 'heartbeats written in one transaction', 1, 10_000),
-  /** The next three are explained in domain/liveness.ts, which also computes the bound that follows from them. */
+  /** domain/liveness.ts explains this setting and the next two, and computes the bound that follows from them. */
   beatTimeoutFactor: setting(4, 'missing beats before a daemon is probed'),
   livenessPeriodMs: period(5000, 'how often missing beats are checked for'),
   probeTimeoutMs: setting(5000, 'time for a probed daemon to answer'),
@@ -87,7 +87,7 @@ export const SUPERVISION = {
   ),
 } as const satisfies Record<string, SettingSpec>;
 
-/** The restart policy except its jitter, which is a fraction. */
+/** The settings of the restart policy. Its jitter is no setting, because it is a fraction. */
 export const RESTARTS = {
   intensity: setting(5, 'deaths within restart-period-ms that are still followed by a restart', 0),
   periodMs: setting(60_000, 'period in which deaths are counted'),

@@ -1,7 +1,7 @@
-// Waits that end early when a signal aborts.
+// Waiting with an AbortSignal: for a promise, or for some time.
 import type { Clock } from '../../daemon/contract/clock.ts';
 
-/** `work`'s outcome, or a rejection with the signal's reason as soon as `signal` aborts. The work itself goes on. */
+/** Settles as `work`, or rejects with the signal's reason as soon as `signal` aborts. `work` is not cancelled. */
 export function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {
     const onAbort = () => reject(signal.reason);

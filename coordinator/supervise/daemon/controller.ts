@@ -1,5 +1,5 @@
-// One workspace's daemon through its life: events go through the table one at a time, and each effect is one method here
-// or of the incarnation that runs. Decides nothing itself: the state table, the restart policy and admission do.
+// The controller of one workspace's daemon: feeds events to the state table (domain/daemon-state.ts) and runs the effects that
+// the table names. Decides nothing itself: the state table, the restart policy and admission do.
 import type { Clock } from '../../../daemon/contract/clock.ts';
 import type { Log } from '../../../daemon/contract/log.ts';
 import type { Occupancy } from '../../domain/admission.ts';
@@ -16,7 +16,7 @@ import { type Effects, Machine } from './machine.ts';
 import type { Spawner } from './spawn.ts';
 import type { WaiterLimits } from './waiters.ts';
 
-/** What a controller knows of the fleet that it is part of. */
+/** What a controller gets from the fleet: the conditions for a start, and the routes. */
 export interface FleetSide extends StartConditions {
   /** Endpoints of ready daemons by workspace id. The controller owns its workspace's entry. */
   readonly routes: Map<string, Endpoint>;
@@ -33,7 +33,7 @@ export interface ControllerDeps {
   readonly settings: WaiterLimits & Pick<SuperviseSettings, 'drainTimeoutMs'>;
 }
 
-/** The view of a daemon as far as its controller knows it. */
+/** The members of a `DaemonView` that the controller knows. */
 export type ControllerView = Omit<DaemonView, 'starts' | 'heldWhy'>;
 
 export class DaemonController {
@@ -41,13 +41,13 @@ export class DaemonController {
   readonly #deps: ControllerDeps;
   readonly #machine: Machine;
   readonly #demand: Demand;
-  /** The incarnation whose process runs, from its spawn or adoption to its exit. */
+  /** The incarnation whose process runs, from its spawn or adoption to its exit; else undefined. */
   #current: Incarnation | undefined;
-  /** Settles when the newest process is gone and its death is recorded. */
+  /** Resolves when the process of the newest incarnation is gone and its end is recorded. */
   #gone: Promise<void> = Promise.resolve();
-  /** Called when a daemon that was to end for idleness stays. */
+  /** Settles the promise of `stopIdle` with false: the daemon has work after all and stays. */
   #stays: () => void = () => undefined;
-  /** What daemons are started with; undefined: the configured command. */
+  /** Program and first arguments for the next daemon; undefined: the configured command. */
   #command: readonly string[] | undefined;
 
   constructor(workspace: WorkspaceKey, deps: ControllerDeps) {
@@ -65,23 +65,23 @@ export class DaemonController {
     this.#demand = new Demand(workspace, { conditions, clock, log, settings, machine, deaths });
   }
 
-  /** The incarnation that runs, whatever its state. */
+  /** The incarnation whose process runs, in whatever state; undefined when none runs. */
   get current(): Incarnation | undefined {
     return this.#current;
   }
 
-  /** The daemon is ready, and its route is published. */
+  /** Whether the daemon is ready and its route published. */
   get isReady(): boolean {
     return this.#machine.state === 'ready';
   }
 
-  /** Where the daemon's sessions can be reached: while it is ready, and while it ends its turns. */
+  /** The daemon's endpoint while it has its sessions: in the states `ready` and `draining`; else undefined. */
   get reach(): Endpoint | undefined {
     const isReachable = this.#machine.state === 'ready' || this.#machine.state === 'draining';
     return isReachable ? this.#current?.endpoint : undefined;
   }
 
-  /** A process runs, or requests wait for one. */
+  /** Whether a process of the daemon runs, or requests wait for one. */
   get isBusy(): boolean {
     return this.#current !== undefined || this.#demand.size > 0;
   }
@@ -94,7 +94,7 @@ export class DaemonController {
     return endpoint;
   }
 
-  /** Notes that a request was just sent to the daemon, which is not idle then. */
+  /** Notes that a request is being sent to the daemon, so that it does not count as idle. */
   noteDemand(): void {
     this.#current?.facts.demanded(this.#deps.clock.monotonicMs());
   }
@@ -104,15 +104,15 @@ export class DaemonController {
     return this.#deps.fleet.routes.get(this.workspace.id) ?? this.#demand.attend(signal);
   }
 
-  /** Ends the daemon. Resolves when its process is gone and its end recorded. Turns under way may go on for `drainMs`. */
+  /** Ends the daemon after its turns, which may go on for `drainMs`. Resolves when its process is gone and its end recorded. */
   stop(stop: Omit<Extract<Event, { type: 'stop' }>, 'type' | 'hasServed'>): Promise<void> {
     this.#machine.dispatch({ type: 'stop', ...stop, hasServed: this.#current?.wasReady ?? false });
     return this.#gone;
   }
 
   /**
-   * Ends a daemon that is provably idle; its sessions sleep. Does nothing unless the daemon is ready. Resolves true when the
-   * daemon is gone, false when it has said that it has work after all, and stays.
+   * Ends an idle daemon; its sessions become dormant. Does nothing unless the daemon is ready. Resolves true when the daemon is
+   * gone, false when it was not ready, or has said that it has work after all and stays.
    */
   stopIdle(reason: string): Promise<boolean> {
     const current = this.#current;
@@ -124,7 +124,7 @@ export class DaemonController {
     return Promise.race([this.#gone.then(() => true), stays]);
   }
 
-  /** What later daemons are started with (undefined: the configured command). Past deaths are forgotten. */
+  /** As `Fleet.startWith`. Waits for the end of a daemon that is in state `stopping`. */
   async startWith(command: readonly string[] | undefined): Promise<void> {
     this.#command = command;
     if (this.#machine.state === 'stopping') await this.#gone;
@@ -132,7 +132,7 @@ export class DaemonController {
     this.#machine.dispatch({ type: 'reset' });
   }
 
-  /** Takes over a process that an earlier coordinator started. False when this controller is not in a state to do so. */
+  /** Takes over a daemon of an earlier coordinator. Returns false, and does nothing, when another daemon is under way. */
   adopt(origin: Origin, known: KnownBefore & { readonly isEnding: boolean }): boolean {
     const { incarnation } = origin.process;
     const event: Event = { type: 'adopted', incarnation, isEnding: known.isEnding };
@@ -142,7 +142,7 @@ export class DaemonController {
     return true;
   }
 
-  /** The daemon neither beats nor answers. Ignored unless `incarnation` is the current one. */
+  /** Gives the daemon up, which neither beats nor answers a probe. Does nothing unless `incarnation` is the current one. */
   beatsLost(incarnation: string, why: string): void {
     this.#machine.dispatch({ type: 'beats_lost', incarnation, why });
   }
@@ -151,7 +151,7 @@ export class DaemonController {
     this.#current?.process.killNow();
   }
 
-  /** Leaves the daemon running and forgets it: ends timer, feed and route, and fails the requests that wait. */
+  /** Ends timer, feed and route, and rejects the requests that wait. The daemon goes on running. */
   detach(): void {
     this.#machine.cancelTimer();
     this.#current?.unfollow();
@@ -203,7 +203,7 @@ export class DaemonController {
   }
 
   #taken(event: Event, previous: State): void {
-    // Behind the effects: the next start may look for a daemon to evict, and the waiters of this one are sent to it first.
+    // After the effects, which wake this daemon's waiters first: the start that may begin now may look for a daemon to evict.
     if (previous === 'starting' && this.#machine.state !== 'starting')
       this.#machine.whenSettled(() => this.#demand.startEnded());
     this.#current?.noteCause(event);
@@ -217,7 +217,7 @@ export class DaemonController {
 
   #spawn(): void {
     let failure: SpawnFailed | undefined;
-    // Judged once: the death is recorded with this verdict, and then the table acts on it.
+    // Judged only once: the failed start is recorded with this verdict, and the state table acts on the same verdict.
     const failed = (error: unknown) => {
       failure ??= this.#deps.deaths.judgeSpawn(error);
       return failure;
@@ -264,7 +264,7 @@ export class DaemonController {
     this.#stopIfDrained();
   }
 
-  /** A drain that an earlier coordinator began, or that came as this daemon was being adopted, goes on. */
+  /** Stops the daemon if its workspace is drained: by an earlier coordinator, or while this daemon was being adopted. */
   #stopIfDrained(): void {
     const { fleet, settings } = this.#deps;
     try {

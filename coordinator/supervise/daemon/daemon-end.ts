@@ -1,4 +1,4 @@
-// The end of a daemon: why it is ended, how its death counts and what follows, and the record of it.
+// The end of a daemon: why it is ended (`causeOf`), how it counts for restarts (`Deaths`), its record (`DeathRecorder`).
 import type { Clock } from '../../../daemon/contract/clock.ts';
 import { messageOf } from '../../../daemon/contract/errors.ts';
 import type { FeedBeat } from '../../../daemon/contract/feed.ts';
@@ -18,14 +18,14 @@ import type { SuperviseSettings } from '../settings.ts';
 
 export type SpawnFailed = Extract<Event, { type: 'spawn_failed' }>;
 
-/** Why an incarnation is ended, from the moment that it was decided. */
+/** Why the coordinator ends an incarnation. */
 export interface EndCause {
   readonly reason: string;
-  /** `died` when the daemon is given up on; the others were wanted. */
+  /** `died` when the daemon is given up; with every other kind its end was wanted. */
   readonly kind: DaemonEndKind;
 }
 
-/** Why this event ends an incarnation; undefined for an event that ends none. */
+/** Why `event` makes the coordinator end the incarnation; undefined for an event that does not. */
 export function causeOf(event: Event): EndCause | undefined {
   switch (event.type) {
     case 'stop':
@@ -35,7 +35,7 @@ export function causeOf(event: Event): EndCause | undefined {
     case 'beats_lost':
       return { reason: event.why, kind: 'died' };
     case 'start_failed':
-      // Where the database could not store the start, nothing is wrong with the daemon.
+      // When the database refused to store the start, nothing is wrong with the daemon.
       return { reason: messageOf(event.error), kind: isStorageRefusal(event.error) ? 'stopped' : 'died' };
     case 'adopted':
       return event.isEnding
@@ -46,18 +46,18 @@ export function causeOf(event: Event): EndCause | undefined {
   }
 }
 
-/** The cause in the words of the restart policy; undefined is an end that nobody wanted. */
+/** The kind of end for the restart policy. @param cause undefined when the daemon ended unasked. */
 export function endOf(cause: EndCause | undefined): Death['end'] {
   if (cause === undefined) return 'own';
   return cause.kind === 'died' ? 'given_up' : 'asked';
 }
 
-/** What follows a death, and by which rule. */
+/** What follows the end of a daemon, and by which limits of the restart policy; part of the event row. */
 export interface Next {
   readonly state?: State;
-  /** Time until the next start is tried, or allowed. */
+  /** Time until the next start is tried (`backoff`) or allowed (`failed`). */
   readonly afterMs?: number;
-  /** Deaths that count against `intensity` within `periodMs`. */
+  /** Number of deaths within `periodMs`; more than `intensity` lead to `failed`. */
   readonly deaths?: number;
   readonly intensity?: number;
   readonly periodMs?: number;
@@ -71,13 +71,13 @@ interface DeathsDeps {
   readonly random: () => number;
 }
 
-/** The deaths of one workspace's daemons: how they count, what follows the last, and what requests hear of it. */
+/** The deaths of one workspace's daemons: counts them, judges what follows, and makes the refusals for waiting requests. */
 export class Deaths {
   readonly #workspace: WorkspaceKey;
   readonly #deps: DeathsDeps;
-  /** Monotonic times of the deaths that count. */
+  /** Monotonic times of the deaths that count for the restart policy. */
   #history: readonly number[] = [];
-  /** What the last death led to. */
+  /** The restart policy's verdict on the last death. */
   #verdict: RestartVerdict = { kind: 'clean' };
   lastExit: DaemonView['lastExit'];
 
@@ -87,7 +87,7 @@ export class Deaths {
     this.lastExit = lastExitOf(deps.store, workspace.id);
   }
 
-  /** Counts a death, and says what follows; the verdict is in force once the state table has taken it (`follow`). */
+  /** Counts a death and returns the verdict of the restart policy, which is in force only after `follow`. */
   judge(death: Death): RestartVerdict {
     const { clock, settings, random } = this.#deps;
     const judgement = judgeDeath(death, {
@@ -100,7 +100,7 @@ export class Deaths {
     return judgement.verdict;
   }
 
-  /** Counts a start for which no process could be made; a start whose row the store refused counts as no death. */
+  /** Counts a start that made no process, and returns its event. A start whose row the store refused counts as no death. */
   judgeSpawn(error: unknown): SpawnFailed {
     const end = isStorageRefusal(error) ? 'asked' : 'own';
     return { type: 'spawn_failed', error, verdict: this.judge({ end, wasReady: false, code: null }) };
@@ -110,7 +110,7 @@ export class Deaths {
     this.#verdict = verdict;
   }
 
-  /** The deaths so far count no more; the last exit is kept for diagnostics. */
+  /** Forgets the deaths so far for the restart policy. Keeps `lastExit` for diagnostics. */
   forget(): void {
     this.#history = [];
     this.#verdict = { kind: 'clean' };
@@ -120,7 +120,7 @@ export class Deaths {
     return retryAfterOf(this.#verdict, this.#deps.clock.monotonicMs());
   }
 
-  /** Why no start is tried in `state`; undefined when one may be. */
+  /** The refusal while the workspace cools off; undefined in any `state` but `failed`, and once the cool-off is over. */
   coolOffRefusal(state: State): Error | undefined {
     const leftMs = this.retryAfterMs;
     if (state !== 'failed' || leftMs <= 0) return undefined;
@@ -137,7 +137,7 @@ export class Deaths {
     return refusals.refusalAfter(event, this.#workspace, this.retryAfterMs, this.lastExit);
   }
 
-  /** What the restart policy's verdict means for a person, where it leads to `state`. */
+  /** The restart policy's verdict for the event row. @param state that the verdict leads to; undefined when unknown. */
   nextAfter(state: State | undefined, verdict: RestartVerdict): Next {
     const { clock, settings } = this.#deps;
     const { intensity, periodMs } = settings.restart;
@@ -148,10 +148,10 @@ export class Deaths {
   }
 }
 
-/** What the coordinator saw of a daemon while it ran. */
+/** What the coordinator saw of a daemon while it ran; part of the event row of its end. */
 export interface Watched {
   readonly wasReady: boolean;
-  /** Neither an operator nor a rule of the coordinator ended the daemon. */
+  /** True when neither an operator nor a rule of the coordinator ended the daemon. */
   readonly isUnasked: boolean;
   /** The daemon's last beats, oldest first. */
   readonly beats: readonly FeedBeat[];
@@ -162,7 +162,7 @@ export interface DeathRecord {
   readonly exit: DaemonExit;
   readonly reason: string;
   readonly kind: DaemonEndKind;
-  /** Absent for a daemon that was found gone. */
+  /** Absent for a daemon that was found gone when the coordinator searched it. */
   readonly watched?: Watched;
   readonly next: Next;
 }
@@ -175,10 +175,10 @@ export interface DeathRecorderDeps {
   readonly log: Log;
 }
 
-/** A line of a daemon's log may be as long as it likes; the record keeps its beginning. */
+/** Longest log line in the record of a daemon's end; of a longer line the beginning is kept. */
 const MAX_LINE_CHARS = 500;
 
-/** Records deaths: the row's end, its sessions' end and the event that `why` shows, in one transaction. */
+/** Records the end of a daemon: its row, its sessions and the event row for `why`, in one transaction. */
 export class DeathRecorder {
   readonly #deps: DeathRecorderDeps;
 
@@ -187,8 +187,8 @@ export class DeathRecorder {
   }
 
   /**
-   * Writes the death and moves its sessions on; the restorer hears of those that are to come back. A store that refuses is
-   * logged only: the row stays unended, and the next reconciliation finds the process gone.
+   * Records a daemon's end and moves its sessions to their next state; adds the workspace to `restorable` if any of them is
+   * `restoring` then. A refusal of the store is only logged: the row stays unended, and the next reconciliation records the end.
    */
   record(death: DeathRecord): void {
     const { daemons, recorder, restorable, clock, log } = this.#deps;
@@ -205,7 +205,7 @@ export class DeathRecorder {
         event: { kind: kind === 'died' ? 'daemon_died' : 'daemon_stopped', detail: detailOf(death) },
       });
       recorder.moved(workspaceId, moved);
-      // In a later turn of the event loop: this turn still has to withdraw the dead daemon's route.
+      // In a later turn of the event loop, because the dead daemon's route is withdrawn only after this call.
       if (moved.some(({ state }) => state === 'restoring')) setImmediate(() => restorable.add(workspaceId));
     } catch (error) {
       log.error({ err: error, incarnation }, 'a daemon’s end could not be recorded yet');

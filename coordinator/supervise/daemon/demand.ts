@@ -1,5 +1,5 @@
-// The requests that want one workspace's daemon: they are parked until the daemon is ready, and a start is asked for on their
-// behalf. The start begins when neither a cool-off, nor the starts of other daemons, nor admission is against it.
+// Parks the requests that need one workspace's daemon until it is ready, and starts the daemon for them: as soon as the workspace
+// does not cool off, is not drained, other daemons' starts leave a place, and admission allows another daemon.
 import type { Clock } from '../../../daemon/contract/clock.ts';
 import type { Log } from '../../../daemon/contract/log.ts';
 import { type Event, step } from '../../domain/daemon-state.ts';
@@ -13,14 +13,14 @@ import type { Machine } from './machine.ts';
 import type { StartGate } from './start-gate.ts';
 import { type WaiterLimits, Waiters } from './waiters.ts';
 
-/** What the rest of the fleet may have against a start. */
+/** The conditions for a start of one workspace's daemon that lie outside its controller. */
 export interface StartConditions {
-  /** Why no further daemon may start now; undefined when one may. */
+  /** Why no further daemon may start now; undefined when a start is allowed. */
   readonly admit: () => Refusal | undefined;
-  /** Begins to end an idle daemon in favour of this workspace; resolves when it is gone. Undefined when none can go. */
+  /** Begins to end an idle daemon of another workspace. Resolves when it is gone; undefined when no daemon can be ended. */
   readonly makeRoom: () => Promise<void> | undefined;
   readonly startGate: StartGate;
-  /** What operators have said of the workspace. @throws ApiError 507. */
+  /** The operators' settings of the workspace, among them whether it is drained. @throws ApiError 507. */
   readonly operatorSettings: () => WorkspaceSettings;
 }
 
@@ -37,7 +37,7 @@ export class Demand {
   readonly #workspace: WorkspaceKey;
   readonly #deps: DemandDeps;
   readonly #waiters: Waiters;
-  /** Another daemon is being ended in favour of this one: however many requests wait, that is enough. */
+  /** Whether another daemon is being ended to make room for this one. Then no second one is, however many requests wait. */
   #isRoomComing = false;
 
   constructor(workspace: WorkspaceKey, deps: DemandDeps) {
@@ -49,12 +49,12 @@ export class Demand {
     );
   }
 
-  /** How many requests wait. */
+  /** Number of requests that wait. */
   get size(): number {
     return this.#waiters.size;
   }
 
-  /** Waits until the daemon is ready, and asks for a start if need be. @throws ApiError as `Fleet.ensureReady`. */
+  /** Waits until the daemon is ready, and starts it when it is neither ready nor starting. @throws as `Fleet.ensureReady`. */
   wait(signal: AbortSignal): Promise<Endpoint> {
     const refusal = this.#coolOffRefusal();
     if (refusal !== undefined) throw refusal;
@@ -65,8 +65,8 @@ export class Demand {
   }
 
   /**
-   * Waits for a daemon that is starting already, and starts none.
-   * @throws ApiError 503 at once where no daemon is starting; else as `wait`.
+   * Waits for a daemon that is in state `starting`. Starts nothing.
+   * @throws ApiError 503 at once in any other state; else as `wait`.
    */
   attend(signal: AbortSignal): Promise<Endpoint> {
     const { deaths, machine } = this.#deps;
@@ -75,7 +75,7 @@ export class Demand {
     return this.#waiters.park(signal);
   }
 
-  /** Asks for a start again if requests still wait. Effects may call it: the start begins behind the events under way. */
+  /** Tries to start the daemon if requests still wait, after the events under way; so effects of the state table may call it. */
   serveParked(): void {
     this.#deps.machine.whenSettled(() => {
       if (this.#waiters.size > 0) this.#askForStart();
@@ -90,12 +90,12 @@ export class Demand {
     this.#waiters.failAll(error);
   }
 
-  /** This workspace's start is over, however it went: that of another workspace may begin. */
+  /** Reports that this workspace's start is over, successful or not, so that the start of another workspace may begin. */
   startEnded(): void {
     this.#deps.conditions.startGate.leave(this.#workspace.id);
   }
 
-  /** Spawns unless the state or admission is against it; the requests that wait then stay parked or are refused. */
+  /** Dispatches a demand. If the state table would spawn a daemon for it, this waits first for its turn in the start gate. */
   #askForStart(): void {
     const { conditions, machine } = this.#deps;
     const event: Event = { type: 'demand', isCoolOffOver: this.#coolOffRefusal() === undefined };
@@ -104,7 +104,7 @@ export class Demand {
     else machine.dispatch(event);
   }
 
-  /** One more daemon may be starting now. Whatever is against this start is the answer to the requests that wait. */
+  /** As `#beginStart`, when the turn in the start gate comes. An error rejects the requests that wait. */
   #enterStart(event: Event): boolean {
     try {
       return this.#beginStart(event);
@@ -117,7 +117,7 @@ export class Demand {
   /** @returns whether a start has begun. */
   #beginStart(event: Event): boolean {
     if (this.#waiters.size === 0 || this.#isRoomComing) return false;
-    // The drain may have begun after the requests were parked.
+    // Checked again: an operator may have drained the workspace after the requests were parked.
     this.#checkDrain();
     const { conditions, machine } = this.#deps;
     const refusal = conditions.admit();

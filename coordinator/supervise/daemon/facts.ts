@@ -1,11 +1,11 @@
-// What one incarnation last reported of itself: for diagnostics, for liveness, and to know whether a turn is under way.
+// Collects what one incarnation reports on its feed: for diagnostics, for the health check, and to judge whether it is idle.
 
 import type { FeedAgent, FeedBeat, FeedPrompt, FeedRecord } from '../../../daemon/contract/feed.ts';
 import type { IdleFacts } from '../../domain/idle-policy.ts';
 
-/** How long after a demand its session may still be being opened: agents take seconds for that. */
+/** How long after a demand the daemon counts as opening a session: agents take seconds for that. */
 const OPENING_MS = 10_000;
-/** Beats that are kept. A minute at the default period, which is enough to see memory grow. */
+/** Number of beats that are kept: a minute at the default period, which is enough to see memory grow. */
 const BEATS_KEPT = 12;
 
 export class DaemonFacts {
@@ -13,12 +13,12 @@ export class DaemonFacts {
   /** The newest beats, oldest first. */
   lastBeats: readonly FeedBeat[] = [];
   agent: FeedAgent | null = null;
-  /** Monotonic time of the last beat; before the first one, of the moment when beats became due. */
+  /** Monotonic time of the last beat; until the first beat, of the construction. */
   lastBeatAtMs: number;
-  /** Monotonic times of the last prompt step or create, and of the last heartbeat of a registered client. */
+  /** Monotonic times of the last record of a prompt or session, and of the last heartbeat of a registered client. */
   #lastGestureAtMs: number;
   #lastHeartbeatAtMs = Number.NEGATIVE_INFINITY;
-  /** Monotonic times of the last demand, and of the last record of a session or prompt that a demand had led to. */
+  /** Monotonic times of the last demand, and of the last record of a session or prompt, which shows that it was served. */
   #demandedAtMs = Number.NEGATIVE_INFINITY;
   #openedAtMs = Number.NEGATIVE_INFINITY;
   readonly #unsettledPrompts = new Set<string>();
@@ -30,7 +30,7 @@ export class DaemonFacts {
     this.#lastGestureAtMs = nowMs;
   }
 
-  /** What the idle policy judges, at the monotonic time `nowMs`. */
+  /** The facts for the idle policy. @param nowMs monotonic time. */
   idleFacts(nowMs: number, isPinned: boolean): IdleFacts {
     const beat = this.lastBeat;
     return {
@@ -48,14 +48,14 @@ export class DaemonFacts {
   }
 
   /**
-   * A request was sent to the daemon at `nowMs` (monotonic). What a client wants shows in the feed only when the agent has done
-   * it. A request that only reads is no gesture, so this is no gesture either.
+   * Notes that a request was sent to the daemon at `nowMs` (monotonic): the feed shows its effect only when the agent is done. It
+   * does not count as a gesture, because the request may only read.
    */
   demanded(nowMs: number): void {
     this.#demandedAtMs = nowMs;
   }
 
-  /** Takes a feed record that came at `nowMs` (monotonic). */
+  /** Updates the facts from a feed record that arrived at `nowMs` (monotonic). */
   take(record: FeedRecord, nowMs: number): void {
     if (record.type === 'snapshot') {
       this.#sessions.clear();
@@ -81,7 +81,7 @@ export class DaemonFacts {
     if (record.type === 'prompt') this.#prompt(record.prompt);
   }
 
-  /** No prompt runs or waits, and no permission was open at the last beat. */
+  /** Whether no prompt runs or waits by the feed, and no permission question was open at the last beat. */
   get isQuietOnFeed(): boolean {
     return this.#unsettledPrompts.size === 0 && (this.lastBeat?.pendingPermissions ?? 0) === 0;
   }

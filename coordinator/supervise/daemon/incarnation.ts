@@ -1,5 +1,5 @@
-// One incarnation of a daemon, from its process to its exit. What happens to the daemon becomes events of the state table, and
-// what the table wants of the daemon is a method here; what follows its end is the controller's affair.
+// One incarnation of a daemon, from its process to its exit: dispatches what happens to it as events of the state table, and
+// carries out the effects that concern this one process. The controller handles what follows its end.
 import type { Clock } from '../../../daemon/contract/clock.ts';
 import type { Log } from '../../../daemon/contract/log.ts';
 import type { Event } from '../../domain/daemon-state.ts';
@@ -16,10 +16,10 @@ import type { DaemonLink } from './link.ts';
 import type { Machine } from './machine.ts';
 import { ReleaseCall } from './release.ts';
 
-/** A dead daemon's feed ends at once; only a connection that another process holds open would take longer. */
+/** Longest wait for the last feed records of a dead daemon. Its feed ends at once, unless another process keeps it open. */
 const LAST_WORDS_WITHIN_MS = 500;
 
-/** What is known of a daemon before it says anything itself. */
+/** What is known of a daemon before its feed is followed: of a new daemon nothing, of an adopted daemon its row and identity. */
 export interface KnownBefore {
   readonly version: string | null;
   readonly wasReady: boolean;
@@ -27,13 +27,13 @@ export interface KnownBefore {
   readonly misfit?: string;
 }
 
-/** A process that runs, its workspace, and how it is reached. */
+/** A daemon's running process, its workspace, and how to reach it. */
 export interface Origin {
   readonly workspaceId: string;
   readonly process: DaemonProcess;
-  /** The bearer that the daemon expects. */
+  /** The secret that the daemon demands of requests. */
   readonly secret: string;
-  /** Undefined while the daemon has not said where it listens. */
+  /** Undefined for a new daemon, which says only later where it listens. */
   readonly address: DaemonAddress | undefined;
 }
 
@@ -47,9 +47,9 @@ export interface IncarnationDeps {
     SuperviseSettings,
     'startTimeoutMs' | 'feedReadyTimeoutMs' | 'drainTimeoutMs' | 'stopGraceMs'
   >;
-  /** Period in which beats are due. */
+  /** Period of the daemon's beats. */
   readonly beatMs: number;
-  /** The controller's state machine. */
+  /** The machine of the controller that this incarnation belongs to. */
   readonly machine: Pick<Machine, 'stateOf' | 'dispatch' | 'dispatchAfter'>;
 }
 
@@ -68,12 +68,12 @@ export class Incarnation {
   #wasReady: boolean;
   #feed: FollowedFeed | undefined;
   #cause: EndCause | undefined;
-  /** Monotonic time at which a drain ends whatever still runs. */
+  /** Monotonic time at which a drain ends the daemon although turns still run. */
   #drainUntilMs = Number.POSITIVE_INFINITY;
-  /** The daemon is to end only if it has nothing to do. */
+  /** Whether the daemon is ended only for idleness, and stays when it has work after all. */
   #mayStay = false;
 
-  /** The process runs already. The constructor does nothing with it. */
+  /** For a process that runs already. Starts nothing: call `awaitReady` for a new daemon. */
   constructor(deps: IncarnationDeps, origin: Origin, known: KnownBefore) {
     const { workspaceId, process, secret, address } = origin;
     this.id = process.incarnation;
@@ -89,7 +89,7 @@ export class Incarnation {
     if (address !== undefined) this.#listensAt(address);
   }
 
-  /** Undefined until the daemon listens. */
+  /** Where the daemon is reached; undefined until it listens. */
   get endpoint(): Endpoint | undefined {
     return this.#endpoint;
   }
@@ -98,22 +98,22 @@ export class Incarnation {
     return this.#version;
   }
 
-  /** The daemon has been ready at some time. */
+  /** Whether the daemon has ever been ready. */
   get wasReady(): boolean {
     return this.#wasReady;
   }
 
-  /** Undefined until the daemon's feed is followed. */
+  /** The daemon's feed; undefined until it is followed. */
   get feed(): FollowedFeed | undefined {
     return this.#feed;
   }
 
-  /** Why the daemon is ended; undefined while nothing wants its end. */
+  /** Why the coordinator ends the daemon; undefined while it does not. */
   get cause(): EndCause | undefined {
     return this.#cause;
   }
 
-  /** What the record of the daemon's death says of its life. */
+  /** What the coordinator saw of the daemon, for the record of its end. */
   watched(): Watched {
     return {
       wasReady: this.#wasReady,
@@ -122,7 +122,7 @@ export class Incarnation {
     };
   }
 
-  /** Awaits the first word of a process that was just made, and stores the process's handle. */
+  /** Waits until a new daemon listens, within `startTimeoutMs`, and stores its launch handle. Dispatches the outcome. */
   awaitReady(ready: Launch['ready']): void {
     const { handle, facts } = this.process;
     const failed = (error: unknown) => this.#startFailed(error);
@@ -134,12 +134,12 @@ export class Incarnation {
     try {
       this.#deps.daemons.setLaunched(this.id, handle, { ...facts });
     } catch (error) {
-      // A process that the database does not know could not be found again, so it must not live on.
+      // The daemon is ended: without its stored handle the next coordinator could not find it.
       failed(error);
     }
   }
 
-  /** Records that the daemon's ready line came, and where it listens; its feed is due next. */
+  /** Stores that the daemon listens, and where. From now on it has `feedReadyTimeoutMs` for the first snapshot of its feed. */
   recordListening(version: string): void {
     this.#giveUpAfter(this.#deps.settings.feedReadyTimeoutMs, 'its feed');
     this.#version = version;
@@ -155,7 +155,7 @@ export class Incarnation {
     const endpoint = this.#endpoint;
     if (endpoint === undefined) return;
     const { clock, link, recorder, settings } = this.#deps;
-    // This coordinator may not be able to read the feed of a daemon of another version.
+    // A time limit, because this coordinator may be unable to read the feed of a daemon with another contract version.
     if (this.#misfit !== undefined) this.#giveUpAfter(settings.drainTimeoutMs, 'its feed');
     this.#feed = link.followFeed(endpoint, {
       record: (record) => {
@@ -171,24 +171,24 @@ export class Incarnation {
     });
   }
 
-  /** The daemon's route is published. */
+  /** Notes that the daemon is ready; the controller calls it when the route is published. */
   markReady(): void {
     this.#wasReady = true;
   }
 
-  /** Notes why the event ends the daemon: the first reason is the one that is recorded. */
+  /** Notes why `event` ends the daemon. The first cause is kept, until `busy` says that the daemon stays. */
   noteCause(event: Event): void {
     if (event.type === 'busy') this.#cause = undefined;
     else this.#cause ??= causeOf(event);
   }
 
-  /** Turns under way may go on for `drainMs`. A second call may shorten that, never lengthen it. */
+  /** Begins a drain: turns under way may go on for `drainMs`. A second call can shorten this time, never lengthen it. */
   drain(drainMs: number): void {
     this.#mayStay = false;
     this.#endWithin(drainMs);
   }
 
-  /** Ends the daemon once it says that nothing runs; a daemon that has work after all stays, and `busy` is dispatched. */
+  /** Ends the daemon once it confirms that it is quiet, or after `withinMs`. When it has work after all, dispatches `busy`. */
   endIfQuiet(withinMs: number): void {
     this.#mayStay = true;
     this.#drainUntilMs = Number.POSITIVE_INFINITY;
@@ -203,7 +203,7 @@ export class Incarnation {
     this.#endDrainIfQuiet();
   }
 
-  /** Ends the process. A daemon that is given up on, or never listened, is not asked for its release first. */
+  /** Ends the process: after a release, unless the daemon is given up, ended unasked, or never listened. */
   terminate(): void {
     const terminate = () => void this.process.terminate(this.#deps.settings.stopGraceMs);
     const isThere = () => this.#deps.machine.stateOf(this.id) !== undefined;
@@ -212,10 +212,10 @@ export class Incarnation {
     else void this.#release.now(isThere, terminate);
   }
 
-  /** Calls `done` once, when the process is gone and its last words are heard; settles after that. */
+  /** Calls `done` once, when the process is gone and its last feed records are taken. Resolves after `done`. */
   async whenEnded(done: (exit: DaemonExit) => void): Promise<void> {
     const exit = await this.process.exited;
-    // The last records of its feed may have an acknowledged prompt.
+    // The last feed records may contain a prompt that was acknowledged to a client.
     await this.#feed?.drained(LAST_WORDS_WITHIN_MS);
     this.unfollow();
     done(exit);
@@ -231,18 +231,18 @@ export class Incarnation {
     this.#release = new ReleaseCall(this.#deps, this.#endpoint);
   }
 
-  /** The daemon may end its turns; the next demand starts a daemon that fits. */
+  /** Drains and ends the daemon because it does not fit this coordinator. The next demand starts a daemon that does. */
   #replace(reason: string): void {
     const { drainTimeoutMs: drainMs } = this.#deps.settings;
     this.#dispatch({ type: 'stop', reason, kind: 'replaced', drainMs, hasServed: true });
   }
 
-  /** While the feed is down it is not known whether a turn runs: the drain then takes its full time. */
+  /** Ends the drain early when nothing runs. While the feed is down this is not known, and the drain takes its full time. */
   #endDrainIfQuiet(): void {
     if (this.#deps.machine.stateOf(this.id) !== 'draining') return;
     const isQuiet = this.#feed?.isUp === true && this.facts.isQuietOnFeed;
     const state = this.#release?.state;
-    // A daemon that may have released takes no work any more, so it cannot stay before it has said that it has some.
+    // `unsure`: the daemon may have released and takes no work any more, so it may stay only after it says that it has work.
     if (isQuiet || (this.#mayStay && state === 'unsure')) this.#askIfQuiet();
     else if (this.#mayStay && state === 'working') this.#stay();
   }
@@ -263,7 +263,7 @@ export class Incarnation {
     this.#dispatch({ type: 'start_failed', incarnation: this.id, error });
   }
 
-  /** Gives the start up after `afterMs`, unless the state changes or the next step of the start sets its own limit. */
+  /** Gives the start up after `afterMs`, unless the state changes or a later call sets another limit. `what` did not come. */
   #giveUpAfter(afterMs: number, what: string): void {
     const why = `${what} did not come within ${afterMs} ms`;
     this.#deps.machine.dispatchAfter(afterMs, { type: 'boot_timeout', incarnation: this.id, why });

@@ -1,12 +1,12 @@
-// What supervision says to daemons that run, and asks of them. The composition root provides it, tests provide fakes.
+// The requests that supervision sends to running daemons. The composition root provides them, tests provide fakes.
 import type { DaemonIdentity, ReleaseRequest } from '../../../daemon/contract/control.ts';
 import type { Reach } from '../../upstream/address.ts';
 import type { Endpoint } from '../../upstream/endpoint.ts';
 import type { FollowFeed } from '../feed/follower.ts';
 
 /**
- * Asks whoever answers at the address for its identity (GET /control/identity with the secret as bearer).
- * Resolves undefined when there is no valid answer within `timeoutMs`; never rejects.
+ * Asks the process that answers at the address for its identity (GET /control/identity with the secret as bearer).
+ * Resolves undefined without a valid answer within `timeoutMs`; never rejects.
  */
 export type AskIdentity = (at: Reach, timeoutMs: number) => Promise<DaemonIdentity | undefined>;
 
@@ -14,10 +14,10 @@ export interface DaemonLink {
   readonly followFeed: FollowFeed;
   readonly askIdentity: AskIdentity;
   /**
-   * Makes a daemon end its work and its event streams, before its process is ended.
-   * @returns false when it has work and `onlyIfQuiet` was asked. @throws ApiError when it cannot be asked.
+   * Sends the release request: the daemon ends its turns, sessions and event streams.
+   * @returns false when `onlyIfQuiet` is set and the daemon has work. @throws ApiError when it refuses or does not answer.
    */
   readonly release: (endpoint: Endpoint, request: ReleaseRequest) => Promise<boolean>;
-  /** Ends the workspace's event streams plainly, before its daemon would end them with its own last word. */
+  /** Ends the workspace's event streams to clients in order, before the connection to the dying daemon breaks them off. */
   readonly endStreams: (workspaceId: string) => void;
 }

@@ -1,5 +1,5 @@
-// Runs the state table of one controller: drops events of other incarnations, takes one event at a time, calls the effects, and
-// keeps the one timer that a state may have.
+// Runs the state table for one controller: drops events of other incarnations, takes one event at a time, runs its effects, and
+// keeps the single timer that a state may have.
 import type { Clock, Timer } from '../../../daemon/contract/clock.ts';
 import type { Log } from '../../../daemon/contract/log.ts';
 import { accepts, type Effect, type Event, type State, step } from '../../domain/daemon-state.ts';
@@ -11,16 +11,16 @@ export interface MachineDeps {
   readonly log: Log;
   readonly effects: Effects;
   readonly currentIncarnation: () => string | undefined;
-  /** Called for every event that the table has a row for, after the state has changed and before the effects run. */
+  /** Called for every event that the state table has a row for, after the state has changed and before the effects run. */
   readonly taken: (event: Event, previous: State) => void;
 }
 
 export class Machine {
   readonly #deps: MachineDeps;
   #state: State = 'stopped';
-  /** The deadline of a start or a drain, or the end of a backoff. */
+  /** Dispatches the deadline of a start or a drain, or the end of a backoff. */
   #timer: Timer | undefined;
-  /** Events that effects cause wait here, so that each event meets the state that the event before has left. */
+  /** Events that were dispatched during another event: each is taken only after the effects of the event before it. */
   readonly #queue: Event[] = [];
   readonly #afterwards: (() => void)[] = [];
   #isRunning = false;
@@ -33,7 +33,7 @@ export class Machine {
     return this.#state;
   }
 
-  /** The state that the incarnation is in; undefined unless it is the current one. */
+  /** The state, if `incarnation` is the controller's current one; else undefined. */
   stateOf(incarnation: string): State | undefined {
     return this.#deps.currentIncarnation() === incarnation ? this.#state : undefined;
   }
@@ -50,13 +50,13 @@ export class Machine {
     }
   }
 
-  /** Runs `work` when no event is under way: now, or behind the events that are. */
+  /** Runs `work` when no event is being taken: now, or after all events under way. */
   whenSettled(work: () => void): void {
     if (this.#isRunning) this.#afterwards.push(work);
     else work();
   }
 
-  /** Dispatches the event after `afterMs`, unless the state changes or another timer is set before. */
+  /** Dispatches `event` after `afterMs`, unless the state changes or `dispatchAfter` is called again before. */
   dispatchAfter(afterMs: number, event: Event): void {
     this.cancelTimer();
     this.#timer = this.#deps.clock.after(afterMs, () => this.dispatch(event));

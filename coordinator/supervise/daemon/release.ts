@@ -1,15 +1,15 @@
-// The last call to a daemon that is shut down cleanly: no new work, and every client's stream ends after its last event. Only
-// then may its process be ended, or a turn's end could be cut off on the way to its client.
+// Sends the release request to a daemon before its process is ended: the daemon takes no new work and ends every client's stream
+// after its last event. Without it the end of a turn could be cut off on the way to its client.
 import type { Clock } from '../../../daemon/contract/clock.ts';
 import { ApiError } from '../../../daemon/contract/errors.ts';
 import type { Log } from '../../../daemon/contract/log.ts';
 import type { Endpoint } from '../../upstream/endpoint.ts';
 import type { DaemonLink } from './link.ts';
 
-/** How soon a daemon that was busy after all is asked again; its feed usually reports the end of its work sooner. */
+/** Wait after a daemon said that it has work, or did not answer. Its feed usually reports the end of its work sooner. */
 const ASK_AGAIN_MS = 100;
 
-/** `unsure`: the daemon did not answer, and may have released all the same: it would take no work ever again. */
+/** `unsure`: the daemon did not answer the release request, but may have released and then takes no work any more. */
 type ReleaseState = 'working' | 'asking' | 'unsure' | 'released';
 
 export interface ReleaseDeps {
@@ -33,9 +33,8 @@ export class ReleaseCall {
   }
 
   /**
-   * Asks the daemon itself whether it is quiet, since the last word of its feed may be old; calls `done` once the daemon has
-   * released, `busy` when it has said that it has work, and `again` when it has to be asked once more because it did not
-   * answer. Does nothing while the daemon is being asked.
+   * Asks the daemon to release if it is quiet, because the last record of its feed may be old. Calls `done` once it has released;
+   * after `ASK_AGAIN_MS` `busy` when it has work, `again` when it did not answer. Does nothing while a request is under way.
    */
   ifQuiet({ done, busy, again }: { done: () => void; busy: () => void; again: () => void }): void {
     if (this.#state === 'asking' || this.#state === 'released') return;
@@ -48,8 +47,8 @@ export class ReleaseCall {
   }
 
   /**
-   * Releases whatever runs; calls `done` unless the daemon ended meanwhile (`isThere`): its successor may have streams by then.
-   * The streams of a daemon that cannot be asked are ended here.
+   * Has the daemon release whatever runs, then ends the workspace's event streams that are left and calls `done`. Does not do the
+   * latter two when the daemon ended meanwhile (`isThere` is false), because its successor may have streams by then.
    */
   async now(isThere: () => boolean, done: () => void): Promise<void> {
     if (this.#state !== 'released') await this.#ask(false);
@@ -59,7 +58,7 @@ export class ReleaseCall {
     done();
   }
 
-  /** A daemon of another version may not know this request (404): it counts as released. */
+  /** Sends the release request. A daemon that does not know the request (404, another version) counts as released. */
   async #ask(onlyIfQuiet: boolean): Promise<'working' | 'unsure' | 'released'> {
     try {
       return (await this.#deps.link.release(this.#endpoint, { onlyIfQuiet })) ? 'released' : 'working';

@@ -1,4 +1,4 @@
-// How an incarnation comes to be: its handle is planned and its row committed, then the launcher starts the daemon.
+// Makes a new incarnation: plans its handle, commits its row, then has the launcher start the daemon.
 import { randomBytes } from 'node:crypto';
 import type { Clock } from '../../../daemon/contract/clock.ts';
 import { messageOf } from '../../../daemon/contract/errors.ts';
@@ -16,17 +16,17 @@ export interface SpawnerDeps {
   readonly startTimeoutMs: number;
 }
 
-/** What is to be started. */
+/** The daemon that is to be started. */
 export interface SpawnWish {
   readonly workspace: WorkspaceKey;
   /** Program and arguments of the daemon; undefined for the configured command. */
   readonly command: readonly string[] | undefined;
-  /** What follows where no process can be made; the record of the failed start says so. */
+  /** What follows when no process can be made, for the event row of the failed start. */
   readonly nextAfter: (error: unknown) => Next;
 }
 
 export interface Spawned extends Launch {
-  /** The bearer that the daemon was given. */
+  /** The secret that the daemon was given and demands of requests. */
   readonly secret: string;
 }
 

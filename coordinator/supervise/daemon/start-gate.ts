@@ -1,20 +1,20 @@
-// How many daemons may be starting at once. Later starts wait their turn in order; a start that is no longer wanted when its
-// turn comes leaves the turn to the next one.
+// Limits how many daemons may be starting at once. Further starts wait for their turn in order; a start that is no longer wanted
+// when its turn comes passes the turn to the next start.
 
 export class StartGate {
   readonly #max: number;
   readonly #inside = new Set<string>();
   readonly #waiting = new Map<string, () => boolean>();
 
-  /** `max` at least 1. */
+  /** @param max number of starts at once; values below 1 count as 1. */
   constructor(max: number) {
     this.#max = Math.max(1, max);
   }
 
   /**
-   * Runs `begin` now, or when fewer than the limit are starting. `begin` returns whether a start has begun; if not, the turn goes
-   * to the next key. A key that waits or is starting already changes nothing. `begin` must not throw: the end of another key's
-   * start may call it.
+   * Calls `begin` as soon as fewer than `max` daemons are starting. `begin` returns whether a start has begun; if not, the turn
+   * passes to the next key. Does nothing when `key` waits or is starting already. `begin` must not throw, because `leave` for
+   * another key may call it.
    */
   enter(key: string, begin: () => boolean): void {
     if (this.#inside.has(key) || this.#waiting.has(key)) return;
@@ -22,7 +22,7 @@ export class StartGate {
     this.#admit();
   }
 
-  /** The start of `key` is over, however it went. */
+  /** Ends the turn of `key`, whose start is over, successful or not. The next start may begin. */
   leave(key: string): void {
     if (this.#inside.delete(key)) this.#admit();
   }

@@ -1,4 +1,4 @@
-// Requests parked until a daemon is ready. Each request leaves exactly once: ready, refused, at its deadline, or with its client.
+// Parks requests until a daemon is ready. Each request leaves once: daemon ready, start refused, deadline over, or client gone.
 import type { Clock, Timer } from '../../../daemon/contract/clock.ts';
 import type { Endpoint } from '../../upstream/endpoint.ts';
 import type { WorkspaceKey } from '../fleet.ts';
@@ -24,7 +24,7 @@ export class Waiters {
   readonly #limits: WaiterLimits;
   readonly #lastGone: () => void;
 
-  /** `lastGone` is called when a client's leaving or a deadline empties the set, not after `wake` or `failAll`. */
+  /** @param lastGone called when the last parked request ends by deadline or abort, not by `wake` or `failAll`. */
   constructor(workspace: WorkspaceKey, clock: Clock, limits: WaiterLimits, lastGone: () => void) {
     this.#workspace = workspace;
     this.#clock = clock;
@@ -37,8 +37,9 @@ export class Waiters {
   }
 
   /**
-   * Parks a request. Rejects with the signal's reason when it aborts, with ApiError 504 `init_timeout` at the deadline.
-   * @throws ApiError 503 when the cap is reached; the signal's reason when it is aborted already.
+   * Parks a request until `wake` or `failAll`. Rejects with the signal's reason when `signal` aborts, with ApiError 504
+   * `init_timeout` after `waiterDeadlineMs`.
+   * @throws ApiError 503 when `maxWaiters` requests are parked; the signal's reason when it is aborted already.
    */
   park(signal: AbortSignal): Promise<Endpoint> {
     signal.throwIfAborted();

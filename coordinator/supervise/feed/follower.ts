@@ -1,5 +1,5 @@
-// Follows one daemon's feed for as long as its incarnation is current: connects, checks the order of the records, hands them to a
-// sink, connects again. What a record means is the sink's matter.
+// Follows one daemon's feed until `close`: connects, checks the order of the records, passes them to a sink, reconnects when the
+// connection is lost. Only the sink knows what a record means.
 import type { ClientRequest, IncomingMessage } from 'node:http';
 import type { Clock, Timer } from '../../../daemon/contract/clock.ts';
 import { messageOf } from '../../../daemon/contract/errors.ts';
@@ -11,35 +11,37 @@ import type { SuperviseSettings } from '../settings.ts';
 import { FeedLineSplitter } from './line-splitter.ts';
 import { StoredWatermark } from './stored-watermark.ts';
 
+/** What takes the records of a feed. */
 export interface FeedSink {
   /**
    * Takes one record. Records come in order and without gaps; the first one after each connect is a snapshot.
    * @throws when the record could not be stored; the feed then starts over with a new snapshot.
    */
   record(record: FeedRecord): void;
-  /** A snapshot is in the store, and changes follow. Called once after every connect. */
+  /** Called once after every connect, when the sink has taken the snapshot. */
   up(): void;
 }
 
+/** A daemon's feed that is being followed. */
 export interface FollowedFeed {
-  /** A snapshot has been stored, and the connection it came on is still open. */
+  /** Whether the current connection is open and its snapshot is stored. */
   readonly isUp: boolean;
-  /** Why the store refused the feed's last record; undefined once it has taken a record, and before the first one. */
+  /** The error with which the store refused the last record; undefined when it took the last record, or none came yet. */
   readonly refusal: unknown;
   /** As `Fleet.stored`. */
   stored(seq: number): Promise<boolean>;
-  /** Gives up the connection, if any, and makes a new one. */
+  /** Closes the connection to the daemon and makes a new one after the usual wait. */
   reconnect(why: string): void;
   /**
-   * Resolves when everything that a dead daemon had sent has been taken: the end of its process can be known before its last
-   * records are read. Never rejects; resolves after `withinMs` in any case.
+   * Resolves when the sink has taken all records that a dead daemon had sent: its process may be gone before its last records are
+   * read. Never rejects; resolves after `withinMs` in any case.
    */
   drained(withinMs: number): Promise<void>;
   /** Stops following the feed; pending `stored` calls resolve false. Idempotent. */
   close(): void;
 }
 
-/** Begins to follow the feed of `target`; connects at once. */
+/** Begins to follow the feed of the daemon at `target`; connects at once. */
 export type FollowFeed = (target: Endpoint, sink: FeedSink) => FollowedFeed;
 
 export interface FeedDeps {
@@ -53,7 +55,7 @@ export function feedFollower(deps: FeedDeps): FollowFeed {
   return (target, sink) => new FeedFollower(deps, target, sink);
 }
 
-/** The wait before an attempt to connect doubles, up to this many times the first wait. */
+/** The wait before a reconnect doubles with every attempt, up to this many times `feedReconnectMs`. */
 const MAX_BACKOFF_FACTOR = 16;
 
 class FeedFollower implements FollowedFeed {
@@ -62,10 +64,10 @@ class FeedFollower implements FollowedFeed {
   readonly #sink: FeedSink;
   readonly #watermark: StoredWatermark;
   readonly #log: Log;
-  /** The one connection whose bytes count; what an older connection still delivers is ignored. */
+  /** The current connection; undefined between two. Bytes that an older connection still delivers are ignored. */
   #connection: ClientRequest | undefined;
   #retry: Timer | undefined;
-  /** Attempts to connect since the last snapshot. */
+  /** Number of attempts to connect since the last snapshot. */
   #attempts = 0;
   /** Number of the last record that was stored from this connection; undefined until its snapshot is stored. */
   #lastSeq: number | undefined;
@@ -102,7 +104,7 @@ class FeedFollower implements FollowedFeed {
     if (connection === undefined) return Promise.resolve();
     return new Promise((resolve) => {
       const timer = this.#deps.clock.after(withinMs, resolve);
-      // The connection closes only after all that was in its socket has been read.
+      // The `close` event comes only after all bytes in the socket have been read.
       connection.once('close', () => {
         timer.cancel();
         resolve();
@@ -132,7 +134,7 @@ class FeedFollower implements FollowedFeed {
   }
 
   #read(connection: ClientRequest, response: IncomingMessage, lost: (why: string) => void): void {
-    // The connection's `close` follows in every case; without this listener the error would end the process.
+    // An `error` without a listener would end the process. The connection's `close` event follows in every case.
     response.on('error', (error) => lost(error.message));
     if (response.statusCode !== 200) {
       lost(`answered ${response.statusCode}`);
@@ -152,7 +154,7 @@ class FeedFollower implements FollowedFeed {
     response.on('end', () => lost('the daemon ended the feed'));
   }
 
-  /** @throws Error saying why the feed has to start over. */
+  /** Takes one line of the feed. @throws Error saying why a new connection with a new snapshot is needed. */
   #line(line: string): void {
     const record = parseFeedRecord(line);
     if (record === undefined) throw new Error('a line is not a feed record');
@@ -186,7 +188,7 @@ class FeedFollower implements FollowedFeed {
     }
   }
 
-  /** Gives up the connection and plans the next one. */
+  /** Closes the connection, and connects again after a wait that doubles with every attempt. */
   #drop(why: string): void {
     const connection = this.#connection;
     this.#connection = undefined;

@@ -1,11 +1,11 @@
-// Cuts the bytes of a feed into lines, and refuses a line that is too long: unlike an agent's output, a feed with a missing line is
-// worth nothing.
+// Splits the bytes of a feed into lines. A line that is too long is an error: unlike in an agent's output it cannot be skipped,
+// because a feed with a missing line is worthless.
 
 const NEWLINE = 0x0a;
 
 export class FeedLineSplitter {
   readonly #maxLineBytes: number;
-  /** Bytes of the unfinished line. */
+  /** The parts of the unfinished line. */
   #pending: Buffer[] = [];
   #pendingBytes = 0;
 
@@ -15,7 +15,7 @@ export class FeedLineSplitter {
 
   /**
    * The lines that `chunk` completes, without their newlines, in order. An unfinished rest is kept for the next call.
-   * @throws Error when a line, finished or not, is longer than the bound.
+   * @throws Error when a line, finished or not, is longer than `maxLineBytes`.
    */
   *push(chunk: Buffer): Generator<string> {
     let from = 0;

@@ -1,9 +1,9 @@
-// How far a daemon's feed is in the store, and which answers wait for a record of it: the head of such an answer goes out when
-// its record is stored.
+// Knows up to which record a daemon's feed is in the store, and lets answers to clients wait for a record: an answer names a feed
+// record, and is sent when that record is stored.
 import type { Clock, Timer } from '../../../daemon/contract/clock.ts';
 import { isDamageRefusal } from '../../store/storage-refusal.ts';
 
-/** An answer that waits for its record. */
+/** An answer to a client that waits until the feed record `seq` is stored. */
 interface Waiter {
   readonly seq: number;
   readonly resolve: (isStored: boolean) => void;
@@ -15,11 +15,11 @@ export class StoredWatermark {
   readonly #clock: Clock;
   readonly #waitMs: number;
   readonly #waiters = new Set<Waiter>();
-  /** Number of the last record that is stored. */
+  /** Number of the last feed record that is stored. */
   #storedSeq = -1;
-  /** The record whose write failed. No later record counts as stored until a snapshot has made up for it. */
+  /** The feed record that the store refused; undefined once a later record, a snapshot, is stored. */
   #failed: { readonly seq: number; readonly error: unknown } | undefined;
-  /** The database is damaged: nothing can be stored before the next start of the coordinator, which rebuilds it from the feeds. */
+  /** Whether the database is damaged: nothing can be stored until the next start of the coordinator, which rebuilds it. */
   #isDamaged = false;
 
   constructor(clock: Clock, waitMs: number) {
@@ -27,7 +27,7 @@ export class StoredWatermark {
     this.#waitMs = waitMs;
   }
 
-  /** The record `seq` and all records before it are in the store. */
+  /** Resolves the waits for `seq` and all records before it: they are in the store. */
   stored(seq: number): void {
     this.#storedSeq = seq;
     this.#failed = undefined;
@@ -36,14 +36,14 @@ export class StoredWatermark {
   }
 
   /**
-   * Why the store refused the last record; undefined once it has taken one, and while the database is damaged: work goes on
-   * without a damaged database.
+   * The error with which the store refused the last record; undefined when it took the last record, and while the database is
+   * damaged, because then work goes on without the database.
    */
   get refusal(): unknown {
     return this.#failed?.error;
   }
 
-  /** The store refused the record `seq`. */
+  /** Rejects the waits for `seq` and all records before it, because the store refused `seq`. */
   failed(seq: number, error: unknown): void {
     this.#isDamaged = isDamageRefusal(error);
     if (this.#isDamaged) {
@@ -51,13 +51,13 @@ export class StoredWatermark {
       return;
     }
     this.#failed = { seq, error };
-    // A snapshot would have brought all records up to its own number, so all of them have failed with it.
+    // If `seq` is a snapshot, it stands for all records before it, so they have failed too.
     for (const waiter of this.#waiters) if (waiter.seq <= seq) this.#take(waiter).reject(error);
   }
 
   /**
-   * Waits for the record `seq`: true once it is stored, false when that takes too long or the database is damaged.
-   * Rejects with the store's refusal.
+   * Waits until the feed record `seq` is stored: true then, false after `waitMs` or when the database is damaged.
+   * Rejects with the store's error when the store refuses a record meanwhile.
    */
   wait(seq: number): Promise<boolean> {
     if (seq <= this.#storedSeq) return Promise.resolve(true);
@@ -74,12 +74,12 @@ export class StoredWatermark {
     });
   }
 
-  /** No record will come for now: every wait resolves false. */
+  /** Resolves every wait with false: the feed is closed or the database damaged, so no record will be stored. */
   close(): void {
     for (const waiter of this.#waiters) this.#take(waiter).resolve(false);
   }
 
-  /** Takes the waiter out, for the caller to settle. */
+  /** Removes the waiter and returns it, for the caller to settle. */
   #take(waiter: Waiter): Waiter {
     this.#waiters.delete(waiter);
     waiter.deadline.cancel();

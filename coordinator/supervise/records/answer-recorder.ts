@@ -1,17 +1,17 @@
-// Records a session from the answer that made it live, for the moments in which the daemon's feed is down. The feed's next snapshot
-// corrects what the answer could not show.
+// Stores a session from the daemon's answer that made it live (to a create, load or attach), when the daemon's feed is down and
+// cannot report it. The next snapshot of the feed corrects what the answer could not show.
 import type { FeedClient, FeedSession } from '../../../daemon/contract/feed.ts';
 import type { Store } from '../../store/store.ts';
 import type { SessionRecorder, Source } from './session-recorder.ts';
 
-/** A session as the answer shows it that made it live. */
+/** A session as the daemon's answer to a create, load or attach shows it. */
 export interface AnsweredSession extends Source {
-  /** An attach: the session was live before, and the answer's client is added to the clients of its row. */
+  /** Whether the request was an attach: the session was live before, and its client is added to the clients in the store. */
   readonly isAttached: boolean;
   readonly session: FeedSession;
 }
 
-/** Stores and indexes the session. @throws ApiError 507 when the store refuses. */
+/** Stores the session and adds it to the index of sessions. @throws ApiError 507 when the store refuses. */
 export function recordAnswer(
   deps: { readonly store: Pick<Store, 'sessions'>; readonly recorder: SessionRecorder },
   { isAttached, session, ...source }: AnsweredSession,
@@ -31,7 +31,7 @@ export function recordAnswer(
   });
 }
 
-/** The clients of both lists; the counts of a client in both are added. */
+/** The clients of both lists. Of a client that is in both, the registrations are added up. */
 function merged(known: readonly FeedClient[], added: readonly FeedClient[]): readonly FeedClient[] {
   const byId = new Map(known.map((client) => [client.clientId, client]));
   for (const client of added) {

@@ -1,18 +1,18 @@
-// Events for `why` that come with no change of another row: refusals, held workspaces, adoptions. An event that cannot be written
-// is logged, and never blocks the work that it records.
+// Writes event rows for `why` that no other write brings with it: refusals, held workspaces, adoptions. An event that cannot be
+// written is logged and never stops the caller.
 import type { Clock } from '../../../daemon/contract/clock.ts';
 import { ApiError } from '../../../daemon/contract/errors.ts';
 import { type Log, truncated } from '../../../daemon/contract/log.ts';
 import type { NewEvent, Store } from '../../store/store.ts';
 
 export interface EventJournal {
-  /** Adds an event row. Never throws. */
+  /** Writes an event row. Never throws: a failure is logged. */
   note(event: NewEvent): void;
   /** Counts a refusal that a client got for this workspace, if `error` is a 503, 504 or 507. Never throws. */
   refused(workspaceId: string, error: unknown): void;
-  /** Runs `work`. An error of it is counted as by `refused`, and thrown on. */
+  /** Runs `work` and returns its result. When `work` throws, counts the error as `refused` does and throws it again. */
   counting<T>(workspaceId: string, work: () => T): T;
-  /** Writes the counts of refusals whose minute is over, or all counts. */
+  /** Writes the counts of refusals whose `WINDOW_MS` is over; with `all` every count, for the coordinator's end. */
   flush(all?: boolean): void;
 }
 
@@ -23,14 +23,14 @@ export interface EventJournalDeps {
 }
 
 /**
- * Refusals of one kind within this time become two rows: the first refusal at once, the others together when the time is
- * over.
+ * Refusals of one workspace with one code within this time become two event rows: the first refusal at once, all others together
+ * when the time is over.
  */
 const WINDOW_MS = 60_000;
 const REFUSALS: ReadonlySet<number> = new Set([503, 504, 507]);
 const MAX_MESSAGE_CHARS = 500;
 
-/** Refusals with one code in one workspace that came after the first one of their minute. */
+/** The refusals of one workspace with one code that came after the first, within its `WINDOW_MS`. */
 interface Window {
   readonly workspaceId: string;
   readonly openedAtMs: number;

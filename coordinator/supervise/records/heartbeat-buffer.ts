@@ -1,4 +1,4 @@
-// Heartbeats of clients on their way into the store: the newest of each client is kept, and written in batches.
+// Collects heartbeats of clients, keeps the newest of each client, and writes them into the store in batches.
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Log } from '../../../daemon/contract/log.ts';
 import type { SeenEntry, Store } from '../../store/store.ts';
@@ -6,7 +6,7 @@ import type { SeenEntry, Store } from '../../store/store.ts';
 export interface HeartbeatBufferDeps {
   readonly store: Pick<Store, 'heartbeats'>;
   readonly log: Log;
-  /** Most rows of one transaction. */
+  /** Most heartbeats that one transaction writes. */
   readonly batchRows: number;
 }
 
@@ -20,7 +20,7 @@ export class HeartbeatBuffer {
     this.#deps = deps;
   }
 
-  /** Keeps the entries for the next flush, the newest of each client. */
+  /** Keeps these heartbeats for the next flush: of each client and session the newest. */
   note(entries: readonly SeenEntry[]): void {
     for (const entry of entries) {
       const key = `${entry.sessionId}\0${entry.clientId ?? ''}`;
@@ -30,8 +30,8 @@ export class HeartbeatBuffer {
   }
 
   /**
-   * Writes what was noted, in batches with a yield between. A call during a flush joins that flush. Never rejects: what the store
-   * refuses is kept for the next call.
+   * Writes the kept heartbeats in batches, with a turn of the event loop between two batches. A call during a flush joins that
+   * flush. Never rejects: heartbeats that the store refuses are kept for the next call.
    */
   flush(): Promise<void> {
     this.#flush ??= this.#write().finally(() => {

@@ -1,13 +1,13 @@
-// How a workspace's last daemon ended, read back from the events: after a restart of the coordinator it is nowhere else.
+// Reads from the event rows how a workspace's last daemon ended, because a coordinator that was restarted did not see it.
 import type { Store } from '../../store/store.ts';
 import type { DaemonView } from '../fleet.ts';
 import { ENDS } from './story.ts';
 import { wordsOfCause } from './story-words.ts';
 
-/** Number of events that are searched: refusals may have come since the end. An end that lies further back is not found. */
+/** Number of newest events that are searched for the end of a daemon: refusals may have come after it. */
 const LOOK_BACK = 200;
 
-/** Null when no daemon of the workspace has ended, or when the store refuses: the store's own warnings say why. */
+/** How the workspace's last daemon ended; null when no end is found, or the store refuses (then `Store.facts` warns). */
 export function lastExitOf(
   store: { readonly events: Pick<Store['events'], 'story'> },
   workspaceId: string,
@@ -24,7 +24,7 @@ export function lastExitOf(
       lastLines: Array.isArray(lastLines) ? lastLines.map(String) : [],
     };
   } catch {
-    // A damaged database. Diagnostics warn of it.
+    // The database is damaged: diagnostics show the store's warning.
     return null;
   }
 }

@@ -1,5 +1,5 @@
-// Writes what daemons report into the store, and keeps the index of sessions in step with it. Session rows are written at once;
-// heartbeats wait for a batch (heartbeat-buffer.ts).
+// Writes what daemons report on their feeds into the store, and keeps the index of sessions in step with the store. Sessions are
+// written at once; heartbeats wait for a batch (heartbeat-buffer.ts).
 import type { Clock } from '../../../daemon/contract/clock.ts';
 import type {
   FeedAgent,
@@ -20,27 +20,27 @@ import { StoredSessionIndex } from './stored-session-index.ts';
 
 type Body<T extends FeedBody['type']> = Extract<FeedBody, { type: T }>;
 
-/** The incarnation that a record is about. */
+/** The daemon that sent a feed record or an answer. */
 export interface Source {
   readonly workspaceId: string;
   readonly incarnation: string;
 }
 
 export interface SessionRecorder extends SessionIndex {
-  /** @throws the store's ApiError 507 when the record could not be stored; the index is then unchanged. */
+  /** Stores a feed record. @throws the store's ApiError 507 when it refuses; the index is then unchanged. */
   apply(source: Source, record: FeedRecord): void;
   /**
-   * Stores a session that an answer showed while the feed was down. If the daemon has ended meanwhile, the session is stored as
-   * dormant or closed.
+   * Stores a session that a daemon's answer showed while its feed was down. If the daemon has ended meanwhile, the session is
+   * stored as dormant or closed.
    * @throws as `apply`.
    */
   recordSession(source: Source, session: FeedSession): void;
-  /** Takes over new states of sessions that the store has changed itself. */
+  /** Updates the index with the new states of sessions that the store moved itself, at the end of their daemon. */
   moved(
     workspaceId: string,
     sessions: readonly { readonly sessionId: string; readonly state: SessionState }[],
   ): void;
-  /** Moves a session that no daemon has to another state, in the store first. @throws as `apply`. */
+  /** Moves a session that no daemon has to `state`, in the store and then in the index. @throws as `apply`. */
   rest(sessionId: string, state: Exclude<SessionState, 'live'>, reason: string): void;
   /** As `HeartbeatBuffer.flush`. */
   flushSeen(): Promise<void>;
@@ -53,7 +53,7 @@ export interface SessionRecorderDeps {
   readonly settings: Pick<SuperviseSettings, 'seenBatchRows'>;
 }
 
-/** Makes the recorder; its index begins with the sessions of the store that are not closed. */
+/** Makes the recorder. Its index begins with the sessions of the store that are not closed. */
 export function createSessionRecorder(deps: SessionRecorderDeps): SessionRecorder {
   return new StoreRecorder(deps);
 }
@@ -63,7 +63,7 @@ class StoreRecorder implements SessionRecorder {
   readonly #nowMs: () => number;
   readonly #index: StoredSessionIndex;
   readonly #heartbeats: HeartbeatBuffer;
-  /** Whether the agent of an incarnation can load sessions, as it was reported last. */
+  /** Whether the agent of each incarnation can load sessions, as its feed reported last. */
   readonly #canLoad = new Map<string, boolean>();
 
   constructor({ store, clock, log, settings }: SessionRecorderDeps) {
@@ -134,8 +134,8 @@ class StoreRecorder implements SessionRecorder {
   }
 
   /**
-   * Makes the store agree with a snapshot: its sessions are recorded, and sessions that were live in this incarnation and are
-   * missing from the snapshot have ended.
+   * Makes the store agree with a snapshot of the feed: stores its sessions, and ends the sessions that were live in this
+   * incarnation and are missing from the snapshot.
    */
   #reconcile(source: Source, snapshot: Body<'snapshot'>): void {
     this.#noteAgent(source, snapshot.agent);
@@ -160,7 +160,7 @@ class StoreRecorder implements SessionRecorder {
     for (const [id, state] of states) this.#index.locate(id, source.workspaceId, state);
   }
 
-  /** A prompt that is missing from the snapshot has settled while the feed was down; its outcome is unknown. */
+  /** Stores the prompts of the snapshot. A prompt that the snapshot lacks settled while the feed was down, outcome unknown. */
   #reconcilePrompts({ sessions, prompts, beat }: Body<'snapshot'>): void {
     const present = new Set(prompts.map(({ promptId }) => promptId));
     for (const { sessionId } of sessions)
@@ -177,7 +177,7 @@ class StoreRecorder implements SessionRecorder {
   }
 
   #ended({ workspaceId, incarnation }: Source, { sessionId, reason, atMs }: FeedEnded): void {
-    // A daemon that was adopted while it had no agent has reported this to an earlier coordinator only, so the row has it.
+    // A daemon that was adopted while it had no agent reported `canLoad` only to an earlier coordinator: its row has the value.
     const canLoad = this.#canLoad.get(incarnation) ?? this.#store.daemons.find(incarnation)?.canLoad === 1;
     const state = nextState('live', { type: 'ended', reason, canLoad });
     if (state === undefined || state === 'live') return;
@@ -185,7 +185,7 @@ class StoreRecorder implements SessionRecorder {
     this.#index.locate(sessionId, workspaceId, state);
   }
 
-  /** A prompt that ends because its daemon ends is left unsettled: the session's restore reports it as lost. */
+  /** Stores a prompt's state. If its daemon shut down, the prompt stays unsettled: the session's restore reports it as lost. */
   #prompt(prompt: FeedPrompt): void {
     if (prompt.state !== 'failed' || prompt.outcome !== 'daemon_shutdown') this.#store.prompts.record(prompt);
   }
@@ -197,7 +197,7 @@ class StoreRecorder implements SessionRecorder {
     this.#store.events.append({ kind: 'agent_exited', workspaceId, incarnation, detail: { ...exit } });
   }
 
-  /** The end of an agent changes nothing: the daemon's next agent is of the same kind. */
+  /** Stores whether the agent can load sessions; keeps that at the agent's end, because the next agent is of the same kind. */
   #noteAgent({ incarnation }: Source, agent: FeedAgent | null): void {
     if (agent === null || this.#canLoad.get(incarnation) === agent.canLoad) return;
     this.#store.daemons.setCanLoad(incarnation, agent.canLoad);

@@ -1,4 +1,4 @@
-// Where each session is, in memory: every request about a session asks for it.
+// Keeps workspace and state of each session in memory, because every request about a session needs them.
 import { sessionKey } from '../../../daemon/contract/wire.ts';
 import type { SessionState } from '../../domain/session.ts';
 import type { Store } from '../../store/store.ts';
@@ -6,10 +6,10 @@ import type { SessionIndex, SessionLocation } from '../fleet.ts';
 
 export class StoredSessionIndex implements SessionIndex {
   readonly #sessions: Pick<Store['sessions'], 'get'>;
-  /** Sessions that are not closed, by their keys. */
+  /** The sessions that are not closed, by `sessionKey`. */
   readonly #locations = new Map<string, SessionLocation>();
 
-  /** Begins with the sessions of the store that are not closed. */
+  /** Reads the sessions that are not closed from the store. */
   constructor({ sessions }: Pick<Store, 'sessions'>) {
     this.#sessions = sessions;
     for (const { sessionId, workspaceId, state } of sessions.open())
@@ -25,7 +25,7 @@ export class StoredSessionIndex implements SessionIndex {
     return this.#locations.get(key)?.workspaceId ?? this.#sessions.get(key)?.workspaceId;
   }
 
-  /** Takes over what the store has just recorded of the session. */
+  /** Sets the session's workspace and state. Call it after the store has recorded them. */
   locate(sessionId: string, workspaceId: string, state: SessionState): void {
     const key = sessionKey(sessionId);
     if (state === 'closed') this.#locations.delete(key);

@@ -1,12 +1,12 @@
-// One event rendered as sentences for a person. Pure; an event of an unknown kind is rendered by its name and its detail.
+// Renders one event of `why` as sentences. Pure. An event of an unknown kind is rendered as its name and its detail.
 import type { FeedBeat } from '../../../daemon/contract/feed.ts';
 import { agoOf, bytesOf, clockOf, spanOf } from '../../domain/units.ts';
 import type { EventRow } from '../../store/store.ts';
 
-/** The first is the event's sentence; the others are its details, one line each. */
+/** A rendered event: its sentence, then its details, one line each. */
 export type Sentences = readonly [string, ...string[]];
 
-/** Number of a dead daemon's last log lines that are shown; the event has more. */
+/** Number of a dead daemon's last log lines in its rendered event; the event row has more. */
 const LINES_SHOWN = 8;
 
 type Detail = EventRow['detail'];
@@ -55,12 +55,12 @@ const RENDERERS: Readonly<Record<string, Renderer>> = {
   request_refused: (detail, nowMs) => [refusal(detail, nowMs)],
 };
 
-/** The pid in brackets, or nothing: not every launcher knows pids. */
+/** The pid in brackets; empty where the event has none, because not every launcher knows pids. */
 function inBrackets(pid: unknown): string {
   return pid == null ? '' : ` (pid ${pid})`;
 }
 
-/** The event in words; ages are relative to `nowMs`. */
+/** Renders an event. Ages are relative to `nowMs` (epoch ms). */
 export function renderEvent(event: EventRow, nowMs: number): Sentences {
   return (RENDERERS[event.kind] ?? byName)(event.detail, nowMs, event);
 }
@@ -70,7 +70,7 @@ const byName: Renderer = (detail, _nowMs, { kind }) => {
   return [[kind.replaceAll('_', ' '), facts.join(', ')].filter((part) => part !== '').join(': ')];
 };
 
-/** Why a daemon ended, in a few words, from the detail of the event that records its end. */
+/** Why a daemon ended, in a few words. @param detail of the event of the daemon's end. */
 export function wordsOfCause(detail: Detail): string {
   const { cause, code, signal, isUnasked } = detail;
   if (isUnasked !== true) return textOf(cause ?? 'unknown');

@@ -1,28 +1,29 @@
-// The events of a workspace rendered as a story: the state of its daemon and why, then what happened, newest last. Pure.
+// Renders the story of a workspace for `why`: the state of its daemon and the reason, then its events, newest last. Pure.
 
 import { agoOf, clockOf } from '../../domain/units.ts';
 import type { EventRow } from '../../store/store.ts';
 import type { DaemonView } from '../fleet.ts';
 import { renderEvent, wordsOfCause } from './story-words.ts';
 
+/** What a story is rendered from. */
 export interface StoryFacts {
   readonly path: string;
   readonly state: DaemonView['state'];
   readonly pid: number | null;
   readonly incarnation: string | null;
-  /** What cannot be proven of the process; null unless the workspace is `held`. */
+  /** Why the workspace is held; null unless `state` is `held`. */
   readonly heldWhy: string | null;
-  /** Why the workspace takes no new work; null when it does. */
+  /** Why the workspace is drained; null when it is not. */
   readonly drainWhy: string | null;
-  /** In any order. */
+  /** The workspace's events, in any order. */
   readonly events: readonly EventRow[];
   readonly nowMs: number;
 }
 
 export interface Story {
-  /** The state now, and why. */
+  /** The daemon's state now, and why. */
   readonly summary: string;
-  /** What happened, without the summary. Lines are indented, except the heading before each daemon's events. */
+  /** The events. Lines are indented, except the heading before each daemon's events. */
   readonly lines: readonly string[];
 }
 
@@ -106,7 +107,7 @@ function when(atMs: number, nowMs: number): string {
   return `${clockOf(atMs)} (${agoOf(atMs, nowMs)})`;
 }
 
-/** The number of an incarnation, whose id is `<workspace id>-<n>`; `?` where none is known. */
+/** The `n` of an incarnation `<workspace id>-<n>`; `?` when no incarnation is known. */
 function numberOf(incarnation: string | null): string {
   return incarnation?.split('-').at(-1) ?? '?';
 }

@@ -1,28 +1,28 @@
-// The cap on live sessions over all workspaces. A daemon enforces the cap of its own workspace; this cap only the coordinator
-// can see.
+// Enforces the limit on live sessions of all workspaces together (`--max-total-sessions`). The limit of a single workspace is
+// enforced by its daemon.
 import { type ApiError, fail } from '../../../daemon/contract/errors.ts';
 import type { Fleet } from '../fleet.ts';
 import type { EventJournal } from '../records/event-journal.ts';
 import { untilAborted } from '../until-aborted.ts';
 
 export interface SessionAdmissionDeps {
-  /** 0 = unlimited. */
+  /** `--max-total-sessions`; 0 = unlimited. */
   readonly maxTotalSessions: number;
-  /** Number of sessions that count against the cap: live ones, and those that come back by themselves. */
+  /** Number of live and restoring sessions of all workspaces: what counts against the limit. */
   readonly countLive: () => number;
-  /** Whether the workspace has a live session in its single slot: then a `single` create only attaches. */
+  /** Whether the workspace has a live default session: then a create with scope `single` only attaches. */
   readonly hasDefault: (workspaceId: string) => boolean;
   readonly fleet: Pick<Fleet, 'makeSessionRoom' | 'roomReport'>;
   readonly journal: Pick<EventJournal, 'refused'>;
-  /** What a refusal says of when another try may help. */
+  /** Retry-After of a refusal. */
   readonly retryAfterMs: number;
 }
 
 export class SessionAdmission {
   readonly #deps: SessionAdmissionDeps;
-  /** Sessions that were admitted and are not live yet. */
+  /** Number of sessions that were admitted and are not live yet. */
   #underWay = 0;
-  /** Settles when room has been made. However many requests wait, one daemon at a time is put to sleep. */
+  /** The eviction under way, shared by all requests that wait for room: one daemon at a time is ended. Undefined when none is. */
   #room: Promise<void> | undefined;
 
   constructor(deps: SessionAdmissionDeps) {
@@ -30,9 +30,9 @@ export class SessionAdmission {
   }
 
   /**
-   * Admits one session that is about to become live. At the cap, idle daemons of other workspaces are put to sleep first.
-   * Attaches are always admitted.
-   * @returns a function to call once the session is live, or will not be: until then the session counts as under way.
+   * Admits one session that is about to become live. At the limit, ends idle daemons of other workspaces first. A create that
+   * only attaches is always admitted.
+   * @returns a function to call once the session is live or its start has failed: until then it counts beside the live sessions.
    * @throws ApiError 503 `session_limit_exceeded` with scope `total`; the signal's reason when the client leaves.
    */
   async enter(
@@ -44,7 +44,7 @@ export class SessionAdmission {
     if (limit === 0 || (wanted.isSingle && hasDefault(workspaceId))) return () => undefined;
     for (let before = Number.POSITIVE_INFINITY; this.#used() >= limit; ) {
       const used = this.#used();
-      // Where a daemon has gone and no session was freed (its end could not be stored), the next daemon must not go as well.
+      // If the eviction freed no session, because the daemon's end could not be stored, no further daemon is ended.
       const room = used < before ? this.#makeRoom(workspaceId, limit) : undefined;
       if (room === undefined) throw this.#refusal(workspaceId, limit);
       before = used;

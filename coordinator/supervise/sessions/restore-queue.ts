@@ -1,12 +1,13 @@
-// The restores that are wanted or under way, in the order in which they are to begin. There is one job for each session, and
-// every client that wants the session joins that job.
+// The queue of restores that wait or are under way, in the order in which they begin. A session has at most one job, which all
+// requests for the session share.
 import { sessionKey } from '../../../daemon/contract/wire.ts';
 
+/** The restore of one session, waiting or under way. */
 export interface RestoreJob {
   /** The session's key (`sessionKey`). */
   readonly sessionId: string;
   readonly workspaceId: string;
-  /** Settles with the restore. It may be left unawaited. */
+  /** Settles with the restore. Need not be awaited: an unread rejection is no error. */
   readonly done: Promise<void>;
   isStarted: boolean;
 }
@@ -16,19 +17,19 @@ interface Settleable extends RestoreJob {
 }
 
 export class RestoreQueue {
-  /** Jobs by session key. The map's order is the queue's. */
+  /** Jobs by session key, in the order of the queue. */
   readonly #jobs = new Map<string, Settleable>();
 
   find(sessionId: string): RestoreJob | undefined {
     return this.#jobs.get(sessionKey(sessionId));
   }
 
-  /** All jobs in order, started or not. */
+  /** All jobs in the order of the queue, also those that are started. */
   all(): readonly RestoreJob[] {
     return [...this.#jobs.values()];
   }
 
-  /** The session's job; a new job goes to the end of the queue. */
+  /** The session's job; makes one at the end of the queue when the session has none. */
   join(sessionId: string, workspaceId: string): RestoreJob {
     const key = sessionKey(sessionId);
     const known = this.#jobs.get(key);
@@ -37,7 +38,7 @@ export class RestoreQueue {
     const done = new Promise<void>((resolve, reject) => {
       settle = (error) => (error === undefined ? resolve() : reject(error));
     });
-    // The outcome is in the store, so a job that fails while no client waits for it is no unhandled rejection.
+    // The outcome is in the store: a job that fails while no request waits for it must not become an unhandled rejection.
     done.catch(() => undefined);
     const job: Settleable = { sessionId: key, workspaceId, done, settle, isStarted: false };
     this.#jobs.set(key, job);
@@ -53,7 +54,7 @@ export class RestoreQueue {
     for (const [key, other] of others) this.#jobs.set(key, other);
   }
 
-  /** Takes the job out of the queue and settles it; `error` undefined is success. A job that is out already stays as it is. */
+  /** Removes the job from the queue and settles it: resolved without `error`. Does nothing when the job is removed already. */
   finish({ sessionId, done }: RestoreJob, error?: unknown): void {
     const job = this.#jobs.get(sessionId);
     if (job?.done !== done) return;

@@ -1,4 +1,4 @@
-// What the outcome of a restore leaves behind: the session's state, its lost prompts, and the event that `why` shows.
+// Records the outcome of a restore: the session's state, its lost prompts, and an event row for `why`.
 import type { Clock } from '../../../daemon/contract/clock.ts';
 import { ApiError, messageOf } from '../../../daemon/contract/errors.ts';
 import type { Log } from '../../../daemon/contract/log.ts';
@@ -23,7 +23,7 @@ export class RestoreRecord {
   }
 
   /**
-   * The daemon `incarnation` has the session again. Prompts that the session lost with its earlier daemon are settled as failed.
+   * Records that the daemon `incarnation` has the session again. Settles prompts lost with its earlier daemon as failed.
    * @throws ApiError 507.
    */
   succeeded(row: SessionRow, incarnation: string): void {
@@ -33,8 +33,8 @@ export class RestoreRecord {
   }
 
   /**
-   * The session could not be restored: it sleeps, or is closed where its agent does not know it any more. Never throws: where
-   * the store cannot take that, the row stays as it is, and the next request for the session tries again.
+   * Records that the session could not be restored: it becomes dormant, or closed when the agent does not know it any more. Never
+   * throws: if the store refuses, the row stays as it is, and the next request for the session tries again.
    */
   failed(sessionId: string, error: unknown): void {
     const { store, log } = this.#deps;

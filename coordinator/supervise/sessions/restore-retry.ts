@@ -1,5 +1,4 @@
-// A restore through its attempts: a daemon may die in the middle of bringing its sessions back, and then the next daemon is
-// asked.
+// Repeats the restore of a session when its daemon goes away meanwhile: the next attempt asks the next daemon.
 import type { Clock } from '../../../daemon/contract/clock.ts';
 import { ApiError } from '../../../daemon/contract/errors.ts';
 import type { Log } from '../../../daemon/contract/log.ts';
@@ -13,18 +12,18 @@ export interface RestoreRetryDeps {
 }
 
 const ATTEMPTS = 4;
-/** Codes of a daemon, or an agent, that went away or did not come. */
+/** Error codes after which a restore is repeated: a daemon or an agent went away or did not start. */
 const LOST: ReadonlySet<string> = new Set([
   'workspace_runtime_unavailable',
   'acp_channel_unavailable',
   'daemon_draining',
 ]);
 const PAUSE_MS = 500;
-/** Where the workspace cools off for longer than this, its sessions sleep until a client wants them. */
+/** Longest wait between two attempts. If the workspace cools off for longer, the restore fails and the session sleeps. */
 const MAX_PAUSE_MS = 10_000;
 
 /**
- * Tries until the session is live. Once `signal` aborts, no further attempt begins.
+ * Tries to restore the session until it is live, up to `ATTEMPTS` times. Begins no attempt once `signal` has aborted.
  * @throws the error of the last attempt.
  */
 export async function restoreWithRetry(
@@ -44,7 +43,7 @@ export async function restoreWithRetry(
   }
 }
 
-/** How long to wait for the next daemon after this failure; undefined when a wait would not help. */
+/** How long to wait before the next attempt after this error; undefined when another attempt would not help. */
 function pauseAfter(error: unknown): number | undefined {
   if (!(error instanceof ApiError) || !LOST.has(String(error.code))) return undefined;
   const { retryAfterMs } = error.context;

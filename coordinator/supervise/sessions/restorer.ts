@@ -1,5 +1,5 @@
-// Which sessions without a daemon are being brought back, and in which order: by themselves after a crash or a replacement, or
-// because a client asks for one. How one session is restored is the matter of session-restore.ts.
+// Decides which sessions are restored and in which order: those in state `restoring` after a crash or a replacement of their
+// daemon, and those that a client asks for. session-restore.ts restores a single session.
 import type { Clock, Timer } from '../../../daemon/contract/clock.ts';
 import { type ApiError, fail } from '../../../daemon/contract/errors.ts';
 import type { Store } from '../../store/store.ts';
@@ -14,20 +14,20 @@ import type { SessionToRestore } from './session-restore.ts';
 export interface RestorerDeps {
   readonly store: Pick<Store, 'sessions'>;
   readonly recorder: Pick<SessionRecorder, 'find' | 'rest'>;
-  /** Tells which workspaces have sessions that are to come back by themselves. */
+  /** Reports every workspace whose sessions have moved to `restoring`. */
   readonly restorable: Pick<RestorableWorkspaces, 'subscribe'>;
-  /** Brings one session back. @throws when it could not; the signal's reason. */
+  /** Restores one session. @throws the error of the restore; the signal's reason. */
   readonly restore: (session: SessionToRestore, signal: AbortSignal) => Promise<void>;
   readonly record: Pick<RestoreRecord, 'failed'>;
   readonly clock: Clock;
-  /** In [0, 1). */
+  /** A number in [0, 1), for the moment at which a workspace's restores begin. */
   readonly random: () => number;
   readonly settings: Pick<SuperviseSettings, 'restoreConcurrency' | 'restoreWaitMs'>;
 }
 
 /**
- * After a start of the coordinator the restores of each workspace begin at a random moment within this time. A session that a
- * client asks for is restored at once.
+ * After a start of the coordinator the restores of each workspace begin at a random moment within this time, so that not all
+ * daemons start at once. A session that a client asks for is restored at once.
  */
 const RESUME_SPREAD_MS = 500;
 
@@ -43,7 +43,7 @@ export class Restorer {
     deps.restorable.subscribe((workspaceId) => this.#restoreAll(workspaceId));
   }
 
-  /** Starts restoring every session of the workspace that is in `restoring`. */
+  /** Queues every session of the workspace in state `restoring`, and starts restores. */
   #restoreAll(workspaceId: string): void {
     const rows = this.#deps.store.sessions.open(workspaceId).filter(({ state }) => state === 'restoring');
     for (const { sessionId } of rows) this.#queue.join(sessionId, workspaceId);
@@ -51,8 +51,8 @@ export class Restorer {
   }
 
   /**
-   * Starts restoring every session that an earlier coordinator left in `restoring`. The workspaces begin spread over a moment,
-   * so that not all daemons start at once. Call once, when the listener is open.
+   * Queues every session that an earlier coordinator left in state `restoring`; the restores of each workspace begin within
+   * `RESUME_SPREAD_MS`. Call it once, when the listener is open.
    */
   resume(): void {
     const { store, clock, random } = this.#deps;
@@ -65,7 +65,7 @@ export class Restorer {
   }
 
   /**
-   * Restores one session before all others, for a client that wants it now. Resolves when the session is live.
+   * Restores one session at once, before all queued ones, because a request needs it. Resolves when the session is live.
    * @throws ApiError of the restore; the signal's reason when the client leaves (the restore goes on).
    */
   async wake(sessionId: string, signal: AbortSignal): Promise<void> {
@@ -78,7 +78,7 @@ export class Restorer {
   }
 
   /**
-   * Waits for a session that is being restored anyway, for at most the configured time.
+   * Waits until a session whose restore is queued or under way is live, for at most `restoreWaitMs`. Starts no restore.
    * @throws ApiError 503 when the session is not live by then; the signal's reason when the client leaves.
    */
   async await(sessionId: string, signal: AbortSignal): Promise<void> {
@@ -97,8 +97,8 @@ export class Restorer {
   }
 
   /**
-   * Closes a session that no daemon has, because a client wants that. A restore of it that is still queued is dropped.
-   * @returns false, and does nothing, while its restore is under way: then the daemon that gets the session has to close it.
+   * Closes a session that no daemon has, for a client's close request. Drops a queued restore of it.
+   * @returns false, and does nothing, while the session's restore is under way: then its daemon has to close it.
    * @throws ApiError 507.
    */
   close(sessionId: string): boolean {
@@ -110,14 +110,14 @@ export class Restorer {
     return true;
   }
 
-  /** Starts no further restore and ends the waits. Sessions keep their state for the next coordinator. */
+  /** Starts no further restore, and rejects all waits for restores. Sessions keep their state for the next coordinator. */
   stop(): void {
     const error = fail('daemon_draining', 'The coordinator is shutting down');
     this.#stopped.abort(error);
     for (const job of this.#queue.all()) this.#queue.finish(job, error);
   }
 
-  /** Starts the workspace's restores up to the configured number at the same time; `urgent` starts in any case. */
+  /** Starts queued restores of the workspace, up to `restoreConcurrency` at the same time; `urgent` starts beyond that too. */
   #pump(workspaceId: string, urgent?: RestoreJob): void {
     if (this.#stopped.signal.aborted) return;
     if (urgent !== undefined && !urgent.isStarted) this.#start(urgent);
@@ -146,7 +146,7 @@ export class Restorer {
       await restore(job, signal);
     } catch (error) {
       failure = error ?? new Error('the restore failed without a reason');
-      // A coordinator that stops leaves the session as it is, for the next one.
+      // When the coordinator stops, the session keeps its state for the next coordinator.
       if (!signal.aborted) record.failed(job.sessionId, failure);
     }
     this.#queue.finish(job, failure);

@@ -1,4 +1,4 @@
-// One attempt to bring one session back: the workspace's daemon is made ready and asked to restore it.
+// One attempt to restore one session: gets the workspace's daemon ready and has it restore the session.
 import { ID_FLOOR_GAP, type RestoreAnswer, type RestoreRequest } from '../../../daemon/contract/control.ts';
 import { fail } from '../../../daemon/contract/errors.ts';
 import type { FeedSession } from '../../../daemon/contract/feed.ts';
@@ -17,7 +17,7 @@ export interface SessionRestoreDeps {
   readonly admission: Pick<SessionAdmission, 'enter'>;
   readonly fleet: Pick<Fleet, 'ensureReady' | 'stored'>;
   readonly workspaceById: (workspaceId: string) => WorkspaceKey | undefined;
-  /** Asks a daemon. @throws the daemon's refusal as ApiError, 503 where it cannot be reached. */
+  /** Sends the restore request to a daemon. @throws its refusal as ApiError; 503 when the daemon cannot be reached. */
   readonly restoreOn: (
     endpoint: Endpoint,
     request: RestoreRequest,
@@ -26,9 +26,9 @@ export interface SessionRestoreDeps {
   readonly settings: Pick<SuperviseSettings, 'restoreTimeoutMs'>;
 }
 
-/** The session that an attempt is about. */
+/** The session that is to be restored. */
 export interface SessionToRestore {
-  /** Its key (`sessionKey`). */
+  /** The session's key (`sessionKey`). */
   readonly sessionId: string;
   readonly workspaceId: string;
 }
@@ -41,14 +41,14 @@ export class SessionRestore {
   }
 
   /**
-   * Resolves when the session is live; at once where it is already.
-   * @throws ApiError 404 `session_not_found` where the session or its workspace is gone, else of the admission, of the daemon's
-   *   start, or of the daemon; the signal's reason.
+   * Resolves when the session is live; at once when it is live already.
+   * @throws ApiError 404 `session_not_found` when the session or its workspace is gone; the ApiError of the session limit, of the
+   *   daemon's start, or of the daemon's answer to the restore request; the signal's reason.
    */
   async attempt(session: SessionToRestore, signal: AbortSignal): Promise<void> {
     const { recorder, admission } = this.#deps;
     signal.throwIfAborted();
-    // A session that comes back by itself has counted against the cap all the time; one that slept has not.
+    // Only a dormant session has to be admitted: a session in state `restoring` has counted against the limit all the time.
     const isAsleep = recorder.find(session.sessionId)?.state === 'dormant';
     const leave = isAsleep
       ? await admission.enter(session.workspaceId, { isSingle: false }, signal)
@@ -95,7 +95,7 @@ export class SessionRestore {
     };
   }
 
-  /** The session as the daemon has it now, from its row: for the moments in which the daemon's feed is down. */
+  /** The restored session, made from its row: stored when the daemon's feed is down and cannot report the session. */
   #restoredSession(row: SessionRow, workspaceCwd: string): FeedSession {
     const { sessionId, createdAtMs, lastSeenAtMs, isDefault, eventHead } = row;
     return {

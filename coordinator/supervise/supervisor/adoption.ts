@@ -1,5 +1,5 @@
-// Reconciles the daemons that the database has with those that run: at start and on a timer. A daemon that may be this
-// coordinator's and is not proven so is left alone; until it is gone its workspace is held, so that nothing is started twice.
+// Adoption: at start and on a timer, finds the daemon of every unended row without a controller, and takes it over or records its
+// end. While neither is proven, the daemon is left alone and its workspace is held, so that no second daemon is started.
 import type { DaemonIdentity } from '../../../daemon/contract/control.ts';
 import { messageOf } from '../../../daemon/contract/errors.ts';
 import { CONTRACT_VERSION } from '../../../daemon/contract/handshake.ts';
@@ -16,9 +16,10 @@ import { type HeldWorkspaces, LOOKED_FOR } from './held-workspaces.ts';
 
 type Found<V extends Whereabouts['verdict']> = Extract<Whereabouts, { verdict: V }>;
 
-/** A row and its workspace, which is undefined when it is no longer registered. */
+/** An unended row and its workspace. */
 interface Case {
   readonly row: DaemonRow;
+  /** Undefined when the workspace is no longer registered. */
   readonly workspace: WorkspaceKey | undefined;
 }
 
@@ -28,7 +29,7 @@ export interface AdoptionDeps {
   readonly held: HeldWorkspaces;
   readonly fleet: {
     readonly controllerOf: (workspace: WorkspaceKey) => DaemonController;
-    /** Whether a controller runs this incarnation already. */
+    /** Whether this incarnation is the current one of a controller. */
     readonly isOwned: (incarnation: string) => boolean;
   };
   readonly deathRecorder: DeathRecorder;
@@ -39,23 +40,23 @@ export interface AdoptionDeps {
 
 export class Adoption {
   readonly #deps: AdoptionDeps;
-  /** First looks for daemons that are under way, by workspace. */
+  /** The first searches for daemons that are under way, by workspace. */
   readonly #firstLooks = new Map<string, Promise<void>>();
-  /** Incarnations of removed workspaces whose end is under way. */
+  /** Incarnations that are being ended because their workspace was removed. */
   readonly #ending = new Set<string>();
 
   constructor(deps: AdoptionDeps) {
     this.#deps = deps;
   }
 
-  /** Resolves when the first look at the workspace's daemon is over; undefined when none is under way. */
+  /** Resolves when the first search for the workspace's daemon is over; undefined when no first search is under way. */
   firstLookAt(workspaceId: string): Promise<void> | undefined {
     return this.#firstLooks.get(workspaceId);
   }
 
   /**
-   * Looks at every unended row that no controller runs, all at once, each step within its deadline. Calls must not overlap.
-   * Never rejects for a single row: the workspace of a row that cannot be settled is held, and the next call looks again.
+   * Searches the daemons of all unended rows without a controller, at the same time, each step within its deadline. Calls must
+   * not overlap. Never rejects for a single row: its workspace is held then, and the next call searches again.
    */
   async reconcile(): Promise<void> {
     const { store, held } = this.#deps;
@@ -73,7 +74,7 @@ export class Adoption {
 
   async #look(row: DaemonRow, workspace: WorkspaceKey): Promise<void> {
     if (this.#deps.held.of(workspace.id) !== undefined) return this.#settle({ row, workspace });
-    // Held before the first await: no demand may start a second daemon while this one is being looked for.
+    // Held before the first await: no demand may start a second daemon while the row's daemon is being searched.
     this.#hold({ row, workspace }, LOOKED_FOR);
     const look = this.#settle({ row, workspace }).finally(() => this.#firstLooks.delete(workspace.id));
     this.#firstLooks.set(workspace.id, look);
@@ -109,7 +110,10 @@ export class Adoption {
     }
   }
 
-  /** No daemon was seen: the coordinator was killed between commit and start, or the daemon is not to be seen yet. */
+  /**
+   * Handles a row whose daemon was never seen: the coordinator was killed between commit and start, or the daemon is just being
+   * made. Records the end once the start deadline is over, else holds the workspace.
+   */
   #startWasCut(known: Case, exit: DaemonExit): void {
     if (this.#deps.search.isStartOver(known.row)) this.#end(known, 'no process was ever made for it', exit);
     else if (known.workspace !== undefined)
@@ -148,7 +152,7 @@ export class Adoption {
     held.free(row);
   }
 
-  /** Stores what the row lacks where its coordinator was killed before it could note the start or the address. */
+  /** Stores handle and address in the row, if the earlier coordinator was killed before it could store them. */
   #noteFound(row: DaemonRow, { handle, facts }: DaemonProcess, reach: Reach, version: string | null): void {
     const { daemons } = this.#deps.store;
     if (handle !== row.launchHandle) daemons.setLaunched(row.incarnation, handle, { ...facts });
@@ -156,7 +160,7 @@ export class Adoption {
       daemons.setReady(row.incarnation, { version: version ?? 'unknown', ...storedReach(reach) });
   }
 
-  /** The daemon's workspace was removed while no coordinator ran. Not awaited: a slow end must not delay the start. */
+  /** Ends a daemon whose workspace was removed while no coordinator ran. Does not wait: a slow end must not delay the start. */
   #endOrphan(row: DaemonRow, process: DaemonProcess): void {
     this.#ending.add(row.incarnation);
     void process.terminate(this.#deps.stopGraceMs).then((exit) => {
@@ -179,7 +183,10 @@ export class Adoption {
   }
 }
 
-/** Why a daemon of another contract version is to be replaced. Its turns are not cut: it may end them and takes no new ones. */
+/**
+ * Why the daemon is to be replaced once its turns have ended: it speaks another contract version. Undefined when it speaks this
+ * coordinator's version, or did not answer.
+ */
 function misfitOf(identity: DaemonIdentity | undefined): string | undefined {
   if (identity === undefined || identity.contract === CONTRACT_VERSION) return undefined;
   return `it speaks contract version ${identity.contract}, this coordinator version ${CONTRACT_VERSION}`;

@@ -1,4 +1,4 @@
-// How many daemons may run and start: whether one more may, and which idle daemon is ended for it otherwise.
+// Enforces the limits on running and starting daemons: whether one more may start, and which idle daemon is ended to make room.
 import type { Clock } from '../../../daemon/contract/clock.ts';
 import { admitDaemon } from '../../domain/admission.ts';
 import type { Refusal } from '../../domain/refusal.ts';
@@ -20,7 +20,7 @@ export interface CapacityDeps {
   readonly journal: Pick<EventJournal, 'note'>;
   readonly clock: Clock;
   readonly settings: Pick<SuperviseSettings, 'maxDaemons' | 'maxConcurrentStarts' | 'stopGraceMs'>;
-  /** The coordinator stops: no daemon is started any more. */
+  /** Whether the coordinator stops: then no daemon is started any more. */
   readonly isClosing: () => boolean;
 }
 
@@ -42,7 +42,7 @@ export class Capacity {
     };
   }
 
-  /** What the fleet may have against a start of this workspace's daemon. */
+  /** The conditions, apart from the workspace's own state, under which this workspace's daemon may start. */
   conditionsOf({ id, path }: WorkspaceKey): StartConditions {
     const { settings, workspaces } = this.#deps;
     const why = `evicted to make room for ${path} (--max-daemons is ${settings.maxDaemons})`;
@@ -65,7 +65,7 @@ export class Capacity {
     return roomReport(this.#eviction);
   }
 
-  /** Why no further daemon may start now; undefined when one may. @throws ApiError 503 while the coordinator stops. */
+  /** Why no further daemon may start now; undefined when a start is allowed. @throws ApiError 503 while the coordinator stops. */
   #refusal(): Refusal | undefined {
     if (this.#deps.isClosing()) throw shuttingDown();
     const { controllers, held, settings } = this.#deps;

@@ -1,4 +1,4 @@
-// The controllers of the fleet: one for each workspace that was ever asked for, and the routes that they publish.
+// Makes and keeps the controllers: one for each workspace whose daemon was ever demanded or adopted. Keeps their routes too.
 import type { Clock } from '../../../daemon/contract/clock.ts';
 import type { Log } from '../../../daemon/contract/log.ts';
 import type { Endpoint } from '../../upstream/endpoint.ts';
@@ -20,7 +20,7 @@ export interface ControllersDeps {
   readonly settings: SuperviseSettings;
 }
 
-/** As `Capacity` has it. */
+/** The part of `Capacity` that a controller needs. */
 export interface StartRules {
   conditionsOf(workspace: WorkspaceKey): StartConditions;
 }
@@ -41,8 +41,8 @@ export class Controllers {
   }
 
   /**
-   * The workspace's controller, made where there is none yet.
-   * @param capacity says what the fleet may have against a start of the workspace's daemon.
+   * The workspace's controller, which is made by the first call.
+   * @param capacity gives the conditions for a start of the workspace's daemon.
    */
   of(workspace: WorkspaceKey, capacity: StartRules): DaemonController {
     const known = this.#byWorkspace.get(workspace.id);
@@ -67,9 +67,9 @@ export class Controllers {
     return [...this.#byWorkspace.values()];
   }
 
-  /** The controller whose daemon is this incarnation; undefined when no controller runs it. */
+  /** The controller whose current incarnation this is; undefined when no controller has it. */
   running(incarnation: string): DaemonController | undefined {
-    // An incarnation's name begins with the workspace's id, but only the store knows that.
+    // Searched: the incarnation's name begins with the workspace's id, but only the store may rely on that.
     return this.all().find((controller) => controller.current?.id === incarnation);
   }
 

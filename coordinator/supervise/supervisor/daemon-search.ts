@@ -1,5 +1,5 @@
-// Looking for the daemon of a row that an earlier coordinator wrote: whether it runs, what answers at its address, and until when
-// an interrupted start may still succeed. Each look has a deadline.
+// Searches for the daemon of a row that an earlier coordinator wrote: whether the daemon runs, what answers at its address, and
+// whether an interrupted start may still make it. Each step has a deadline.
 import type { Clock } from '../../../daemon/contract/clock.ts';
 import type { DaemonIdentity } from '../../../daemon/contract/control.ts';
 import type { Launcher, LaunchFacts, Whereabouts } from '../../launch/launcher.ts';
@@ -8,7 +8,7 @@ import { bearerOf, type DaemonAddress, type Reach, reachFrom } from '../../upstr
 import type { AskIdentity } from '../daemon/link.ts';
 import type { SuperviseSettings } from '../settings.ts';
 
-/** Share of an adoption's time in which a daemon that was found may say its version; it is adopted without that too. */
+/** Share of `adoptTimeoutMs` in which a found daemon may answer with its version. Without an answer it is adopted too. */
 const QUESTION_SHARE = 0.3;
 
 export interface DaemonSearchDeps {
@@ -20,14 +20,14 @@ export interface DaemonSearchDeps {
 
 export class DaemonSearch {
   readonly #deps: DaemonSearchDeps;
-  /** Monotonic times until which interrupted starts may still succeed, by incarnation. */
+  /** Monotonic times until which an interrupted start may still make its daemon, by incarnation. */
   readonly #startDeadlines = new Map<string, number>();
 
   constructor(deps: DaemonSearchDeps) {
     this.#deps = deps;
   }
 
-  /** What became of the row's daemon; a daemon that the launcher cannot judge within `adoptTimeoutMs` is unverifiable. */
+  /** Asks the launcher for the row's daemon. Resolves `unverifiable` when the launcher has no verdict within `adoptTimeoutMs`. */
   find({ incarnation, launchHandle: handle, secret }: DaemonRow): Promise<Whereabouts> {
     const { clock, launcher, settings } = this.#deps;
     const { adoptTimeoutMs } = settings;
@@ -41,13 +41,13 @@ export class DaemonSearch {
     });
   }
 
-  /** What the row's handle says of the daemon for people to read. */
+  /** The launcher's facts in the row's handle, for people to read. */
   factsOf({ launchHandle }: DaemonRow): LaunchFacts {
     return this.#deps.launcher.factsOf(launchHandle);
   }
 
   /**
-   * Where the row's daemon answers: at the launcher's `address`, else at the stored one. Undefined where neither is known.
+   * How to reach the row's daemon: at the `address` that the launcher found, else at the stored address. Undefined without both.
    * @throws Error when the stored address cannot be used.
    */
   reachOf(row: DaemonRow, address: DaemonAddress | undefined): Reach | undefined {
@@ -55,7 +55,7 @@ export class DaemonSearch {
     return row.address === null ? undefined : reachFrom({ address: row.address, secret: row.secret });
   }
 
-  /** The identity of the daemon at that address; undefined when it is not this incarnation, or nothing answers. */
+  /** The identity answer from that address; undefined when another incarnation answers, or no process does. */
   async identityOf(at: Reach, incarnation: string): Promise<DaemonIdentity | undefined> {
     const { askIdentity, settings } = this.#deps;
     const shareMs = Math.ceil(settings.adoptTimeoutMs * QUESTION_SHARE);
@@ -64,8 +64,8 @@ export class DaemonSearch {
   }
 
   /**
-   * Whether an interrupted start can succeed no more. The stored deadline is wall-clock time, of use once: from the first
-   * question on time is counted on a clock that cannot jump.
+   * Whether the row's start deadline is over, so that an interrupted start can make no daemon any more. The stored deadline is
+   * wall-clock time, which may jump: it is read only by the first call for a row, and later calls use the monotonic clock.
    */
   isStartOver({ incarnation, startDeadlineAtMs }: DaemonRow): boolean {
     const { clock, settings } = this.#deps;
@@ -76,7 +76,7 @@ export class DaemonSearch {
     return nowMs >= deadline;
   }
 
-  /** The end of the row's daemon is recorded: the row is not looked at again. */
+  /** Drops the row's start deadline. Call it when the end of the row's daemon is recorded. */
   forget({ incarnation }: DaemonRow): void {
     this.#startDeadlines.delete(incarnation);
   }

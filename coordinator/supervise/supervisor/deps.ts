@@ -1,4 +1,4 @@
-// What supervision is made of: the composition root provides it, tests provide fakes.
+// The collaborators of the supervisor: the composition root provides them, tests provide fakes.
 import type { Clock } from '../../../daemon/contract/clock.ts';
 import type { BridgeSettings } from '../../../daemon/contract/handshake.ts';
 import type { Log } from '../../../daemon/contract/log.ts';
@@ -17,10 +17,10 @@ export interface SupervisorDeps {
   readonly records: {
     readonly recorder: SessionRecorder;
     readonly journal: EventJournal;
-    /** Takes the workspaces of sessions that are to come back by themselves. */
+    /** Gets every workspace whose sessions moved to `restoring`; the restorer subscribes. */
     readonly restorable: Pick<RestorableWorkspaces, 'add'>;
   };
-  /** How every daemon bridges its agent. */
+  /** The agent and its limits, for the handshake of every daemon. */
   readonly bridge: BridgeSettings;
   readonly settings: SuperviseSettings;
   readonly clock: Clock;

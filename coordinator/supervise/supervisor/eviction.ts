@@ -1,4 +1,4 @@
-// Making room when a limit is reached: of the daemons that are provably idle, the one that was used least recently goes.
+// Eviction: when a limit is reached, ends the daemon that was used least recently among those that are provably idle.
 import { workOf } from '../../domain/idle-policy.ts';
 import type { DaemonController } from '../daemon/controller.ts';
 import type { RoomReport } from '../fleet.ts';
@@ -10,15 +10,15 @@ export interface EvictionDeps {
   readonly onEvicted: (workspaceId: string, why: string) => void;
 }
 
-/** What room is wanted for, and why a daemon is evicted for it, in the words of the event row. */
+/** For what a daemon is to be evicted. `why` goes into its event row. */
 export interface RoomWish {
-  /** Room for a daemon, or for a session: for a session only the end of a daemon with sessions helps. */
+  /** `daemon`: any daemon may be evicted. `session`: only a daemon with sessions, because only its end makes room for one. */
   readonly kind: 'daemon' | 'session';
   readonly forWorkspaceId: string;
   readonly why: string;
 }
 
-/** Begins the end of one idle daemon, if there is one. @returns when it is gone; undefined when none can go. */
+/** Begins to end one idle daemon. @returns a promise that resolves when it is gone; undefined when no daemon can be ended. */
 export function makeRoom(
   deps: EvictionDeps,
   { kind, forWorkspaceId, why }: RoomWish,
@@ -38,7 +38,7 @@ async function evict(deps: EvictionDeps, victim: DaemonController, why: string):
   if (await victim.stopIdle(why)) deps.onEvicted(victim.workspace.id, why);
 }
 
-/** The daemons that count against the limit, and why each cannot go. */
+/** Why each running daemon cannot be evicted. */
 export function roomReport(deps: EvictionDeps): RoomReport {
   const kept = [...deps.controllers()].flatMap((controller) => {
     const facts = factsOf(deps, controller);
@@ -53,7 +53,7 @@ export function roomReport(deps: EvictionDeps): RoomReport {
 }
 
 function factsOf(deps: EvictionDeps, controller: DaemonController) {
-  // While its feed is down it is not known what the daemon does.
+  // While the daemon's feed is down it is not known whether the daemon has work.
   if (!controller.isReady || controller.current?.feed?.isUp !== true) return undefined;
   return controller.current.facts.idleFacts(deps.nowMs(), deps.isPinned(controller.workspace.id));
 }

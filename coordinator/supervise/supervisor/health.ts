@@ -1,4 +1,4 @@
-// Watches that daemons go on beating: a silent one is asked directly before anything is decided.
+// The health check: when a daemon's beats stay away, asks the daemon for its identity before its feed is renewed or it is ended.
 import type { Clock } from '../../../daemon/contract/clock.ts';
 import { livenessOf } from '../../domain/liveness.ts';
 import type { DaemonController } from '../daemon/controller.ts';
@@ -11,7 +11,7 @@ export interface HealthDeps {
   readonly settings: Pick<SuperviseSettings, 'beatTimeoutFactor' | 'probeTimeoutMs'>;
 }
 
-/** Checks one controller's daemon, if its feed is being followed; may take as long as a probe. */
+/** Checks the controller's daemon, if its feed is being followed. Takes up to `probeTimeoutMs`. */
 export async function checkHealth(deps: HealthDeps, controller: DaemonController): Promise<void> {
   const { clock, settings, askIdentity } = deps;
   const current = controller.current;
@@ -23,7 +23,7 @@ export async function checkHealth(deps: HealthDeps, controller: DaemonController
   };
   if (judge('not_asked') === 'alive') return;
   const identity = await askIdentity(endpoint, settings.probeTimeoutMs);
-  // Judged afresh: if this process was the slow one, a beat has come during the probe.
+  // Judged again after the probe: if this process was slow and not the daemon, a beat has come meanwhile.
   const liveness = judge(identity?.incarnation === id ? 'answered' : 'unanswered');
   if (liveness === 'overdue') feed.reconnect('no beat, though the daemon answers');
   if (liveness === 'frozen') controller.beatsLost(id, 'no beat, and no answer to a probe');

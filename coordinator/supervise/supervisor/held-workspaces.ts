@@ -1,21 +1,21 @@
-// Workspaces in which nothing may be started: a daemon of an earlier coordinator can be neither adopted nor proven dead there.
+// The held workspaces: a daemon of an earlier coordinator can be neither adopted nor proven dead, so no daemon is started.
 import type { Log } from '../../../daemon/contract/log.ts';
 import type { LaunchFacts } from '../../launch/launcher.ts';
 import type { DaemonRow } from '../../store/store.ts';
 import type { WorkspaceKey } from '../fleet.ts';
 import type { EventJournal } from '../records/event-journal.ts';
 
-/** A workspace whose row has a daemon that may run and may not be this coordinator's to use. */
+/** A held workspace, with the row of the daemon that may still run. */
 export interface Held {
   readonly workspace: WorkspaceKey;
   readonly row: DaemonRow;
   readonly why: string;
   readonly facts: LaunchFacts;
-  /** False where the daemon's start was interrupted and no daemon was found so far. */
+  /** Whether the row's daemon may run and so counts against the limit; false when its start was cut and no daemon was found. */
   readonly mayRun: boolean;
 }
 
-/** Why a workspace is held while its daemon is first looked for. Every start of a coordinator does that; it gets no event row. */
+/** The `why` during the first search for a daemon. It comes at every start of a coordinator, so it gets no event row. */
 export const LOOKED_FOR = 'it is still being located';
 
 export class HeldWorkspaces {
@@ -28,7 +28,7 @@ export class HeldWorkspaces {
     this.#log = log;
   }
 
-  /** Why no daemon may be started in the workspace; undefined when it is not held. */
+  /** The workspace's entry; undefined when the workspace is not held. */
   of(workspaceId: string): Held | undefined {
     return this.#held.get(workspaceId);
   }
@@ -37,7 +37,7 @@ export class HeldWorkspaces {
     return [...this.#held.values()];
   }
 
-  /** Holds the workspace, or goes on holding it for another reason. */
+  /** Holds the workspace. Replaces the entry, and so the reason, of a workspace that is held already. */
   hold(held: Held): void {
     const { workspace, row, why, facts } = held;
     const known = this.#held.get(workspace.id);
@@ -46,7 +46,7 @@ export class HeldWorkspaces {
     this.#held.set(workspace.id, held);
   }
 
-  /** Ends the hold that this row was the reason of. Does nothing when the workspace is held for another row, or not at all. */
+  /** Ends the hold of the row's workspace. Does nothing when it is held for another row, or not held. */
   free(row: DaemonRow): void {
     const held = this.#held.get(row.workspaceId);
     if (held?.row.incarnation !== row.incarnation) return;
@@ -54,7 +54,7 @@ export class HeldWorkspaces {
     if (held.why !== LOOKED_FOR) this.#note('workspace_released', row, {});
   }
 
-  /** Ends every hold whose row is not among the unended ones: the daemon was ended by hand, or its workspace removed. */
+  /** Ends every hold whose row is not in `unended`: its daemon was ended by hand, or its workspace removed. */
   freeEnded(unended: readonly DaemonRow[]): void {
     for (const { row } of this.list())
       if (!unended.some(({ incarnation }) => incarnation === row.incarnation)) this.free(row);

@@ -1,5 +1,5 @@
-// Running daemons that are missing from the database, because it was damaged and rebuilt, removed, or restored from a backup.
-// The launcher's notes give back their rows and workspaces; adoption then finds the daemons like all others.
+// Restores the rows of running daemons that the database lacks, because it was damaged and rebuilt, removed, or restored from a
+// backup. The launcher's notes have what the rows need; adoption then finds these daemons like all others.
 import type { Clock } from '../../../daemon/contract/clock.ts';
 import type { Log } from '../../../daemon/contract/log.ts';
 import type { DaemonNote, Launcher, NoteFate } from '../../launch/launcher.ts';
@@ -13,8 +13,8 @@ export interface LostDaemonsDeps {
 }
 
 /**
- * Restores the rows and workspaces of noted daemons that still run. Call it before other code reads the store.
- * @returns a function that ends what dead daemons have left running and forgets their notes; it never rejects.
+ * Restores the rows and workspaces of lost daemons that still run. Call it before other code reads the store.
+ * @returns a function that ends the strays of lost daemons that are dead and removes their notes; it never rejects.
  * @throws ApiError 507 when the store refuses.
  */
 export function recoverLostDaemons(deps: LostDaemonsDeps): () => Promise<void> {
@@ -56,7 +56,7 @@ function recover({ store, clock }: LostDaemonsDeps, note: DaemonNote): void {
   store.daemons.recover(row, { ...facts });
 }
 
-/** Has the launcher end what a dead daemon has left running, and forget the daemon's note. */
+/** Ends the strays of a dead daemon and removes its note: both are done by `Launcher.adopt`. A failure is logged only. */
 async function bury({ launcher, log }: LostDaemonsDeps, note: DaemonNote): Promise<void> {
   try {
     await launcher.adopt(note);

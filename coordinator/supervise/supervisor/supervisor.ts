@@ -1,5 +1,5 @@
-// The fleet: one controller for each workspace, adoption in front of them, and the periodic work. What is started here is also
-// stopped here.
+// The supervisor implements `Fleet`: it passes each call to the workspace's controller once adoption is over there, and starts
+// and stops adoption, controllers and the periodic jobs.
 import { fail } from '../../../daemon/contract/errors.ts';
 import type { Endpoint } from '../../upstream/endpoint.ts';
 import type { DaemonController } from '../daemon/controller.ts';
@@ -19,17 +19,17 @@ import { startUpkeep } from './upkeep.ts';
 
 export interface Supervisor extends Fleet {
   /**
-   * Finds the daemons of earlier coordinators again, then begins the periodic work. Call once, before the listener opens;
-   * the listener need not wait for its end: demands for a workspace wait until the workspace's daemon has been looked for.
-   * Resolves when every daemon was adopted or recorded as ended, or its workspace is held.
+   * Adopts the daemons of earlier coordinators, then starts the periodic jobs. Call it once, before the listener opens. The
+   * listener need not wait for the promise, because demands wait until their workspace's daemon was searched.
+   * Resolves when every daemon is adopted or recorded as ended, or its workspace is held.
    */
   adoptAll(): Promise<void>;
-  /** Refuses every demand from now on, shuts every daemon down cleanly, kills what is left at the deadline, then detaches. */
+  /** Refuses every demand from now on, shuts every daemon down cleanly, kills those left after `deadlineMs`, then detaches. */
   stopAll(deadlineMs: number): Promise<void>;
-  /** Kills every daemon's whole tree. Synchronous: for the second signal and for exit handlers. */
+  /** Kills the whole tree of every daemon. Synchronous: for a second SIGINT or SIGTERM and for exit handlers. */
   killAllNow(): void;
   /**
-   * Stops the supervision and leaves the daemons running: periodic work, feeds and timers end, heartbeats are written.
+   * Stops supervising and leaves the daemons running: ends periodic jobs, feeds and timers, and writes the collected heartbeats.
    * Idempotent. The store must stay open until the promise resolves.
    */
   detach(): Promise<void>;
@@ -44,7 +44,7 @@ class FleetSupervisor implements Supervisor {
   readonly #controllers: Controllers;
   readonly #held: HeldWorkspaces;
   readonly #adoption: Adoption;
-  /** The first reconciliation; a stop that comes during it waits for its end, so that no daemon is adopted after the stop. */
+  /** The adoption at the start. `stopAll` and `detach` wait for its end, so that no daemon is adopted after them. */
   #adopting: Promise<void> | undefined;
   readonly #capacity: Capacity;
   #ticker: Ticker | undefined;
@@ -120,7 +120,7 @@ class FleetSupervisor implements Supervisor {
     );
   }
 
-  /** Counts refusals of `ask` for `why`. */
+  /** Runs `ask`. When it rejects with a refusal, the journal counts that for `why`. */
   async #counted<T>(workspace: WorkspaceKey, ask: () => Promise<T>): Promise<T> {
     try {
       return await ask();
@@ -130,7 +130,7 @@ class FleetSupervisor implements Supervisor {
     }
   }
 
-  /** Asks the workspace's controller, once it is known whether an earlier coordinator left the workspace a daemon. */
+  /** Calls `ask` with the workspace's controller, after the first search for a daemon of an earlier coordinator is over. */
   async #ask(
     workspace: WorkspaceKey,
     signal: AbortSignal,
@@ -166,7 +166,7 @@ class FleetSupervisor implements Supervisor {
       : this.#counted(controller.workspace, () => feed.stored(seq));
   }
 
-  /** @throws ApiError 503 while the workspace is held: a process that is not proven to be its daemon is not signalled. */
+  /** As `Fleet.stop`. @throws ApiError 503 while the workspace is held: a process that may be foreign is not signalled. */
   async stop(workspaceId: string, { drainMs, ...end }: FleetStop): Promise<void> {
     const look = this.#adoption.firstLookAt(workspaceId);
     if (look !== undefined) await look;
@@ -244,14 +244,14 @@ class FleetSupervisor implements Supervisor {
     const { clock, settings } = this.#deps;
     const drainMs = Math.max(0, Math.min(settings.drainTimeoutMs, deadlineMs - settings.stopGraceMs));
     const deadline = clock.after(deadlineMs, () => this.killAllNow());
-    // No periodic job begins any more; a job under way may end beside the daemons.
+    // No periodic job begins any more. A job under way may end while the daemons are being stopped.
     const isQuiet = this.#ticker?.stop();
     await this.#adoptionOver();
     const stop = { reason: 'the coordinator stops its daemons', kind: 'stopped', drainMs } as const;
     const stopControllers = () =>
       Promise.all(this.#controllers.all().map((controller) => controller.stop(stop)));
     await Promise.all([stopControllers(), isQuiet]);
-    // A reconciliation under way may have adopted another daemon since.
+    // A periodic reconciliation that was under way may have adopted a daemon after the first call.
     await stopControllers();
     deadline.cancel();
     await this.detach();

@@ -1,4 +1,4 @@
-// Periodic work: each job in its own period, never twice at the same time, and a failure is logged and tried again.
+// Runs periodic jobs: each in its own period and never twice at the same time. A failure is logged, and the next period retries.
 import type { Clock, Timer } from '../../../daemon/contract/clock.ts';
 import type { Log } from '../../../daemon/contract/log.ts';
 
@@ -13,7 +13,7 @@ export interface Ticker {
   stop(): Promise<void>;
 }
 
-/** Starts the periods of all jobs; the first run of a job is one period away. */
+/** Starts the timers of all jobs. Each job runs first after one period. */
 export function startTicker(clock: Clock, log: Log, jobs: readonly Job[]): Ticker {
   const running = new Map<string, Promise<void>>();
   const timers: Timer[] = jobs.map((job) =>

@@ -1,4 +1,4 @@
-// The periodic jobs that supervision does for the fleet.
+// The periodic jobs of the supervisor: health, idle daemons, reconciliation, logs, heartbeats, database.
 import type { Clock } from '../../../daemon/contract/clock.ts';
 import type { Log } from '../../../daemon/contract/log.ts';
 import { judgeIdle } from '../../domain/idle-policy.ts';
@@ -21,7 +21,7 @@ export interface UpkeepDeps {
   readonly settings: SuperviseSettings;
 }
 
-/** What the upkeep looks after. */
+/** What the periodic jobs work on: all controllers, and the reconciliation of adoption. */
 export interface Tended {
   readonly controllers: () => Iterable<DaemonController>;
   readonly reconcile: () => Promise<void>;
@@ -54,7 +54,7 @@ export function startUpkeep(deps: UpkeepDeps, { controllers, reconcile }: Tended
   ]);
 }
 
-/** Stops the daemons that are idle. The stops are not awaited: a daemon may take its time to end. */
+/** Begins to stop every idle daemon, and does not wait for their ends: a daemon may take its time to end. */
 function stopIdle(
   { clock, settings, store }: Pick<UpkeepDeps, 'clock' | 'settings' | 'store'>,
   controllers: Iterable<DaemonController>,

@@ -1,4 +1,4 @@
-// What an operator does to workspaces and their daemons: drain and undrain, restart of one daemon or of all, settings.
+// The operators' actions on workspaces: drain, undrain, restart of one daemon or of all, change of settings.
 import { fail, messageOf } from '../../../daemon/contract/errors.ts';
 import type { Log } from '../../../daemon/contract/log.ts';
 import type { RouteClass } from '../../domain/route-classes.ts';
@@ -12,7 +12,7 @@ export interface MaintenanceDeps {
   readonly journal: Pick<EventJournal, 'note'>;
   readonly log: Log;
   readonly fleet: Pick<Fleet, 'stop' | 'ensureReady' | 'views' | 'otherCommandOf' | 'startWith'>;
-  /** Takes the workspaces of sessions that are to come back by themselves. */
+  /** Gets a workspace when its new daemon is ready, so that the restorer restores the workspace's sessions. */
   readonly restorable: Pick<RestorableWorkspaces, 'add'>;
   readonly workspaceById: (workspaceId: string) => WorkspaceKey | undefined;
 }
@@ -20,23 +20,23 @@ export interface MaintenanceDeps {
 export interface RestartOutcome {
   readonly workspaceId: string;
   readonly ok: boolean;
-  /** The new incarnation, or why the daemon was not replaced. */
+  /** The new incarnation when `ok`, else why the daemon was not replaced. */
   readonly detail: string;
 }
 
-/** Longest wait for a restarted daemon. The limits of its start are shorter, and their refusal gives the better reason. */
+/** Longest wait for a restarted daemon. Longer than the limits of a start, because their refusals say more about the reason. */
 const READY_WITHIN_MS = 120_000;
 
 export class Maintenance {
   readonly #deps: MaintenanceDeps;
-  /** Workspaces whose daemon is being replaced now: creates wait for the next daemon, prompts are refused until then. */
+  /** Workspaces whose daemon is being replaced: creates wait for the new daemon, prompts are refused until it is ready. */
   readonly #replacing = new Set<string>();
 
   constructor(deps: MaintenanceDeps) {
     this.#deps = deps;
   }
 
-  /** Why the workspace takes no new work of this class; undefined when it does. */
+  /** Why the workspace takes no requests of this route class that bring new work; undefined when it takes them. */
   drainReasonOf(workspaceId: string, routeClass: RouteClass): string | undefined {
     const drainReason = this.#drainReason(workspaceId);
     if (drainReason !== null) return drainReason;
@@ -44,7 +44,7 @@ export class Maintenance {
     return isPrompt && this.#replacing.has(workspaceId) ? 'its daemon is being replaced' : undefined;
   }
 
-  /** Null also where the store cannot be read: a damaged database must not stop the work that it only records. */
+  /** Why the workspace is drained; null when it is not, or the store cannot be read: a damaged database must not stop work. */
   #drainReason(workspaceId: string): string | null {
     try {
       return this.#deps.store.workspaces.settings(workspaceId).holdReason;
@@ -55,8 +55,8 @@ export class Maintenance {
   }
 
   /**
-   * Refuses new work until `undrain`, gives running turns at most `drainMs` to end, then stops the daemon; its sessions sleep.
-   * Resolves when the daemon is gone.
+   * Refuses new work until `undrain`, gives running turns at most `drainMs` to end (undefined: the configured time), then stops
+   * the daemon; its sessions become dormant. Resolves when the daemon is gone.
    */
   async drain(workspaceId: string, reason: string, drainMs: number | undefined): Promise<void> {
     this.#deps.store.workspaces.change(workspaceId, { holdReason: reason, holdDrainMs: drainMs ?? null });
@@ -64,12 +64,12 @@ export class Maintenance {
     await this.#deps.fleet.stop(workspaceId, { reason: `drained: ${reason}`, kind: 'stopped', ...limit });
   }
 
-  /** The workspace takes new work again. */
+  /** Ends the drain: the workspace takes new work again. Starts no daemon. */
   undrain(workspaceId: string): void {
     this.#deps.store.workspaces.change(workspaceId, { holdReason: null, holdDrainMs: null });
   }
 
-  /** Changes the workspace's settings. @returns all of them as they are then. */
+  /** Changes some settings of the workspace. @returns all of its settings after the change. */
   change(
     workspaceId: string,
     change: Partial<Omit<WorkspaceSettings, 'holdReason' | 'holdDrainMs'>>,
@@ -78,7 +78,7 @@ export class Maintenance {
     return this.#deps.store.workspaces.settings(workspaceId);
   }
 
-  /** Replaces every running daemon, `atOnce` at the same time. After the first failure no further daemon is replaced. */
+  /** Replaces every running daemon, up to `atOnce` at the same time. After a failure no further replacement begins. */
   async restartAll(atOnce: number, drainMs: number | undefined): Promise<readonly RestartOutcome[]> {
     const queue = this.#deps.fleet
       .views()
@@ -97,8 +97,8 @@ export class Maintenance {
   }
 
   /**
-   * Replaces one daemon: the old daemon ends after its turns, then the new daemon starts and its sessions come back. Where the new
-   * daemon does not become ready, one is started with the old daemon's command, if that differs from the configured command.
+   * Replaces one daemon: the old daemon ends after its turns, then the new daemon starts and the sessions are restored in it. If
+   * it does not become ready, and the old daemon's command differs from the configured one, the old command is started again.
    */
   async restart(workspaceId: string, drainMs: number | undefined): Promise<RestartOutcome> {
     const { fleet, workspaceById } = this.#deps;
@@ -133,7 +133,10 @@ export class Maintenance {
     return incarnation;
   }
 
-  /** @returns why the restart failed, and what the workspace is left with. Never rejects. */
+  /**
+   * Starts a daemon with the command of the replaced one, `previous`, if there is such a command. Never rejects.
+   * @returns why the restart failed, and whether the roll-back succeeded.
+   */
   async #rollBack(
     workspace: WorkspaceKey,
     previous: readonly string[] | undefined,
@@ -158,7 +161,7 @@ export class Maintenance {
   }
 }
 
-/** Whether the daemon runs. A daemon that is being taken over from an earlier coordinator is `starting` with a known version. */
+/** Whether the daemon runs and may have sessions: it is ready, or being adopted (`starting` with a known version). */
 function hasServed({ state, version }: DaemonView): boolean {
   return state === 'ready' || (state === 'starting' && version !== null);
 }

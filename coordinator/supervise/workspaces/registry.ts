@@ -1,4 +1,4 @@
-// The workspaces of this coordinator: those of the command line, and those that clients added or opened. Kept in the store.
+// The registered workspaces: those of the command line, and those that clients added or opened. The store keeps them.
 import { statSync } from 'node:fs';
 import { workspaceIdOf } from '../../../daemon/contract/canonical-path.ts';
 import type { Clock } from '../../../daemon/contract/clock.ts';
@@ -9,9 +9,9 @@ import type { Store, WorkspaceRow } from '../../store/store.ts';
 import type { WorkspaceKey } from '../fleet.ts';
 
 export interface RegistryOptions {
-  /** Canonical paths of the command line; the first is the primary workspace. */
+  /** Canonical paths of the workspaces on the command line; the first is the primary workspace. */
   readonly workspaces: readonly string[];
-  /** Canonical directories under which a workspace may be opened on first demand. */
+  /** Canonical paths of the roots, under which any directory may become a workspace on first demand. */
   readonly roots: readonly string[];
   readonly store: Pick<Store, 'workspaces'>;
   readonly clock: Clock;
@@ -21,7 +21,7 @@ export interface RegistryOptions {
 export interface WorkspaceEntry extends WorkspaceKey {
   readonly displayName: string | undefined;
   readonly isPrimary: boolean;
-  /** Named on the command line: never removable. */
+  /** Whether the workspace is named on the command line; then it cannot be removed. */
   readonly isStatic: boolean;
 }
 
@@ -30,7 +30,7 @@ export class WorkspaceRegistry {
   readonly #primaryId: string | undefined;
   #rows: readonly WorkspaceRow[] = [];
 
-  /** Stores the workspaces of the command line; those of an earlier command line become removable. */
+  /** Stores the workspaces of the command line. Static workspaces of an earlier command line become dynamic. */
   constructor(options: RegistryOptions) {
     this.#options = options;
     const { workspaces, store } = options;
@@ -43,7 +43,7 @@ export class WorkspaceRegistry {
     this.#reload();
   }
 
-  /** Registration order, primary first. */
+  /** All workspaces in the order of their registration, except that the primary workspace is first. */
   list(): readonly WorkspaceEntry[] {
     const primary = this.#primaryId ?? this.#rows[0]?.id;
     return primaryFirst(this.#rows, primary).map((row) => ({
@@ -63,13 +63,13 @@ export class WorkspaceRegistry {
     return this.list().find((entry) => entry.id === id);
   }
 
-  /** The workspace whose directory is the canonical path. Registers nothing. */
+  /** The workspace with this canonical path; undefined when none has it. Registers nothing. */
   find(canonicalCwd: string): WorkspaceEntry | undefined {
     return this.byId(workspaceIdOf(canonicalCwd));
   }
 
   /**
-   * The workspace for a new session: a registered one, or a directory under an allowed root, which is then registered.
+   * The workspace for a new session: the registered workspace of that path, or a directory under a root, which is registered now.
    * Undefined when the path is neither.
    * @throws ApiError 400 when the path lies under a root and is no directory; 409 at the registry's limit.
    */
@@ -87,20 +87,20 @@ export class WorkspaceRegistry {
     throw fail(code, message, context);
   }
 
-  /** Registers and stores a directory. @throws ApiError 409 `workspace_exists`, `workspace_nested`, `workspace_limit_reached`. */
+  /** Registers a directory. @throws ApiError 409 `workspace_exists`, `workspace_nested`, `workspace_limit_reached`. */
   add(canonicalCwd: string, displayName: string | undefined): WorkspaceEntry {
     const refusal = registrationRefusal(canonicalCwd, this.#rows);
     if (refusal !== undefined) throw fail(refusal.code, refusal.message, refusal.context);
     return this.#added(canonicalCwd, displayName);
   }
 
-  /** Forgets a workspace, in the store too. The caller has checked that the workspace may go. */
+  /** Removes a workspace, from the store too. The caller has to check that it may be removed. */
   remove(id: string): void {
     this.#options.store.workspaces.remove(id);
     this.#reload();
   }
 
-  /** Registers a directory that passed every check. */
+  /** Registers a directory as a dynamic workspace. Checks nothing. */
   #added(path: string, displayName: string | undefined): WorkspaceEntry {
     this.#store(path, 'dynamic', displayName);
     this.#reload();
@@ -110,7 +110,7 @@ export class WorkspaceRegistry {
   #store(path: string, origin: WorkspaceRow['origin'], displayName: string | undefined): void {
     const rows = this.#options.store.workspaces.list();
     const known = rows.find((row) => row.path === path);
-    // The list is ordered by this time: two registrations in one millisecond, or a clock that was set back, must not change it.
+    // `createdAtMs` orders the list, so it grows even when two registrations share a millisecond or the clock was set back.
     const latestAtMs = Math.max(0, ...rows.map(({ createdAtMs }) => createdAtMs));
     this.#options.store.workspaces.upsert({
       id: workspaceIdOf(path),
