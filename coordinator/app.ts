@@ -24,11 +24,13 @@ export const DATABASE_FILE = 'coordinator.db';
 /** File name of the admin plane's socket in the runtime directory. */
 export const ADMIN_SOCKET = 'admin.sock';
 /**
- * How long idle connections to daemons are kept: well under a daemon's keep-alive timeout, after which the daemon closes them.
+ * How long an idle connection to a daemon is kept: well under the daemon's keep-alive timeout, so that no request goes out on a
+ * connection that the daemon is about to close.
  */
 const UPSTREAM_IDLE_MS = 30_000;
 /**
- * Bound of a daemon's answer that is read whole. The largest is that to the load of a session: 12 MiB at the bounds of its parts.
+ * Bound of a daemon's answer that is read whole. The largest answers the load of a session: compacted replay and journal, 12 MiB
+ * at their bounds.
  */
 const MAX_ANSWER_BYTES = 24 * 1024 * 1024;
 /** Time for clients to read the last bytes of their streams when the coordinator ends and leaves its daemons running. */

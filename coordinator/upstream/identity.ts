@@ -15,7 +15,10 @@ export class Unanswered extends Error {
   }
 }
 
-/** @throws Unanswered when no answer comes within `timeoutMs`; Error when the answer is no identity. The message says why. */
+/**
+ * Requests the identity of the process at the address.
+ * @throws Unanswered when no answer comes within `timeoutMs`; Error when the answer is no identity. The message says why.
+ */
 export function askIdentity({ address, secret }: Reach, timeoutMs: number): Promise<DaemonIdentity> {
   return new Promise((resolve, reject) => {
     const call = requestTo(address, {
