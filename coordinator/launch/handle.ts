@@ -13,7 +13,7 @@ export function writeHandle(kind: string, version: number, body: Body): LaunchHa
 }
 
 /**
- * The body that `writeHandle` was given, with kind and version.
+ * Reads a launch handle: the body that `writeHandle` was given, with kind and version.
  * @throws ForeignHandle when the handle is no JSON object, of another kind, or of a version above `version`.
  */
 export function readHandle(handle: LaunchHandle, kind: string, version: number): Body {

@@ -12,7 +12,7 @@ export type LaunchHandle = string;
 /** The daemon for which `Launcher.plan` makes a handle. */
 export interface LaunchPlan {
   readonly workspaceId: string;
-  /** Never used twice in the life of a state directory. */
+  /** Name of the daemon; never used twice in one state directory. */
   readonly incarnation: string;
 }
 

@@ -11,7 +11,7 @@ import {
   readProcStat,
 } from '../../daemon/contract/proc.ts';
 
-/** Last argument pair of every daemon that a launcher starts. */
+/** Flag whose value is the daemon's incarnation: the last two arguments of every daemon that a launcher starts. */
 export const INCARNATION_FLAG = '--incarnation';
 
 /** The daemon, as the root of its process tree. */

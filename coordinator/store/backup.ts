@@ -1,4 +1,4 @@
-// A copy of the database while it is in use, without the secrets that would let a reader talk to running daemons.
+// Makes a backup: a copy of the database while it is in use, without the secrets of the daemons that run.
 import { chmodSync, closeSync, linkSync, openSync, rmSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { failPlain } from '../../daemon/contract/errors.ts';

@@ -12,7 +12,7 @@ const NAME = /\.before-v\d+$/;
 /** The schema must change and the database could not be copied first. Nothing in the database has been changed. */
 export class CopyFailed extends Error {}
 
-/** Name of the copy that is made before the schema becomes `version`. */
+/** Path of the copy that is made of the database at `path` before its schema becomes `version`. */
 export function copyPathOf(path: string, version: number): string {
   return `${path}.before-v${version}`;
 }

@@ -71,8 +71,8 @@ export interface Fleet {
   /** The endpoint of a daemon that is ready now; undefined otherwise. Starts nothing. */
   endpointOf(workspaceId: string): Endpoint | undefined;
   /**
-   * Resolves `true` when the feed record `seq` of the incarnation is in the store, `false` when the feed is down or slow: then the
-   * caller stores what the daemon's answer showed. Rejects with ApiError 507 when the store refuses the record.
+   * Resolves `true` when the feed record `seq` of the incarnation is in the store, `false` when the feed is down or slow: then
+   * the caller stores what the daemon's answer showed. Rejects with ApiError 507 when the store refuses the record.
    */
   stored(incarnation: string, seq: number): Promise<boolean>;
   /** The error with which the store refused the last feed record of the workspace's daemon; undefined when it took it. */

@@ -2,7 +2,7 @@
 // flags.ts makes a flag of each setting; config.ts reads the configured values.
 import type { RestartPolicy } from '../domain/restart-policy.ts';
 
-/** One whole number that an operator may set. */
+/** A setting: one whole number that an operator may configure, and its range. */
 export interface SettingSpec {
   readonly fallback: number;
   readonly min: number;
@@ -31,9 +31,9 @@ export const SUPERVISION = {
   maxDaemons: setting(0, 'daemons that may run at once; 0 = unlimited', 0),
   /** Limited because each start of a daemon keeps a core busy for a while. */
   maxConcurrentStarts: setting(4, 'daemons that may be starting at the same time'),
-  /** From the spawn to the ready line. */
+  /** Counted from the spawn to the daemon's ready line. */
   startTimeoutMs: setting(20_000, 'from the spawn of a daemon until it answers'),
-  /** From the ready line to the first feed snapshot in the store. */
+  /** Counted from the daemon's ready line until the first snapshot of its feed is stored. */
   feedReadyTimeoutMs: setting(10_000, 'from its answer until its sessions are known'),
   /** Longer than startTimeoutMs and feedReadyTimeoutMs together, so that a request gets the true reason for its refusal. */
   waiterDeadlineMs: setting(45_000, 'how long a request waits for its daemon'),
@@ -72,7 +72,7 @@ export const SUPERVISION = {
     'how long an answer is held until its session or prompt is stored from the feed',
   ),
   seenFlushMs: period(1000, 'how often heartbeats are written; a crash may lose this much'),
-  /** 10,000 rows in one transaction blocked the event loop for 73 ms and more. */
+  /** Limited, because 10,000 rows in one transaction blocked the event loop for 73 ms and more. */
   seenBatchRows: setting(500, 'heartbeats written in one transaction', 1, 10_000),
   /** domain/liveness.ts explains this setting and the next two, and computes the bound that follows from them. */
   beatTimeoutFactor: setting(4, 'missing beats before a daemon is probed'),
@@ -104,7 +104,7 @@ export type SuperviseSettings = Numbers<typeof SUPERVISION> & { readonly restart
 
 type ReadNumber = (key: string, spec: SettingSpec) => number;
 
-/** The settings, from one number for each key of `SUPERVISION` and of `RESTARTS`. */
+/** Reads all settings of supervision: `read` gives the number for a key of `SUPERVISION`, `readRestart` for one of `RESTARTS`. */
 export function superviseSettings(read: ReadNumber, readRestart: ReadNumber): SuperviseSettings {
   return Object.freeze({
     ...numbersOf(SUPERVISION, read),

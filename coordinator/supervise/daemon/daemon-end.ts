@@ -67,7 +67,7 @@ interface DeathsDeps {
   readonly store: { readonly events: Pick<Store['events'], 'story'> };
   readonly clock: Clock;
   readonly settings: Pick<SuperviseSettings, 'restart'>;
-  /** A number in [0, 1), for the jitter of retries. */
+  /** Returns a random number in [0, 1), for the jitter of restarts. */
   readonly random: () => number;
 }
 
@@ -100,7 +100,7 @@ export class Deaths {
     return judgement.verdict;
   }
 
-  /** Counts a start that made no process, and returns its event. A start whose row the store refused counts as no death. */
+  /** Counts a start that made no process as a death, unless the store refused its row. Returns the event for the state table. */
   judgeSpawn(error: unknown): SpawnFailed {
     const end = isStorageRefusal(error) ? 'asked' : 'own';
     return { type: 'spawn_failed', error, verdict: this.judge({ end, wasReady: false, code: null }) };

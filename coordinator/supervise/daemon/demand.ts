@@ -114,7 +114,7 @@ export class Demand {
     }
   }
 
-  /** @returns whether a start has begun. */
+  /** Starts the daemon if requests still wait and admission allows it, else makes room or rejects them. True when started. */
   #beginStart(event: Event): boolean {
     if (this.#waiters.size === 0 || this.#isRoomComing) return false;
     // Checked again: an operator may have drained the workspace after the requests were parked.
@@ -141,7 +141,7 @@ export class Demand {
     }
   }
 
-  /** @throws ApiError 503 `workspace_draining` while the workspace is drained; 507. */
+  /** Refuses a demand of a drained workspace. @throws ApiError 503 `workspace_draining`; 507 when the store refuses. */
   #checkDrain(): void {
     const { holdReason } = this.#deps.conditions.operatorSettings();
     if (holdReason !== null) throw refusals.draining(this.#workspace, holdReason);

@@ -221,7 +221,7 @@ export class Incarnation {
     done(exit);
   }
 
-  /** Stops following the daemon's feed. */
+  /** Closes the daemon's feed, if it is followed. */
   unfollow(): void {
     this.#feed?.close();
   }

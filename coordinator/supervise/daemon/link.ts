@@ -18,6 +18,6 @@ export interface DaemonLink {
    * @returns false when `onlyIfQuiet` is set and the daemon has work. @throws ApiError when it refuses or does not answer.
    */
   readonly release: (endpoint: Endpoint, request: ReleaseRequest) => Promise<boolean>;
-  /** Ends the workspace's event streams to clients in order, before the connection to the dying daemon breaks them off. */
+  /** Ends the coordinator's event streams to clients of the workspace, before the end of the daemon breaks them off. */
   readonly endStreams: (workspaceId: string) => void;
 }

@@ -14,7 +14,7 @@ export interface SessionAdmissionDeps {
   readonly hasDefault: (workspaceId: string) => boolean;
   readonly fleet: Pick<Fleet, 'makeSessionRoom' | 'roomReport'>;
   readonly journal: Pick<EventJournal, 'refused'>;
-  /** Retry-After of a refusal. */
+  /** Time after which a refused client should try again. */
   readonly retryAfterMs: number;
 }
 

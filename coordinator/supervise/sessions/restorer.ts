@@ -20,7 +20,7 @@ export interface RestorerDeps {
   readonly restore: (session: SessionToRestore, signal: AbortSignal) => Promise<void>;
   readonly record: Pick<RestoreRecord, 'failed'>;
   readonly clock: Clock;
-  /** A number in [0, 1), for the moment at which a workspace's restores begin. */
+  /** Returns a random number in [0, 1), for the moment at which a workspace's restores begin. */
   readonly random: () => number;
   readonly settings: Pick<SuperviseSettings, 'restoreConcurrency' | 'restoreWaitMs'>;
 }

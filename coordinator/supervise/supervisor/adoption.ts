@@ -40,7 +40,7 @@ export interface AdoptionDeps {
 
 export class Adoption {
   readonly #deps: AdoptionDeps;
-  /** The first searches for daemons that are under way, by workspace. */
+  /** The first looks for daemons of earlier coordinators, while they are under way, by workspace. */
   readonly #firstLooks = new Map<string, Promise<void>>();
   /** Incarnations that are being ended because their workspace was removed. */
   readonly #ending = new Set<string>();
@@ -49,7 +49,7 @@ export class Adoption {
     this.#deps = deps;
   }
 
-  /** Resolves when the first search for the workspace's daemon is over; undefined when no first search is under way. */
+  /** Resolves when the first look for the workspace's daemon is over; undefined when no first look is under way. */
   firstLookAt(workspaceId: string): Promise<void> | undefined {
     return this.#firstLooks.get(workspaceId);
   }

@@ -25,6 +25,6 @@ export interface SupervisorDeps {
   readonly settings: SuperviseSettings;
   readonly clock: Clock;
   readonly log: Log;
-  /** A number in [0, 1), for the jitter of retries. */
+  /** Returns a random number in [0, 1), for the jitter of restarts. */
   readonly random: () => number;
 }

@@ -10,7 +10,7 @@ export interface EvictionDeps {
   readonly onEvicted: (workspaceId: string, why: string) => void;
 }
 
-/** For what a daemon is to be evicted. `why` goes into its event row. */
+/** The purpose for which room is made by an eviction. `why` goes into the event row. */
 export interface RoomWish {
   /** `daemon`: any daemon may be evicted. `session`: only a daemon with sessions, because only its end makes room for one. */
   readonly kind: 'daemon' | 'session';
@@ -38,7 +38,7 @@ async function evict(deps: EvictionDeps, victim: DaemonController, why: string):
   if (await victim.stopIdle(why)) deps.onEvicted(victim.workspace.id, why);
 }
 
-/** Why each running daemon cannot be evicted. */
+/** The reasons for which running daemons cannot be evicted, for a refusal at the limit. */
 export function roomReport(deps: EvictionDeps): RoomReport {
   const kept = [...deps.controllers()].flatMap((controller) => {
     const facts = factsOf(deps, controller);

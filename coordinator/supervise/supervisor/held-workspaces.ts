@@ -15,7 +15,7 @@ export interface Held {
   readonly mayRun: boolean;
 }
 
-/** The `why` during the first search for a daemon. It comes at every start of a coordinator, so it gets no event row. */
+/** The `why` during the first look for a daemon. It comes at every start of a coordinator, so it gets no event row. */
 export const LOOKED_FOR = 'it is still being located';
 
 export class HeldWorkspaces {

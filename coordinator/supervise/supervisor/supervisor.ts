@@ -1,5 +1,5 @@
-// The supervisor implements `Fleet`: it passes each call to the workspace's controller once adoption is over there, and starts
-// and stops adoption, controllers and the periodic jobs.
+// The supervisor implements `Fleet`: it passes each call to the workspace's controller, after the first look for a daemon that an
+// earlier coordinator left. It starts and stops adoption, controllers and the periodic jobs.
 import { fail } from '../../../daemon/contract/errors.ts';
 import type { Endpoint } from '../../upstream/endpoint.ts';
 import type { DaemonController } from '../daemon/controller.ts';
@@ -130,7 +130,7 @@ class FleetSupervisor implements Supervisor {
     }
   }
 
-  /** Calls `ask` with the workspace's controller, after the first search for a daemon of an earlier coordinator is over. */
+  /** Calls `ask` with the workspace's controller, after the first look for a daemon of an earlier coordinator is over. */
   async #ask(
     workspace: WorkspaceKey,
     signal: AbortSignal,
@@ -284,7 +284,7 @@ class FleetSupervisor implements Supervisor {
     try {
       await this.#adopting;
     } catch {
-      // The caller of adoptAll gets the error.
+      // The caller of `adoptAll` gets this error.
     }
   }
 
