@@ -107,7 +107,7 @@ export function createForwarder(deps: ForwardDeps): Forwarder {
       if (req.headers.expect !== undefined && hasBody(req)) res.writeContinue();
       const options = {
         target: proxyTarget(spec.endpoint.address),
-        agent: deps.connections.agentFor(spec.endpoint),
+        agent: deps.connections.poolFor(spec.endpoint),
         method: req.method ?? 'GET',
       };
       proxy.web(view as unknown as IncomingMessage, res, options, (error) =>

@@ -29,15 +29,15 @@ export interface DaemonClient {
 }
 
 /** @param maxAnswerBytes bound of one answer; the answer to the load of a session is the largest (about 12 MiB). */
-export function createDaemonClient(agents: DaemonConnections, maxAnswerBytes: number): DaemonClient {
+export function createDaemonClient(connections: DaemonConnections, maxAnswerBytes: number): DaemonClient {
   return {
     async call(endpoint, call) {
       call.signal.throwIfAborted();
       try {
-        return await exchange(agents, endpoint, call, maxAnswerBytes);
+        return await exchange(connections, endpoint, call, maxAnswerBytes);
       } catch (error) {
         call.signal.throwIfAborted();
-        agents.forget(endpoint);
+        connections.forget(endpoint);
         const message = `The daemon of this workspace did not answer: ${messageOf(error)}`;
         throw fail('workspace_runtime_unavailable', message, { workspaceId: endpoint.workspaceId });
       }
@@ -46,14 +46,14 @@ export function createDaemonClient(agents: DaemonConnections, maxAnswerBytes: nu
 }
 
 function exchange(
-  agents: DaemonConnections,
+  connections: DaemonConnections,
   endpoint: Endpoint,
   call: DaemonCall,
   maxAnswerBytes: number,
 ): Promise<DaemonAnswer> {
   return new Promise((resolve, reject) => {
     const request = requestTo(endpoint.address, {
-      agent: agents.agentFor(endpoint),
+      agent: connections.poolFor(endpoint),
       method: call.method,
       path: call.path,
       headers: { ...call.headers, 'content-length': call.body?.length ?? 0 },

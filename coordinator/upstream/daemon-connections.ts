@@ -1,11 +1,11 @@
 // Keep-alive connections to daemons: one pool for each workspace, dropped when another incarnation takes the workspace over.
-import type { Agent } from 'node:http';
+import type { Agent as HttpPool } from 'node:http';
 import { connectionPool } from './dial.ts';
 import type { Endpoint } from './endpoint.ts';
 
 interface Pool {
   readonly endpoint: Endpoint;
-  readonly agent: Agent;
+  readonly connections: HttpPool;
 }
 
 export class DaemonConnections {
@@ -23,13 +23,13 @@ export class DaemonConnections {
   /**
    * The pool of connections to this incarnation. Idle connections to an earlier incarnation of the workspace's daemon are closed.
    */
-  agentFor(endpoint: Endpoint): Agent {
+  poolFor(endpoint: Endpoint): HttpPool {
     const known = this.#byWorkspace.get(endpoint.workspaceId);
-    if (known !== undefined && isSame(known.endpoint, endpoint)) return known.agent;
-    if (known !== undefined) this.#closeIdle(known.agent);
-    const agent = connectionPool(endpoint.address, this.#idleMs);
-    this.#byWorkspace.set(endpoint.workspaceId, { endpoint, agent });
-    return agent;
+    if (known !== undefined && isSame(known.endpoint, endpoint)) return known.connections;
+    if (known !== undefined) this.#closeIdle(known.connections);
+    const connections = connectionPool(endpoint.address, this.#idleMs);
+    this.#byWorkspace.set(endpoint.workspaceId, { endpoint, connections });
+    return connections;
   }
 
   /** Drops the pool of an endpoint that does not answer any more. Requests under way end on their own. */
@@ -37,19 +37,18 @@ export class DaemonConnections {
     const known = this.#byWorkspace.get(endpoint.workspaceId);
     if (known === undefined || !isSame(known.endpoint, endpoint)) return;
     this.#byWorkspace.delete(endpoint.workspaceId);
-    this.#closeIdle(known.agent);
+    this.#closeIdle(known.connections);
   }
 
   close(): void {
-    for (const { agent } of this.#byWorkspace.values()) agent.destroy();
+    for (const { connections } of this.#byWorkspace.values()) connections.destroy();
     this.#byWorkspace.clear();
   }
 
-  #closeIdle(agent: Agent): void {
+  #closeIdle({ freeSockets }: HttpPool): void {
     // Streams of the old incarnation may still be ending cleanly: only idle connections are cut here, and a connection that
     // becomes idle later is closed after `idleMs`.
-    for (const sockets of Object.values(agent.freeSockets))
-      for (const socket of sockets ?? []) socket.destroy();
+    for (const sockets of Object.values(freeSockets)) for (const socket of sockets ?? []) socket.destroy();
   }
 }
 
