@@ -13,7 +13,7 @@ import type { Session } from './session.ts';
 type CallLimits = Pick<Limits, 'initializeTimeoutMs' | 'agentAnswerTimeoutMs'>;
 
 /** For each status read, the fields of its idle body: the answer where the agent lacks the read. */
-const IDLE: Readonly<Record<string, JsonRecord>> = {
+const IDLE: Readonly<Record<StatusRead, JsonRecord>> = {
   context_usage: { usage: null, formattedText: '' },
   stats: {},
   tasks: { tasks: [] },
