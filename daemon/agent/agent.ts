@@ -1,35 +1,45 @@
-// The agent as the sessions see it: one child process that speaks ACP, and many sessions over it. Implemented in host.ts.
+// The interface between the sessions and the agent: one child process that speaks ACP and serves many sessions. Implemented in
+// host.ts.
 import type { FeedAgent } from '../contract/feed.ts';
 
 export type Params = Readonly<Record<string, unknown>>;
 
-/** How a child ended. Exactly one of `code` and `signal` is set, both null when it never started. */
+/** How an agent child ended. Exactly one of `code` and `signal` is set; both are null when the process never started. */
 export interface AgentExit {
   readonly code: number | null;
   readonly signal: string | null;
-  /** True when the daemon itself ended the child (no session left, shutdown). */
+  /** True when the daemon ended the child on purpose (no session left, shutdown). */
   readonly isPlanned: boolean;
   /** Last lines of the child's stderr, oldest first. */
   readonly lastLines: readonly string[];
 }
 
-/** Receives what the child sends on its own. Every method is called synchronously, in the order of the child's output. */
+/**
+ * Receives the notifications and requests that the agent child sends. Every method is called synchronously, in the order of the
+ * child's output.
+ */
 export interface AgentSink {
   /**
    * A `session/update` notification.
    * @param params exactly as the agent sent them, with unknown kinds and fields.
-   * @param json the text of `params`, where it could be cut out of the agent's line.
+   * @param json `params` as JSON text, cut out of the agent's output line; undefined where that was not possible.
    */
   update(sessionId: string, params: Params, json?: string): void;
-  /** Any other notification. */
+  /** A notification other than `session/update`. */
   notification(method: string, params: Params): void;
-  /** A request other than `fs/*`. The result goes back to the agent; an `AgentCallError` goes back as an error. */
+  /**
+   * A request other than `fs/*`. The resolved value is sent to the agent as the result, a rejection with `AgentCallError` as the
+   * error.
+   */
   request(method: string, params: Params): Promise<unknown>;
-  /** The child is gone, and every call to it that had no answer has been rejected with `AgentGone`. Called once per child. */
+  /** The child has ended, and every call to it without an answer has been rejected with `AgentGone`. Called once per child. */
   exited(channel: AgentChannel, exit: AgentExit): void;
 }
 
-/** A JSON-RPC error: one that the agent answered, or one to answer the agent with. */
+/**
+ * A JSON-RPC error: thrown by a call that the agent answered with an error, or by the daemon to answer the agent's request with
+ * one.
+ */
 export class AgentCallError extends Error {
   readonly code: number;
   readonly data: unknown;
@@ -48,7 +58,7 @@ export const RESOURCE_NOT_FOUND = -32002;
 /** JSON-RPC "internal error". */
 export const INTERNAL_ERROR = -32603;
 
-/** The call can have no answer: the child is gone. */
+/** Rejects a call to the agent that can have no answer any more, because the child has ended. */
 export class AgentGone extends Error {
   readonly exit: AgentExit;
   constructor(exit: AgentExit) {
@@ -58,7 +68,7 @@ export class AgentGone extends Error {
   }
 }
 
-/** The agent did not answer a call in time. */
+/** Rejects a call that the agent did not answer within its deadline. */
 export class AgentTimeout extends Error {
   readonly method: string;
   readonly timeoutMs: number;
@@ -70,7 +80,7 @@ export class AgentTimeout extends Error {
   }
 }
 
-/** The agent cannot be started. The message tells a person what is missing and what to do about it. */
+/** Thrown when the agent cannot be started. The message says what is missing and what a person can do about it. */
 export class AgentMissing extends Error {
   readonly command: string;
   constructor(command: string, message: string) {
@@ -80,22 +90,22 @@ export class AgentMissing extends Error {
   }
 }
 
-/** One live child after its `initialize`. */
+/** The connection to one agent child whose `initialize` handshake has succeeded. */
 export interface AgentChannel {
-  /** Counts the children of this daemon, from 1. */
+  /** Number of the child among all children of this daemon, counted from 1. */
   readonly generation: number;
   readonly process: FeedAgent;
   /** The agent's answer to `initialize`. */
   readonly initialized: Params;
-  /** True from the moment that the child's end was decided or seen; a dying channel takes no new session. */
+  /** True from the moment in which the daemon decided to end the child, or saw it end. A dying channel takes no new session. */
   readonly isDying: boolean;
   /**
-   * Calls the agent.
-   * @param timeoutMs undefined waits for ever (prompts).
+   * Calls a method of the agent.
+   * @param timeoutMs how long to wait for the answer; undefined waits for ever, as prompts do.
    * @throws AgentCallError, AgentGone, AgentTimeout
    */
   request(method: string, params: Params, timeoutMs: number | undefined): Promise<unknown>;
-  /** Does nothing when the child is gone. */
+  /** Sends the agent a notification. Does nothing when the child has ended. */
   notify(method: string, params: Params): void;
   /** Stops reading the child's stdout (backpressure), until `resume` was called as often as `pause`. */
   pause(): void;
@@ -103,9 +113,9 @@ export interface AgentChannel {
 }
 
 export interface AgentDiagnosis {
-  /** The profile or command line as configured. */
+  /** The value of `--agent`: an agent profile or a command line. */
   readonly configured: string;
-  /** The command that would run; undefined when it cannot be found. */
+  /** The command that a start of the agent would run; undefined when no program was found. */
   readonly command: readonly string[] | undefined;
   /** Why the agent cannot run and what to do about it; undefined when it can run. */
   readonly problem: string | undefined;
@@ -113,22 +123,23 @@ export interface AgentDiagnosis {
 
 export interface AgentHost {
   /**
-   * The current channel; its child is started and initialised first if need be. Concurrent calls share one start.
+   * The channel that takes new sessions. Where there is none, starts a child and initialises it; concurrent calls share one
+   * start.
    * @throws AgentMissing, AgentGone (the child died in its handshake), AgentTimeout, AgentCallError
    */
   channel(): Promise<AgentChannel>;
-  /** The channel that is live and not dying, if there is one. Starts nothing. */
+  /** The channel that takes new sessions; undefined where there is none. Starts nothing. */
   current(): AgentChannel | undefined;
   /** Marks the channel as dying at once, then ends the child's whole process tree. Idempotent. */
   retire(channel: AgentChannel): Promise<AgentExit>;
-  /** Ends every child, also those in their handshake. After it `channel` rejects. */
+  /** Ends every agent child, also a child that is still in its handshake. From then on `channel` rejects. */
   stop(): Promise<void>;
-  /** Kills every child's whole tree now. Synchronous: for the second signal and for exit handlers. */
+  /** Kills every child's whole process tree now. Synchronous: for exit handlers, and for a second signal to the daemon. */
   killNow(): void;
   diagnose(): AgentDiagnosis;
 }
 
-/** The agent answered a change with a value that clients do not know. */
+/** Thrown when the agent answered the change of a setting without a value, or with a value that clients do not know. */
 export class UnusableAnswer extends Error {
   constructor(message: string) {
     super(message);

@@ -1,4 +1,5 @@
-// Approval modes as agents take and keep them: by the qwen agent's own call, or by the standard call where the agent lacks that.
+// Changes a session's approval mode in the agent, and the workspace's default: by the qwen agent's own methods, or by ACP's
+// `session/set_mode` where the agent lacks them.
 
 import { fail } from '../contract/errors.ts';
 import { asRecord } from '../contract/json-record.ts';
@@ -12,13 +13,13 @@ export const MODE_METHOD = 'qwen/control/session/approval_mode';
 
 export interface WantedMode {
   readonly mode: ApprovalMode;
-  /** True: the agent plans first, and executes in `mode`. False: it ends planning. */
+  /** True: the agent plans first, and then executes in `mode`. False: the agent stops planning. */
   readonly planMode?: boolean;
 }
 
 /**
- * Asks the agent to switch to a mode. Waits for ever.
- * @returns the agent's answer, for `modeOfAnswer`.
+ * Asks the agent to switch a session to a mode. Has no deadline.
+ * @returns the agent's answer, to be read with `modeOfAnswer`.
  * @throws AgentCallError, AgentGone; ApiError 501 when the agent cannot plan first.
  */
 export async function askForMode(
@@ -35,7 +36,9 @@ export async function askForMode(
   return { current: mode };
 }
 
-/** The mode in the agent's answer. @throws UnusableAnswer for a mode that clients do not know, and for none. */
+/**
+ * The mode in the agent's answer to `askForMode`. @throws UnusableAnswer for no mode, and for a mode that clients do not know.
+ */
 export function modeOfAnswer(answer: unknown): ModeValue {
   const { current, planExecutionMode } = asRecord(answer);
   const execution = approvalMode(planExecutionMode);
@@ -47,8 +50,8 @@ export function modeOfAnswer(answer: unknown): ModeValue {
 }
 
 /**
- * Makes a mode the default of the workspace.
- * @returns false where the agent cannot keep settings.
+ * Has the agent store a mode as the default of the workspace.
+ * @returns false where the agent cannot store settings.
  * @throws AgentCallError, AgentGone, AgentTimeout
  */
 export async function persistMode(

@@ -1,5 +1,5 @@
-// The calls that an agent may make. File calls are answered here, inside the workspace; the others go to the sink, which answers
-// METHOD_NOT_FOUND to the methods that it does not know.
+// The requests that an agent makes of the daemon. File requests (`fs/*`) are answered here, inside the workspace; all others go
+// to the sink, which answers METHOD_NOT_FOUND to the methods that it does not know.
 import type { AgentSink, Params } from './agent.ts';
 import type { Incoming } from './stream.ts';
 import { readTextFile, writeTextFile } from './workspace-files.ts';
@@ -11,7 +11,10 @@ const CALLBACKS: Readonly<Record<string, Callback>> = {
   'fs/write_text_file': writeTextFile,
 };
 
-/** The sink, behind an answer to the calls of the table. @param workspace a canonical path. */
+/**
+ * Wraps the sink: the file requests of `CALLBACKS` are answered directly, everything else is passed on to the sink.
+ * @param workspace a canonical path.
+ */
 export function answerCalls(workspace: string, sink: AgentSink): Incoming {
   return {
     update: (sessionId, params, json) => sink.update(sessionId, params, json),

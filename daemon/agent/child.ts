@@ -20,7 +20,7 @@ export interface ChildOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly stdinGraceMs: number;
   readonly killGraceMs: number;
-  /** How long the output of an ended process may take to arrive when a descendant holds its pipes open. */
+  /** How long to wait for the last output of an ended process, whose descendants may keep its pipes open. */
   readonly drainMs: number;
   readonly clock: Clock;
   readonly log: Log;
@@ -29,7 +29,7 @@ export interface ChildOptions {
 const STDERR_LINE_BYTES = 8 * 1024;
 const STDERR_LINE_CHARS = 2048;
 const LAST_LINES = 20;
-/** How long a killed process may take to be gone. Only a process in uninterruptible sleep takes longer. */
+/** How long killed processes may take to be gone. Only a process in uninterruptible sleep takes longer. */
 const KILL_SETTLE_MS = 2000;
 const FIRST_POLL_MS = 4;
 const LONGEST_POLL_MS = 128;
@@ -37,7 +37,7 @@ const LONGEST_POLL_MS = 128;
 type Process = ChildProcessByStdio<Writable, Readable, Readable>;
 
 /**
- * Starts an agent process. Where the system refuses later, `started` rejects.
+ * Starts an agent process. Where the system reports a refusal only after this call, the child's `started` rejects.
  * @throws AgentMissing where the system refuses at once (an argument list that is too long, no memory, no descriptors).
  */
 export function startChild(options: ChildOptions): AgentChild {
@@ -62,11 +62,11 @@ export class AgentChild {
   readonly #process: Process;
   readonly #tree: ProcessTree | undefined;
   readonly #lastLines: string[] = [];
-  /** Resolves when the process exists. Rejects with AgentMissing when the system refused. */
+  /** Resolves when the process exists. Rejects with AgentMissing when the system refused to start it. */
   readonly started: Promise<void>;
-  /** Resolves once the process has ended and its output has been handed over. Never rejects. */
+  /** Resolves once the process has ended and its output has been read. Never rejects. */
   readonly exited: Promise<AgentExit>;
-  /** Pid 0 when the process never existed. */
+  /** Pid, process group and start time of the process; pid 0 when the process never existed. */
   readonly identity: Omit<FeedAgent, 'canLoad'>;
   #hasExited = false;
   #isPlanned = false;
@@ -80,7 +80,8 @@ export class AgentChild {
       cwd: options.cwd,
       env: { ...options.env, [CHILD_MARK_ENV]: mark },
       stdio: ['pipe', 'pipe', 'pipe'],
-      // Its own session and group: a terminal's Ctrl-C does not reach it, and one signal reaches its children.
+      // Gives the child a session and process group of its own: a terminal's Ctrl-C does not reach the child, and one signal to
+      // the group also reaches the child's children.
       detached: true,
     });
     const pid = this.#process.pid ?? 0;
@@ -101,7 +102,7 @@ export class AgentChild {
     return this.#process.stdout;
   }
 
-  /** False from the moment that the exit was seen, before `exited` resolves. */
+  /** False from the moment in which the daemon saw the process exit, which is before `exited` resolves. */
   get isAlive(): boolean {
     return !this.#hasExited;
   }
@@ -126,7 +127,7 @@ export class AgentChild {
   async #end(): Promise<void> {
     const tree = this.#tree;
     if (tree === undefined) return;
-    // The clock's timers do not keep the daemon's process running; an ending that has begun must be finished first.
+    // Keeps the daemon's process running until the child has ended: the timers of `clock` do not keep it running.
     const keepAlive = setInterval(() => undefined, 2 ** 30);
     try {
       tree.observe();
@@ -140,7 +141,7 @@ export class AgentChild {
       this.#options.log.error({ agentPid: this.identity.pid }, 'processes of the agent survived SIGKILL');
     } finally {
       clearInterval(keepAlive);
-      // The last output is handed over before the pipes are closed, which a descendant may still hold.
+      // Lets the last output be read before the pipes are closed; a descendant of the child may still keep them open.
       if (this.#hasExited) await this.exited;
       this.#process.stdout.destroy();
       this.#process.stderr.destroy();
@@ -152,7 +153,7 @@ export class AgentChild {
       this.#process.once('spawn', resolve);
       this.#process.once('error', (error) => reject(missing(this.#options, error)));
     });
-    // The caller awaits `started`; a child that is ended before that must not leave an unhandled rejection.
+    // Prevents an unhandled rejection where the child is ended before the caller awaits `started`.
     started.catch(() => undefined);
     return started;
   }
@@ -168,20 +169,21 @@ export class AgentChild {
           return this.end(false);
         });
       };
-      // Not `close`, which waits for the pipes: a grandchild that holds stdout would hide the exit.
+      // Listens for `exit` and not for `close`, which waits for the pipes: a grandchild that keeps stdout open would hide the
+      // child's exit.
       this.#process.once('exit', settle);
       this.#process.once('error', () => settle(null, null));
     });
   }
 
-  /** Waits for the end of both outputs, at most `drainMs`. */
+  /** Waits until stdout and stderr have ended, at most `drainMs`. */
   async #drained(): Promise<void> {
     if (this.#tree === undefined) return;
     const { stdout, stderr } = this.#process;
-    // While reading is paused, the last output, at most a pipe's worth, would never arrive.
+    // Resumes stdout, whose reader may have paused it: otherwise the last output, at most a pipe's worth, would never arrive.
     stdout.resume();
     await Promise.race([Promise.all([ended(stdout), ended(stderr)]), this.#pause(this.#options.drainMs)]);
-    // Timers run before reads: where the loop was blocked for the whole drain time, one more round of reads is due.
+    // Gives reads one more round: timers run before reads, so after a blocked event loop `drainMs` may be over before any read.
     await new Promise((resolve) => setImmediate(resolve));
   }
 

@@ -1,5 +1,5 @@
-// Starts agent children and keeps each one, starting, live or dying, until nothing of its process tree is left: so none is
-// forgotten when the daemon ends.
+// Starts agent children and keeps track of each (starting, live or dying) until nothing of its process tree is left, so that the
+// end of the daemon forgets none.
 import type { Clock } from '../contract/clock.ts';
 import type { Limits } from '../contract/limits.ts';
 import type { Log } from '../contract/log.ts';
@@ -7,13 +7,17 @@ import { AgentMissing } from './agent.ts';
 import { type AgentChild, startChild } from './child.ts';
 import type { AgentProfile } from './profiles.ts';
 
-/** How the children of a workspace are started. */
+/** The facts with which the workspace's agent children are started. */
 export interface AgentLaunch {
-  /** Asked before each start, so that an agent installed meanwhile is found. */
+  /**
+   * Resolves the agent's program. Called before each start, so that an agent that was installed since the last start is found.
+   */
   readonly profile: () => AgentProfile;
-  /** Canonical path: the children's working directory and the bounds of their file calls. */
+  /** Canonical path: the working directory of the children, and the directory to which their file requests are confined. */
   readonly workspace: string;
-  /** The children's environment, already stripped; the profile's own variables are added. */
+  /**
+   * The children's environment, already without the variables that an agent must not see; the profile's own variables are added.
+   */
   readonly env: Readonly<Record<string, string | undefined>>;
 }
 
@@ -23,9 +27,9 @@ export interface AgentChildrenDeps {
   readonly log: Log;
 }
 
-/** How long the output of an ended child may take to arrive. */
+/** How long to wait for the last output of a child that has ended. */
 const EXIT_DRAIN_MS = 50;
-/** One live and one dying child are ordinary; more means that children do not end. */
+/** One live and one dying child are ordinary. More children than this mean that some do not end: that is logged as a warning. */
 const ORDINARY_CHILDREN = 2;
 
 export class AgentChildren {
@@ -38,7 +42,9 @@ export class AgentChildren {
     this.#deps = deps;
   }
 
-  /** Starts a child; what the system refuses later shows in its `started`. @throws AgentMissing */
+  /**
+   * Starts a child. Where the system reports a refusal only after this call, the child's `started` rejects. @throws AgentMissing
+   */
   start(): AgentChild {
     const { profile, env, workspace } = this.#launch;
     const { limits, clock, log } = this.#deps;
@@ -59,7 +65,7 @@ export class AgentChildren {
     return child;
   }
 
-  /** Ends every child with everything that it started. */
+  /** Ends the whole process tree of every child; resolves when all of them are gone. */
   async endAll(): Promise<void> {
     await Promise.all([...this.#children].map((child) => child.end(true)));
   }

@@ -1,15 +1,19 @@
-// Calls that not every ACP agent knows, each with the way to do without.
+// Calls of methods that not every ACP agent has, each with the fallback for an agent that lacks the method.
 import { AgentCallError, type AgentChannel, METHOD_NOT_FOUND, type Params } from './agent.ts';
 
-/** For each channel, the methods that its agent was found not to know: none of them is called again. */
+/**
+ * For each channel, the methods that its agent has answered with "method not found": they are not called on that channel again.
+ */
 const unknownOn = new WeakMap<AgentChannel, Set<string>>();
 
-/** Channels whose agent does not know `craft/cancelPendingPrompt`: from then on it gets the standard notification. */
+/**
+ * Channels whose agent lacks `craft/cancelPendingPrompt`: their turns are cancelled by the notification `session/cancel` instead.
+ */
 const withoutCancelCall = new WeakSet<AgentChannel>();
 
 /**
  * Closes a session in the agent.
- * @returns false where the agent has no such call; the session then ends with the child.
+ * @returns false where the agent lacks the method; the session then stays in the agent until the child ends.
  * @throws AgentCallError (any other failure), AgentGone, AgentTimeout
  */
 export async function closeSession(
@@ -22,7 +26,7 @@ export async function closeSession(
 
 /**
  * Gives a session its name in the agent.
- * @returns false where the agent has no such call.
+ * @returns false where the agent lacks the method.
  * @throws AgentCallError (any other failure), AgentGone, AgentTimeout
  */
 export async function setTitle(
@@ -40,8 +44,8 @@ export async function setTitle(
 }
 
 /**
- * Asks the agent to end the session's running turn; the answer to the prompt shows when it did. Falls back to the
- * `session/cancel` notification where the call is refused.
+ * Asks the agent to end the session's running turn; the turn has ended only when the agent answers its `session/prompt`. Falls
+ * back to the `session/cancel` notification where the agent refuses `craft/cancelPendingPrompt`.
  * @throws AgentGone, AgentTimeout
  */
 export async function cancelTurn(channel: AgentChannel, sessionId: string, timeoutMs: number): Promise<void> {
@@ -59,14 +63,14 @@ export async function cancelTurn(channel: AgentChannel, sessionId: string, timeo
 
 const CONTEXT = 'qwen/status/session/context';
 
-/** Whether the agent may be asked for a session's context; false from the first answer that it has no such call. */
+/** Whether `readContext` may be called on the channel: false once the agent has answered that it lacks the method. */
 export function canReadContext(channel: AgentChannel): boolean {
   return isKnown(channel, CONTEXT);
 }
 
 /**
- * Model, mode and options of a session as the agent has them now.
- * @returns undefined where the agent has no such call.
+ * Reads the current model, mode and options of a session from the agent.
+ * @returns undefined where the agent lacks the method.
  * @throws AgentCallError (any other failure), AgentGone, AgentTimeout
  */
 export async function readContext(
@@ -78,9 +82,9 @@ export async function readContext(
 }
 
 /**
- * Calls a method that the agent may not know; remembers per channel when it does not.
+ * Calls a method that the agent may lack; remembers for the channel when the agent lacks it.
  * @param timeoutMs undefined waits for ever.
- * @returns the answer, null for an empty one; undefined where the agent does not know the method.
+ * @returns the agent's answer, null for an empty one; undefined where the agent lacks the method.
  * @throws AgentCallError (any other failure), AgentGone, AgentTimeout
  */
 export async function callIfKnown(

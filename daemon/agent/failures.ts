@@ -1,4 +1,4 @@
-// Translates the agent's failures into the protocol's errors.
+// Translates failures of calls to the agent into the errors of the client protocol.
 
 import { ApiError, fail, failPlain, messageOf } from '../contract/errors.ts';
 import { asRecord } from '../contract/json-record.ts';
@@ -12,8 +12,9 @@ import {
 } from './agent.ts';
 
 /**
- * To be called in the tick in which a session is registered on the channel: the end of a child reaches only the sessions that
- * are registered by then.
+ * Checks that the agent child is not ending. To be called in the tick in which a session is registered on the channel: when a
+ * child ends, only the sessions that are registered by then end with it.
+ * @param phase the method or step after which the check is made, for the error's text.
  * @throws ApiError 503 where the child has ended or is ending.
  */
 export function checkAlive(channel: AgentChannel, phase: string): void {
@@ -21,7 +22,7 @@ export function checkAlive(channel: AgentChannel, phase: string): void {
   throw fail('acp_channel_unavailable', `The agent ended during ${phase}`, { errorKind: 'protocol_error' });
 }
 
-/** The values of the agent's `data.errorKind` that are codes of the protocol. */
+/** The values of `data.errorKind` in an agent's error that are error codes of the client protocol too. */
 const REFUSALS: Readonly<Record<string, 'trust_gate' | 'session_busy' | 'invalid_rewind_target'>> = {
   trust_gate: 'trust_gate',
   session_busy: 'session_busy',
@@ -33,12 +34,13 @@ function agentRefusal({ code, message, data }: AgentCallError): ApiError {
   const known = typeof errorKind === 'string' && Object.hasOwn(REFUSALS, errorKind);
   const refusal = known ? REFUSALS[errorKind] : undefined;
   if (refusal !== undefined) return fail(refusal, message);
-  // Any other JSON-RPC failure passes with its own number.
+  // Any other JSON-RPC error goes to the client with the agent's own error code.
   return new ApiError({ status: 500, code, message, context: data === undefined ? {} : { data } });
 }
 
 /**
- * The protocol's error for a failed call of the agent; any other error, an ApiError too, is returned as it is.
+ * Translates the error of a failed call to the agent into the client protocol's error. Any other error, an ApiError too, is
+ * returned unchanged.
  * @param phase the method or step that failed, for the error's text.
  */
 export function channelFailure(error: unknown, phase: string): ApiError | unknown {
@@ -66,13 +68,13 @@ export function channelFailure(error: unknown, phase: string): ApiError | unknow
   return error;
 }
 
-/** Stands for an empty reason: clients ignore an event whose reason is empty. */
+/** The reason given for a failure without any text, because clients ignore an event whose reason is empty. */
 const UNEXPLAINED = 'The agent gave no reason';
 
 /**
- * Why a call of the agent failed, in words for a person. Some agents report a plain "Internal error" and put the reason into the
- * error's data.
- * @returns the message of the error and what its data adds to it; never empty.
+ * The reason why a call to the agent failed, as text for a person. Some agents report a plain "Internal error" and put the reason
+ * into the error's data.
+ * @returns the error's message, with the text in its data where that adds something; never empty.
  */
 export function reasonOf(error: unknown): string {
   const message = messageOf(error);

@@ -1,5 +1,5 @@
-// The agent of a workspace: at most one channel that takes sessions, started when it is asked for, and the channels of children
-// that are dying.
+// The agent of a workspace: at most one channel that takes new sessions, started on demand, beside the channels of children that
+// are ending.
 import type { Clock } from '../contract/clock.ts';
 import type { Limits } from '../contract/limits.ts';
 import type { Log } from '../contract/log.ts';
@@ -18,22 +18,25 @@ import { AgentLink, openLink } from './link.ts';
 import type { Incoming } from './stream.ts';
 
 export interface AgentHostDeps {
-  /** Version of the daemon, sent to the agent in the handshake. */
+  /** Version of the daemon, sent to the agent with `initialize`. */
   readonly version: string;
   readonly limits: Pick<Limits, 'initializeTimeoutMs' | 'agentStdinGraceMs' | 'agentKillGraceMs'>;
   readonly clock: Clock;
   readonly log: Log;
   readonly sink: AgentSink;
-  /** How many sessions live on a channel, for the log line about its end. */
+  /** The number of live sessions on a channel, for the log line about the channel's end. */
   readonly sessionsOn: (channel: AgentChannel) => number;
-  /** Default 64 MiB. See `AgentStreamOptions`. */
+  /** The longest line that the agent may write to stdout, see `AgentStreamOptions`. Default: 64 MiB. */
   readonly maxLineBytes?: number;
 }
 
 const MAX_LINE_BYTES = 64 * 1024 * 1024;
 const STOPPED: AgentExit = { code: null, signal: null, isPlanned: true, lastLines: [] };
 
-/** Starts nothing yet. `sink.exited` is called for children whose handshake succeeded. */
+/**
+ * Creates the host of the workspace's agent; starts no child yet. `sink.exited` is called only for children whose handshake
+ * succeeded.
+ */
 export function createAgentHost(launch: AgentLaunch, deps: AgentHostDeps): AgentHost {
   return new ProcessAgentHost(launch, deps);
 }
@@ -120,7 +123,8 @@ class ProcessAgentHost implements AgentHost {
       log,
     });
     await link.initialize(version, limits.initializeTimeoutMs);
-    // An agent may end right after its answer: then the callers get the end, not a dead channel.
+    // An agent may end right after its answer to `initialize`: then `channel` rejects with the exit instead of returning a dead
+    // channel.
     if (link.isDying) throw new AgentGone(await link.gone);
     return link;
   }

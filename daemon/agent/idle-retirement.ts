@@ -1,4 +1,4 @@
-// Ends an agent child that is not used any more, after an idle time.
+// Ends an agent child that has been unused for an idle time.
 
 import type { Clock, Timer } from '../contract/clock.ts';
 import type { AgentHost } from './agent.ts';
@@ -6,9 +6,9 @@ import type { AgentHost } from './agent.ts';
 export interface IdleRetirementDeps {
   readonly agent: Pick<AgentHost, 'current' | 'retire'>;
   readonly clock: Clock;
-  /** How long an unused child is kept. */
+  /** How long an unused child is kept, in ms. */
   readonly idleMs: number;
-  /** Asked when the idle time begins, and again when it is over. */
+  /** Whether no session uses the child. Called when the idle time would begin, and again when it is over. */
   readonly isUnused: () => boolean;
 }
 
@@ -20,14 +20,17 @@ export class IdleRetirement {
     this.#deps = deps;
   }
 
-  /** A use of the child has ended: if it was the last one, the idle time begins, anew if it was running. */
+  /**
+   * To be called when a session or an opening that used the child has ended: if the child is unused now, starts the idle time
+   * from zero.
+   */
   begin(): void {
     this.#timer?.cancel();
     const { clock, idleMs, isUnused } = this.#deps;
     if (isUnused()) this.#timer = clock.after(idleMs, () => this.#retire());
   }
 
-  /** The child is used again, or ends with the daemon. */
+  /** Stops the idle time, because the child is used again or the daemon ends. */
   cancel(): void {
     this.#timer?.cancel();
   }

@@ -1,12 +1,15 @@
-// Cuts a byte stream into lines, with a bound on the bytes that are kept of an unfinished line. For the agent's stdout and stderr.
+// Cuts a byte stream (the agent's stdout or stderr) into lines, with a bound on the bytes that are kept of an unfinished line.
 const NEWLINE = 0x0a;
 
 export interface LineOptions {
-  /** An unfinished line longer than this is given up; the rest of it is dropped up to its newline. */
+  /**
+   * A line that exceeds this many bytes before its newline comes is given up: `onOverflow` is called, and the rest of the line is
+   * dropped.
+   */
   readonly maxBytes: number;
   /** Called synchronously for each whole line, without its newline. */
   onLine(line: string): void;
-  /** Called once for each line that was given up, with the line's first bytes as text. */
+  /** Called once for each line that was given up. @param start the line's first bytes as text. */
   onOverflow(start: string): void;
 }
 
@@ -28,7 +31,7 @@ export class LineSplitter {
       this.#keep(chunk);
       return;
     }
-    // One decode for all lines of a chunk: a read of 64 KiB has hundreds of lines.
+    // Decodes all lines of a chunk at once, because a read of 64 KiB has hundreds of lines.
     const lines = this.#textWith(chunk.subarray(0, lastNewline)).split('\n');
     if (this.#isSkipping) {
       this.#isSkipping = false;
@@ -38,7 +41,7 @@ export class LineSplitter {
     this.#keep(chunk.subarray(lastNewline + 1));
   }
 
-  /** Hands over a last line that had no newline. */
+  /** To be called at the end of the stream: hands a last line without a newline to `onLine`. */
   end(): void {
     const text = this.#textWith(Buffer.alloc(0));
     if (text !== '' && !this.#isSkipping) this.#options.onLine(text);

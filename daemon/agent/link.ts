@@ -1,5 +1,5 @@
-// The channel to one child: the daemon's calls, correlated by the ACP SDK, each settled by its answer, its deadline or the
-// child's end.
+// The channel to one agent child. The ACP SDK matches the agent's answers to the daemon's calls; each call settles with its
+// answer, at its deadline, or when the child ends.
 import type { ClientConnection } from '@agentclientprotocol/sdk';
 import type { Clock, Timer } from '../contract/clock.ts';
 import type { FeedAgent } from '../contract/feed.ts';
@@ -18,8 +18,8 @@ import { AgentStream, type Incoming } from './stream.ts';
 
 const PROTOCOL_VERSION = 1;
 /**
- * Asks the agent to report its background work, on every change and at this interval. Agents that do not know this request ignore
- * it: ACP allows any `_meta`.
+ * Sent with `initialize`: asks the agent to report its background work, on every change and every `intervalMs`. Agents that do
+ * not know this extension ignore it: ACP allows any `_meta`.
  */
 const ACTIVE_WORK_REPORTS = {
   'qwen.daemon.activeWorkHeartbeat': {
@@ -39,14 +39,17 @@ export interface LinkOptions {
 }
 
 /**
- * Loads the modules that the first channel will need. A daemon may outlive an upgrade of its package, which removes the files
+ * Loads the ACP SDK before the first channel needs it. A daemon may outlive an upgrade of its package, which removes the files
  * that the daemon has not read yet.
  */
 export async function preloadLink(): Promise<void> {
   await import('@agentclientprotocol/sdk');
 }
 
-/** Connects to a child. Loads the SDK only now, so that a daemon listens sooner, and loads it while the child starts. */
+/**
+ * Creates the channel to a child that is starting. Imports the ACP SDK only here, so that a daemon listens sooner, and the SDK
+ * loads while the child starts.
+ */
 export async function openLink(options: LinkOptions): Promise<AgentLink> {
   const sdk = await import('@agentclientprotocol/sdk');
   return new AgentLink(options, (stream) => sdk.client({ name: 'qwen-coordinator' }).connect(stream));
@@ -54,7 +57,7 @@ export async function openLink(options: LinkOptions): Promise<AgentLink> {
 
 export class AgentLink implements AgentChannel {
   readonly generation: number;
-  /** Resolves when the child has ended, after every call without an answer was rejected with AgentGone. Never rejects. */
+  /** Resolves with the child's exit, after every call without an answer was rejected with AgentGone. Never rejects. */
   readonly gone: Promise<AgentExit>;
   readonly #child: AgentChild;
   readonly #stream: AgentStream;
@@ -107,8 +110,8 @@ export class AgentLink implements AgentChannel {
   }
 
   /**
-   * Makes the handshake. To be called once, before any other call.
-   * @throws AgentMissing when the agent speaks another version of the protocol; else as `request`.
+   * Sends `initialize` and keeps the agent's answer. To be called once, before any other call.
+   * @throws AgentMissing when the agent speaks another version of ACP; else as `request`.
    */
   async initialize(clientVersion: string, timeoutMs: number): Promise<void> {
     const answer = await this.request(
@@ -141,13 +144,13 @@ export class AgentLink implements AgentChannel {
   }
 
   notify(method: string, params: Params): void {
-    // Rejects only after the connection was closed: then the child is gone.
+    // The SDK rejects a notification only after the connection was closed, when the child is gone and nothing needs to be done.
     this.#connection.agent.notify(method, params).catch(() => undefined);
   }
 
   pause(): void {
     this.#pauses += 1;
-    // The output that an ended child left in its pipe is always read to its end.
+    // Pauses only a living child: the output that an ended child left in its pipe is always read to its end.
     if (this.#pauses === 1 && this.#child.isAlive) this.#child.stdout.pause();
   }
 
@@ -169,13 +172,13 @@ export class AgentLink implements AgentChannel {
     const exit = await this.#child.exited;
     await this.#stream.finish();
     this.#connection.close(new AgentGone(exit));
-    // The rejections reach their callers first, so that a failed turn is published before the death of its session.
+    // Lets the rejections reach the callers first, so that a failed turn is published before the death of its session.
     await new Promise((resolve) => setImmediate(resolve));
     return exit;
   }
 
   #broken(reason: string): void {
-    // An agent that is ending also closes its stdin: then the exit that follows is logged, which says more.
+    // Logs nothing for an agent that is ending, which also closes its stdin: the log line about its exit says more.
     if (!this.isDying)
       this.#options.log.error({ reason, ...this.process }, 'agent channel broken, ending the agent');
     void this.end(false);

@@ -2,7 +2,10 @@
 // recognised only by their environment. Finds and signals them; child.ts decides how long each signal has to take effect.
 import { descendantsOf, isAlive, listProcStats, type ProcStat, readEnvironValue } from '../contract/proc.ts';
 
-/** Variable that marks the processes of one child. The daemon's own mark would also match the processes of its next child. */
+/**
+ * Environment variable that marks the processes of one agent child. The daemon's own mark would also match the processes of the
+ * daemon's next child.
+ */
 export const CHILD_MARK_ENV = 'QWEN_DAEMON_AGENT';
 
 export class ProcessTree {
@@ -26,13 +29,17 @@ export class ProcessTree {
     this.#mark = mark;
   }
 
-  /** The leader has exited, and its pid may be reused: from now on only processes that were seen in the tree are signalled. */
+  /**
+   * To be called when the leader has exited: its pid may be reused, so from now on only processes that were seen in the tree are
+   * signalled.
+   */
   leaderExited(): void {
     this.#isReaped = true;
   }
 
   /**
-   * Looks at the process table. To be called before each signal: once a parent has died, its children cannot be traced to it.
+   * Reads the process table and remembers the processes of the tree. To be called before each signal: once a parent has died, its
+   * children cannot be traced to it.
    * @returns the living processes of the tree.
    */
   observe(): ProcStat[] {
@@ -49,7 +56,8 @@ export class ProcessTree {
   /** Sends `signal` to every living process of the tree, each at most once. */
   signal(signal: 'SIGTERM' | 'SIGKILL'): void {
     const alive = this.observe();
-    // Until the leader is reaped its pid is not reused, so the group id names no other group.
+    // The group's id is the leader's pid, which is not reused until the leader is reaped. Without a start time nothing but the
+    // group can be signalled.
     const isGroupOurs = !this.#isReaped || this.#leaderStart === 0;
     if (isGroupOurs) sendQuietly(-this.#leader, signal);
     for (const stat of alive) {

@@ -6,13 +6,13 @@ import type { AgentDiagnosis } from './agent.ts';
 
 export const DEMO_AGENT = 'demo';
 
-/** An agent as resolved, with the variables that its profile adds to the agent's environment. */
+/** The result of resolving `--agent`, with the variables that the profile adds to the agent's environment. */
 export interface AgentProfile extends AgentDiagnosis {
   readonly env: Readonly<Record<string, string>>;
 }
 
 export interface ProfileLookup {
-  /** The PATH to search. */
+  /** Value of the environment variable PATH, in whose directories the agent's program is searched. */
   readonly path: string | undefined;
   /** Canonical workspace path. */
   readonly workspace: string;
@@ -20,14 +20,17 @@ export interface ProfileLookup {
   readonly packageRoot: string;
   /** Path of the built demo agent. */
   readonly demoAgent: string;
-  /** Directory of the demo agent's transcripts; undefined: it keeps them in memory. */
+  /** Directory of the demo agent's transcripts; undefined: the demo agent keeps them in memory. */
   readonly demoStateDir: string | undefined;
 }
 
 const CHOOSE = 'choose another agent with --agent "CMD ...", or try it out with --agent demo';
 const QWEN_PACKAGE = '@qwen-code/qwen-code';
 
-/** Resolves the setting. Reads the file system only, and anew at each call: an agent installed meanwhile is found. Never throws. */
+/**
+ * Resolves the `--agent` setting. Reads the file system only, and anew at each call: an agent that was installed meanwhile is
+ * found. Never throws: the result's `problem` says what is missing.
+ */
 export function resolveAgent(configured: string, lookup: ProfileLookup): AgentProfile {
   if (configured === DEFAULT_AGENT) return qwen(lookup);
   if (configured === DEMO_AGENT) return demo(lookup);
@@ -35,7 +38,8 @@ export function resolveAgent(configured: string, lookup: ProfileLookup): AgentPr
 }
 
 function qwen(lookup: ProfileLookup): AgentProfile {
-  // Without this variable the CLI starts itself again as a child to raise its heap limit: twice the memory, and one more process to end.
+  // Without this variable the qwen CLI starts itself again as a child to raise its heap limit: twice the memory, and one more
+  // process to end.
   const env = { QWEN_CODE_NO_RELAUNCH: '1' };
   const program = findOnPath('qwen', lookup.path);
   if (program !== undefined) return runnable(DEFAULT_AGENT, [program, '--acp'], env);
@@ -86,7 +90,10 @@ function findProgram(word: string, lookup: ProfileLookup): string | undefined {
   return isExecutable(program) ? program : undefined;
 }
 
-/** Skips relative entries of the PATH: they would run any file of that name in the working directory. */
+/**
+ * The first executable file of this name on the PATH. Relative entries of the PATH are skipped: they would run any file of that
+ * name in the working directory.
+ */
 function findOnPath(name: string, path: string | undefined): string | undefined {
   return (path ?? '')
     .split(delimiter)
@@ -95,7 +102,10 @@ function findOnPath(name: string, path: string | undefined): string | undefined 
     .find(isExecutable);
 }
 
-/** The qwen package's main CLI file, preferred to its `bin`, which may be a launcher between the daemon and the agent. */
+/**
+ * Finds the qwen package in the `node_modules` of these directories and their parents. Prefers the main CLI file to the package's
+ * `bin`, which may be a launcher process between the daemon and the agent.
+ */
 function findQwenCli(from: readonly string[]): string | undefined {
   for (const dir of from.flatMap(withParents)) {
     const root = join(dir, 'node_modules', QWEN_PACKAGE);
@@ -111,7 +121,7 @@ function binsOf(packageRoot: string): string[] {
     const entries = typeof bin === 'object' && bin !== null ? Object.values(bin) : [bin];
     return entries.filter((entry) => typeof entry === 'string').map((entry) => join(packageRoot, entry));
   } catch {
-    // The package is not installed here.
+    // The qwen package is not installed in this `node_modules`.
     return [];
   }
 }

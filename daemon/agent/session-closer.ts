@@ -1,4 +1,4 @@
-// Closes sessions in the agent that have ended here, and knows which of them the agent is still closing.
+// Closes in the agent the sessions that have ended in the daemon, and knows which of them the agent is still closing.
 
 import type { Log } from '../contract/log.ts';
 import { sessionKey } from '../contract/wire.ts';
@@ -13,7 +13,7 @@ interface EndedSession {
 export class SessionCloser {
   readonly #timeoutMs: number;
   readonly #log: Log;
-  /** By the id's lookup form. */
+  /** The closings that the agent has not finished, by the lookup form of the session's id. */
   readonly #underWay = new Map<string, Promise<void>>();
 
   /** @param timeoutMs how long the agent may take to close a session. */
@@ -22,7 +22,10 @@ export class SessionCloser {
     this.#log = log;
   }
 
-  /** Has the agent close the session. @param wasRunning whether a turn ran at its end: then that is cancelled first. */
+  /**
+   * Has the agent close the session. @param wasRunning whether a turn ran when the session ended: then the turn is cancelled
+   * first.
+   */
   begin(session: EndedSession, wasRunning: boolean): void {
     const key = sessionKey(session.sessionId);
     const closed = this.#close(session, wasRunning);
@@ -30,7 +33,10 @@ export class SessionCloser {
     void closed.then(() => this.#underWay.delete(key));
   }
 
-  /** Resolves when the agent has closed the session, or never had it: only then the id can be opened again. */
+  /**
+   * Resolves when the agent has closed the session or has failed to, at once for a session that is not being closed: only then
+   * can a session be opened under the id again.
+   */
   async closed(sessionId: string): Promise<void> {
     await this.#underWay.get(sessionKey(sessionId));
   }

@@ -1,6 +1,7 @@
-// The message stream under the ACP SDK. The agent's own notifications and requests are handed over synchronously, in the order of
-// its output and unparsed beyond JSON; the SDK gets only the answers to the daemon's calls. (The SDK would check every
-// `session/update` against its schema, 10 us each, refuse unknown kinds, and start handlers without keeping their order.)
+// The stream of ACP messages between an agent child and the ACP SDK. The agent's notifications and requests bypass the SDK: they
+// are handed over synchronously, in the order of the output and unparsed beyond JSON. The SDK gets only the answers to the
+// daemon's calls. (The SDK would check every `session/update` against its schema, 10 us each, refuse unknown kinds, and start
+// handlers without keeping their order.)
 
 import type { Readable, Writable } from 'node:stream';
 import type { AnyMessage, Stream } from '@agentclientprotocol/sdk';
@@ -9,23 +10,26 @@ import { type Log, truncated } from '../contract/log.ts';
 import { AgentCallError, type AgentSink, INTERNAL_ERROR, type Params } from './agent.ts';
 import { LineSplitter } from './lines.ts';
 
-/** Receives the agent's own messages. Called synchronously, one after the other. */
+/** Receives the agent's notifications and requests. Called synchronously, one after the other. */
 export type Incoming = Pick<AgentSink, 'update' | 'notification' | 'request'>;
 
 export interface AgentStreamOptions {
   readonly stdin: Writable;
   readonly stdout: Readable;
   readonly incoming: Incoming;
-  /** A longer line breaks the channel. */
+  /** The longest line that the agent may write to stdout, in bytes; a longer line breaks the channel. */
   readonly maxLineBytes: number;
   readonly log: Log;
-  /** The channel cannot be used any more though the process may live: a line was too long, or the agent closed its stdin. */
+  /**
+   * Called once, when the channel cannot be used any more though the process may live: a line was too long, or the agent closed
+   * its stdin.
+   */
   onBroken(reason: string): void;
 }
 
 const UPDATE = 'session/update';
 const UPDATE_HEAD = `{"jsonrpc":"2.0","method":"${UPDATE}","params":`;
-/** How many lines that are no message are logged; all of them are counted. */
+/** How many stdout lines that are no ACP message are logged; lines beyond that are only counted. */
 const LOGGED_JUNK_LINES = 20;
 
 export class AgentStream {
@@ -42,7 +46,7 @@ export class AgentStream {
   #onIdle: (() => void) | undefined;
   #junkLines = 0;
 
-  /** Starts reading at once. */
+  /** Starts reading the child's stdout at once. */
   constructor(options: AgentStreamOptions) {
     this.#options = options;
     this.#splitter = new LineSplitter({
@@ -70,7 +74,10 @@ export class AgentStream {
     });
   }
 
-  /** Hands over every line that has been read, also an unfinished last one. To be called once, when no more output will come. */
+  /**
+   * Hands over every line that has been read, also a last line without a newline. To be called once, when no more output will
+   * come.
+   */
   async finish(): Promise<void> {
     this.#splitter.end();
     this.#handOver();
@@ -94,7 +101,7 @@ export class AgentStream {
   }
 
   /**
-   * Waits with the lines behind an answer until the microtasks have run that take the answer to its caller, so that the caller
+   * Defers the lines that follow an answer until the microtasks have run that take the answer to its caller, so that the caller
    * sees its answer before the agent's later messages.
    */
   #yield(): void {
@@ -105,7 +112,7 @@ export class AgentStream {
     });
   }
 
-  /** @returns whether the line was an answer. */
+  /** Handles one line of the agent's output. @returns whether the line was the answer to a call of the daemon. */
   #take(line: string): boolean {
     const message = parse(line);
     if (message === undefined) {
@@ -141,7 +148,7 @@ export class AgentStream {
 
   #called(id: unknown, method: string, raw: unknown): void {
     const { incoming, log } = this.#options;
-    // An async function runs up to its first await at once: the receiver sees the calls in the order of the output.
+    // Runs the handler at once up to its first await, so that the receiver sees the agent's requests in the order of the output.
     const call = async () => incoming.request(method, asParams(raw));
     call()
       .then((result) => this.#send({ jsonrpc: '2.0', id, result: result ?? null }))
@@ -155,7 +162,8 @@ export class AgentStream {
   async #write(message: AnyMessage): Promise<void> {
     if ('method' in message && 'id' in message) this.#awaited.add(message.id);
     const { stdin } = this.#options;
-    // Does not reject on a closed stdin: the SDK would close the connection with the raw error, before the exit is known.
+    // Does not reject when the child's stdin is closed: the SDK would close the connection with the raw error, before the child's
+    // exit is known.
     if (!this.#send(message) && stdin.writable) await drained(stdin);
   }
 
@@ -184,22 +192,24 @@ function parse(line: string): Record<string, unknown> | undefined {
     const value: unknown = JSON.parse(line);
     return isRecord(value) ? value : undefined;
   } catch {
-    // The line is a stray print of the agent or of one of its libraries; the caller counts it.
+    // The line was printed by the agent or one of its libraries and is no ACP message; the caller counts it.
     return undefined;
   }
 }
 
 /**
- * The text of an update's params, if the line begins the way agents write it; serialising the params again would cost as much as
- * parsing them. A line with a carriage return, which JSON allows between its tokens, is left out: in an event stream a carriage
- * return ends the line.
+ * Cuts the JSON text of the params out of a `session/update` line, if the line begins the way agents write it; serialising the
+ * params again would cost as much as parsing them. Undefined for any other line, and for a line with a carriage return, which
+ * JSON allows between its tokens: in an event stream a carriage return ends the line.
  */
 function paramsText(line: string, message: Params): string | undefined {
   const isPlain = line.startsWith(UPDATE_HEAD) && line.endsWith('}') && !line.includes('\r');
   return isPlain && hasKeys(message, 3) ? line.slice(UPDATE_HEAD.length, -1) : undefined;
 }
 
-/** Whether an object has exactly that many keys: if they are the three of UPDATE_HEAD, nothing follows the params in the line. */
+/**
+ * Whether a message has exactly `count` keys. With only the three keys of UPDATE_HEAD, nothing follows the params in the line.
+ */
 function hasKeys(message: Params, count: number): boolean {
   let seen = 0;
   for (const _ in message) seen += 1;

@@ -10,9 +10,9 @@ const INVALID_PARAMS = -32602;
 const MAX_READ_BYTES = 16 * 1024 * 1024;
 
 /**
- * Reads a file.
+ * Answers the agent's `fs/read_text_file`.
  * @returns `content`: the whole file, or `limit` lines of it from `line` on (counted from 1).
- * @throws AgentCallError
+ * @throws AgentCallError where the path is refused, or the file cannot be read.
  */
 export async function readTextFile(workspace: string, params: Params): Promise<{ content: string }> {
   const path = textParam(params, 'path');
@@ -30,8 +30,9 @@ export async function readTextFile(workspace: string, params: Params): Promise<{
 }
 
 /**
- * Replaces a file in one step, so that no reader ever sees half of it; makes missing directories, keeps the file's mode.
- * @throws AgentCallError
+ * Answers the agent's `fs/write_text_file`: replaces the file in one step, so that no reader ever sees half of it; makes missing
+ * directories, keeps the file's mode.
+ * @throws AgentCallError where the path is refused, or the file cannot be written.
  */
 export async function writeTextFile(workspace: string, params: Params): Promise<null> {
   const path = textParam(params, 'path');
