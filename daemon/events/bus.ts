@@ -1,5 +1,5 @@
-// One session's event bus: publishes events into the ring and pumps the readers. It copies no event per reader, and `publish`
-// never throws.
+// One session's event bus: publishes events into the ring and has the readers write them out. It copies no event per reader, and
+// `publish` never throws.
 import { randomUUID } from 'node:crypto';
 import type { Clock, Timer } from '../contract/clock.ts';
 import { HEAD_STEP } from '../contract/feed.ts';
@@ -7,11 +7,14 @@ import type { Log } from '../contract/log.ts';
 import { EventRing, type RingBounds } from '../domain/event-ring.ts';
 import { type EncodedEvent, type EventTags, frameOf, jsonOf, serialise } from '../domain/frame.ts';
 
-/** An event stream that reads the ring by a cursor of its own. */
+/** An event stream of a client, which reads the bus's ring from its own cursor on. */
 export interface Reader {
-  /** Writes as many events as its socket takes. Called once per batch of events. */
+  /** Writes as many further events as the stream's socket takes. Called once per batch of events. */
   pump(): void;
-  /** Whether the reader has just come to lag by over half of the ring while its socket takes nothing more; true once per such lag. */
+  /**
+   * Whether the agent is to be paused for this reader: true once when the reader has come to lag by over half of the ring while
+   * its socket takes nothing more.
+   */
   claimsPause(): boolean;
 }
 
@@ -21,10 +24,13 @@ export interface PublishedEvent extends EncodedEvent {
   readonly atMs: number;
 }
 
-/** Keeps the session's past. It gets every event in the tick in which the event is published. */
+/** Receives every event of the bus, in the tick in which the event is published, to keep the session's past. */
 export interface BusObserver {
   note(event: PublishedEvent): void;
-  /** Called before any reader gets the noted events, so that every event that a client has seen is in the transcript. */
+  /**
+   * Writes the noted events out. Called before any reader gets them, so that every event that a client has seen is in the
+   * transcript.
+   */
   flush(): void;
 }
 
@@ -32,23 +38,23 @@ export interface BusOptions {
   readonly bounds: RingBounds;
   readonly clock: Clock;
   readonly log: Log;
-  /** Event ids start above this one. */
+  /** The number above which the bus's event ids begin. */
   readonly idFloor?: number;
   readonly observer?: BusObserver;
-  /** Called whenever the bus has advanced by HEAD_STEP events since the last call. */
+  /** Called with the newest event id whenever that has advanced by HEAD_STEP since the last call. */
   readonly onHead: (head: number) => void;
-  /** Stops reading the agent's output until the returned function is called. Not called again before that. */
+  /** Stops reading the agent's output until the returned function is called. The bus does not call it again before that. */
   readonly pauseAgent: () => () => void;
 }
 
 /**
- * How long a blocked reader may pause the agent before the reader risks eviction. Measured on two busy cores: a healthy client
- * that got no processor for 130 ms lost a flood of 60,000 events where this was 50, none of ten did with 250. A reader that
- * really stopped costs the turn no more than this time, once.
+ * How long a blocked reader may pause the agent before the ring may drop events that the reader has not had. Measured on two busy
+ * cores: with 50 ms, a healthy client that got no processor for 130 ms lost a flood of 60,000 events; with 250 ms none of ten
+ * clients did. A reader that really stopped costs the turn no more than this time, once.
  */
 const PAUSE_MS = 250;
 
-/** The agent is paused for the claimants, until all of them have written something, or for PAUSE_MS. */
+/** A pause of the agent's output for the readers in `claimants`, until all of them have written something, at most PAUSE_MS. */
 interface Pause {
   readonly claimants: Set<Reader>;
   readonly resumeAgent: () => void;
@@ -75,14 +81,14 @@ export class Bus {
     return this.#readers.size;
   }
 
-  /** True after `end`: a reader that has reached the head is done. */
+  /** True after `end`: a reader that has written the newest event then ends its stream. */
   get hasEnded(): boolean {
     return this.#hasEnded;
   }
 
   /**
    * Publishes an event.
-   * @param json `data` as JSON without a line break, from a caller that has that text already.
+   * @param json `data` as JSON without a line break, from a caller that has the text already; else it is serialised here.
    * @returns the event's id, or undefined when the event was dropped (its data cannot be serialised, or the bus has ended).
    */
   publish(type: string, data: unknown, tags: EventTags = {}, json = jsonOf(data)): number | undefined {
@@ -93,8 +99,8 @@ export class Bus {
     }
     const atMs = this.#options.clock.nowMs();
     const tail = serialise(type, json, tags, atMs);
-    // The ring is trimmed only after the readers were pumped: a ring smaller than one read of the agent's output would otherwise
-    // overtake readers that keep up.
+    // Does not trim the ring, which happens only after the readers have written: a ring smaller than one read of the agent's
+    // output would otherwise overtake readers that keep up.
     const id = this.ring.append((next) => frameOf(next, type, tail));
     this.#options.observer?.note({ id, type, data, tail, tags, atMs });
     if (id >= this.#reportedHead + HEAD_STEP) {
@@ -116,13 +122,13 @@ export class Bus {
     this.readerDrained(reader);
   }
 
-  /** A blocked reader has written something: the agent need not wait for it any more. */
+  /** To be called when a blocked reader has written something: the agent's output is no longer paused for that reader. */
   readerDrained(reader: Reader): void {
     this.#pause?.claimants.delete(reader);
     if (this.#pause?.claimants.size === 0) this.#endPause();
   }
 
-  /** Takes no further event; readers end once they have written everything. Idempotent. */
+  /** Ends the bus: it takes no further event, and each reader ends once it has written every event. Idempotent. */
   end(): void {
     if (this.#hasEnded) return;
     this.#hasEnded = true;
@@ -130,7 +136,7 @@ export class Bus {
     this.#endPause();
   }
 
-  /** One flush per batch: the agent's output arrives in reads of many events, and a microtask runs after each read. */
+  /** Schedules one flush per batch: the agent's output arrives in reads of many events, and a microtask runs after each read. */
   #scheduleFlush(): void {
     if (this.#isFlushing) return;
     this.#isFlushing = true;
@@ -145,7 +151,8 @@ export class Bus {
     for (const reader of [...this.#readers]) reader.pump();
     if (this.#pause === undefined)
       this.#pauseAgent([...this.#readers].filter((reader) => reader.claimsPause()));
-    // While the agent is paused, hardly an event is added, and the events that the blocked reader lacks are kept for it.
+    // During a pause the ring is not trimmed: hardly an event is added, and the events that the blocked reader lacks are kept for
+    // it.
     if (this.#pause === undefined) this.ring.trim();
   }
 
@@ -154,7 +161,8 @@ export class Bus {
     const resumeAgent = this.#options.pauseAgent();
     const { clock } = this.#options;
     const timer = clock.after(PAUSE_MS - 1, () => {
-      // A process that got no processor sees its timers before its sockets: a reader may have drained long ago.
+      // Gives sockets one more round: a process that got no processor handles timers before sockets, so the reader may be able to
+      // write.
       pause.timer = clock.after(1, () => this.#endPause());
     });
     const pause: Pause = { claimants: new Set(claimants), resumeAgent, timer };

@@ -1,6 +1,6 @@
-// Ends a daemon that no coordinator follows any more. After the orphan limit the daemon takes no new work and lets the work that
-// it has come to its end, up to a deadline; then it ends itself. A coordinator that follows its feed again before that finds
-// the daemon as it was.
+// Ends a daemon whose feed no coordinator reads any more. After `orphanLimitMs` the daemon refuses new work and lets running work
+// finish, for at most `orphanDrainMs`; then it ends itself. A coordinator that reads the feed again before that finds the daemon
+// as it was.
 import type { Clock } from '../contract/clock.ts';
 import type { Limits } from '../contract/limits.ts';
 import type { Log } from '../contract/log.ts';
@@ -13,13 +13,13 @@ export interface OrphanWatchDeps {
   readonly limits: Pick<Limits, 'orphanLimitMs' | 'orphanDrainMs'>;
   readonly sessions: Pick<LiveSessions, 'intake' | 'isQuiet'>;
   readonly feed: Pick<FeedPublisher, 'readerlessSinceMs' | 'onFollowed'>;
-  /** Ends the daemon. */
+  /** Ends the daemon. @param why for the log. */
   readonly end: (why: string) => void;
 }
 
 export class OrphanWatch {
   readonly #deps: OrphanWatchDeps;
-  /** Monotonic time at which the daemon ends even with work; undefined while it is no orphan. */
+  /** Monotonic time at which the daemon ends even if it still works; undefined while it does not drain. */
   #drainUntilMs: number | undefined;
 
   constructor(deps: OrphanWatchDeps) {
@@ -27,7 +27,10 @@ export class OrphanWatch {
     deps.feed.onFollowed(() => this.#followed());
   }
 
-  /** To be called every few seconds: an orphan ends at the first look that finds it quiet, or out of time. */
+  /**
+   * Checks whether a coordinator reads the feed; to be called every few seconds. Ends an orphaned daemon at the first check that
+   * finds it quiet, or past its drain deadline.
+   */
   look(): void {
     const { clock, limits, sessions, feed, end } = this.#deps;
     const sinceMs = feed.readerlessSinceMs;
@@ -40,7 +43,7 @@ export class OrphanWatch {
     else if (nowMs >= this.#drainUntilMs) end(`${why}, and its work did not end in time`);
   }
 
-  /** A coordinator reads the feed: the daemon is no orphan any more. */
+  /** A coordinator reads the feed again: if the daemon was draining, it takes new work again. */
   #followed(): void {
     if (this.#drainUntilMs === undefined) return;
     this.#drainUntilMs = undefined;
@@ -48,7 +51,7 @@ export class OrphanWatch {
     this.#deps.log.info('a coordinator reads the feed again: taking new work again');
   }
 
-  /** @returns the deadline, monotonic ms. */
+  /** Refuses new work from now on. @returns the time at which the daemon ends even if it still works, monotonic ms. */
   #beginDrain(nowMs: number): number {
     const { limits, sessions, log } = this.#deps;
     const { orphanLimitMs, orphanDrainMs } = limits;

@@ -1,5 +1,5 @@
-// The feed to the coordinator: a snapshot, then deltas, each record with a `seq`. Nothing here waits for a reader; a reader that
-// is too slow is cut, connects again and starts over with a snapshot.
+// Publishes the feed to the coordinator: a snapshot, then each change, every record with a `seq`. Nothing here waits for a
+// reader; a reader that is too slow is disconnected, connects again and starts over with a snapshot.
 import type { ServerResponse } from 'node:http';
 import type { Clock, Timer } from '../contract/clock.ts';
 import type { FeedBody, FeedEnded } from '../contract/feed.ts';
@@ -8,9 +8,9 @@ import type { Log } from '../contract/log.ts';
 import type { CoordinatorFeed } from '../sessions/coordinator-feed.ts';
 import type { FeedReports } from './reports.ts';
 
-/** Ended sessions that are remembered for the next reader's snapshot. */
+/** How many ended sessions are remembered for the snapshot of the next reader. */
 const REMEMBERED_ENDS = 1000;
-/** Heartbeats of a client are published at most this often; the coordinator stores them once a second. */
+/** How often the clients' newest heartbeats are published on the feed; the coordinator stores them once a second. */
 const SEEN_FLUSH_MS = 200;
 
 export interface FeedPublisherDeps {
@@ -36,7 +36,7 @@ export class FeedPublisher implements CoordinatorFeed {
     this.#readerlessSinceMs = deps.clock.monotonicMs();
   }
 
-  /** Starts the beat. Called once, when the daemon listens. */
+  /** Starts the periodic records: beats and clients' heartbeats. Called once, when the daemon listens. */
   start(): void {
     const { clock, limits } = this.#deps;
     this.#timers.push(
@@ -45,7 +45,7 @@ export class FeedPublisher implements CoordinatorFeed {
     this.#timers.push(clock.every(SEEN_FLUSH_MS, () => this.#flushSeen()));
   }
 
-  /** Ends every reader's stream. Idempotent. */
+  /** Stops the periodic records and ends every reader's stream. Idempotent. */
   stop(): void {
     for (const timer of this.#timers) timer.cancel();
     this.#flushSeen();
@@ -63,12 +63,12 @@ export class FeedPublisher implements CoordinatorFeed {
     return this.#readers.size > 0 ? undefined : this.#readerlessSinceMs;
   }
 
-  /** Epoch ms of the newest activity of any session, ended ones included; null before the first. */
+  /** Epoch ms of the newest activity of any session, ended sessions included; null before the first activity. */
   get lastActivityAtMs(): number | null {
     return this.#lastActivityAtMs;
   }
 
-  /** Calls the listener whenever a reader has come, before the reader gets its snapshot. */
+  /** Registers a listener that is called whenever a reader connects, before the reader gets its snapshot. */
   onFollowed(listener: () => void): void {
     this.#followListeners.push(listener);
   }
@@ -89,7 +89,9 @@ export class FeedPublisher implements CoordinatorFeed {
     this.#seen.set(`${sessionId}\0${clientId ?? ''}`, { sessionId, clientId: clientId ?? null, atMs });
   }
 
-  /** Streams to `res` until either side ends. The head has been written by the caller. */
+  /**
+   * Streams the feed to `res`, a snapshot first, until either side ends the stream. The caller has written the response's head.
+   */
   follow(res: ServerResponse): void {
     for (const listener of this.#followListeners) listener();
     this.#seq += 1;

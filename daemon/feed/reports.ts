@@ -1,4 +1,4 @@
-// What the daemon reports of itself as a whole, in one tick: everything there is for a snapshot, and the numbers of a beat.
+// Computes what the daemon reports of itself on the feed, each in one tick: the content of a snapshot, and the numbers of a beat.
 import type { AgentHost } from '../agent/agent.ts';
 import type { Clock } from '../contract/clock.ts';
 import type { FeedBeat, FeedBody } from '../contract/feed.ts';
@@ -9,7 +9,7 @@ import type { SessionRegister } from '../sessions/register.ts';
 import type { SingleSlot } from '../sessions/single-slot.ts';
 
 export interface FeedReportsDeps {
-  /** Empty where no coordinator started the daemon. */
+  /** Id of this run of the daemon; empty where no coordinator started it. */
   readonly incarnation: string;
   readonly version: string;
   readonly register: Pick<SessionRegister, 'all'>;
@@ -18,7 +18,7 @@ export interface FeedReportsDeps {
   readonly clock: Clock;
 }
 
-/** A snapshot record without the parts that only the publisher knows. */
+/** A feed snapshot without the parts that only `FeedPublisher` knows: record type, ended sessions, beat. */
 type Snapshot = Omit<Extract<FeedBody, { type: 'snapshot' }>, 'type' | 'ended' | 'beat'>;
 
 export class FeedReports {
@@ -44,7 +44,7 @@ export class FeedReports {
     };
   }
 
-  /** The numbers of a beat; the publisher adds the time of the last activity. */
+  /** The numbers of a beat; `FeedPublisher` adds the time of the last activity. */
   beat(): Omit<FeedBeat, 'lastActivityAtMs'> {
     const { clock, agent, register } = this.#deps;
     const sessions = register.all();
