@@ -1,4 +1,4 @@
-// Creates what the daemon serves: the catalog and the transcripts over its sessions, the route table, the listener.
+// Creates what the daemon serves over HTTP: the catalog and the transcripts of its sessions, the route table, the listener.
 import type { AgentHost } from './agent/agent.ts';
 import type { SessionParts } from './app-sessions.ts';
 import { AgentSessions } from './catalog/agent-sessions.ts';
@@ -30,10 +30,10 @@ import { createDaemonServer, type DaemonRoute } from './http/server.ts';
 import type { Streams } from './http/streams.ts';
 import type { PermissionSettings } from './session/permissions.ts';
 
-/** What the daemon says of itself. */
+/** Facts of the daemon that its routes answer with. */
 export interface DaemonSelf {
   readonly version: string;
-  /** Start time of the process, in the units of /proc; 0 where that is not readable. */
+  /** Start time of the daemon's process, in the units of /proc; 0 where /proc cannot be read. */
   readonly startTime: number;
   readonly apiDocument: ApiDocument;
   readonly permissionSettings: PermissionSettings;
@@ -50,7 +50,7 @@ export interface DaemonHttpDeps {
   readonly self: DaemonSelf;
 }
 
-/** The listener with its routes. It does not listen yet. */
+/** Creates the listener with all routes of the daemon. It does not listen before `open`. */
 export function createDaemonListener(deps: DaemonHttpDeps): DaemonListener {
   const { config, clock, log } = deps;
   const { listen, limits, coordinated, isRateLimited } = config;

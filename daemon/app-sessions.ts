@@ -1,4 +1,5 @@
-// Creates the parts that keep the daemon's sessions: which there are, how they come, change and end, and how they are restored.
+// Creates the parts for the daemon's sessions: the register of sessions, and how sessions are created, changed, ended and
+// restored.
 import type { AgentHost } from './agent/agent.ts';
 import { IdleRetirement } from './agent/idle-retirement.ts';
 import { SessionCloser } from './agent/session-closer.ts';
@@ -26,7 +27,7 @@ import { SessionRegister } from './sessions/register.ts';
 import { SessionReporter } from './sessions/reporter.ts';
 import { SingleSlot } from './sessions/single-slot.ts';
 
-/** What all parts of a daemon share. */
+/** Settings and services that all parts of a daemon share. */
 export interface Environment {
   /** Canonical path. */
   readonly workspace: string;
@@ -35,7 +36,9 @@ export interface Environment {
   readonly limits: Limits;
 }
 
-/** The parts that agent and feed are built on. The other parts of the sessions are built on agent and feed. */
+/**
+ * The session parts that the agent host and the feed need. All other session parts need the agent host and the feed themselves.
+ */
 export interface SessionBase {
   readonly register: SessionRegister;
   readonly slot: SingleSlot;
@@ -59,7 +62,10 @@ export interface SessionParts {
   readonly autoClose: AutoClose;
 }
 
-/** @param onAgentExited called when an agent child is gone; the sessions' parts, which end its sessions, are created later. */
+/**
+ * Creates the session parts that agent host and feed need.
+ * @param onAgentExited called when an agent child has ended. It ends the child's sessions with a part that is created only later.
+ */
 export function createSessionBase(
   { clock, log, limits }: Environment,
   onAgentExited: SessionEndings['agentExited'],
@@ -78,7 +84,7 @@ export function createSessionParts(environment: Environment, deps: SessionPartsD
     agent,
     clock,
     idleMs: Math.max(limits.channelIdleTimeoutMs, limits.channelReuseMs),
-    // In a daemon that is about to end, the child ends with the daemon.
+    // A daemon that is about to end does not retire its agent child: the child ends with the daemon.
     isUnused: () => register.isEmpty && !intake.isClosed,
   });
   const closer = new SessionCloser(limits.initializeTimeoutMs, log);

@@ -1,5 +1,5 @@
 // Composition root of the daemon: creates the parts, starts them in order, stops them in reverse. app-sessions.ts creates the
-// sessions' parts, app-http.ts those that serve them.
+// parts for the sessions, app-http.ts the parts that serve HTTP.
 import { join } from 'node:path';
 import type { AgentChannel, AgentHost } from './agent/agent.ts';
 import { createAgentHost } from './agent/host.ts';
@@ -26,18 +26,21 @@ import { lockWorkspace, type WorkspaceLock } from './process/workspace-lock.ts';
 import type { PermissionSettings } from './session/permissions.ts';
 
 export interface DaemonFiles {
-  /** Directory of the installed package. */
+  /** Root directory of the daemon's installed package. */
   readonly packageRoot: string;
   /** Path of the built demo agent. */
   readonly demoAgent: string;
   /** Path of the API description, as JSON. */
   readonly openapi: string;
   readonly version: string;
-  /** PATH of the environment. */
+  /** Value of the environment variable PATH, for the search of the agent's program. */
   readonly path: string | undefined;
 }
 
-/** The agent that a daemon of this configuration would run, or what is missing for it. Reads the file system only. */
+/**
+ * Resolves the agent that a daemon of this configuration would run; `problem` of the result says what is missing for it. Reads
+ * the file system only.
+ */
 export function diagnoseAgent(
   { agent, workspace, stateDir }: DaemonConfig,
   files: DaemonFiles,
@@ -62,7 +65,7 @@ export class Daemon {
   #lock: WorkspaceLock | undefined;
   #stopping: Promise<void> | undefined;
 
-  /** @param end ends the process in order; called when no coordinator wants the daemon any more. */
+  /** @param end is called to end the daemon's process in order, when no coordinator has read the feed for too long. */
   constructor(config: DaemonConfig, files: DaemonFiles, log: Log, end: (why: string) => void) {
     const { limits, workspace, agentEnv: env } = config;
     const { version } = files;
@@ -120,7 +123,7 @@ export class Daemon {
     return this.#listener.port;
   }
 
-  /** @throws WorkspaceLocked, ListenError */
+  /** Locks the workspace, listens, and starts feed and timers. @throws WorkspaceLocked, ListenError */
   async start(): Promise<void> {
     const { workspace, coordinated, limits } = this.#config;
     const clock = this.#clock;
@@ -132,7 +135,7 @@ export class Daemon {
     await this.#listener.open();
     this.#feed.start();
     this.#timers.push(clock.every(limits.feedBeatMs, () => this.#verifySocket()));
-    // A stand-alone daemon has no coordinator to lose.
+    // Only a daemon with a coordinator can become an orphan.
     if (coordinated !== undefined)
       this.#timers.push(clock.every(limits.feedBeatMs, () => this.#orphanWatch.look()));
     if (limits.sessionReapIntervalMs > 0)
@@ -162,7 +165,7 @@ export class Daemon {
     this.#parts.sessions.stop();
     await this.#agent.stop();
     this.#feed.stop();
-    // Streams end by themselves once their last frame is written; the cut above bounds the wait.
+    // Event streams end by themselves once their last frame is written; the timer `cut` bounds the wait.
     await this.#streams.allEnded();
     this.#listener.closeConnections(true);
     cut.cancel();

@@ -1,4 +1,4 @@
-// Branches and worktrees that are made for a new session, and removed again if the session cannot be created.
+// Makes the git branch or worktree of a new session, and removes it again if the session cannot be created.
 import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -8,7 +8,7 @@ import type { CheckoutRequest, SessionCheckout } from '../domain/checkout-reques
 import type { Session } from '../session/session.ts';
 import { Git, type GitFailed } from './git.ts';
 
-/** Directory below the workspace, the one in which the qwen agent makes its own worktrees. */
+/** Directory of the worktrees below the workspace, the same in which the qwen agent makes its own worktrees. */
 const WORKTREES = ['.qwen', 'worktrees'];
 
 export interface MadeCheckout {
@@ -18,7 +18,7 @@ export interface MadeCheckout {
 }
 
 interface UndoableCheckout extends MadeCheckout {
-  /** Removes the checkout again, unless it has been used meanwhile. Never rejects. */
+  /** Removes the branch or worktree again, unless it was changed since it was made. Never rejects. */
   undo(): Promise<void>;
 }
 
@@ -35,9 +35,15 @@ export interface CheckoutsDeps {
 export class Checkouts {
   readonly #deps: CheckoutsDeps;
   readonly #git: Git;
-  /** Whether a session with a branch is being created: the workspace has one checkout only, so no other may be meanwhile. */
+  /**
+   * True while a session with a new branch is being created. No other such session is created meanwhile, because the workspace
+   * itself has only one checkout.
+   */
   #isBranching = false;
-  /** The newest step that reads and changes the repository; the next one waits for it. So a name that a step found free is its own to remove. */
+  /**
+   * The newest of the steps that read and change the repository. Steps run one after the other, so that a name which a step found
+   * free is the step's own to remove.
+   */
   #lastStep: Promise<unknown> = Promise.resolve();
 
   constructor(deps: CheckoutsDeps) {
@@ -98,7 +104,10 @@ export class Checkouts {
     return { checkout: { branch: { name, baseBranch } }, cwd: this.#deps.workspace, undo };
   }
 
-  /** A new branch switches the checkout for every session that works in the workspace itself. @throws ApiError 409 if there is one */
+  /**
+   * Refuses a new branch where another session works in the workspace itself: the branch would be checked out for that session
+   * too. @throws ApiError 409
+   */
   #refuseShared(): void {
     const sharing = this.#deps.sessions
       .all()
@@ -133,7 +142,7 @@ export class Checkouts {
     });
   }
 
-  /** Deletes the branch if nothing was committed on it. @param base the commit that it was made from. */
+  /** Deletes the branch if nothing was committed on it. @param base the commit from which the branch was made. */
   async #deleteUnused(branch: string, base: string | undefined): Promise<void> {
     if ((await this.#git.commitOf(`refs/heads/${branch}`)) === base) await this.#git.deleteBranch(branch);
   }
@@ -151,7 +160,7 @@ export class Checkouts {
     const undo = () => this.#undoWorktree(path, branch, base);
     try {
       mkdirSync(dir, { recursive: true });
-      // Keeps the worktrees out of the workspace's own repository.
+      // Has the workspace's repository ignore the worktrees.
       if (!existsSync(join(dir, '.gitignore'))) writeFileSync(join(dir, '.gitignore'), '*\n');
       await this.#git.addWorktree(path, branch);
     } catch (error) {

@@ -1,12 +1,12 @@
-// Calls the git program, for the few things that the daemon does with it. A repository's hooks and file monitor are not run.
+// Runs git, for the few operations that checkouts need. A repository's hooks and file monitor are not run.
 import { execFile } from 'node:child_process';
 
 const TIMEOUT_MS = 30_000;
 const MAX_OUTPUT_BYTES = 16 * 1024 * 1024;
-/** Keeps git from running the programs that a repository's configuration may name. */
+/** Git arguments that keep git from running programs which a repository's configuration may name. */
 const NO_PROGRAMS = ['-c', 'core.hooksPath=/dev/null', '-c', 'core.fsmonitor=false'];
 
-/** git ended with an error, or could not be run. */
+/** A run of git ended with an error, or git could not be run. */
 export class GitFailed extends Error {
   /** Whether the git program was not found. */
   readonly isMissing: boolean;
@@ -27,17 +27,17 @@ export class Git {
     this.#env = env;
   }
 
-  /** @throws GitFailed when there is no git. */
+  /** Whether the working directory is in a git work tree. @throws GitFailed when git is missing. */
   async isRepository(): Promise<boolean> {
     return (await this.#query('rev-parse', '--is-inside-work-tree')) === 'true';
   }
 
-  /** The branch that is checked out; undefined for a detached head. */
+  /** The name of the branch that is checked out; undefined for a detached head. */
   currentBranch(): Promise<string | undefined> {
     return this.#query('symbolic-ref', '--quiet', '--short', 'HEAD');
   }
 
-  /** The commit that is checked out; undefined before the first one. */
+  /** The id of the commit that is checked out; undefined in a repository without commits. */
   head(): Promise<string | undefined> {
     return this.commitOf('HEAD');
   }
@@ -50,37 +50,40 @@ export class Git {
     return (await this.#query('show-ref', '--verify', '--hash', `refs/heads/${name}`)) !== undefined;
   }
 
-  /** Whether files that git knows have changes that are not committed. @throws GitFailed */
+  /** Whether tracked files have changes that are not committed. @throws GitFailed */
   async isDirty(): Promise<boolean> {
     return (await this.#run('--no-optional-locks', 'status', '--porcelain', '--untracked-files=no')) !== '';
   }
 
-  /** @throws GitFailed */
+  /** Makes a branch from the commit that is checked out, and checks the branch out. @throws GitFailed */
   async checkOutNew(branch: string): Promise<void> {
     await this.#run('checkout', '--quiet', '-b', branch);
   }
 
-  /** @throws GitFailed */
+  /** Checks out a branch or a commit. @throws GitFailed */
   async checkOut(ref: string): Promise<void> {
     await this.#run('checkout', '--quiet', ref);
   }
 
-  /** @throws GitFailed */
+  /** Deletes a branch, also a branch with commits that no other branch has. @throws GitFailed */
   async deleteBranch(name: string): Promise<void> {
     await this.#run('branch', '--quiet', '-D', name);
   }
 
-  /** @throws GitFailed */
+  /** Makes a worktree with a new branch from the commit that is checked out. @throws GitFailed */
   async addWorktree(path: string, branch: string): Promise<void> {
     await this.#run('worktree', 'add', '--quiet', '-b', branch, path, 'HEAD');
   }
 
-  /** @throws GitFailed, also when the worktree has changes that are not committed */
+  /** Removes a worktree. @throws GitFailed, also when the worktree has changes that are not committed */
   async removeWorktree(path: string): Promise<void> {
     await this.#run('worktree', 'remove', path);
   }
 
-  /** Runs a query for which git's failure is an answer too. @returns undefined where git fails. @throws GitFailed when git is missing */
+  /**
+   * Runs git for a query that git answers by failing, too. @returns git's output; undefined where git fails. @throws GitFailed
+   * when git is missing
+   */
   async #query(...args: readonly string[]): Promise<string | undefined> {
     try {
       return await this.#run(...args);
