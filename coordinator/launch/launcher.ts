@@ -12,7 +12,7 @@ export type LaunchHandle = string;
 /** The daemon for which `Launcher.plan` makes a handle. */
 export interface LaunchPlan {
   readonly workspaceId: string;
-  /** Name of the daemon; never used twice in one state directory. */
+  /** Name of the daemon; never used twice in one state directory. Daemons of another state directory may have the same name. */
   readonly incarnation: string;
 }
 
@@ -120,7 +120,10 @@ export interface DaemonNote extends KnownDaemon {
 /** What the database says of a noted daemon. `known`: its row has a secret; `over`: its row is ended; `lost`: neither. */
 export type NoteFate = 'known' | 'over' | 'lost';
 
-/** Makes daemons, finds them again and ends them. */
+/**
+ * Makes daemons, finds them again and ends them. A daemon's program is given its incarnation as the argument of `--incarnation`
+ * and in the environment, its handshake on descriptor 3 (daemon/contract/handshake.ts), and a directory to keep files in.
+ */
 export interface Launcher {
   /**
    * The handle of a daemon that is to be started. Starts nothing. Commit the handle to the store before `start`, so that the
@@ -130,16 +133,22 @@ export interface Launcher {
   plan(plan: LaunchPlan): LaunchHandle;
   /**
    * Starts the daemon of a planned handle. Idempotent: a second call with the same handle returns the daemon of the first.
-   * @throws Error when no daemon could be made (out of processes, no program), or another launcher wrote the handle.
+   * A running daemon does not keep the coordinator's event loop alive; a `terminate` under way does.
+   * @throws Error when no daemon could be made (out of processes, no program), or another launcher wrote the handle. A launcher
+   *   that learns only later that no daemon could be made rejects `ready`, and `exited` resolves.
    */
   start(handle: LaunchHandle, spec: LaunchSpec): Launch;
   /**
    * Finds the daemon of an earlier coordinator, and ends the strays of a daemon that is gone. Resolves `alive` also for a daemon
-   * that is about to end: then `exited` resolves soon. Signals only processes that are proven to be the daemon's.
+   * that is about to end: then `exited` resolves soon. Signals only processes that are proven to be the daemon's. Has no
+   * deadline, except as the launcher's own settings say; a daemon that stays unverifiable is asked for again every few seconds.
    */
   adopt(known: KnownDaemon): Promise<Whereabouts>;
   /** The facts in the handle, read without looking for the daemon. Never throws: nulls for a handle of another launcher. */
   factsOf(handle: LaunchHandle): LaunchFacts;
-  /** The notes of daemons for which `fateOf` says `lost`. Removes the notes for which it says `over`. */
+  /**
+   * The notes of daemons for which `fateOf` says `lost`. Removes the notes for which it says `over`. A launcher without notes
+   * returns none: after the loss of a database its daemons then run until their orphan limit.
+   */
   lost(fateOf: (incarnation: string) => NoteFate): readonly DaemonNote[];
 }
