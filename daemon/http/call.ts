@@ -13,11 +13,11 @@ export interface Call {
   readonly query: URLSearchParams;
   readonly body: JsonObject;
   readonly peer: Peer;
-  /** Whether the client has closed its connection. */
+  /** Whether the client has closed its connection meanwhile. */
   readonly hasLeft: () => boolean;
 }
 
-/** What a handler answers; `streaming` when the handler writes the response itself. */
+/** A handler's result: the response to send, or `streaming` when the handler writes the response itself. */
 export type Answer =
   | {
       readonly status: number;
@@ -28,15 +28,15 @@ export type Answer =
 
 export type Handler = (call: Call) => Answer | Promise<Answer>;
 
-/** 204. */
+/** The answer without a body: status 204. */
 export const NO_CONTENT: Answer = { status: 204 };
 
-/** 200 with a JSON body. */
+/** The answer with status 200 and `body` as JSON. */
 export function ok(body: unknown): Answer {
   return { status: 200, body };
 }
 
-/** The client id that the request names; undefined when it names none. @throws ApiError 400 for a malformed id. */
+/** The client id in the request's header; undefined without that header. @throws ApiError 400 for a malformed id. */
 export function clientIdOf(call: Call): string | undefined {
   const value = headerOf(call.req, CLIENT_ID_HEADER);
   if (value === undefined || value === '') return undefined;
@@ -44,7 +44,7 @@ export function clientIdOf(call: Call): string | undefined {
   return value;
 }
 
-/** The value of a header; the values of a repeated header are joined, as node does. */
+/** The value of the request header `name` (in lower case); the values of a repeated header are joined, as node does. */
 export function headerOf(req: IncomingMessage, name: string): string | undefined {
   const value = req.headers[name];
   return Array.isArray(value) ? value.join(', ') : value;

@@ -1,5 +1,6 @@
-// One event stream (SSE): a cursor over the session's ring, written with the socket's backpressure. A stream ends with its
-// session or its client, or is evicted: for slowness only when the ring has dropped events that its reader still needs.
+// One client's event stream (SSE): reads the session's ring by a cursor, and writes no faster than the client's socket takes
+// the bytes. The stream ends with its session or its client's connection, or by eviction. A slow client is evicted only when
+// the ring has dropped events that the client still lacks, or when no write completes within `writerIdleTimeoutMs`.
 import type { ServerResponse } from 'node:http';
 import type { Clock, Timer } from '../contract/clock.ts';
 import type { Limits } from '../contract/limits.ts';
@@ -7,12 +8,13 @@ import type { ReplayPlan } from '../domain/cursor.ts';
 import { HEARTBEAT_COMMENT, syntheticFrame } from '../domain/frame.ts';
 import type { Bus, Reader } from '../events/bus.ts';
 
-/** Most bytes handed to the socket at once: what waits outside the ring for a slow reader. */
+/** Most bytes of events that are written to the socket at once, so that hardly any wait for a slow reader outside the ring. */
 const CHUNK_BYTES = 64 * 1024;
-/** Share of the backlog bounds at which a slow reader is warned, and the share below which it may be warned again. */
+/** Share of a backlog bound (`maxQueued`, `subscriberQueueBytes`) from which a slow reader is warned. */
 const WARN_SHARE = 0.75;
+/** Share of the backlog bounds below which a reader that was warned can be warned again. */
 const REARM_SHARE = 0.375;
-/** Share of the ring by which a blocked reader must lag before reading from the agent is paused for it. */
+/** Share of the ring by which a blocked reader must lag before the daemon pauses reading the agent's output for that reader. */
 const PAUSE_SHARE = 0.5;
 
 export interface EventStreamOptions {
@@ -20,12 +22,13 @@ export interface EventStreamOptions {
   readonly bus: Bus;
   readonly clock: Clock;
   readonly limits: Limits;
-  /** Backlog in frames that counts as slow. */
+  /** Bound of the reader's backlog, in frames; only for the slow-client warning. */
   readonly maxQueued: number;
-  /** Where the stream begins in the ring; undefined: with the next live event. */
+  /** The client's cursor, and the plan of the replay from there; undefined: the stream begins with the next live event. */
   readonly replay: { readonly cursor: number; readonly plan: ReplayPlan } | undefined;
-  /** Makes the data of the `session_snapshot` frame; undefined when the client did not ask for one. */
+  /** Makes the data of the `session_snapshot` frame; undefined when the client did not ask for that frame. */
   readonly snapshot: (() => Record<string, unknown>) | undefined;
+  /** Called once, when the stream has ended or was evicted. */
   readonly onEnd: () => void;
 }
 
@@ -35,10 +38,9 @@ export class EventStream implements Reader {
   readonly #options: EventStreamOptions;
   #phase: Phase;
   #cursor: number;
-  /**
-   * Last id of the replay, and the bus's head when it began: live events start there, even if the replay's budget ended sooner.
-   */
+  /** Last event id of the replay: `#liveFrom`, or a lower id if `replayBudgetBytes` does not suffice. */
   readonly #replayUntil: number;
+  /** The ring's head when the stream was made. Live events start after this id, even if the replay ended sooner. */
   readonly #liveFrom: number;
   #isBlocked = false;
   #isEnding = false;
@@ -58,7 +60,7 @@ export class EventStream implements Reader {
     this.#lastWriteMs = options.clock.monotonicMs();
   }
 
-  /** Writes the preface and follows the bus until the stream ends. The caller has written the response's head. */
+  /** Writes the frames that precede all events, and attaches the stream to the bus. The caller has written status and headers. */
   start(): void {
     const { res, limits, clock, replay, bus } = this.#options;
     res.on('drain', () => this.#drained());
@@ -73,7 +75,7 @@ export class EventStream implements Reader {
     bus.attach(this);
   }
 
-  /** Writes what the stream has to write now. The bus calls it after it has published. */
+  /** Writes the events that the reader lacks, as far as the socket takes them. The bus calls `pump` after it has published. */
   pump(): void {
     while (this.#phase !== 'ended' && !this.#isBlocked) {
       if (this.#phase === 'replay' && this.#cursor >= this.#replayUntil) this.#endReplay();
@@ -85,13 +87,13 @@ export class EventStream implements Reader {
     else this.#judgeBacklog();
   }
 
-  /** Ends the stream behind the newest event, without a last frame: the client is to connect again. */
+  /** Ends the stream after the newest event. Writes no frame about the end, because the client is to connect again. */
   endAtHead(): void {
     this.#isEnding = true;
     this.pump();
   }
 
-  /** Whether the reader is blocked and so far behind that reading from the agent should pause; true once per blocking. */
+  /** Whether the socket takes no more and the reader lags by over PAUSE_SHARE of the ring; true once until the socket drains. */
   claimsPause(): boolean {
     if (!this.#isBlocked || this.#hasClaimedPause || this.#phase === 'ended') return false;
     const { ring } = this.#options.bus;
@@ -103,7 +105,7 @@ export class EventStream implements Reader {
     return isFarBehind;
   }
 
-  /** Writes the next chunk. @returns false when there is nothing to write now. */
+  /** Writes the next chunk of events. @returns false when there is no event to write now, or the reader was evicted. */
   #writeChunk(): boolean {
     const { ring } = this.#options.bus;
     if (ring.hasOvertaken(this.#cursor)) {
@@ -154,7 +156,7 @@ export class EventStream implements Reader {
     const last = this.#replayUntil;
     if (last < this.#liveFrom) this.#writeResync({ reason: 'replay_budget_exceeded' }, last, last + 1);
     const replayedCount = last - from;
-    // Older clients read `lastEventId`.
+    // Older clients read the same id as `lastEventId`.
     const named = replayedCount > 0 ? { lastReplayedEventId: last, lastEventId: last } : {};
     this.#writeSynthetic('replay_complete', { replayedCount, ...named });
     this.#writeSnapshot();
@@ -163,8 +165,8 @@ export class EventStream implements Reader {
   }
 
   /**
-   * Warns or evicts a reader that is too far behind. Called after the attempt to write: between two writes a fast agent is far
-   * ahead of every reader.
+   * Warns a blocked reader that is far behind, and evicts a blocked reader that the ring has overtaken. Called only after an
+   * attempt to write, because between two writes a fast agent is far ahead of every reader.
    */
   #judgeBacklog(): void {
     const { bus, limits, maxQueued } = this.#options;
@@ -213,9 +215,7 @@ export class EventStream implements Reader {
     this.#evict({ reason: 'writer_idle_timeout', errorKind: 'writer_idle_timeout', idleForMs, timeoutMs });
   }
 
-  /**
-   * Writes a last frame behind the bytes that wait in the socket. A reader that does not take them is cut off after a grace.
-   */
+  /** Ends the stream with a `client_evicted` frame. A client that has not read it within `evictedDrainMs` is cut off. */
   #evict(data: Record<string, unknown>): void {
     const { res, clock, limits } = this.#options;
     res.end(syntheticFrame('client_evicted', data, clock.nowMs()));

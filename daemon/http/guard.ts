@@ -1,5 +1,5 @@
-// Which requests this daemon lets in. A stand-alone daemon makes the protocol's checks in their order. Behind a coordinator
-// only the incarnation's secret counts, and with it the coordinator's headers are believed.
+// Decides which requests the daemon lets in. A stand-alone daemon checks Host, Origin and token, in the protocol's order. A
+// coordinator's daemon checks only the incarnation's secret, and believes the trust headers of a request that has the secret.
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { DaemonConfig } from '../config.ts';
 import {
@@ -16,7 +16,7 @@ import { ApiError } from '../contract/errors.ts';
 import type { Peer } from '../contract/wire.ts';
 import { headerOf } from './call.ts';
 
-/** What a request has to show. */
+/** By what the daemon judges a request: the access rules for clients, or the secret that only its coordinator has. */
 export type DaemonGuardPolicy =
   | { readonly kind: 'standalone'; readonly access: () => AccessPolicy }
   | { readonly kind: 'coordinated'; readonly secret: string };
@@ -25,13 +25,13 @@ export type GuardResult =
   | {
       readonly kind: 'admitted';
       readonly peer: Peer;
-      /** Whether the client has shown a token. */
+      /** Whether the client has shown a token, to this daemon or to its coordinator. */
       readonly hasToken: boolean;
     }
-  /** The guard has answered the request itself: a CORS preflight. */
+  /** The request was a CORS preflight, and the guard has written the response. */
   | { readonly kind: 'answered' };
 
-/** @param port the listener's port. It is asked for with each request, because the listener may not be open yet. */
+/** The policy for this configuration. @param port returns the listener's port; called per request, as it is bound later. */
 export function guardPolicy(config: DaemonConfig, port: () => number): DaemonGuardPolicy {
   const { coordinated, listen, token, requireAuth, allowedOrigins } = config;
   if (coordinated !== undefined) return { kind: 'coordinated', secret: coordinated.secret };
@@ -43,8 +43,8 @@ export function guardPolicy(config: DaemonConfig, port: () => number): DaemonGua
 }
 
 /**
- * Checks a request before any other part reads it. Answers it only if it is a preflight; may set CORS headers.
- * @throws ApiError 401, 403.
+ * Checks a request before any other part of the daemon reads it. Writes the response only of a CORS preflight; may set CORS
+ * headers on `res`. @throws ApiError 401 for a wrong or missing bearer, 403 for a refused Host or Origin.
  */
 export function checkCaller(
   policy: DaemonGuardPolicy,

@@ -1,4 +1,4 @@
-// The daemon's listener: binds its address, and binds a unix socket again whose file was removed.
+// The daemon's listener: binds the configured address, and binds a unix socket again when its file was removed.
 import { rmSync, statSync } from 'node:fs';
 import type { Server } from 'node:http';
 import type { ListenAddress } from '../contract/flag-values.ts';
@@ -9,7 +9,7 @@ import {
   SocketPathTaken,
 } from '../contract/unix-socket.ts';
 
-/** The address is taken or unusable. The message names it and says what to do. */
+/** The configured address is taken or unusable. The message names the address and says what to do. */
 export class ListenError extends Error {}
 
 export class DaemonListener {
@@ -25,20 +25,20 @@ export class DaemonListener {
   }
 
   /**
-   * The bound port; 0 on a unix socket or before `open`. It stays while the listener closes, because requests that still arrive
-   * are judged by it.
+   * The bound TCP port; 0 for a unix socket, and before `open`. Kept after the listeners have closed, because the guard still
+   * compares Host and Origin of late requests with it.
    */
   get port(): number {
     return this.#port;
   }
 
-  /** @throws ListenError */
+  /** Binds the address; first removes a unix socket file on which no process answers. @throws ListenError */
   async open(): Promise<void> {
     if (this.#listen.kind === 'unix') await clearStaleSocket(this.#listen.path);
     await this.#bind();
   }
 
-  /** Binds the socket again when its file is gone or another file is at its path. @returns whether that was so. */
+  /** Binds a unix socket again when its file is gone or another file is at its path. @returns whether it was bound again. */
   async verify(): Promise<boolean> {
     if (this.#listen.kind !== 'unix' || this.#servers.length === 0) return false;
     if (inodeOf(this.#listen.path) === this.#inode) return false;
@@ -47,12 +47,12 @@ export class DaemonListener {
     return true;
   }
 
-  /** From now on no new connection is taken. */
+  /** Takes no new connection from now on; open connections stay. */
   closeListeners(): void {
     for (const server of this.#servers) server.close();
   }
 
-  /** Closes the idle connections, and with `cutAll` also those with a request. */
+  /** Closes the idle connections, and with `cutAll` also the connections on which a request is being answered. */
   closeConnections(cutAll: boolean): void {
     for (const server of this.#servers) {
       if (cutAll) server.closeAllConnections();
@@ -81,12 +81,12 @@ function inodeOf(path: string): number | undefined {
   try {
     return statSync(path).ino;
   } catch {
-    // The file cannot be looked at, so clients cannot reach it: the caller binds the socket again.
+    // A file that the daemon cannot look at is one that clients cannot reach: `verify` binds the socket again.
     return undefined;
   }
 }
 
-/** @throws ListenError when the path is too long, is no socket, or another process answers on it. */
+/** Removes a dead process's socket at `path`. @throws ListenError for a path that is too long, no socket, or in use. */
 async function clearStaleSocket(path: string): Promise<void> {
   const bytes = Buffer.byteLength(path);
   if (bytes > MAX_SOCKET_PATH_BYTES)

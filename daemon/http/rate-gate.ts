@@ -1,4 +1,4 @@
-// Applies the rate limits to a request, before any handler reads it.
+// Counts each request against the rate limits of its client, and refuses a request over its limit before a handler runs.
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Clock } from '../contract/clock.ts';
 import { fail } from '../contract/errors.ts';
@@ -23,12 +23,15 @@ export class RateGate {
     });
   }
 
-  /** Requests refused so far, by tier. */
+  /** Number of requests refused since the start, by tier. */
   get hits(): Readonly<Record<Tier, number>> {
     return this.#limiter.hits;
   }
 
-  /** Counts the request and sets the X-RateLimit headers. @throws ApiError 429 for a request over its limit. */
+  /**
+   * Counts the request and sets the X-RateLimit headers; does neither for a request without a tier, such as `/health`.
+   * @throws ApiError 429 for a request over its limit.
+   */
   check(req: IncomingMessage, res: ServerResponse): void {
     const tier = tierOf(req.method ?? 'GET', req.url ?? '');
     if (tier === undefined) return;
@@ -48,7 +51,7 @@ export class RateGate {
   }
 }
 
-/** What requests are counted by: the client id, or without one the address. */
+/** The key under which a client's requests are counted: the client id, or the address when the request has no valid client id. */
 function clientKey(req: IncomingMessage): string {
   const id = headerOf(req, CLIENT_ID_HEADER);
   return id !== undefined && isClientId(id) ? `id ${id}` : `at ${req.socket.remoteAddress ?? 'socket'}`;

@@ -1,5 +1,5 @@
-// The parts of a daemon that handlers work with, by name. They are never handed out together: a section of the route table is
-// given the members that it names, and each handler takes its own.
+// The parts of the daemon that route handlers work with, by name. No handler gets them all: each section of the route table
+// (routes.ts) is bound to the members that it names, and each handler picks its own from these.
 import type { Catalog } from '../catalog/catalog.ts';
 import type { CatalogChanges } from '../catalog/changes.ts';
 import type { Transcripts } from '../catalog/transcripts.ts';
@@ -15,9 +15,9 @@ import type { LiveSessions } from '../sessions/live-sessions.ts';
 import type { RateGate } from './rate-gate.ts';
 import type { Streams } from './streams.ts';
 
-/** A handler takes `Pick<RouteContext, ...>`, or less. */
+/** All parts that handlers use; the parameter of a handler's maker is a `Pick` of the members that the handler needs. */
 export interface RouteContext {
-  /** Canonical path. */
+  /** Canonical path of the daemon's workspace. */
   readonly workspace: string;
   readonly limits: Limits;
   readonly clock: Clock;
@@ -31,24 +31,24 @@ export interface RouteContext {
   readonly feed: FeedPublisher;
   readonly apiDocument: ApiDocument;
   readonly streams: Streams;
-  /** Undefined: requests are not limited. */
+  /** Undefined when the configuration sets no rate limits: requests are not counted. */
   readonly rateGate: RateGate | undefined;
   readonly activity: {
-    /** Epoch ms of the newest activity of any session, ended ones included; null before the first. */
+    /** Epoch ms of the newest activity of any session, ended sessions included; null before the first activity. */
     readonly lastAtMs: () => number | null;
     readonly isAgentAlive: () => boolean;
   };
-  /** This process, as the coordinator knows it. */
+  /** What the daemon reports of its process in the answer to `GET /control/identity`. */
   readonly self: Pick<DaemonIdentity, 'incarnation' | 'pid' | 'startTime' | 'version'>;
 }
 
-/** What `GET /capabilities` says of this daemon beside what it says of every daemon. */
+/** The facts from which the daemon computes its answer to `GET /capabilities`; the rest of that answer is constant. */
 export interface DaemonCapabilityFacts {
-  /** Canonical path. */
+  /** Canonical path of the daemon's workspace. */
   readonly workspace: string;
   readonly version: string;
   readonly permissionPolicy: PermissionPolicy;
-  /** Capability tags that depend on the configuration. */
+  /** Capability tags that depend on the configuration, see `conditionalFeatures`. */
   readonly features: readonly string[];
   readonly limits: Pick<
     Limits,

@@ -1,5 +1,5 @@
-// The route table of the daemon, as data: each row names the function that makes its handler, so the table can be read without
-// any part of a daemon.
+// The route table of the daemon, as data: each row names the function that makes the route's handler, so that a test can read
+// the table without making any part of a daemon.
 import { API_DOCUMENT_PATH } from '../contract/api-document.ts';
 import { IDENTITY_PATH, RELEASE_PATH, RESTORE_PATH } from '../contract/control.ts';
 import { FEED_PATH } from '../contract/feed.ts';
@@ -49,16 +49,16 @@ import {
 import { byPath, within } from './routes/workspace.ts';
 import type { DaemonRoute } from './server.ts';
 
-/** One route: what it answers to, and how its handler is made. By default a row only to be read, which cannot be bound. */
+/** One route of the table. A row of the default type, `RouteRow<never>`, can be read, but its handler cannot be made. */
 export interface RouteRow<Needs = never> extends Omit<DaemonRoute, 'handler'> {
-  /** Makes the handler from what it needs. */
+  /** Makes the route's handler from the parts of the daemon that the handler needs. */
   readonly handler: (needs: Needs) => Handler;
 }
 
-/** A section of the table: its handlers need no more of the context than the members named. */
+/** A section of the route table, whose handlers need only these members of the context. */
 type Section<Member extends keyof RouteContext> = readonly RouteRow<Pick<RouteContext, Member>>[];
 
-/** What the daemon says of itself. */
+/** The routes about the daemon itself. */
 export const DAEMON_ROUTES: Section<
   'capabilities' | 'apiDocument' | 'sessions' | 'clock' | 'activity' | 'rateGate'
 > = [
@@ -67,7 +67,7 @@ export const DAEMON_ROUTES: Section<
   { method: 'get', path: API_DOCUMENT_PATH, handler: openapi },
 ];
 
-/** One live session: how it begins and ends, its turns, its events and its settings. */
+/** The routes of one live session: its creation and end, its turns, events and settings. */
 export const SESSION_ROUTES: Section<
   'workspace' | 'limits' | 'clock' | 'log' | 'sessions' | 'restores' | 'feed' | 'streams'
 > = [
@@ -92,7 +92,7 @@ export const SESSION_ROUTES: Section<
   { method: 'delete', path: '/session/:id', handler: sessionClose },
 ];
 
-/** What only the agent of a live session can answer. */
+/** The routes of a live session that the session's agent answers. */
 export const AGENT_CALL_ROUTES: Section<'limits' | 'sessions'> = [
   { method: 'get', path: '/session/:id/context', handler: sessionContext },
   { method: 'get', path: '/session/:id/supported-commands', handler: supportedCommands },
@@ -114,7 +114,7 @@ export const AGENT_CALL_ROUTES: Section<'limits' | 'sessions'> = [
 
 const WORKSPACE = '/workspaces/:workspace';
 
-/** The history of one session, by its id alone and within its workspace. */
+/** The routes for the history of one session, live or not. Each exists with and without the workspace in the path. */
 export const HISTORY_ROUTES: Section<'workspace' | 'transcripts'> = [
   { method: 'get', path: '/session/:id/transcript', handler: transcript },
   { method: 'get', path: `${WORKSPACE}/session/:id/transcript`, handler: within(transcript) },
@@ -124,7 +124,7 @@ export const HISTORY_ROUTES: Section<'workspace' | 'transcripts'> = [
   { method: 'get', path: `${WORKSPACE}/session/:id/export`, handler: within(exportSession) },
 ];
 
-/** The sessions of the workspace as a collection. */
+/** The routes for the sessions of the workspace as a collection: listing, search, and changes of several sessions. */
 export const CATALOG_ROUTES: Section<'workspace' | 'sessions' | 'catalog' | 'catalogChanges'> = [
   { method: 'get', path: '/workspace/:id/sessions', handler: byPath(list) },
   { method: 'get', path: `${WORKSPACE}/sessions`, handler: within(list) },
@@ -148,7 +148,7 @@ export const CATALOG_ROUTES: Section<'workspace' | 'sessions' | 'catalog' | 'cat
   },
 ];
 
-/** Every route that clients use; a coordinator forwards to them. */
+/** Every route for clients, of a stand-alone daemon as well as behind a coordinator. Only to be read, by tests. */
 export const CLIENT_ROUTES: readonly RouteRow[] = [
   ...DAEMON_ROUTES,
   ...SESSION_ROUTES,
@@ -157,7 +157,7 @@ export const CLIENT_ROUTES: readonly RouteRow[] = [
   ...AGENT_CALL_ROUTES,
 ];
 
-/** Only for a daemon that belongs to a coordinator. */
+/** The routes for the coordinator itself. A stand-alone daemon does not serve them. */
 export const CONTROL_ROUTES: Section<'self' | 'clock' | 'sessions' | 'restores' | 'feed' | 'streams'> = [
   { method: 'get', path: IDENTITY_PATH, handler: identity },
   { method: 'get', path: FEED_PATH, handler: feed },
@@ -165,7 +165,7 @@ export const CONTROL_ROUTES: Section<'self' | 'clock' | 'sessions' | 'restores' 
   { method: 'post', path: RELEASE_PATH, handler: release },
 ];
 
-/** The section with its handlers made, in the same order: what a listener serves. */
+/** The rows of a section, in the same order, with their handlers made from `needs`; a server takes the result as its routes. */
 export function boundRoutes<Needs>(
   section: readonly RouteRow<Needs>[],
   needs: Needs,

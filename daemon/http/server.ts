@@ -1,4 +1,5 @@
-// The daemon's HTTP server: guard, request id, body, then the route table through koa. Here errors become answers.
+// The daemon's HTTP server. A request gets its id and passes the guard and the rate limits; then koa reads its body and calls
+// the route's handler. An error that any of them throws becomes an error response here.
 import { randomUUID } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server } from 'node:http';
 import Router from '@koa/router';
@@ -16,8 +17,8 @@ import { checkCaller, type DaemonGuardPolicy } from './guard.ts';
 import type { RateGate } from './rate-gate.ts';
 
 /**
- * JSON.parse takes a body of any depth, but JSON.stringify fails at some thousand levels: such a body could not be sent to the
- * agent, and a message that cannot be written ends the link to the agent for every session.
+ * Most levels of nesting in a request body. JSON.parse takes a body of any depth, but JSON.stringify fails at some thousand
+ * levels: such a body could not be sent to the agent, and a failed write ends the channel to the agent for every session.
  */
 const MAX_BODY_DEPTH = 256;
 
@@ -34,18 +35,18 @@ export interface ServerOptions {
   readonly guard: DaemonGuardPolicy;
   readonly limits: Limits;
   readonly log: Log;
-  /** Undefined: no rate limits. */
+  /** Undefined when the configuration sets no rate limits: requests are not counted. */
   readonly rateGate: RateGate | undefined;
 }
 
-/** What the guard found out about a request. */
+/** The guard's findings about an admitted request, and the request's id. */
 interface GuardedRequest {
   readonly peer: Peer;
   readonly hasToken: boolean;
   readonly requestId: string;
 }
 
-/** An HTTP server that does not listen yet. */
+/** Makes an HTTP server for the routes. The server does not listen yet. */
 export function createDaemonServer(options: ServerOptions): Server {
   const { limits, log, guard } = options;
   const handle = createApp(options).callback();
@@ -76,13 +77,13 @@ export function createDaemonServer(options: ServerOptions): Server {
   return server;
 }
 
-/** What the guard found out about each request that it let in; an entry goes with its request. */
+/** The guard's findings by request. An entry is garbage-collected with its request. */
 const guarded = new WeakMap<object, GuardedRequest>();
 
 function createApp({ routes, limits, log }: ServerOptions): Koa {
   const app = new Koa();
   const router = createRouter(routes);
-  // koa reports a connection that failed during an answer as an error of the application.
+  // koa also emits `error` when the connection fails while a response is being written, which is no fault of the daemon.
   app.on('error', (error: NodeJS.ErrnoException & { readonly headerSent?: boolean }) => {
     if (error.headerSent === true) log.debug({ err: error }, 'the connection failed during an answer');
     else logError(log, error);
@@ -122,7 +123,7 @@ function createRouter(routes: readonly DaemonRoute[]): Router {
   return router;
 }
 
-/** @throws ApiError 401 `token_required`. */
+/** @throws ApiError 401 `token_required` for a client on another machine that has shown no token. */
 function checkStrict(state: GuardedRequest | undefined): void {
   if (state?.hasToken === true || state?.peer === 'loopback') return;
   throw fail('token_required', 'This route needs a token when the client is on another machine');
@@ -158,7 +159,7 @@ function writeError(ctx: Koa.Context, error: unknown, log: Log): void {
   ctx.body = answer.body;
 }
 
-/** @throws ApiError 400, 413. */
+/** As `readJsonBody`. @throws ApiError 413 over `maxBytes`, 400 for malformed JSON or more levels than MAX_BODY_DEPTH. */
 async function readBody(req: IncomingMessage, maxBytes: number): Promise<JsonObject> {
   const body = await readJsonBody(req, maxBytes);
   if (isDeeperThan(body, MAX_BODY_DEPTH))

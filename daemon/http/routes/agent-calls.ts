@@ -1,4 +1,4 @@
-// Routes that pass a question or a small service on to a session's agent.
+// Handlers of the routes that the agent of a live session answers: status reads, and small services such as a recap.
 import { fail, failPlain } from '../../contract/errors.ts';
 import {
   askService,
@@ -15,22 +15,22 @@ import type { RouteContext } from '../route-context.ts';
 
 type AgentCallNeeds = Pick<RouteContext, 'sessions' | 'limits'>;
 
-/** Longest side question, in UTF-16 units: the longest that the qwen agent takes. */
+/** Longest question for `POST /session/:id/btw`, in UTF-16 units; the qwen agent takes no longer one. */
 const MAX_QUESTION_CHARS = 4096;
-/** Longest language code or name. */
+/** Longest language code or name, in UTF-16 units. */
 const MAX_LANGUAGE_CHARS = 64;
 
-/** `GET /session/:id/context`. */
+/** `GET /session/:id/context`: the session's model, mode and options. */
 export function sessionContext({ sessions, limits }: AgentCallNeeds): Handler {
   return async (call) => ok(await readSessionContext(requestedSession(call, sessions), limits));
 }
 
-/** `GET /session/:id/supported-commands`. */
+/** `GET /session/:id/supported-commands`: the commands that the agent takes. */
 export function supportedCommands({ sessions, limits }: AgentCallNeeds): Handler {
   return async (call) => ok(await readCommands(requestedSession(call, sessions), limits));
 }
 
-/** `GET /session/:id/context-usage`. */
+/** `GET /session/:id/context-usage`: how much of the model's context the session uses; `detail=true` asks the agent for more. */
 export function contextUsage({ sessions, limits }: AgentCallNeeds): Handler {
   return async (call) => {
     const detail = call.query.get('detail') === 'true' ? { detail: true } : {};
@@ -38,19 +38,19 @@ export function contextUsage({ sessions, limits }: AgentCallNeeds): Handler {
   };
 }
 
-/** Makes the handlers of `GET /session/:id/stats` and of the other reads without parameters. */
+/** The maker of the handler of a status read without parameters, such as `GET /session/:id/stats`. */
 export function statusRead(read: StatusRead): (context: AgentCallNeeds) => Handler {
   return ({ sessions, limits }) =>
     async (call) =>
       ok(await readStatus(requestedSession(call, sessions), read, {}, limits));
 }
 
-/** `GET /session/:id/rewind/snapshots`. */
+/** `GET /session/:id/rewind/snapshots`: the points that `POST /session/:id/rewind` can go back to. */
 export function rewindSnapshots({ sessions, limits }: AgentCallNeeds): Handler {
   return async (call) => ok(await readRewindSnapshots(requestedSession(call, sessions), limits));
 }
 
-/** `POST /session/:id/config-option`. */
+/** `POST /session/:id/config-option`: sets the reasoning effort, the one option that clients may set here. */
 export function configOption({ sessions, limits }: AgentCallNeeds): Handler {
   return async (call) => {
     const { configId, value, persist } = call.body;
@@ -62,7 +62,7 @@ export function configOption({ sessions, limits }: AgentCallNeeds): Handler {
   };
 }
 
-/** `POST /session/:id/language`: every client of the session hears of the change. */
+/** `POST /session/:id/language`: changes the agent's language, and publishes `language_changed` to the session's clients. */
 export function language({ sessions, limits }: AgentCallNeeds): Handler {
   return async (call) => {
     const { language: asked, syncOutputLanguage } = call.body;
@@ -85,7 +85,7 @@ export function language({ sessions, limits }: AgentCallNeeds): Handler {
   };
 }
 
-/** `POST /session/:id/recap`. */
+/** `POST /session/:id/recap`: the agent's summary of the session; null when the agent gives none. */
 export function recap({ sessions, limits }: AgentCallNeeds): Handler {
   return async (call) => {
     const { session } = callerOf(call, sessions);
@@ -94,7 +94,7 @@ export function recap({ sessions, limits }: AgentCallNeeds): Handler {
   };
 }
 
-/** `POST /session/:id/btw`: a question beside the conversation. */
+/** `POST /session/:id/btw`: asks the agent a side question, which does not become part of the conversation. */
 export function sideQuestion({ sessions, limits }: AgentCallNeeds): Handler {
   return async (call) => {
     const { question } = call.body;
@@ -110,22 +110,22 @@ export function sideQuestion({ sessions, limits }: AgentCallNeeds): Handler {
   };
 }
 
-/** `POST /session/:id/continue`: goes on with the last turn, if the agent says that the turn was interrupted. */
+/** `POST /session/:id/continue`: resumes the last turn if the agent says that it was interrupted, else `accepted: false`. */
 export function continueTurn({ sessions, limits }: AgentCallNeeds): Handler {
   return async (call) => {
     const { session, clientId } = callerOf(call, sessions);
     sessions.intake.check();
     const decision = await askService(session, 'continue', {}, limits.initializeTimeoutMs);
     if (decision.accepted !== true) return ok({ ...decision, accepted: false });
-    // The agent goes on already: an intake that was paused meanwhile is no reason to say otherwise.
+    // The agent has resumed the turn already: an intake that was only paused meanwhile must not refuse the request now.
     sessions.intake.checkNotClosed();
-    // Another client's prompt may have come meanwhile: the conversation then goes on with that prompt.
+    // While the agent decided, another client may have sent a prompt: the conversation then goes on with that prompt.
     if (session.hasEnded || !session.turns.isIdle) return ok({ ...decision, accepted: false });
     return ok({ ...decision, ...session.turns.continueLast(clientId) });
   };
 }
 
-/** `POST /session/:id/rewind`: every client of the session hears of it. */
+/** `POST /session/:id/rewind`: takes the session back to an earlier prompt, and publishes `session_rewound` to its clients. */
 export function rewind({ sessions, limits }: AgentCallNeeds): Handler {
   return async (call) => {
     const { promptId, rewindFiles } = call.body;

@@ -1,4 +1,5 @@
-// The sessions of the workspace as a collection: listings, search, live state, and changes of several sessions at once.
+// Handlers for the sessions of the workspace as a collection: lists, search, live state, changes of several sessions at once, and
+// the metadata of a session that need not be live.
 import { workspaceIdOf } from '../../contract/canonical-path.ts';
 import { failedMember, parseCatalogRequest } from '../../contract/catalog-request.ts';
 import { fail } from '../../contract/errors.ts';
@@ -14,29 +15,30 @@ import { checkSelector } from './workspace.ts';
 type CatalogNeeds = Pick<RouteContext, 'catalog'>;
 type ChangeNeeds = Pick<RouteContext, 'catalogChanges'>;
 
-/** `GET .../sessions`: a page of the workspace's sessions. */
+/** `GET .../sessions`: one page of the list of the workspace's sessions, live or not. */
 export function list({ catalog }: CatalogNeeds): Handler {
   return async (call) => ok(listPage(await catalog.listed(), call.query));
 }
 
-/** `GET .../sessions/search`. */
+/** `GET .../sessions/search`: the sessions whose transcripts match a query. The search ends early when the client leaves. */
 export function search({ catalog }: CatalogNeeds): Handler {
   return async (call) => ok(await catalog.search(parseSearchQuery(call.query), call.hasLeft));
 }
 
-/** `GET .../session-info`: how many sessions there are of each kind. */
+/** `GET .../session-info`: the numbers of active, archived and live sessions. Asks no agent. */
 export function sessionInfo({ catalog }: CatalogNeeds): Handler {
   return () => ok(catalog.info());
 }
 
-/** `GET .../sessions/live-state`: what clients poll. */
+/** `GET .../sessions/live-state`: the often changing fields of live sessions, which clients poll. */
 export function liveState({ catalog }: CatalogNeeds): Handler {
   return () => ({ status: 200, body: catalog.liveState(), headers: { 'Cache-Control': 'no-store' } });
 }
 
-// A batch takes any well-formed client id: a client whose last session has just been closed is registered nowhere.
+// The three batch handlers below take any well-formed client id, because a client whose last session has just been closed is
+// registered on no session.
 
-/** `POST .../sessions/archive`. */
+/** `POST .../sessions/archive`: archives the sessions; an idle live session is closed first. */
 export function archive({ catalogChanges }: ChangeNeeds): Handler {
   return async (call) => {
     const clientId = clientIdOf(call);
@@ -44,7 +46,7 @@ export function archive({ catalogChanges }: ChangeNeeds): Handler {
   };
 }
 
-/** `POST .../sessions/unarchive`. */
+/** `POST .../sessions/unarchive`: takes the sessions out of the archive. */
 export function unarchive({ catalogChanges }: ChangeNeeds): Handler {
   return async (call) => {
     clientIdOf(call);
@@ -52,7 +54,7 @@ export function unarchive({ catalogChanges }: ChangeNeeds): Handler {
   };
 }
 
-/** `POST .../sessions/delete`. */
+/** `POST .../sessions/delete`: deletes the sessions and what is stored of them. */
 export function removeSessions({ catalogChanges }: ChangeNeeds): Handler {
   return async (call) => {
     const clientId = clientIdOf(call);
@@ -61,7 +63,8 @@ export function removeSessions({ catalogChanges }: ChangeNeeds): Handler {
 }
 
 /**
- * `POST /sessions/catalog`: the listings of several workspaces in one answer. The answer has an error for a member that fails.
+ * `POST /sessions/catalog`: for each workspace of the body, a page of its sessions, or an error in place of the page. Only the
+ * daemon's workspace gets a page.
  */
 export function catalogs({ workspace: cwd, catalog }: Pick<RouteContext, 'workspace' | 'catalog'>): Handler {
   return async ({ body }) => {
@@ -82,7 +85,7 @@ export function catalogs({ workspace: cwd, catalog }: Pick<RouteContext, 'worksp
   };
 }
 
-/** `PATCH /workspaces/:workspace/session/:id/metadata`: changes a session that is live, or only on disk. */
+/** `PATCH /workspaces/:workspace/session/:id/metadata`: changes the metadata of a live session, or of a session only on disk. */
 export function patchAnyMetadata({
   sessions,
   catalogChanges,

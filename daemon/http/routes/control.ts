@@ -1,4 +1,4 @@
-// The routes that only the daemon's coordinator calls, on the incarnation's socket and with its secret.
+// Handlers of the `/control` routes, which only the daemon's coordinator calls, with the secret of this incarnation.
 
 import type { DaemonIdentity, ReleaseAnswer, RestoreRequest } from '../../contract/control.ts';
 import { fail } from '../../contract/errors.ts';
@@ -9,7 +9,7 @@ import type { LiveSessions } from '../../sessions/live-sessions.ts';
 import { type Handler, ok } from '../call.ts';
 import type { RouteContext } from '../route-context.ts';
 
-/** `GET /control/identity`. */
+/** `GET /control/identity`: which incarnation and process answers, and whether the daemon is ending. */
 export function identity({
   self,
   sessions,
@@ -27,7 +27,7 @@ export function identity({
   };
 }
 
-/** `GET /control/feed`: the response stays open as long as the feed is followed. */
+/** `GET /control/feed`: writes the feed as the response, which stays open until the coordinator leaves or the feed ends. */
 export function feed({ feed: source }: Pick<RouteContext, 'feed'>): Handler {
   return ({ res }) => {
     res.writeHead(200, { 'Content-Type': 'application/x-ndjson', 'Cache-Control': 'no-store' });
@@ -41,12 +41,13 @@ interface ReleaseNeeds extends Pick<RouteContext, 'streams' | 'clock'> {
   readonly sessions: Pick<LiveSessions, 'intake' | 'isQuiet'>;
 }
 
-/** How long the answer waits for the ends of event streams whose clients do not read. */
+/** How long the answer to a release waits for event streams to end whose clients do not read. */
 const RELEASE_WITHIN_MS = 2000;
 
 /**
- * `POST /control/release`: from now on the daemon takes no new work, and every event stream ends behind its last event. With
- * `onlyIfQuiet` the daemon refuses while there is work: a turn, a question, background work of the agent, a session being made.
+ * `POST /control/release`: closes the intake, so that the daemon takes no new work, and ends every event stream after its newest
+ * event. With `onlyIfQuiet` it does nothing while there is work (a turn, a permission question, background work of the agent,
+ * a session being opened), and answers `released: false`.
  */
 export function release({ sessions, streams, clock }: ReleaseNeeds): Handler {
   return async ({ body }) => {
@@ -58,14 +59,14 @@ export function release({ sessions, streams, clock }: ReleaseNeeds): Handler {
   };
 }
 
-/** `POST /control/restore`: answers when the session is live and has been reported to the coordinator. */
+/** `POST /control/restore`: restores a session for the coordinator. Answers once the session is live and reported on the feed. */
 export function restoreForCoordinator({ restores }: Pick<RouteContext, 'restores'>): Handler {
   return async ({ body }) => ok(await restores.forCoordinator(parseRestore(body)));
 }
 
 /**
- * The sender is a coordinator of this contract; the check only keeps a faulty coordinator from doing harm.
- * @throws ApiError 400
+ * Reads the body of `POST /control/restore`. Its sender speaks this contract version; the checks only keep a faulty coordinator
+ * from doing harm. @throws ApiError 400 without session id, id floor or creation time; other malformed fields are dropped.
  */
 function parseRestore(body: Readonly<Record<string, unknown>>): RestoreRequest {
   const { sessionId, idFloor, clients, isDefault, createdAtMs, displayName, lostPrompts } = body;

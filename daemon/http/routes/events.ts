@@ -1,4 +1,4 @@
-// The event stream of a session: its head, its cursor, and the stream itself.
+// Handler of a session's event stream: checks the request, writes the response's headers, plans the replay, starts the stream.
 import { randomUUID } from 'node:crypto';
 import { fail } from '../../contract/errors.ts';
 import { EPOCH_HEADER } from '../../contract/wire.ts';
@@ -9,10 +9,11 @@ import { requestedSession } from '../caller.ts';
 import { EventStream } from '../event-stream.ts';
 import type { RouteContext } from '../route-context.ts';
 
+/** Range of the query parameter `maxQueued`, in frames. */
 const MIN_QUEUED = 16;
 const MAX_QUEUED = 2048;
 
-/** `GET /session/:id/events`. @throws ApiError 400, 404, and 429 for a session with too many streams. */
+/** `GET /session/:id/events`. @throws ApiError 400 for a bad `maxQueued`, 404 for no live session, 429 for too many streams. */
 export function events({
   sessions,
   limits,
@@ -49,7 +50,7 @@ export function events({
 }
 
 function writeHead({ req, res }: Call, { bus }: Session): void {
-  // Keep-alive lets the kernel find a client that has vanished; the heartbeat comment alone may wait in the socket's buffer.
+  // TCP keep-alive lets the kernel find a client that has vanished: heartbeat comments alone may wait in the socket's buffer.
   req.socket.setKeepAlive(true, 30_000);
   req.socket.setNoDelay(true);
   res.writeHead(200, {

@@ -1,4 +1,4 @@
-// The history of one session: transcript, turn index, export. Reading it does not make the session live.
+// Handlers for the history of one session: transcript, turn index, export. Reading the history does not make the session live.
 import { sessionKey } from '../../contract/wire.ts';
 import { exportOf, parseExportFormat } from '../../domain/export.ts';
 import { parseTranscriptQuery } from '../../domain/transcript-page-query.ts';
@@ -8,17 +8,17 @@ import type { RouteContext } from '../route-context.ts';
 
 type HistoryNeeds = Pick<RouteContext, 'transcripts'>;
 
-/** `GET /session/:id/transcript`. */
+/** `GET /session/:id/transcript`: one page of the session's transcript. */
 export function transcript({ transcripts }: HistoryNeeds): Handler {
   return async (call) => ok(await transcripts.page(idOf(call), parseTranscriptQuery(call.query)));
 }
 
-/** `GET /session/:id/turn-index`. */
+/** `GET /session/:id/turn-index`: the list of the session's turns. */
 export function turnIndex({ transcripts }: HistoryNeeds): Handler {
   return async (call) => ok(await transcripts.turnIndex(idOf(call), parseTurnIndexQuery(call.query)));
 }
 
-/** `GET /session/:id/export`: a document to keep, sent as a download, so that no browser opens it as a page of this server. */
+/** `GET /session/:id/export`: the transcript as a download, so that no browser shows the document as a page of this server. */
 export function exportSession({ transcripts }: HistoryNeeds): Handler {
   return async (call) => {
     const format = parseExportFormat(call.query.get('format'));

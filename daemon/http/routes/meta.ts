@@ -1,4 +1,4 @@
-// What the daemon says of itself: its health and its capabilities.
+// Handlers for the daemon itself: its health and its capabilities.
 import type { DaemonConfig } from '../../config.ts';
 import { workspaceIdOf } from '../../contract/canonical-path.ts';
 import { CORE_FEATURES, MAX_REGISTERED_WORKSPACES, PROTOCOL_VERSIONS } from '../../contract/capabilities.ts';
@@ -7,7 +7,7 @@ import type { RouteContext } from '../route-context.ts';
 
 type HealthNeeds = Pick<RouteContext, 'sessions' | 'clock' | 'activity' | 'rateGate'>;
 
-/** `GET /health`: that the daemon answers, and with `deep` also figures of its work. */
+/** `GET /health`: status `ok`, and with the query parameter `deep` also figures of the daemon's sessions, clients and agent. */
 export function health({ sessions, clock, activity, rateGate }: HealthNeeds): Handler {
   return ({ query }) => {
     const deep = query.get('deep');
@@ -36,7 +36,7 @@ export function health({ sessions, clock, activity, rateGate }: HealthNeeds): Ha
   };
 }
 
-/** `GET /capabilities`. */
+/** `GET /capabilities`: the protocol versions, features and limits that clients adapt to. */
 export function daemonCapabilities({ capabilities }: Pick<RouteContext, 'capabilities'>): Handler {
   const { workspace, version, limits, permissionPolicy, features } = capabilities;
   return () =>
@@ -54,7 +54,7 @@ export function daemonCapabilities({ capabilities }: Pick<RouteContext, 'capabil
         maxRegisteredWorkspaces: MAX_REGISTERED_WORKSPACES,
         maxPendingPromptsPerSession: limits.maxPendingPromptsPerSession || null,
         sessionRestoreTimeoutMs: limits.sessionRestoreTimeoutMs,
-        // Published only with a total cap: this server has one workspace.
+        // Both fields are absent without `maxTotalSessions`, because a daemon has only one workspace to cap.
         ...(limits.maxTotalSessions > 0 && {
           maxSessionsPerWorkspace: limits.maxSessions || null,
           maxTotalSessions: limits.maxTotalSessions,
@@ -74,7 +74,7 @@ export function daemonCapabilities({ capabilities }: Pick<RouteContext, 'capabil
     });
 }
 
-/** Capability tags beyond the core ones that hold in this configuration. */
+/** The capability tags that this configuration adds to CORE_FEATURES. */
 export function conditionalFeatures(config: DaemonConfig): readonly string[] {
   const { requireAuth, coordinated, allowedOrigins, isRateLimited, limits } = config;
   return [

@@ -1,8 +1,8 @@
-// The API description of this build.
+// Handler of the API description.
 import type { Handler } from '../call.ts';
 import type { RouteContext } from '../route-context.ts';
 
-/** `GET /openapi.json`. */
+/** `GET /openapi.json`: the OpenAPI document that is part of the package. */
 export function openapi({ apiDocument }: Pick<RouteContext, 'apiDocument'>): Handler {
   return async () => ({
     status: 200,

@@ -1,4 +1,4 @@
-// Sessions with a history: load brings a session back with what a client renders, resume without, and branch makes a fork.
+// Handlers that make a session with a history live: load answers with that history, resume without it, branch with a fork's.
 
 import { FEED_SEQ_HEADER } from '../../contract/control.ts';
 import { fail, failPlain } from '../../contract/errors.ts';
@@ -15,11 +15,12 @@ import { checkWorkspace, createdBody } from './sessions.ts';
 
 type RestoreNeeds = Pick<RouteContext, 'restores' | 'workspace' | 'log'>;
 
-/** Longest name of a branch, in UTF-16 units. */
+/** Longest name of a branch, in UTF-16 units; a longer name is cut. */
 const MAX_NAME_CHARS = 200;
 
 /**
- * `POST /session/:id/load`: the answer's arrays and `lastEventId` are of one instant, so a client misses and repeats no event.
+ * `POST /session/:id/load`: makes the session live and answers with its history. The answer's arrays and `lastEventId` are of one
+ * instant, so that a client that streams from `lastEventId` misses no event and gets none twice.
  */
 export function sessionLoad(context: RestoreNeeds & Pick<RouteContext, 'clock'>): Handler {
   return async (call) => {
@@ -34,12 +35,12 @@ export function sessionLoad(context: RestoreNeeds & Pick<RouteContext, 'clock'>)
   };
 }
 
-/** `POST /session/:id/resume`: as load, without the session's history in the answer. */
+/** `POST /session/:id/resume`: makes the session live, as `sessionLoad` does, but answers without the session's history. */
 export function sessionResume(context: RestoreNeeds): Handler {
   return async (call) => answer(await restore('resume', call, context), context, {});
 }
 
-/** `POST /session/:id/branch`: the agent forks the session on disk, and the fork is then loaded like any other session. */
+/** `POST /session/:id/branch`: lets the agent fork the session on disk, and loads the fork like any other session. */
 export function sessionBranch(
   context: RestoreNeeds & Pick<RouteContext, 'sessions' | 'limits' | 'clock'>,
 ): Handler {
@@ -76,7 +77,7 @@ export function sessionBranch(
   };
 }
 
-/** @throws ApiError 400 */
+/** The parameters for the agent's `branch` service. @throws ApiError 400 when `atRecordId` is no text. */
 function parseBranch({ name, atRecordId }: JsonObject): Readonly<Record<string, string>> {
   if (atRecordId !== undefined && typeof atRecordId !== 'string')
     throw failPlain(400, '`atRecordId` must be a string when it is given');
@@ -101,7 +102,7 @@ async function restore(action: RestoreAction, call: Call, context: RestoreNeeds)
 
 function answer(restored: Restored, { workspace }: RestoreNeeds, replay: Readonly<Record<string, unknown>>) {
   const { session, state, damage, feedSeq } = restored;
-  // Events that the answer shows must survive a kill of this process, like events that a stream has shown.
+  // The events in the answer must be on disk before a client gets them, like the events of a stream: this process may be killed.
   session.past.flush();
   return {
     status: 200,

@@ -1,4 +1,4 @@
-// Live sessions as clients handle them: create, status, heartbeat, detach, close.
+// Handlers with which clients create, read, keep and end live sessions: create, status, heartbeat, detach, close.
 import { canonicalCwd } from '../../contract/canonical-path.ts';
 import { FEED_SEQ_HEADER } from '../../contract/control.ts';
 import { parseCreateRequest, workspaceMismatch } from '../../domain/create-request.ts';
@@ -8,7 +8,7 @@ import { clientIdOf, type Handler, NO_CONTENT, ok } from '../call.ts';
 import { callerOf, requestedSession } from '../caller.ts';
 import type { RouteContext } from '../route-context.ts';
 
-/** @param value the `cwd` of a body. @throws ApiError 400 when it is given and is not the bound workspace. */
+/** Checks the `cwd` of a body, `value`. @throws ApiError 400 when a `cwd` is given and is not the daemon's workspace. */
 export function checkWorkspace(
   value: unknown,
   { workspace, log }: Pick<RouteContext, 'workspace' | 'log'>,
@@ -20,7 +20,7 @@ export function checkWorkspace(
   throw mismatch;
 }
 
-/** `POST /session`: makes a session, or attaches the client to the one in the single slot. */
+/** `POST /session`: makes a session, or attaches the client to the session in the slot. */
 export function sessionCreation(context: Pick<RouteContext, 'sessions' | 'workspace' | 'log'>): Handler {
   const { sessions, workspace } = context;
   return async (call) => {
@@ -35,7 +35,7 @@ export function sessionCreation(context: Pick<RouteContext, 'sessions' | 'worksp
   };
 }
 
-/** The fields of an answer to a request that has made a session live or attached its client to one. */
+/** The fields that the answers to create, load, resume and branch share: the session, the client's id, and how it was joined. */
 export function createdBody(
   { session, clientId, isAttached, isModelApplied }: JoinedSession,
   workspaceCwd: string,
@@ -62,12 +62,12 @@ export function createdBody(
   };
 }
 
-/** `GET /session/:id/status`. */
+/** `GET /session/:id/status`: the summary of a live session. */
 export function sessionStatus({ sessions }: Pick<RouteContext, 'sessions'>): Handler {
   return (call) => ok(summaryOf(requestedSession(call, sessions)));
 }
 
-/** `POST /session/:id/heartbeat`. */
+/** `POST /session/:id/heartbeat`: records that the client is still there. */
 export function heartbeat({ sessions }: Pick<RouteContext, 'sessions'>): Handler {
   return (call) => {
     const clientId = clientIdOf(call);
@@ -81,7 +81,7 @@ export function heartbeat({ sessions }: Pick<RouteContext, 'sessions'>): Handler
   };
 }
 
-/** `POST /session/:id/detach`. */
+/** `POST /session/:id/detach`: removes one registration of the client, which may close the session. */
 export function detach({ sessions }: Pick<RouteContext, 'sessions'>): Handler {
   return (call) => {
     const clientId = clientIdOf(call);
@@ -90,7 +90,7 @@ export function detach({ sessions }: Pick<RouteContext, 'sessions'>): Handler {
   };
 }
 
-/** `DELETE /session/:id`. */
+/** `DELETE /session/:id`: closes the session for all its clients. */
 export function sessionClose({ sessions }: Pick<RouteContext, 'sessions'>): Handler {
   return (call) => {
     const { session, clientId } = callerOf(call, sessions);

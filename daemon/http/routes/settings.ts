@@ -1,4 +1,4 @@
-// What clients change about a session besides its turns: metadata, model and approval mode.
+// Handlers with which clients change a live session's metadata, model and approval mode.
 
 import { fail, failPlain } from '../../contract/errors.ts';
 import type { JsonObject } from '../../contract/json-body.ts';
@@ -10,7 +10,7 @@ import type { ModeRequest } from '../../session/approval-mode.ts';
 import { clientIdOf, type Handler, ok } from '../call.ts';
 import type { RouteContext } from '../route-context.ts';
 
-/** `PATCH /session/:id/metadata`. */
+/** `PATCH /session/:id/metadata`: changes the name or the pull request of a live session. */
 export function patchMetadata({ sessions }: Pick<RouteContext, 'sessions'>): Handler {
   return (call) => {
     const clientId = clientIdOf(call);
@@ -23,7 +23,7 @@ export function patchMetadata({ sessions }: Pick<RouteContext, 'sessions'>): Han
   };
 }
 
-/** `POST /session/:id/model`. */
+/** `POST /session/:id/model`: switches the model, and answers as the agent does. */
 export function switchModel({ sessions }: Pick<RouteContext, 'sessions'>): Handler {
   return async (call) => {
     const clientId = clientIdOf(call);
@@ -37,8 +37,8 @@ export function switchModel({ sessions }: Pick<RouteContext, 'sessions'>): Handl
 }
 
 /**
- * `POST /session/:id/approval-mode`. A mode that became the workspace's default reaches the other sessions too; each publishes
- * it on its own bus.
+ * `POST /session/:id/approval-mode`: changes the approval mode. If the mode became the workspace's default, the other live
+ * sessions change to this mode too, and each publishes the change on its own bus.
  */
 export function changeApprovalMode({ sessions }: Pick<RouteContext, 'sessions'>): Handler {
   return async (call) => {
@@ -48,14 +48,14 @@ export function changeApprovalMode({ sessions }: Pick<RouteContext, 'sessions'>)
     session.checkClient(clientId);
     const answer = await requestMode(session, request, clientId);
     if (answer.persisted && request.planMode === undefined)
-      // Not awaited: each session publishes the mode once it has followed, and a slow agent must not delay the answer.
+      // Not awaited, so that a slow agent does not delay the answer: each session publishes the mode once its agent has taken it.
       for (const other of sessions.all())
         if (other !== session) void other.settings.followDefault(answer.mode, clientId);
     return ok(answer);
   };
 }
 
-/** @throws ApiError 400 */
+/** Reads the body of a change of the approval mode. @throws ApiError 400 */
 function parseModeRequest({ mode: asked, persist, planMode }: JsonObject): ModeRequest {
   const mode: ApprovalMode | undefined = approvalMode(asked);
   if (mode === undefined)

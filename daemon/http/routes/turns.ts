@@ -1,4 +1,4 @@
-// Prompts, their queue, cancel, and permission votes.
+// Handlers for a live session's turns: prompts and their queue, cancel, mid-turn messages, and permission votes.
 
 import { FEED_SEQ_HEADER } from '../../contract/control.ts';
 import { type PromptEntry, promptText } from '../../domain/prompt-queue.ts';
@@ -7,18 +7,18 @@ import { clientIdOf, type Handler, NO_CONTENT, ok } from '../call.ts';
 import { callerOf, requestedSession } from '../caller.ts';
 import type { RouteContext } from '../route-context.ts';
 
-/** `POST /session/:id/prompt`. */
+/** `POST /session/:id/prompt`: accepts a prompt, and answers with its id without waiting for its turn. */
 export function submitPrompt({ sessions, feed }: Pick<RouteContext, 'sessions' | 'feed'>): Handler {
   return (call) => {
     const { session, clientId } = callerOf(call, sessions);
     sessions.intake.check();
     const accepted = session.turns.submit(call.body, clientId);
-    // The prompt's own feed record has been reported by now, with this `seq` or a lower one.
+    // The feed's record about the prompt has been written by now, and has this `seq` or a lower one.
     return { status: 202, body: accepted, headers: { [FEED_SEQ_HEADER]: String(feed.seq) } };
   };
 }
 
-/** `POST /session/:id/cancel`. */
+/** `POST /session/:id/cancel`: cancels the running turn. */
 export function cancel({ sessions }: Pick<RouteContext, 'sessions'>): Handler {
   return async (call) => {
     const { session, clientId } = callerOf(call, sessions);
@@ -27,7 +27,7 @@ export function cancel({ sessions }: Pick<RouteContext, 'sessions'>): Handler {
   };
 }
 
-/** `GET /session/:id/pending-prompts`. */
+/** `GET /session/:id/pending-prompts`: the running prompt and the queued ones. */
 export function pendingPrompts({ sessions }: Pick<RouteContext, 'sessions'>): Handler {
   return (call) => {
     const { session } = callerOf(call, sessions);
@@ -47,7 +47,7 @@ function pendingPrompt(entry: PromptEntry, state: 'running' | 'queued') {
   };
 }
 
-/** `DELETE /session/:id/pending-prompts/:promptId`. */
+/** `DELETE /session/:id/pending-prompts/:promptId`: removes a queued prompt or mid-turn message; cancels a running prompt. */
 export function removePrompt({ sessions }: Pick<RouteContext, 'sessions'>): Handler {
   return (call) => {
     const { session, clientId } = callerOf(call, sessions);
@@ -55,7 +55,7 @@ export function removePrompt({ sessions }: Pick<RouteContext, 'sessions'>): Hand
   };
 }
 
-/** `POST /session/:id/permission/:requestId`. */
+/** `POST /session/:id/permission/:requestId`: a client's vote on a permission question of this session. */
 export function voteInSession({ sessions }: Pick<RouteContext, 'sessions'>): Handler {
   return (call) => {
     const voter = { clientId: clientIdOf(call), peer: call.peer };
@@ -65,7 +65,7 @@ export function voteInSession({ sessions }: Pick<RouteContext, 'sessions'>): Han
   };
 }
 
-/** `POST /permission/:requestId`: the session is the one in which the question is open. */
+/** `POST /permission/:requestId`: as `voteInSession`, for the session whose permission question has this id. */
 export function vote({ sessions }: Pick<RouteContext, 'sessions'>): Handler {
   return (call) => {
     const voter = { clientId: clientIdOf(call), peer: call.peer };
@@ -77,7 +77,7 @@ export function vote({ sessions }: Pick<RouteContext, 'sessions'>): Handler {
   };
 }
 
-/** `POST /session/:id/mid-turn-message`. */
+/** `POST /session/:id/mid-turn-message`: accepts a message for the agent while a turn runs. */
 export function midTurnMessage({ sessions }: Pick<RouteContext, 'sessions'>): Handler {
   return (call) => {
     const { session, clientId } = callerOf(call, sessions);

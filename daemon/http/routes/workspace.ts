@@ -1,4 +1,4 @@
-// Routes that name the workspace: the same handlers, behind the check that it is the workspace of this daemon.
+// Wraps the handlers of routes whose path names a workspace: checks first that it is the workspace of this daemon.
 import { canonicalPath, isWorkspaceId, workspaceIdOf } from '../../contract/canonical-path.ts';
 import { failPlain } from '../../contract/errors.ts';
 import { truncated } from '../../contract/log.ts';
@@ -6,13 +6,14 @@ import { workspaceMismatch } from '../../domain/create-request.ts';
 import type { Handler } from '../call.ts';
 import type { RouteContext } from '../route-context.ts';
 
-/** Makes a handler from the parts that it needs and the daemon's workspace. */
+/** A function that makes a handler from the parts that the handler needs and the daemon's workspace. */
 type Maker<Needs> = (context: Needs & WorkspaceNeeds) => Handler;
 type WorkspaceNeeds = Pick<RouteContext, 'workspace'>;
 
 /**
- * @param selector a workspace id or an absolute path, as a request gives it.
- * @throws ApiError 400 when the selector names another workspace than `workspace`, the daemon's own.
+ * Checks that a request's selector names the daemon's workspace.
+ * @param selector a workspace id or an absolute path, as the request gives it.
+ * @throws ApiError 400 when the selector names another workspace than `workspace`.
  */
 export function checkSelector(workspace: string, selector: string): void {
   const isOurs =
@@ -21,7 +22,7 @@ export function checkSelector(workspace: string, selector: string): void {
   if (!isOurs) throw workspaceMismatch(workspace, truncated(selector));
 }
 
-/** The handler of `make` for the same route below `/workspaces/:workspace`. */
+/** Makes the handler of `make` for a path that begins with `/workspaces/:workspace`, behind `checkSelector`. */
 export function within<Needs>(make: Maker<Needs>): Maker<Needs> {
   return (context) => {
     const handler = make(context);
@@ -33,8 +34,8 @@ export function within<Needs>(make: Maker<Needs>): Maker<Needs> {
 }
 
 /**
- * The handler of `make` for the same route below `/workspace/:id`. There a relative path that is no workspace id is refused
- * without a code, unlike below `/workspaces`.
+ * Makes the handler of `make` for a path that begins with `/workspace/:id`, behind `checkSelector`. An `:id` that is neither a
+ * workspace id nor an absolute path is refused without an error code, unlike in `within`.
  */
 export function byPath<Needs>(make: Maker<Needs>): Maker<Needs> {
   return (context) => {
