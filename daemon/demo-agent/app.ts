@@ -1,4 +1,4 @@
-// The ACP methods of the demo agent. What it does not list here, the SDK answers with "method not found".
+// The ACP methods of the demo agent. The SDK refuses every method that is not registered here with "method not found".
 import {
   type AgentApp,
   type AgentContext,
@@ -14,15 +14,15 @@ import type { DemoTranscripts } from './transcripts.ts';
 import { runTurn } from './turn.ts';
 
 export interface DemoOptions {
-  /** Pause between the words of a slow answer. */
+  /** Pause between the words of an answer to a prompt that contains "slow". */
   readonly delayMs: number;
   readonly transcripts: DemoTranscripts;
 }
 
-/** Key under which a client names the session that it creates. */
+/** Key in the `_meta` of `session/new` under which a client chooses the new session's id. */
 const SESSION_ID_META = 'qwen-code/sessionId';
 
-/** The agent's app, not connected yet. */
+/** Makes the demo agent's ACP app, which the caller connects to a stream. */
 export function demoAgent(options: DemoOptions): AgentApp {
   const conversations = new Conversations(options);
   const { session } = methods.agent;
@@ -131,7 +131,7 @@ class Conversations {
     return {};
   }
 
-  /** The live session of the id, with its settings and its turn, or a new one. */
+  /** The live session with this id, its settings and running turn left as they are; a new session when none is live. */
   #open(id: string, cwd: string): DemoSession {
     const session = this.#sessions.get(id) ?? newDemoSession(id, cwd);
     this.#sessions.set(id, session);
@@ -153,7 +153,7 @@ function textOf(prompt: readonly ContentBlock[]): string {
   return prompt.flatMap((block) => (block.type === 'text' ? [block.text] : [])).join('\n');
 }
 
-/** `session/set_model` is not in the SDK's table of stable methods. */
+/** Checks the parameters of `session/set_model`, because this method is not in the SDK's table of stable methods. */
 function parseSetModel(params: unknown): { readonly sessionId: string; readonly modelId: string } {
   const { sessionId, modelId } = (params ?? {}) as { sessionId?: unknown; modelId?: unknown };
   if (typeof sessionId !== 'string' || typeof modelId !== 'string')

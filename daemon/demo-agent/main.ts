@@ -1,5 +1,5 @@
 // The demo agent's process: a real ACP agent on stdio that needs no account and no network, for a first try and for tests.
-// The only file here that reads argv and the environment.
+// The only file of the demo agent that reads argv and the environment.
 import { Readable, Writable } from 'node:stream';
 import { parseArgs } from 'node:util';
 import { ndJsonStream } from '@agentclientprotocol/sdk';
@@ -20,7 +20,7 @@ interface Settings {
 
 function readSettings(): Settings {
   const options = { 'delay-ms': { type: 'string' }, 'state-dir': { type: 'string' } } as const;
-  // `--acp` is accepted so that the command line of another agent can be kept.
+  // `--acp` has no effect. It is accepted because other agents need it, so that one command line fits all.
   const { values } = parseArgs({ options: { ...options, acp: { type: 'boolean' } } });
   const delay = values['delay-ms'] ?? process.env.QWEN_DEMO_DELAY_MS ?? '300';
   if (!/^\d{1,6}$/.test(delay)) throw new Error(`--delay-ms must be a whole number, got "${delay}"`);
@@ -41,5 +41,5 @@ async function main(): Promise<number> {
   return 0;
 }
 
-// A turn that is still being paced must not outlive the client.
+// Exits although a turn may still run: its timers would keep the process alive after the client has closed the connection.
 process.exit(await main());

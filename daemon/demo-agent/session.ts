@@ -16,13 +16,13 @@ export interface DemoSession {
   readonly cwd: string;
   modelId: string;
   modeId: string;
-  /** "Allow always" was answered. */
+  /** Whether the user has answered a permission question of this session with "Always allow". */
   editsAllowed: boolean;
   /** Aborting it cancels the running turn; undefined between turns. */
   turn: AbortController | undefined;
 }
 
-/** A session with the default settings, in which no turn runs. */
+/** Makes a session with the default settings, in which no turn runs. */
 export function newDemoSession(id: string, cwd: string): DemoSession {
   return {
     id,
@@ -34,7 +34,7 @@ export function newDemoSession(id: string, cwd: string): DemoSession {
   };
 }
 
-/** The settings as `session/new`, load and resume answer them. */
+/** The session's model and mode with the choices, for the answers to `session/new`, `session/load` and `session/resume`. */
 export function settingsOf(session: DemoSession) {
   return {
     models: { availableModels: [...MODELS], currentModelId: session.modelId },

@@ -1,4 +1,4 @@
-// What was said in each session of the demo agent: one append-only JSONL file per session, or memory without a directory.
+// The transcripts of the demo agent's sessions: one append-only JSONL file per session, or in memory when no directory is given.
 import { appendFileSync, existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { SessionUpdate } from '@agentclientprotocol/sdk';
@@ -13,7 +13,7 @@ export class DemoTranscripts {
     if (dir !== undefined) mkdirSync(dir, { recursive: true, mode: 0o700 });
   }
 
-  /** Begins a session's transcript, so that the session can be loaded before anything was said in it. */
+  /** Begins a session's transcript, so that the session can be loaded even if nothing was said in it. Keeps an existing one. */
   open(sessionId: string): void {
     if (this.#dir === undefined) this.#inMemory.set(sessionId, this.#inMemory.get(sessionId) ?? []);
     else appendFileSync(this.#path(this.#dir, sessionId), '', { mode: 0o600 });
@@ -24,7 +24,7 @@ export class DemoTranscripts {
     else appendFileSync(this.#path(this.#dir, sessionId), `${JSON.stringify(update)}\n`, { mode: 0o600 });
   }
 
-  /** Everything that was said, oldest first; undefined for a session that was never opened. */
+  /** The updates of a session's transcript, oldest first; undefined for a session whose transcript was never begun. */
   read(sessionId: string): readonly SessionUpdate[] | undefined {
     if (this.#dir === undefined) return this.#inMemory.get(sessionId);
     const path = this.#path(this.#dir, sessionId);
@@ -32,7 +32,7 @@ export class DemoTranscripts {
   }
 
   #path(dir: string, sessionId: string): string {
-    // The id is the client's choice: encoded, it cannot name another directory.
+    // A client may choose the session id: encoded, the id cannot name a file in another directory.
     return join(dir, `${encodeURIComponent(sessionId)}.jsonl`);
   }
 }
@@ -41,7 +41,7 @@ function parseUpdate(line: string): SessionUpdate[] {
   try {
     return [JSON.parse(line) as SessionUpdate];
   } catch {
-    // The empty end of the file, or a line that a kill has cut.
+    // The empty text after the last line break, or a line that a kill has cut.
     return [];
   }
 }

@@ -1,4 +1,4 @@
-// What the demo agent does with a prompt. Words in it choose the steps: think, plan, edit, and slow for the pace.
+// What the demo agent does with a prompt. Words in the prompt choose the steps (think, plan, edit) and the pace (slow).
 import type {
   PermissionOption,
   RequestPermissionOutcome,
@@ -9,10 +9,11 @@ import type {
 import type { DemoSession } from './session.ts';
 
 export interface TurnIo {
-  /** Sends an update to the client. */
+  /** Sends an update to the client that gave the prompt. */
   send(update: SessionUpdate): Promise<void>;
-  /** Keeps an update for `session/load`. */
+  /** Appends an update to the session's transcript, from which `session/load` sends it again. */
   record(update: SessionUpdate): void;
+  /** Asks the client for permission. @returns the client's answer. */
   ask(toolCall: ToolCallUpdate, options: PermissionOption[]): Promise<RequestPermissionOutcome>;
   /** Pause between the words of a slow answer; the words of any other answer are at most FAST_WORD_MS apart. */
   readonly delayMs: number;
@@ -28,7 +29,7 @@ const PERMISSION_OPTIONS: PermissionOption[] = [
   { optionId: 'reject_once', name: 'Reject', kind: 'reject_once' },
 ];
 
-/** Runs one turn. A cancelled turn ends at once, also while a permission question is open. */
+/** Runs one turn. Returns `cancelled` as soon as `io.signal` is aborted, also while a permission question is open. */
 export async function runTurn(prompt: string, session: DemoSession, io: TurnIo): Promise<StopReason> {
   try {
     if (asksFor(prompt, 'think')) await sendAndRecord(io, think());
@@ -68,7 +69,7 @@ function plan(): SessionUpdate {
   };
 }
 
-/** Pretends an edit. @returns what was decided about it, as a sentence. */
+/** Reports an edit of demo.txt that it does not make. @returns a sentence that says whether the edit was allowed. */
 async function edit(session: DemoSession, io: TurnIo): Promise<string> {
   const toolCallId = `edit-${crypto.randomUUID()}`;
   const path = `${session.cwd}/demo.txt`;
@@ -110,7 +111,7 @@ async function say(text: string, isSlow: boolean, io: TurnIo): Promise<void> {
       await io.send(message(word));
     }
   } finally {
-    // The transcript has one line for the answer, not one for each word; a cancelled answer is kept as far as it came.
+    // The transcript gets one line for the whole answer, not one per word; of a cancelled answer, the words that were sent.
     if (said !== '') io.record(message(said));
   }
 }
