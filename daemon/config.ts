@@ -1,4 +1,4 @@
-// The daemon's configuration: arguments, environment and handshake in, one frozen object out. No other file reads them.
+// The daemon's configuration: makes one frozen `DaemonConfig` of the arguments and the environment, or of the handshake request.
 import { homedir } from 'node:os';
 import { isAbsolute, join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -22,18 +22,18 @@ import { DEFAULT_LOG_LEVEL, LOG_LEVELS } from './contract/log.ts';
 import type { PermissionPolicy } from './contract/wire.ts';
 
 export interface DaemonConfig {
-  /** Canonical path. */
+  /** Canonical path of the workspace. */
   readonly workspace: string;
   readonly listen: ListenAddress;
-  /** Client token of a stand-alone daemon. */
+  /** The bearer that clients must send; undefined: none is needed, or a coordinator started this daemon. */
   readonly token: string | undefined;
   readonly requireAuth: boolean;
   readonly allowedOrigins: readonly string[];
-  /** Present when a coordinator started this daemon. */
+  /** The daemon's identity towards its coordinator; undefined for a stand-alone daemon. */
   readonly coordinated: { readonly incarnation: string; readonly secret: string } | undefined;
   readonly agent: string;
   readonly agentEnv: Readonly<Record<string, string | undefined>>;
-  /** Directory of transcripts and of the demo agent's sessions. Created with the first file in it. */
+  /** Directory for recordings and the demo agent's transcripts. Created with the first file in it. */
   readonly stateDir: string;
   readonly permissionPolicy: PermissionPolicy;
   readonly consensusQuorum: number | undefined;
@@ -62,16 +62,16 @@ const TEXT_FLAGS = {
   version: { type: 'boolean' },
 } as const;
 
-/** How the daemon names its flags when a token is missing. */
+/** The daemon's words in the errors about a missing token: its flag for the host, and what to do. */
 const TOKEN_WORDING = { hostFlag: 'hostname', remedy: 'give --token or set QWEN_SERVER_TOKEN' };
 
 export interface Arguments {
   readonly values: FlagValues;
-  /** Set when a coordinator started this process: the configuration then comes through the handshake. */
+  /** Defined when a coordinator started this process: the configuration then comes in the handshake request, not in `values`. */
   readonly incarnation: string | undefined;
 }
 
-/** @throws ConfigError for an unknown flag or a missing value. */
+/** Splits the command line into flags and values; checks no value. @throws ConfigError for an unknown flag or a missing value. */
 export function parseArguments(argv: readonly string[]): Arguments {
   const limitFlags = Object.fromEntries(
     LIMIT_NAMES.map((name) => [LIMITS[name].flag, { type: 'string' as const }]),
@@ -90,7 +90,7 @@ export function parseArguments(argv: readonly string[]): Arguments {
 
 /**
  * The configuration of a stand-alone daemon.
- * @throws ConfigError naming the flag, what is wrong, and what to do.
+ * @throws ConfigError whose message names the flag, what is wrong, and what to do.
  */
 export function standaloneConfig({ values }: Arguments, env: NodeJS.ProcessEnv): DaemonConfig {
   const text = (name: string) => values[name] as string | undefined;
@@ -140,16 +140,16 @@ export function coordinatedConfig(request: HandshakeRequest, env: NodeJS.Process
   });
 }
 
-/** The state directory of a workspace, apart from those of coordinators. */
+/** The state directory of a stand-alone daemon without `--state-dir`: one per workspace, none that a coordinator uses. */
 function defaultStateDir(workspace: string, env: NodeJS.ProcessEnv): string {
   const name = join('qwen-daemon', workspaceIdOf(workspace));
-  // By the XDG rules a relative path is ignored.
+  // The XDG rules say that a relative path in XDG_STATE_HOME is ignored.
   if (env.XDG_STATE_HOME !== undefined && isAbsolute(env.XDG_STATE_HOME))
     return join(env.XDG_STATE_HOME, name);
   return join(env.HOME || homedir(), '.local', 'state', name);
 }
 
-/** The canonical workspace. @throws ConfigError naming `--workspace`. */
+/** The canonical path of the directory `given`. @throws ConfigError when the path is missing, relative or unusable. */
 function boundWorkspace(given: string | undefined): string {
   if (given === undefined) throw new ConfigError('--workspace is required: an absolute path of a directory');
   if (!isAbsolute(given)) throw new ConfigError(`--workspace must be an absolute path, got "${given}"`);
@@ -174,7 +174,7 @@ function parsePolicy(policy: string | undefined, quorum: string | number | undef
   return { permissionPolicy, consensusQuorum: Number(quorum) };
 }
 
-/** The agent's environment: the daemon's own, without the bridge's secrets and settings. */
+/** The environment for the agent: `env` without the variables for this package's token and settings. */
 function agentEnvironment(env: NodeJS.ProcessEnv): Record<string, string | undefined> {
   const isOurs = (name: string) => name === 'QWEN_SERVER_TOKEN' || name.startsWith('QWEN_COORDINATOR_');
   return Object.fromEntries(Object.entries(env).filter(([name]) => !isOurs(name)));

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-// Entry point of qwen-daemon: arguments in, exit code out. 0: clean exit; 1: unexpected failure; 2: bad settings; 3: workspace
-// or address taken.
+// Entry point of qwen-daemon. Exit codes: 0 clean end; 1 unexpected failure; 2 bad arguments or settings; 3 workspace or address
+// taken.
 import { writeSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { Daemon, type DaemonFiles, diagnoseAgent } from './app.ts';
@@ -74,7 +74,10 @@ async function run(config: DaemonConfig): Promise<Daemon> {
 
 let isEnding = false;
 
-/** Shuts the daemon down in order. Does nothing when the shutdown has begun already. */
+/**
+ * Stops the daemon and exits with `code`, or with 1 after killing the agent when the daemon cannot be stopped. Does nothing when
+ * the shutdown has begun already.
+ */
 function endWith(daemon: Daemon, code: number, why: string, log: Log): void {
   if (isEnding) return;
   isEnding = true;
@@ -98,7 +101,7 @@ function listenToSignals(daemon: Daemon, end: (code: number, why: string) => voi
       }
       end(0, signal);
     });
-  // A coordinator's daemon has no terminal; a stand-alone daemon outlives its terminal like any server.
+  // SIGHUP is ignored: a stand-alone daemon outlives its terminal like any server, and a coordinator's daemon has no terminal.
   process.on('SIGHUP', () => undefined);
   process.on('uncaughtException', (error) => {
     log.fatal({ err: error }, 'unexpected failure');
@@ -107,7 +110,7 @@ function listenToSignals(daemon: Daemon, end: (code: number, why: string) => voi
   });
 }
 
-/** Writes synchronously, so that the text is out before the process exits. */
+/** Writes to stdout (1) or stderr (2), synchronously, so that the text is out before the process exits. */
 function say(fd: 1 | 2, text: string): void {
   writeSync(fd, text);
 }

@@ -1,11 +1,11 @@
-// The help text of qwen-daemon. Limits and the values of flags come from the lists that the configuration is checked against.
+// The help text of qwen-daemon. Its limits and choices come from the same lists by which the configuration is checked.
 import { DEFAULT_AGENT } from './contract/command-line.ts';
 import { choicesOf } from './contract/flag-values.ts';
 import { LIMIT_NAMES, LIMITS } from './contract/limits.ts';
 import { DEFAULT_LOG_LEVEL, LOG_LEVELS } from './contract/log.ts';
 import { DEFAULT_PERMISSION_POLICY, PERMISSION_POLICIES } from './contract/wire.ts';
 
-/** Text for `--help`, ending in a line break. */
+/** The text that `--help` prints, ending in a line break. */
 export function usage(): string {
   const limits = LIMIT_NAMES.map((name) => {
     const { flag, fallback, help } = LIMITS[name];

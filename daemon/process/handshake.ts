@@ -1,4 +1,5 @@
-// The daemon's end of the handshake on descriptor 3: one line in, one line out, then it is closed.
+// The daemon's side of the handshake with its coordinator on descriptor 3: reads the request line, writes the answer line, and
+// closes the descriptor.
 import { Socket } from 'node:net';
 import {
   HANDSHAKE_FD,
@@ -7,19 +8,22 @@ import {
   parseHandshakeRequest,
 } from '../contract/handshake.ts';
 
-/** Longest line of a handshake: its fields are short. */
+/** Longest request line that the daemon accepts; a real one is far shorter. */
 const MAX_LINE_BYTES = 256 * 1024;
 
 export interface Handshake {
   readonly request: HandshakeRequest;
   /**
-   * Answers, and closes the pipe. Resolves when the line is written, or cannot be: a daemon whose coordinator has ended waits
-   * to be adopted.
+   * Writes the answer line and closes the pipe. Resolves also when the line cannot be written, because a daemon whose
+   * coordinator has ended waits to be adopted.
    */
   answer(line: HandshakeAnswer): Promise<void>;
 }
 
-/** @throws Error when the pipe ends before the line (the coordinator died) or the line is malformed. */
+/**
+ * Reads the coordinator's request line.
+ * @throws Error when the pipe ends before the line is complete (the coordinator died), or the line is malformed.
+ */
 export async function readHandshake(): Promise<Handshake> {
   const pipe = new Socket({ fd: HANDSHAKE_FD, readable: true, writable: true });
   const line = await firstLine(pipe);

@@ -1,9 +1,9 @@
-// Loads modules and files ahead of the first request that needs them.
+// Loads the agent SDK and the API description some time after the start, so that the first request need not wait for them.
 import { preloadLink } from '../agent/link.ts';
 import type { ApiDocument } from '../contract/api-document.ts';
 import type { Log } from '../contract/log.ts';
 
-/** Never fails: a module or file that could not be loaded is loaded when it is needed. */
+/** Starts loading, and returns at once. Never fails: a request that needs what could not be loaded loads it again. */
 export function preload(apiDocument: ApiDocument, log: Log): void {
   const link = preloadLink().catch((error: unknown) =>
     log.error({ err: error }, 'cannot load the agent link'),

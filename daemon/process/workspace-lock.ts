@@ -1,26 +1,27 @@
-// The lock by which a user has one daemon per workspace, stand-alone or not. It lasts as long as the process: it is a socket in
-// Linux's abstract namespace, which the kernel frees with the process. A process that connects to it gets the owner's
-// description.
+// The lock that keeps a user from running two daemons for one workspace, stand-alone or not. The lock lasts as long as its
+// owner's process: on Linux it is a socket in the abstract namespace, which the kernel frees with the process, elsewhere a
+// socket file. A process that connects to the socket gets a description of the owner as JSON.
 import { rmSync } from 'node:fs';
 import { connect, createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 export interface WorkspaceLock {
-  /** Frees the workspace. Idempotent; the end of the process does the same. */
+  /** Frees the lock. Idempotent; the end of the process frees the lock too. */
   unlock(): void;
 }
 
-/** The workspace belongs to another daemon. The message names that daemon. */
+/** Another daemon has the workspace's lock. The message names that daemon. */
 export class WorkspaceLocked extends Error {}
 
-const HOLDER_ANSWER_MS = 1000;
+/** Longest silence of the lock's owner before it counts as a process that does not answer. */
+const OWNER_ANSWER_MS = 1000;
 const REMEDY = 'stop it, or use the coordinator that owns it';
 
 /**
- * Takes the lock.
- * @param about this daemon, as the error of a refused daemon names it.
- * @throws WorkspaceLocked
+ * Takes the lock of a workspace.
+ * @param about describes this daemon; a later daemon that is refused the lock names it in its error.
+ * @throws WorkspaceLocked when another daemon has the lock.
  */
 export async function lockWorkspace(
   workspaceId: string,
@@ -36,7 +37,7 @@ export async function lockWorkspace(
     const owner = await askOwner(name);
     if (owner !== undefined)
       throw new WorkspaceLocked(`the workspace is served by another daemon (${owner}): ${REMEDY}`);
-    // A dead owner leaves the file of its socket behind, but no abstract name.
+    // A dead owner leaves its socket file behind, but an abstract name is freed with its process.
     if (!name.startsWith('\0')) rmSync(name, { force: true });
     if (!(await listens(server, name)))
       throw new WorkspaceLocked(
@@ -66,12 +67,12 @@ function listens(server: Server, name: string): Promise<boolean> {
   });
 }
 
-/** A description of the lock's owner; undefined when no process listens. */
+/** Asks the lock's owner for its description, as a phrase for an error text; undefined when no process listens on `name`. */
 function askOwner(name: string): Promise<string | undefined> {
   return new Promise((resolve) => {
     let text = '';
     const socket = connect(name);
-    socket.setTimeout(HOLDER_ANSWER_MS, () => socket.destroy());
+    socket.setTimeout(OWNER_ANSWER_MS, () => socket.destroy());
     socket.on('data', (chunk) => {
       text += chunk.toString('utf8');
     });
@@ -88,7 +89,7 @@ function describeOwner(text: string): string {
     const owner = incarnation === undefined ? 'stand-alone' : `started by a coordinator as ${incarnation}`;
     return `pid ${pid} on ${workspace}, ${owner}`;
   } catch {
-    // The owner's process exists but is too busy to answer.
+    // The owner's process exists, but was too busy to send its description in time.
     return 'its process does not answer';
   }
 }
