@@ -1,5 +1,5 @@
-// What clients ask of a session that only the agent can answer: status reads, small services, another model or mode. For a
-// read that the agent lacks, the client gets an idle body that says so; for a service that the agent lacks, a refusal.
+// Requests of clients that only the agent can answer: status reads, small services, another model or mode. Where the agent lacks
+// the method, a status read is answered with an idle body that says so, and a service is refused.
 import type { Params } from '../agent/agent.ts';
 import { MODE_METHOD } from '../agent/approval-modes.ts';
 import { callIfKnown, readContext } from '../agent/extensions.ts';
@@ -12,7 +12,7 @@ import type { Session } from './session.ts';
 
 type CallLimits = Pick<Limits, 'initializeTimeoutMs' | 'agentAnswerTimeoutMs'>;
 
-/** For each status read, the fields of its idle body: the answer where the agent lacks the read. */
+/** For each status read, the fields of its idle body: what the client gets where the agent lacks the method. */
 const IDLE: Readonly<Record<StatusRead, JsonRecord>> = {
   context_usage: { usage: null, formattedText: '' },
   stats: {},
@@ -26,9 +26,9 @@ const IDLE: Readonly<Record<StatusRead, JsonRecord>> = {
 export type StatusRead = 'context_usage' | 'stats' | 'tasks' | 'agents' | 'lsp' | 'hooks' | 'resources';
 
 /**
- * Makes a status read of the agent.
- * @returns the agent's answer; where the agent lacks the read, an idle body whose `errors` say so.
- * @throws ApiError: the agent's failures in the protocol's terms.
+ * Reads one part of a session's status from the agent.
+ * @returns the agent's answer; where the agent lacks the method, an idle body whose `errors` say so.
+ * @throws ApiError: the agent's failure in the client protocol's terms.
  */
 export async function readStatus(
   session: Session,
@@ -42,7 +42,10 @@ export async function readStatus(
     : { ...head(session), ...IDLE[read], ...unsupported(read, `qwen/status/session/${read}`) };
 }
 
-/** The commands that the agent takes; where it lacks the read, the commands that it announced last. @throws as `readStatus` */
+/**
+ * Reads the session's slash commands from the agent; where the agent lacks the method, returns the commands that the agent
+ * announced last. @throws as `readStatus`
+ */
 export async function readCommands(session: Session, limits: CallLimits): Promise<JsonRecord> {
   const method = 'qwen/status/session/supported_commands';
   const answer = await ask(session, method, {}, limits.initializeTimeoutMs);
@@ -57,7 +60,10 @@ export async function readCommands(session: Session, limits: CallLimits): Promis
   };
 }
 
-/** Model, mode and options as the agent has them now; where it lacks the read, as far as they are known here. @throws as `readStatus` */
+/**
+ * Reads model, mode and options from the agent; where the agent lacks the method, returns the values that the daemon knows.
+ * @throws as `readStatus`
+ */
 export async function readSessionContext(session: Session, limits: CallLimits): Promise<JsonRecord> {
   const { channel, sessionId } = session;
   try {
@@ -71,8 +77,8 @@ export async function readSessionContext(session: Session, limits: CallLimits): 
 
 /**
  * Calls a service of the agent.
- * @param control the name behind `qwen/control/session/`.
- * @throws ApiError 501 where the agent lacks the service; its other failures in the protocol's terms.
+ * @param control the part of the method's name behind `qwen/control/session/`.
+ * @throws ApiError 501 where the agent lacks the service; the agent's other failures in the client protocol's terms.
  */
 export async function askService(
   session: Session,
@@ -85,7 +91,7 @@ export async function askService(
   return asRecord(answer);
 }
 
-/** Changes an option of the session. @throws as `askService` */
+/** Changes a config option of the session in the agent. @throws as `askService` */
 export async function setConfigOption(
   session: Session,
   option: { readonly configId: string; readonly value: string; readonly isPersisted: boolean },
@@ -106,8 +112,8 @@ export async function setConfigOption(
 
 /**
  * Switches the session's model on behalf of a client, see `SessionSettings.switchModel`.
- * @returns the agent's raw answer.
- * @throws ApiError: the agent's failures in the protocol's terms; 404 when the session has ended meanwhile.
+ * @returns the agent's raw answer to `session/set_model`.
+ * @throws ApiError: the agent's failures in the client protocol's terms; 404 when the session has ended meanwhile.
  */
 export async function requestModel(
   session: Session,
@@ -137,7 +143,10 @@ export async function requestMode(
   }
 }
 
-/** The snapshots that a rewind can go back to; where the agent lacks the read, none, and `errors` say so. @throws as `readStatus` */
+/**
+ * Reads from the agent the snapshots to which the session can be rewound; where the agent lacks the method, returns none, and
+ * `errors` that say so. @throws as `readStatus`
+ */
 export async function readRewindSnapshots(session: Session, limits: CallLimits): Promise<JsonRecord> {
   const method = 'qwen/status/session/rewind_snapshots';
   const answer = await ask(session, method, {}, limits.initializeTimeoutMs);

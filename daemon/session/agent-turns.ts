@@ -1,4 +1,4 @@
-// The agent's side of one session's turns: runs a prompt, and asks for the end of the one that runs.
+// Runs the prompts of one session on the agent, and asks the agent to end the running prompt.
 import type { AgentChannel } from '../agent/agent.ts';
 import { cancelTurn } from '../agent/extensions.ts';
 import type { Limits } from '../contract/limits.ts';
@@ -19,18 +19,24 @@ export class AgentTurns {
     this.#deps = deps;
   }
 
-  /** On a dying agent no prompt may start. */
+  /** Whether the agent child is dying: then no prompt may start. */
   get isDying(): boolean {
     return this.#deps.channel.isDying;
   }
 
-  /** Runs a prompt for as long as it takes. @returns the agent's answer at the turn's end. @throws AgentCallError, AgentGone */
+  /**
+   * Runs a prompt for as long as it takes. @returns the agent's answer to `session/prompt`, which ends the turn. @throws
+   * AgentCallError, AgentGone
+   */
   run({ request, content }: PromptEntry): Promise<unknown> {
     const { channel, sessionId } = this.#deps;
     return channel.request('session/prompt', { ...request, sessionId, prompt: content }, undefined);
   }
 
-  /** Asks for the end of the running prompt. Never rejects: an agent that does not take the cancel ends the turn anyway, or dies. */
+  /**
+   * Asks the agent to end the running prompt. Never rejects: an agent that does not take the cancel ends the turn anyway, or
+   * dies.
+   */
   async cancel(): Promise<void> {
     const { channel, sessionId, limits, log } = this.#deps;
     try {

@@ -1,5 +1,5 @@
-// The approval mode of one session, as clients and the agent change it: the only publisher of `approval_mode_changed`, and
-// of the bridge's own `current_mode_update` frames, from which older clients learn the mode.
+// The approval mode of one session, which clients and the agent both change. The only publisher of `approval_mode_changed`, and
+// of the daemon's own `current_mode_update` updates; older clients learn the mode from `current_mode_update`.
 import { type AgentChannel, type Params, UnusableAnswer } from '../agent/agent.ts';
 import {
   askForMode,
@@ -14,21 +14,24 @@ import type { EventTags } from '../domain/frame.ts';
 import { approvalMode, isSameMode, type ModeValue, modeOfState, saidMode } from '../domain/setting-values.ts';
 import { SettingSync, type SettingSyncSession } from './setting-sync.ts';
 
-/** Channels whose agent sends a notification with every mode frame: there, a frame alone does not count as a notification. */
+/**
+ * Channels whose agent sends a mode notification with every `current_mode_update`: there, a `current_mode_update` alone does not
+ * count as a notification.
+ */
 const notifiesModes = new WeakSet<AgentChannel>();
 
-/** What the mode needs of its session. */
+/** The parts of its session that `SessionMode` uses. */
 export interface ModeSession extends SettingSyncSession {
   /** Canonical path. */
   readonly workspaceCwd: string;
 }
 
 export interface ModeRequest extends WantedMode {
-  /** Whether the mode also becomes the workspace's default. */
+  /** Whether the agent is also to store the mode as the workspace's default. */
   readonly isPersisted: boolean;
 }
 
-/** Answer of the approval-mode route. */
+/** Body of the answer to a client's change of the approval mode. */
 export interface ModeAnswer {
   readonly sessionId: string;
   readonly mode: ApprovalMode;
@@ -40,10 +43,10 @@ export interface ModeAnswer {
 export class SessionMode {
   readonly #session: ModeSession;
   readonly #sync: SettingSync<ModeValue>;
-  /** Mode of the newest `current_mode_update` frame, the only event from which older clients learn it. */
+  /** The mode in the newest `current_mode_update` on the bus, the only event from which older clients learn the mode. */
   #modeInFrame: ApprovalMode | undefined;
-  /** Generation of the setting for which the bridge has published the frame itself. */
-  #frameOfBridge: number | undefined;
+  /** `SyncedSetting.generation` at which the daemon itself has published a `current_mode_update`; undefined where it has not. */
+  #frameOfDaemon: number | undefined;
 
   constructor(session: ModeSession) {
     this.#session = session;
@@ -57,18 +60,18 @@ export class SessionMode {
     });
   }
 
-  /** The mode that was published last, or seeded; undefined while none is known. */
+  /** The mode that was published last, or the initial mode; undefined while no mode is known. */
   get current(): ModeValue | undefined {
     return this.#sync.setting.cached;
   }
 
-  /** Takes the mode from the agent's answer that began the session. Publishes nothing. */
+  /** Takes the initial mode from the agent's answer to `session/new`, `session/load` or `session/resume`. Publishes nothing. */
   seed(state: JsonRecord): void {
     const value = this.#sync.seed(state);
     this.#modeInFrame ??= value?.mode;
   }
 
-  /** See `SessionSettings.switchMode`. */
+  /** Changes the mode for a client, see `SessionSettings.switchMode`. */
   async switchTo(request: ModeRequest, clientId: string | undefined): Promise<ModeAnswer> {
     const { channel, sessionId } = this.#session;
     let published: Omit<ModeAnswer, 'sessionId'> | undefined;
@@ -87,7 +90,7 @@ export class SessionMode {
     return { sessionId, ...published };
   }
 
-  /** See `SessionSettings.followDefault`. */
+  /** Adopts the workspace's new default mode, see `SessionSettings.followDefault`. */
   async followDefault(mode: ApprovalMode, clientId: string | undefined): Promise<void> {
     const { channel, log, sessionId } = this.#session;
     try {
@@ -102,7 +105,7 @@ export class SessionMode {
     }
   }
 
-  /** The agent reports its mode. @param tags of the running turn. */
+  /** Handles the agent's mode notification. @param tags of the running turn, for the event of a change that the agent made. */
   notified({ currentModeId, planExecutionMode, legacyFrameSent }: Params, tags: EventTags): void {
     notifiesModes.add(this.#session.channel);
     if (legacyFrameSent === true) this.#modeInFrame = approvalMode(currentModeId);
@@ -110,8 +113,8 @@ export class SessionMode {
   }
 
   /**
-   * Handles the agent's own mode frame, which some agents send instead of a notification. The frame is published unless the
-   * bridge has published one for the same change already.
+   * Handles a `current_mode_update` of the agent, which some agents send instead of a mode notification. Calls `publish`, unless
+   * the daemon has published a `current_mode_update` for the same change already.
    * @param tags of the running turn.
    */
   frameSeen(modeId: unknown, tags: EventTags, publish: () => void): void {
@@ -121,9 +124,9 @@ export class SessionMode {
       !setting.isInFlight &&
       mode !== undefined &&
       mode === setting.cached?.mode &&
-      this.#frameOfBridge === setting.generation;
+      this.#frameOfDaemon === setting.generation;
     if (isPublishedAlready) {
-      this.#frameOfBridge = undefined;
+      this.#frameOfDaemon = undefined;
       return;
     }
     publish();
@@ -131,12 +134,15 @@ export class SessionMode {
     if (!notifiesModes.has(this.#session.channel)) this.#sync.notified(saidMode(modeId, undefined), tags);
   }
 
-  /** Asks the agent for its mode, because the agent may have changed it without a notification. */
+  /** Starts a read of the agent's mode, because the agent may have changed it without a notification. */
   verify(): void {
     this.#sync.verify();
   }
 
-  /** The one place that publishes a mode; with a frame for older clients, unless the newest frame has the mode already. */
+  /**
+   * Publishes `approval_mode_changed`, after a `current_mode_update` for older clients, which is left out where the newest one
+   * has the mode already. No other code publishes `approval_mode_changed`.
+   */
   #publish(
     value: ModeValue,
     tags: EventTags,
@@ -156,10 +162,10 @@ export class SessionMode {
     };
     if (bus.publish('approval_mode_changed', data, tags) === undefined) return;
     setting.published(value);
-    this.#frameOfBridge = isFrameDue ? setting.generation : undefined;
+    this.#frameOfDaemon = isFrameDue ? setting.generation : undefined;
   }
 
-  /** Publishes a frame with the mode, unless the newest frame has that mode already. @returns whether it did. */
+  /** Publishes a `current_mode_update`, unless the newest one has that mode already. @returns whether it was published. */
   #publishFrame(mode: ApprovalMode | undefined, tags: EventTags): boolean {
     if (mode === undefined || this.#modeInFrame === mode) return false;
     this.#modeInFrame = mode;
@@ -169,7 +175,9 @@ export class SessionMode {
     return true;
   }
 
-  /** Makes the mode the workspace's default in the agent. @returns false where the agent keeps no settings, or failed to. */
+  /**
+   * Has the agent store the mode as the workspace's default. @returns false where the agent cannot store settings, or failed to.
+   */
   async #persist(mode: ApprovalMode): Promise<boolean> {
     const { channel, workspaceCwd, limits, log, sessionId } = this.#session;
     try {

@@ -1,5 +1,5 @@
-// The metadata of one session: its name and its pull requests. Clients and the agent may both change the name; a change by one
-// side is sent to the other.
+// The metadata of one session: its name and its pull requests. Clients and the agent may both change the name; a client's new
+// name is passed on to the agent, the agent's new name is published to clients.
 import type { AgentChannel, Params } from '../agent/agent.ts';
 import { setTitle } from '../agent/extensions.ts';
 import { asRecord, type JsonRecord } from '../contract/json-record.ts';
@@ -33,7 +33,7 @@ export class SessionMetadata {
     this.#displayName = displayName;
   }
 
-  /** The name and the pull requests, as far as the session has any. */
+  /** The session's name and pull requests; a field is absent where the session has none. */
   get current(): { readonly displayName?: string; readonly prs?: readonly PullRequest[] } {
     return {
       ...(this.#displayName === undefined ? {} : { displayName: this.#displayName }),
@@ -41,12 +41,15 @@ export class SessionMetadata {
     };
   }
 
-  /** The agent has given the session another name; the event is on the bus already. */
+  /** Takes over a name that the agent has given the session. The caller has published the event. */
   renamedByAgent({ displayName, titleSource }: JsonRecord): void {
     this.#name(String(displayName), titleSource === 'manual' ? 'manual' : 'auto');
   }
 
-  /** The agent has opened a pull request in the session. Listings show it, no event does. @returns false for an unusable notification. */
+  /**
+   * Takes over a pull request that the agent has opened in the session. Lists of sessions show it; no event is published.
+   * @returns false for an unusable notification.
+   */
   boundByAgent({ pr }: Params): boolean {
     const prs = withBoundPullRequest(this.#prs, asRecord(pr));
     if (prs === undefined) return false;
@@ -54,7 +57,10 @@ export class SessionMetadata {
     return true;
   }
 
-  /** Applies a client's changes, and passes a new name on to the agent. @returns the values that are now in force. */
+  /**
+   * Applies a client's changes, publishes them, and passes a new name on to the agent.
+   * @returns session id, name and pull requests as they are now.
+   */
   patch({ displayName, pr }: MetadataPatch, clientId: string | undefined): JsonRecord {
     const { sessionId, bus } = this.#deps;
     if (displayName !== undefined) this.#name(displayName, 'manual');
@@ -73,7 +79,7 @@ export class SessionMetadata {
     this.#deps.past.change({ displayName, titleSource });
   }
 
-  /** Passes the name on to the agent. Never rejects: agents without titles do without. */
+  /** Passes the name on to the agent. Never rejects: a session keeps its name even where the agent takes no titles. */
   async #titleOnAgent(displayName: string): Promise<void> {
     const { channel, sessionId, limits, log } = this.#deps;
     try {

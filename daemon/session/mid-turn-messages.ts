@@ -1,5 +1,5 @@
-// Messages for the running turn of one session: accepted from clients, handed to the agent when it asks for them. What the
-// turn has not taken when it ends becomes prompts of their own, so that no accepted message is lost.
+// Messages that clients send into the running turn of one session: accepted from clients, handed to the agent when it asks for
+// them. Messages that the turn has not taken when it ends become prompts of their own, so that no accepted message is lost.
 import { randomUUID } from 'node:crypto';
 import type { Clock } from '../contract/clock.ts';
 import type { JsonRecord } from '../contract/json-record.ts';
@@ -21,7 +21,10 @@ export class MidTurnMessages {
     this.#clock = clock;
   }
 
-  /** Accepts a client's message while a turn runs. @throws ApiError 400 when the message is not a text. */
+  /**
+   * Accepts a client's message while a turn runs; otherwise refuses it with `session_idle`. @throws ApiError 400 when the message
+   * is not a text.
+   */
   submit(message: unknown, clientId: string | undefined, isTurnRunning: boolean): MidTurnAnswer {
     const text = parseMidTurnText(message);
     if (!isTurnRunning) return { accepted: false, reason: 'session_idle' };
@@ -31,7 +34,7 @@ export class MidTurnMessages {
     return { accepted: true, messageId: accepted.messageId };
   }
 
-  /** The agent takes every waiting message into the running turn. @returns the messages in its protocol's form. */
+  /** Hands every waiting message to the agent, for the running turn. @returns the agent's answer to `craft/drainMidTurnQueue`. */
   takeIntoTurn(running: PromptEntry | undefined): JsonRecord {
     const messages = this.#queue.drain();
     if (messages.length > 0) this.#events.midTurnInjected(messages, running);
@@ -48,12 +51,15 @@ export class MidTurnMessages {
     return message !== undefined;
   }
 
-  /** Takes out the messages that the ended turn has not taken: prompts of their own, in order and under the messages' ids. */
+  /** Removes the messages that the ended turn has not taken. @returns them as prompts, in order and under the messages' ids. */
   takeAsPrompts(): readonly PromptEntry[] {
     return this.#queue.drain().map(asPrompt);
   }
 
-  /** Takes out every message because the session ends; `reportRemoved` is to be called with them once its prompts have ended. */
+  /**
+   * Removes every message because the session ends. The caller passes them to `reportRemoved` once the session's prompts have
+   * ended.
+   */
   takeAll(): readonly MidTurnMessage[] {
     return this.#queue.drain();
   }

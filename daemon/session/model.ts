@@ -1,4 +1,4 @@
-// The model of one session, as clients and the agent change it: the only publisher of `model_switched` and
+// The model of one session, which clients and the agent both change. The only publisher of `model_switched` and
 // `model_switch_failed`.
 import { reasonOf } from '../agent/failures.ts';
 import type { JsonRecord } from '../contract/json-record.ts';
@@ -7,7 +7,10 @@ import { isSameModel, modelOfState, saidModel } from '../domain/setting-values.t
 import { SettingSync, type SettingSyncSession } from './setting-sync.ts';
 
 export interface ModelListener {
-  /** A client has switched the model, for this session and as the workspace's default: agents keep the newest choice as that. */
+  /**
+   * Called when a client has switched a session's model. The model is then the workspace's default too, because agents keep the
+   * newest choice as the default.
+   */
   modelChosen(modelId: string, clientId: string | undefined): void;
 }
 
@@ -28,17 +31,17 @@ export class SessionModel {
     });
   }
 
-  /** The model that was published last, or seeded; undefined while none is known. */
+  /** The model that was published last, or the initial model; undefined while no model is known. */
   get current(): string | undefined {
     return this.#sync.setting.cached;
   }
 
-  /** Takes the model from the agent's answer that began the session. Publishes nothing. */
+  /** Takes the initial model from the agent's answer to `session/new`, `session/load` or `session/resume`. Publishes nothing. */
   seed(state: JsonRecord): void {
     this.#sync.seed(state);
   }
 
-  /** See `SessionSettings.switchModel`. */
+  /** Switches the model for a client, see `SessionSettings.switchModel`. */
   async switchTo(modelId: string, clientId: string | undefined): Promise<unknown> {
     const { channel, sessionId, bus } = this.#session;
     const tags = { originatorClientId: clientId };
@@ -58,17 +61,17 @@ export class SessionModel {
     return answer ?? {};
   }
 
-  /** The agent reports its model. @param tags of the running turn. */
+  /** Handles the agent's model notification. @param tags of the running turn, for the event of a change that the agent made. */
   notified(modelId: unknown, tags: EventTags): void {
     this.#sync.notified(saidModel(modelId), tags);
   }
 
-  /** Asks the agent for its model, because the agent may have changed it without a notification. */
+  /** Starts a read of the agent's model, because the agent may have changed it without a notification. */
   verify(): void {
     this.#sync.verify();
   }
 
-  /** The one place that publishes a model: event, known value and generation change in one tick. */
+  /** Publishes `model_switched` and makes the model the known value, in one tick. No other code publishes `model_switched`. */
   #publish(modelId: string, tags: EventTags): void {
     const { bus, sessionId } = this.#session;
     const id = bus.publish('model_switched', { sessionId, modelId }, tags);

@@ -1,5 +1,5 @@
-// The prompt of one session that passed its deadline: it has ended for clients, and still occupies the agent. The next prompt
-// waits for the agent to let go of it, but not for ever.
+// The prompt of one session that passed its deadline: it has ended for clients, but the agent still works on it. The next prompt
+// waits until the agent is free, but not for ever.
 import type { Clock, Timer } from '../contract/clock.ts';
 import type { PromptEntry } from '../domain/prompt-queue.ts';
 
@@ -21,13 +21,16 @@ export class OverduePrompt {
     return this.#pending !== undefined;
   }
 
-  /** The prompt has passed its deadline: the grace begins. */
+  /** Makes `entry` the overdue prompt, because it has passed its deadline, and starts the grace. */
   begin(entry: PromptEntry): void {
     const timer = this.#clock.after(this.#graceMs, () => this.agentFree(entry));
     this.#pending = { entry, timer };
   }
 
-  /** The agent has let go of the prompt, or the grace is over. Does nothing for a prompt that is not overdue. */
+  /**
+   * To be called when the agent has ended a prompt; the end of the grace has the same effect. Does nothing for a prompt that is
+   * not overdue.
+   */
   agentFree(entry: PromptEntry): void {
     if (this.#pending?.entry !== entry) return;
     this.#pending.timer.cancel();

@@ -1,5 +1,5 @@
-// The permission questions of one session: asked by the agent, shown on the bus, decided by votes. Every question is
-// answered to the agent exactly once, whichever way it is resolved.
+// The permission questions of one session: asked by the agent, published on the bus, decided by votes. The agent gets exactly one
+// answer to every question, whichever way the question is resolved.
 import { randomUUID } from 'node:crypto';
 import type { Params } from '../agent/agent.ts';
 import type { Clock, Timer } from '../contract/clock.ts';
@@ -22,7 +22,7 @@ import type { Bus } from '../events/bus.ts';
 export interface PermissionSettings {
   readonly policy: PermissionPolicy;
   readonly consensusQuorum: number | undefined;
-  /** A coordinator's daemon puts `<workspaceId>.` before each request id, so that a vote names its workspace. Else empty. */
+  /** Prefix of each request id: `<workspaceId>.` in a coordinator's daemon, so that a vote names its workspace; else empty. */
   readonly requestIdPrefix: string;
 }
 
@@ -35,7 +35,10 @@ export interface PermissionsDeps {
   readonly settings: PermissionSettings;
 }
 
-/** Why a question was cancelled, in the protocol's words for the agent; a vote to cancel counts as the turn's cancel. */
+/**
+ * Why a question was cancelled, as the agent is informed of it. A client's vote to cancel has the reason of a cancelled turn,
+ * `agent_cancelled`.
+ */
 export type CancelReason = 'timeout' | 'agent_cancelled' | 'session_closed';
 
 export interface Voter {
@@ -43,7 +46,7 @@ export interface Voter {
   readonly peer: Peer;
 }
 
-/** The agent's call that waits for the question to be resolved, and the timeout of the question. */
+/** An open question: `answer` answers the agent's waiting request, `timeout` cancels the question. */
 interface Waiting {
   readonly answer: (answer: Params) => void;
   readonly timeout: Timer | undefined;
@@ -66,16 +69,16 @@ export class Permissions {
     return this.#book.open();
   }
 
-  /** Whether the session has a question with this id: open, or resolved and still remembered. */
+  /** Whether the session has a question with this request id: open, or resolved and still remembered. */
   knows(requestId: string): boolean {
     return this.#book.find(requestId) !== undefined || this.#book.resolvedOutcome(requestId) !== undefined;
   }
 
   /**
-   * Publishes a question of the agent.
+   * Publishes a permission question of the agent.
    * @param prompt the running prompt, to which the question belongs; undefined where no turn runs.
-   * @returns the answer for the agent, when the question is resolved. A question over the cap, or one that cannot be
-   *   serialised, is `cancelled` at once.
+   * @returns the answer for the agent, once the question is resolved; at once `cancelled` where `maxPendingPermissions` questions
+   *   are open or the question cannot be serialised.
    */
   ask(params: Params, prompt: PromptEntry | undefined): Promise<Params> {
     const { bus, clock, limits, settings, clients, sessionId } = this.#deps;
@@ -94,7 +97,7 @@ export class Permissions {
       { requestId, sessionId, toolCall, options },
       { promptId: question.promptId, originatorClientId: prompt?.clientId },
     );
-    // The event was dropped: a question that no client can see would wait for ever.
+    // The bus dropped the event, so no client can see the question: it would wait for ever.
     if (eventId === undefined) return Promise.resolve(cancelledAnswer());
     this.#book.add(question);
     const timeout = this.#armTimeout(requestId);
@@ -102,8 +105,9 @@ export class Permissions {
   }
 
   /**
-   * Counts one vote, in the protocol's order of checks.
-   * @throws ApiError 404 (unknown, or resolved before), 400 (client id, option, body), 403 (policy), 500 (sentinel).
+   * Counts a client's vote on a question, with the checks in the protocol's order.
+   * @throws ApiError 404 (unknown question, or resolved before), 400 (client id, option, body), 403 (policy), 500 (the agent
+   *   offered an option with the reserved id).
    */
   vote(requestId: string, body: JsonObject, voter: Voter): void {
     const { sessionId, clients, bus } = this.#deps;
@@ -128,7 +132,7 @@ export class Permissions {
     else this.#select(question, choice.optionId, voter, answerExtras(body));
   }
 
-  /** Resolves every open question as cancelled, without a voter. */
+  /** Cancels every open question. */
   cancelAll(reason: CancelReason): void {
     for (const question of this.#book.open())
       this.#resolve(question.requestId, { outcome: 'cancelled' }, undefined, cancelledAnswer(reason));
@@ -177,7 +181,10 @@ export class Permissions {
     });
   }
 
-  /** The event is published before the agent gets its answer, so that no effect of the answer precedes it on the bus. */
+  /**
+   * Resolves a question. Publishes the event before the agent gets `answer`, so that no effect of the answer precedes the event
+   * on the bus. Does nothing for a question that is resolved already.
+   */
   #resolve(
     requestId: string,
     outcome: PermissionOutcome,
@@ -215,7 +222,10 @@ export class Permissions {
   }
 }
 
-/** The 404 of a vote. It has no code, as the protocol wants: the stock client reads such an answer as "not resolved by you". */
+/**
+ * The 404 for a vote on a question that is not open. It has no error code, as the protocol wants: the stock client reads such an
+ * answer as "not resolved by you".
+ */
 export function unknownRequest(requestId: string, sessionId?: string) {
   const where = sessionId === undefined ? {} : { sessionId };
   return failPlain(404, 'No pending permission request with this id', { requestId, ...where });
@@ -233,7 +243,7 @@ function parseOutcome(value: unknown): PermissionOutcome {
   throw failPlain(400, '`outcome` must be {"outcome":"selected","optionId":…} or {"outcome":"cancelled"}');
 }
 
-/** The options of a question, without those that have no id: clients ignore a whole question for one such option. */
+/** The options that the agent offers, without those that have no id: clients ignore a whole question for one such option. */
 function parseOptions(value: unknown): readonly PermissionOption[] {
   if (!Array.isArray(value)) return [];
   return value.filter((option): option is PermissionOption => {
@@ -242,7 +252,7 @@ function parseOptions(value: unknown): readonly PermissionOption[] {
   });
 }
 
-/** The fields that a vote may add to the agent's answer, next to the outcome. */
+/** The fields of a client's vote that go to the agent next to the outcome. */
 function answerExtras(body: JsonObject): Params {
   const answers = Object.entries(asRecord(body.answers));
   const areStrings = answers.length > 0 && answers.every(([, value]) => typeof value === 'string');

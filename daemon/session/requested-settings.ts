@@ -1,4 +1,4 @@
-// The settings that a create or an attach asks for along with the session: a model, an approval mode.
+// Applies the settings that a request for a session may name along with it: a model, an approval mode.
 
 import { MODE_METHOD } from '../agent/approval-modes.ts';
 import { channelFailure } from '../agent/failures.ts';
@@ -9,9 +9,9 @@ import type { Session } from './session.ts';
 
 export type RequestedSettings = Pick<CreateRequest, 'approvalMode' | 'modelId'>;
 
-/** A session was made for a request and is closed again, because the agent refused a setting that the request asked for. */
+/** Thrown when the agent refused a setting that a create asked for; the session that was made for the create is closed again. */
 export class RequestedSettingRefused extends Error {
-  /** The error that the request is answered with. */
+  /** The error with which the create is to be answered. */
   readonly refusal: unknown;
 
   constructor(refusal: unknown) {
@@ -21,10 +21,10 @@ export class RequestedSettingRefused extends Error {
 }
 
 /**
- * Applies the requested settings. A refused mode is an error, because a client relies on its mode before the first prompt; a
- * refused model is only published on the bus.
- * @returns whether the model was taken; undefined when none was asked for.
- * @throws ApiError: why the mode was refused. Then the model was not asked for.
+ * Applies the requested settings to a session. A refused mode is an error, because a client relies on its mode before the first
+ * prompt; a refused model is only published on the bus.
+ * @returns whether the agent took the model; undefined when the request named none.
+ * @throws ApiError: why the mode was refused. The model is not applied then.
  */
 export async function applyRequestedSettings(
   session: Session,
@@ -41,7 +41,7 @@ async function applyModel(session: Session, modelId: string, log: Log, clientId?
     await session.settings.switchModel(modelId, clientId);
     return true;
   } catch (error) {
-    // The failure is published on the bus; the session stays on its old model.
+    // `switchModel` has published the failure on the bus; the session stays on its old model.
     log.info({ err: error, sessionId: session.sessionId, modelId }, 'the agent rejected the model');
     return false;
   }

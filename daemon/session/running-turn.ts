@@ -1,5 +1,5 @@
-// The prompt that the agent works on: its deadline, its cancellation or removal meanwhile, and the terminal event's fields for its
-// end. Publishes nothing itself.
+// The state of the prompt that the agent works on: its deadline, whether it was cancelled or removed, and from these the fields
+// of its terminal event. Publishes nothing itself.
 import { AgentCallError } from '../agent/agent.ts';
 import { reasonOf } from '../agent/failures.ts';
 import type { Clock, Timer } from '../contract/clock.ts';
@@ -9,7 +9,7 @@ import type { TurnError } from './turn-events.ts';
 
 export interface Completion {
   readonly stopReason: string;
-  /** Further fields of the terminal event. */
+  /** Further fields of `turn_complete`. */
   readonly extras: JsonRecord;
 }
 
@@ -21,7 +21,7 @@ export class RunningTurn {
   #cancelledAtMs: number | undefined;
   #isRemoved = false;
 
-  /** Starts the prompt's deadline, if it has one. */
+  /** Starts the timer of the prompt's deadline, if the prompt has a deadline. */
   constructor(entry: PromptEntry, clock: Clock, onDeadline: () => void) {
     this.entry = entry;
     this.#clock = clock;
@@ -29,7 +29,7 @@ export class RunningTurn {
     this.#deadline = entry.deadlineMs === undefined ? undefined : clock.after(entry.deadlineMs, onDeadline);
   }
 
-  /** Whether a client has removed the prompt. */
+  /** Whether a client has removed the prompt, which runs until the agent ends it. */
   get isRemoved(): boolean {
     return this.#isRemoved;
   }
@@ -38,21 +38,21 @@ export class RunningTurn {
     this.#isRemoved = true;
   }
 
-  /** @returns false when the turn was marked as cancelled before. */
+  /** Keeps the time of the cancel, for `completion`. @returns false when the turn was marked as cancelled before. */
   markCancelled(): boolean {
     if (this.#cancelledAtMs !== undefined) return false;
     this.#cancelledAtMs = this.#clock.nowMs();
     return true;
   }
 
-  /** The turn is settled: its deadline no longer applies. */
+  /** To be called when the turn has settled: stops the timer of its deadline. */
   settled(): void {
     this.#deadline?.cancel();
   }
 
-  /** The turn's end, from the agent's answer to the prompt. */
+  /** The fields of `turn_complete`, from the agent's answer to `session/prompt`. */
   completion(answer: JsonRecord): Completion {
-    // Clients ignore a terminal event without a stop reason, and would wait for the turn's end for ever.
+    // A missing stop reason is replaced: clients ignore a terminal event without one, and would wait for the turn's end for ever.
     const said = answer.stopReason;
     const stopReason = typeof said === 'string' && said !== '' ? said : 'end_turn';
     const branchPoint = asRecord(answer._meta)['qwen.branchPoint'];
@@ -68,7 +68,7 @@ export class RunningTurn {
   }
 }
 
-/** The error of a turn whose prompt the agent did not answer. */
+/** The fields of `turn_error`, for a `session/prompt` that failed. */
 export function turnErrorOf(error: unknown): TurnError {
   const message = reasonOf(error);
   if (!(error instanceof AgentCallError)) return { message };

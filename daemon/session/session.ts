@@ -20,22 +20,22 @@ import { SessionSettings } from './settings.ts';
 import { type PromptListener, turnTags } from './turn-events.ts';
 import { Turns } from './turns.ts';
 
-/** What one session is, known when it is made. */
+/** The facts of one session that are known when it is created. */
 export interface SessionFacts {
   readonly sessionId: string;
   /** Canonical path. */
   readonly workspaceCwd: string;
   readonly channel: AgentChannel;
   readonly source: { readonly sourceType?: string; readonly sourceId?: string };
-  /** Default: the session works in the workspace as it is. */
+  /** Branch or worktree of the session. Default: the session works in the workspace as it is. */
   readonly checkout?: SessionCheckout;
-  /** Undefined: the session has no past, and none is kept. */
+  /** The session's transcript. Undefined: the session has no past, and none is kept. */
   readonly past?: SessionHistory | undefined;
-  /** Set for a session that is restored. */
+  /** What the session takes over from its earlier life; undefined for a session that is not restored. */
   readonly before?: SessionBefore | undefined;
 }
 
-/** What every session of the daemon works with. */
+/** Services and settings that all sessions of the daemon share. */
 export interface SessionServices {
   readonly clock: Clock;
   readonly log: Log;
@@ -44,11 +44,11 @@ export interface SessionServices {
   readonly listener: SessionListener;
 }
 
-/** Receives what becomes of the daemon's sessions. Every method is called synchronously, in the tick of the change. */
+/** Receives the changes of the daemon's live sessions. Every method is called synchronously, in the tick of the change. */
 export interface SessionListener extends PromptListener, ModelListener {
-  /** The session's bus has advanced by HEAD_STEP events. */
+  /** The newest event id of the session's bus, `head`, has advanced by HEAD_STEP since the last call. */
   head(sessionId: string, head: number): void;
-  /** Something that may keep the session open has ended: its last turn, or the agent's background work. */
+  /** The session may be idle now, because its last turn or the agent's background work for it has ended. */
   maybeIdle(session: Session): void;
   /** The agent has given the session another name. */
   renamed(session: Session): void;
@@ -58,13 +58,13 @@ export interface SessionListener extends PromptListener, ModelListener {
 export interface SessionBefore {
   readonly createdAtMs: number;
   readonly displayName?: string | undefined;
-  /** Ids of the bus start above it. */
+  /** The number above which the event ids of the restored session begin. */
   readonly idFloor: number;
-  /** The clients that are registered still. */
+  /** The clients whose registration on the session stays valid. */
   readonly clients: readonly FeedClient[];
 }
 
-/** `open`, then once and for ever `ended`. */
+/** A session is `open` until it ends; `ended` is final. */
 type State = 'open' | 'ended';
 
 export class Session {
@@ -141,24 +141,24 @@ export class Session {
     return this.#state === 'ended';
   }
 
-  /** Whether the agent works for this session outside of a turn. */
+  /** Whether the agent works for this session outside of a turn, by its newest report. */
   get hasBackgroundWork(): boolean {
     return this.#backgroundWork.length > 0;
   }
 
-  /** The agent reports its background work for this session; each report replaces the one before. */
+  /** Takes over the agent's report of its background work for this session; each report replaces the one before. */
   backgroundWorkReported(work: readonly unknown[]): void {
     const hadWork = this.hasBackgroundWork;
     this.#backgroundWork = work;
     if (hadWork && work.length === 0) this.#listener.maybeIdle(this);
   }
 
-  /** Epoch ms of the newest of creation, heartbeat and prompt step. */
+  /** The latest of the session's creation, its newest heartbeat and the newest step of a prompt, epoch ms. */
   get lastActivityAtMs(): number {
     return Math.max(this.#lastSeenAtMs, this.#lastActivityAtMs);
   }
 
-  /** Whether a turn runs or waits, the agent has background work, or a question is open. */
+  /** Whether a turn runs or waits, the agent has background work, or a permission question is open. */
   get isWorking(): boolean {
     return !this.turns.isIdle || this.hasBackgroundWork || this.permissions.openCount > 0;
   }
@@ -168,12 +168,15 @@ export class Session {
     return this.isWorking || this.bus.readerCount > 0;
   }
 
-  /** Whether the session is busy, or a client is registered: then it is not closed for want of use. */
+  /** Whether the session is busy or a client is registered on it: then it is not closed when a client or a turn leaves it. */
   get isInUse(): boolean {
     return this.isBusy || this.clients.size > 0;
   }
 
-  /** @throws ApiError 400 for an id that is not registered here; an absent id is anonymous. */
+  /**
+   * Checks a client id; undefined stands for an anonymous client and passes. @throws ApiError 400 for an id that is not
+   * registered on this session.
+   */
   checkClient(clientId: string | undefined): void {
     if (clientId === undefined || this.clients.has(clientId)) return;
     throw fail('invalid_client_id', 'Client id is not registered on this session', {
@@ -182,7 +185,7 @@ export class Session {
     });
   }
 
-  /** Records a sign of life; the client id has been checked. @returns the recorded time, epoch ms. */
+  /** Records a heartbeat of a client, whose id the caller has checked. @returns the recorded time, epoch ms. */
   touch(clientId: string | undefined): number {
     const nowMs = this.#clock.nowMs();
     this.#lastSeenAtMs = nowMs;
@@ -191,20 +194,26 @@ export class Session {
   }
 
   /**
-   * Publishes a `session/update` of the agent verbatim, as part of the running turn if there is one.
-   * @param json `params` as the agent wrote them, where their text could be cut out of its line.
+   * Publishes a `session/update` of the agent verbatim, as part of the running turn if a turn runs.
+   * @param json `params` as the agent wrote them, where their text could be cut out of the agent's output line.
    */
   agentUpdate(params: Params, json?: string): void {
     const tags = turnTags(this.turns.running);
     this.settings.updateSeen(params, tags, () => this.bus.publish('session_update', params, tags, json));
   }
 
-  /** Puts a question of the agent to the clients, as part of the running turn. @returns the answer, see `Permissions.ask`. */
+  /**
+   * Puts a permission question of the agent to the clients, as part of the running turn if a turn runs. @returns the answer for
+   * the agent, see `Permissions.ask`.
+   */
   askPermission(params: Params): Promise<Params> {
     return this.permissions.ask(params, this.turns.running);
   }
 
-  /** Handles any other notification of the agent about this session. @returns false for a method that is not known. */
+  /**
+   * Handles a notification of the agent about this session, other than `session/update`. @returns false for an unknown method and
+   * an unusable notification.
+   */
   agentNotification(method: string, params: Params): boolean {
     if (this.settings.notified(method, params, this.turns.running)) return true;
     if (method === 'qwen/notify/session/pr-binding') return this.metadata.boundByAgent(params);
@@ -218,7 +227,7 @@ export class Session {
     return events !== undefined;
   }
 
-  /** Ends the session in order, see `endByClose`. @returns false when the session had ended before. */
+  /** Ends the session with `session_closed`, see `endByClose`. @returns false when the session had ended before. */
   close(reason: string, extras: JsonRecord = {}): boolean {
     return this.#end(endByClose(reason, extras));
   }
@@ -233,7 +242,7 @@ export class Session {
     return this.#end(endByShutdown());
   }
 
-  /** The session as the coordinator stores it. */
+  /** The session as the feed reports it. @param isDefault whether the session fills the workspace's slot. */
   feedSession(isDefault: boolean): FeedSession {
     const { displayName } = this.metadata.current;
     return {
@@ -273,7 +282,10 @@ export class Session {
     if (step.state === 'completed' || step.state === 'failed') this.settings.turnEnded();
   }
 
-  /** Prompts first, then questions, the last event, streams and transcript. Only the first end counts. */
+  /**
+   * Ends, in this order: the prompts, the permission questions, the bus with its last event, the transcript. @returns false when
+   * the session had ended before.
+   */
   #end({ prompts, type, data }: SessionEnd): boolean {
     if (this.#state === 'ended') return false;
     this.#state = 'ended';

@@ -1,6 +1,6 @@
-// Keeps one setting of a session (its model, its approval mode) in step with the agent: changes go to the agent one after the
-// other, each followed by a fresh read where the change may have ended in another value, and every decision is logged. The
-// rules that decide are in domain/synced-setting.ts.
+// Keeps one synced setting of a session (its model, its approval mode) in step with the agent: sends changes to the agent one
+// after the other, reads the agent's value where a change may have ended in another value, and logs every decision. The rules
+// that decide are in domain/synced-setting.ts.
 import { AgentCallError, type AgentChannel, AgentTimeout, INTERNAL_ERROR } from '../agent/agent.ts';
 import { canReadContext, readContext } from '../agent/extensions.ts';
 import type { Clock, Timer } from '../contract/clock.ts';
@@ -15,7 +15,7 @@ import type { Bus } from '../events/bus.ts';
 
 const LATE_SWITCH_WINDOW_MS = 30_000;
 
-/** What a setting needs of its session. */
+/** The parts of its session that a synced setting uses. */
 export interface SettingSyncSession {
   readonly sessionId: string;
   readonly bus: Bus;
@@ -28,25 +28,25 @@ export interface SettingSyncSession {
 export interface SettingSyncDeps<Value> {
   readonly name: 'model' | 'mode';
   readonly session: SettingSyncSession;
-  /** Whether a reported value tells nothing beyond the known one. */
+  /** Whether the value `said` by the agent counts as equal to the `known` value. */
   readonly isSame: (known: Value, said: Value) => boolean;
-  /** Reads the value out of a state that the agent reports. */
+  /** Extracts the setting's value from a state that the agent reports. */
   readonly valueIn: (state: JsonRecord) => Said<Value>;
-  /** Publishes a value: with the tags of the running turn when the agent changed it, else without tags. */
+  /** Publishes a value that the agent has: with the tags of the running turn when the agent changed it, else without tags. */
   readonly publish: (value: Value, tags: EventTags) => void;
-  /** A read has found the agent at the known value. */
+  /** Called when a read has found that the agent has the known value. */
   readonly agreed?: () => void;
 }
 
-/** A change that a client, or the creation of a session, asks for. */
+/** A change of the setting that a client, or the creation of a session, asks for. */
 export interface Change<Value, Answer> {
-  /** For the message of a timeout. */
+  /** The agent's method for the change, named in the error of a timeout. */
   readonly method: string;
-  /** Calls the agent, without a deadline: a late answer still tells the value. */
+  /** Calls the agent, without a deadline: a late answer still says which value the agent has. */
   readonly ask: () => Promise<Answer>;
-  /** @throws UnusableAnswer */
+  /** Extracts the value from the agent's answer to `ask`. @throws UnusableAnswer */
   readonly valueIn: (answer: Answer) => Value;
-  /** Publishes the value; the change is still under way. */
+  /** Publishes the value. The change is under way until the returned promise resolves. */
   readonly done: (value: Value, answer: Answer) => Promise<void> | void;
   readonly failed?: (error: unknown) => void;
 }
@@ -54,9 +54,9 @@ export interface Change<Value, Answer> {
 export class SettingSync<Value> {
   readonly setting: SyncedSetting<Value>;
   readonly #deps: SettingSyncDeps<Value>;
-  /** The newest change that was asked for; the next one waits for it. */
+  /** Settles when the newest requested change has settled; the next change waits for that. */
   #last: Promise<unknown> = Promise.resolve();
-  /** Set while a read is under way; `again` when another change has settled since the read began. */
+  /** Set while the agent's value is being read; `again` when another change has settled since the read began. */
   #reading: { again: boolean } | undefined;
 
   constructor(deps: SettingSyncDeps<Value>) {
@@ -64,7 +64,10 @@ export class SettingSync<Value> {
     this.setting = new SyncedSetting({ isSame: deps.isSame, lateSwitchWindowMs: LATE_SWITCH_WINDOW_MS });
   }
 
-  /** Takes the value from the agent's answer that began the session. @returns undefined where the answer has no usable value. */
+  /**
+   * Takes the initial value from the agent's answer to `session/new`, `session/load` or `session/resume`.
+   * @returns undefined where the answer has no usable value.
+   */
   seed(state: JsonRecord): Value | undefined {
     const said = this.#deps.valueIn(state);
     if (said.kind !== 'value') return undefined;
@@ -73,7 +76,8 @@ export class SettingSync<Value> {
   }
 
   /**
-   * Makes a change after every change asked for before. @returns the agent's answer, once its value has been published.
+   * Makes a change, after every change that was requested earlier.
+   * @returns the agent's answer, once its value has been published.
    * @throws AgentCallError, AgentGone, AgentTimeout, UnusableAnswer; ApiError 404 when the session has ended meanwhile.
    */
   change<Answer>(change: Change<Value, Answer>): Promise<Answer> {
@@ -83,7 +87,10 @@ export class SettingSync<Value> {
     return turn;
   }
 
-  /** The agent reports its value. @param tags of the running turn, for the event of a change that the agent made. */
+  /**
+   * Handles a notification in which the agent names its value. @param tags of the running turn, for the event of a change that
+   * the agent made.
+   */
   notified(said: Said<Value>, tags: EventTags): void {
     const { clock } = this.#deps.session;
     if (said.kind === 'value')
@@ -91,7 +98,7 @@ export class SettingSync<Value> {
     else this.#decide({ action: 'dropped', reason: said.kind === 'nothing' ? 'no_value' : said.reason });
   }
 
-  /** Reads the agent's value, because the agent may have changed it without a notification. */
+  /** Starts a read of the agent's value, because the agent may have changed it without a notification. */
   verify(): void {
     this.#settle(undefined);
   }
@@ -144,7 +151,7 @@ export class SettingSync<Value> {
     else void this.#readUntilKnown();
   }
 
-  /** Reads once for each settled change; changes that settle during a read share the next one. Never rejects. */
+  /** Reads the agent's value, and once more if changes settled during the read, until none did. Never rejects. */
   async #readUntilKnown(): Promise<void> {
     const reading = { again: true };
     this.#reading = reading;
@@ -155,7 +162,10 @@ export class SettingSync<Value> {
     this.#reading = undefined;
   }
 
-  /** One read; repeated once if a value was published meanwhile, and once if the read failed. */
+  /**
+   * Reads the agent's value and carries out the decision. Repeats the read once if a value was published meanwhile, and once if
+   * the read failed.
+   */
   async #readFresh(): Promise<void> {
     let failures = 0;
     let reruns = 0;
@@ -200,20 +210,24 @@ export class SettingSync<Value> {
     return setting.judgeRead(said.kind === 'value' ? said.value : undefined, before, nowMs);
   }
 
-  /** @returns undefined when the agent has no method to read its state. @throws AgentCallError, AgentGone, AgentTimeout */
+  /**
+   * Reads the setting's value from the agent.
+   * @returns undefined when the agent lacks the method to read its state.
+   * @throws AgentCallError, AgentGone, AgentTimeout
+   */
   async #read(): Promise<Said<Value> | undefined> {
     const { channel, sessionId, limits } = this.#deps.session;
     const context = await readContext(channel, sessionId, limits.contextReadTimeoutMs);
     return context === undefined ? undefined : this.#deps.valueIn(asRecord(asRecord(context).state));
   }
 
-  /** The session or its agent has ended: the agent is asked nothing more. */
+  /** Whether the session has ended or its agent child is ending: then the agent is not called any more. */
   get #isGone(): boolean {
     const { bus, channel } = this.#deps.session;
     return bus.hasEnded || channel.isDying;
   }
 
-  /** Carries a decision out and logs it; above debug level only if it publishes a value or reports a failure. */
+  /** Carries a decision out and logs it; above debug level only if the decision publishes a value or reports a failure. */
   #decide(decision: Decision<Value>, tags: EventTags = {}): void {
     const { name, session, publish } = this.#deps;
     const { log, sessionId } = session;
@@ -228,7 +242,7 @@ export class SettingSync<Value> {
   }
 }
 
-/** How a failed change ended. After a JSON-RPC "internal error" the agent may have made the change all the same. */
+/** How a change that failed has ended. After a JSON-RPC "internal error" the agent may have made the change all the same. */
 function outcomeOf(
   error: unknown,
 ): { readonly kind: 'refused' } | { readonly kind: 'unsure'; isTimeout: boolean } {

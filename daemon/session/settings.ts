@@ -1,5 +1,5 @@
-// The settings of a session that clients and the agent may both change (model, approval mode, options), and the snapshot of
-// them for an attaching client. Model and mode publish their own events; this class routes requests and notifications to them.
+// The settings of a session that clients and the agent may both change (model, approval mode, options), and their values for an
+// attaching client. Model and mode publish their own events; this class routes requests and notifications to them.
 import type { Params } from '../agent/agent.ts';
 import { asRecord, isRecord, type JsonRecord } from '../contract/json-record.ts';
 import type { ApprovalMode } from '../contract/wire.ts';
@@ -12,10 +12,10 @@ import { turnTags } from './turn-events.ts';
 export class SessionSettings {
   readonly #model: SessionModel;
   readonly #mode: SessionMode;
-  /** The agent's answer that began the session, for its lists of models, modes and options. */
+  /** The agent's answer to `session/new`, `session/load` or `session/resume`, kept for its lists of models, modes and options. */
   #state: JsonRecord = {};
   #availableCommands: readonly unknown[] | undefined;
-  /** Whether the running turn has shown the output of a slash command. */
+  /** Whether a slash command has put out text in the running turn. */
   #isCommandSeen = false;
 
   constructor(session: ModeSession, listener: ModelListener) {
@@ -23,7 +23,7 @@ export class SessionSettings {
     this.#mode = new SessionMode(session);
   }
 
-  /** Takes the agent's answer to `session/new`, load or resume. Publishes nothing. */
+  /** Takes the initial values from the agent's answer to `session/new`, `session/load` or `session/resume`. Publishes nothing. */
   seed(answer: Params): void {
     this.#state = answer;
     this.#model.seed(answer);
@@ -41,12 +41,12 @@ export class SessionSettings {
     };
   }
 
-  /** The commands that the agent announced last; undefined before the first announcement. */
+  /** The slash commands that the agent announced last; undefined before its first announcement. */
   get availableCommands(): readonly unknown[] | undefined {
     return this.#availableCommands;
   }
 
-  /** The `state` of the context route, as far as it is known without asking the agent. */
+  /** The settings as the daemon knows them without asking the agent, in the form of the context route's `state`. */
   knownState(): JsonRecord {
     const { models, modes, configOptions } = this.#state;
     return {
@@ -61,9 +61,9 @@ export class SessionSettings {
   }
 
   /**
-   * Switches the model after every switch asked for before. Publishes `model_switched` and reports the workspace's new default
-   * to the listener, or publishes `model_switch_failed`.
-   * @returns the agent's raw answer.
+   * Switches the model, after every switch that was requested earlier. Publishes `model_switched` and reports the workspace's new
+   * default to the listener, or publishes `model_switch_failed`.
+   * @returns the agent's raw answer to `session/set_model`.
    * @throws AgentCallError, AgentGone, AgentTimeout; ApiError 404 when the session has ended meanwhile.
    */
   switchModel(modelId: string, clientId: string | undefined): Promise<unknown> {
@@ -71,7 +71,7 @@ export class SessionSettings {
   }
 
   /**
-   * Changes the approval mode after every change asked for before. Publishes `approval_mode_changed`.
+   * Changes the approval mode, after every change that was requested earlier. Publishes `approval_mode_changed`.
    * @throws AgentCallError, AgentGone, AgentTimeout; UnusableAnswer for a mode that no client knows; ApiError 404 when the
    *   session has ended meanwhile, 501 when the agent cannot plan first.
    */
@@ -79,14 +79,14 @@ export class SessionSettings {
     return this.#mode.switchTo(request, clientId);
   }
 
-  /** Follows a change of the workspace's default that was made through another session. Never rejects. */
+  /** Switches this session to the workspace's new default mode, which was chosen through another session. Never rejects. */
   followDefault(mode: ApprovalMode, clientId: string | undefined): Promise<void> {
     return this.#mode.followDefault(mode, clientId);
   }
 
   /**
-   * Takes a notification of the agent.
-   * @param running the prompt that runs, to which a change of the agent is attributed.
+   * Handles a notification of the agent about its model or mode.
+   * @param running the running prompt, to which a change by the agent is attributed; undefined where no turn runs.
    * @returns false when the notification is not about a setting.
    */
   notified(method: string, params: Params, running: PromptEntry | undefined): boolean {
@@ -98,7 +98,8 @@ export class SessionSettings {
   }
 
   /**
-   * Looks at a `session/update` before `publish` puts it on the bus; an agent's own mode frame may be left out.
+   * Takes commands, options and mode from a `session/update`, and calls `publish` to put it on the bus. Leaves out a
+   * `current_mode_update` for a change for which the daemon has published one already.
    * @param tags of the running turn.
    */
   updateSeen(params: Params, tags: EventTags, publish: () => void): void {
@@ -115,7 +116,10 @@ export class SessionSettings {
     publish();
   }
 
-  /** A turn has ended. A slash command in it, `/model` for one, may have changed a setting without a notification. */
+  /**
+   * To be called when a turn has ended. A slash command in the turn, `/model` for one, may have changed a setting without a
+   * notification: then the agent's values are read.
+   */
   turnEnded(): void {
     if (!this.#isCommandSeen) return;
     this.#isCommandSeen = false;
@@ -123,7 +127,7 @@ export class SessionSettings {
     this.#mode.verify();
   }
 
-  /** Takes over the options from the agent's answer to a change of one. */
+  /** Takes over the options from the agent's answer to `session/set_config_option`. */
   configOptionsChanged(configOptions: readonly unknown[]): void {
     this.#state = { ...this.#state, configOptions };
   }

@@ -1,4 +1,4 @@
-// The summary of a live session, for the status route and listings.
+// The summary of a live session, for the session's status route and the list of sessions.
 
 import { asRecord, isRecord } from '../contract/json-record.ts';
 import type { Question } from '../domain/permission-book.ts';
@@ -29,7 +29,7 @@ export function summaryOf(session: Session): Record<string, unknown> {
   };
 }
 
-/** Whether the agent asks for a permission, or for an answer of the person. */
+/** Whether the agent asks for a permission, or asks the person a question. */
 type InteractionKind = 'permission' | 'user_question';
 
 function interactionOf({ requestId, createdAtMs, toolCall, options }: Question) {

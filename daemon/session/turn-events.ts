@@ -1,5 +1,5 @@
-// The events that prompts and turns put on the bus, and the steps that the coordinator stores; one method each. turns.ts
-// decides when, so that nothing is published twice.
+// Publishes the events of prompts and turns on the bus, and passes each step of a prompt to the listener, for the coordinator.
+// turns.ts decides when each method is called, so that nothing is published twice.
 
 import type { Clock } from '../contract/clock.ts';
 import type { FeedPrompt } from '../contract/feed.ts';
@@ -39,7 +39,7 @@ export class TurnEvents {
     if (entry.hadToQueue) this.#pending('pending_prompt_added', entry, { queuedAt: entry.queuedAtMs });
   }
 
-  /** The prompt runs now; its blocks are echoed, for the clients that did not send it. */
+  /** Publishes that the prompt runs now, and echoes its content blocks for the clients that did not send it. */
   started(entry: PromptEntry): void {
     this.#step(entry, 'running');
     if (entry.hadToQueue) this.#pending('pending_prompt_started', entry, {});
@@ -52,6 +52,7 @@ export class TurnEvents {
   }
 
   /**
+   * Publishes `prompt_cancelled`.
    * @param clientId the client that cancelled the prompt; undefined where the request named none.
    * @param reason set when the agent failed the prompt rather than a client cancelling it.
    */
@@ -70,7 +71,7 @@ export class TurnEvents {
     this.#publish('turn_error', { ...error, promptId: entry.promptId }, tagsOf(entry));
   }
 
-  /** Closes the pair of events that `pending_prompt_added` opened. */
+  /** Publishes `pending_prompt_completed`, the counterpart of the `pending_prompt_added` of a prompt that had to queue. */
   left(entry: PromptEntry, state: 'completed' | 'removed'): void {
     this.#pending('pending_prompt_completed', entry, { state });
   }
@@ -115,7 +116,7 @@ export class TurnEvents {
   }
 }
 
-/** The tags of an event that belongs to the running turn; none where no turn runs. */
+/** The tags of an event that belongs to the running turn; no tags where no turn runs. */
 export function turnTags(running: PromptEntry | undefined): EventTags {
   return running === undefined ? {} : tagsOf(running);
 }

@@ -18,7 +18,7 @@ import { RunningTurn, turnErrorOf } from './running-turn.ts';
 import { type PromptListener, type TurnError, TurnEvents } from './turn-events.ts';
 
 export interface TurnListener extends PromptListener {
-  /** A prompt has settled, and none runs or waits. */
+  /** Called when a prompt has settled and no prompt runs or waits any more. */
   idle(): void;
 }
 
@@ -34,7 +34,7 @@ export interface TurnsDeps {
 
 export interface AcceptedPrompt {
   readonly promptId: string;
-  /** Head of the bus before the prompt's first event: a subscriber from here misses nothing. */
+  /** Newest event id before the prompt's first event: a stream that starts after this id misses nothing of the prompt. */
   readonly lastEventId: number;
   readonly eventEpoch: string;
 }
@@ -43,7 +43,7 @@ export interface AcceptedPrompt {
 export interface Abort {
   readonly running: TurnError;
   readonly waiting: TurnError;
-  /** The agent failed the running prompt, so clients get `prompt_cancelled` first. */
+  /** The agent child has ended: clients get `prompt_cancelled` before the running prompt's terminal event. */
   readonly isAgentGone: boolean;
 }
 
@@ -73,7 +73,9 @@ export class Turns {
     return this.#queue.waiting;
   }
 
-  /** The prompts that have yet to end, the running one first. A running prompt that was removed is gone for clients. */
+  /**
+   * The prompts that have not ended for clients, the running prompt first; without a running prompt that a client has removed.
+   */
   get pending(): readonly { readonly entry: PromptEntry; readonly state: 'running' | 'queued' }[] {
     const running = this.#running?.isRemoved === true ? undefined : this.running;
     return [
@@ -86,12 +88,12 @@ export class Turns {
     return this.#queue.size === 0;
   }
 
-  /** Error of the newest settled turn; undefined after a turn that completed. */
+  /** Error of the newest settled turn; undefined after a turn that completed, and before the first. */
   get lastError(): TurnError | undefined {
     return this.#lastError;
   }
 
-  /** The prompts that have not settled, as the coordinator stores them. */
+  /** The prompts that have not settled, as the feed reports them. */
   feedPrompts(): readonly FeedPrompt[] {
     const { sessionId } = this.#deps;
     const step = (entry: PromptEntry, state: 'running' | 'queued') => ({
@@ -104,10 +106,7 @@ export class Turns {
     return [...running, ...this.waiting.map((entry) => step(entry, 'queued'))];
   }
 
-  /**
-   * Accepts a prompt. From then on the turn does not depend on its client, which may leave.
-   * @throws ApiError 400 (body), 503 `prompt_queue_full`.
-   */
+  /** Accepts a prompt, whose turn goes on if its client leaves. @throws ApiError 400 (body), 503 `prompt_queue_full`. */
   submit(body: JsonObject, clientId: string | undefined): AcceptedPrompt {
     const { content, extras, deadlineMs } = parsePromptRequest(body);
     const { sessionId, limits } = this.#deps;
@@ -120,7 +119,7 @@ export class Turns {
     return this.#accept({ clientId, content, request: extras, deadlineMs });
   }
 
-  /** Lets the agent go on with the turn that it was interrupted in; to be called when no turn runs. */
+  /** Accepts an empty prompt, with which the agent goes on with its interrupted turn. To be called when no turn runs. */
   continueLast(clientId: string | undefined): AcceptedPrompt {
     const request = { _meta: { 'qwen.daemon.continueLastTurn': true } };
     return this.#accept({ clientId, content: [], request, deadlineMs: undefined });
@@ -131,14 +130,14 @@ export class Turns {
     return this.#midTurn.submit(message, clientId, this.#running !== undefined);
   }
 
-  /** The agent takes the waiting messages into its turn. */
+  /** Hands the waiting mid-turn messages to the agent. @returns the answer to the agent's `craft/drainMidTurnQueue`. */
   drainMidTurn(): JsonRecord {
     return { ...this.#midTurn.takeIntoTurn(this.running), hasQueuedPrompt: this.waiting.length > 0 };
   }
 
   /**
    * Cancels the running prompt, if any; resolves when the agent has acknowledged. While an overdue prompt occupies the agent,
-   * clients see the first prompt behind it as the one at work: then that prompt ends, and never runs.
+   * ends the first waiting prompt instead, which clients take for the running prompt; it never runs.
    */
   async cancel(clientId: string | undefined): Promise<void> {
     const running = this.#running;
@@ -163,7 +162,7 @@ export class Turns {
     if (waiting !== undefined) {
       this.#events.left(waiting, 'removed');
       this.#complete(waiting, 'cancelled', {});
-      // The prompt waited for an overdue one, whose own settling came earlier: no other call reports the session idle.
+      // The removed prompt waited for an overdue one, which settled earlier: no other call reports the session idle.
       if (this.isIdle) this.#deps.listener.idle();
     }
     if (wasMessage || waiting !== undefined) return true;
@@ -176,7 +175,7 @@ export class Turns {
     return true;
   }
 
-  /** Ends every prompt, each with its terminal event. The session has ended: no further prompt starts. */
+  /** Ends every prompt with its terminal event, because the session has ended. No further prompt starts. */
   abortAll(abort: Abort): void {
     const waiting = this.#queue.clearWaiting();
     const messages = this.#midTurn.takeAll();
@@ -197,7 +196,7 @@ export class Turns {
     const lastEventId = bus.ring.head;
     const entry = this.#queue.accept({
       ...asked,
-      // The queue does not count an overdue prompt, which has ended for clients but occupies the agent.
+      // `PromptQueue` does not count an overdue prompt, which has ended for clients but occupies the agent.
       ...(this.#overdue.isPending ? { hadToQueue: true } : {}),
       promptId: randomUUID(),
       queuedAtMs: clock.nowMs(),
@@ -208,7 +207,10 @@ export class Turns {
     return { promptId: entry.promptId, lastEventId, eventEpoch: bus.epoch };
   }
 
-  /** On a dying agent no prompt starts: those that wait end with the session, whose death follows. */
+  /**
+   * Starts the next waiting prompt, unless the agent is occupied or dying: on a dying agent, waiting prompts end with the
+   * session.
+   */
   #startNext(): void {
     const { clock, agent } = this.#deps;
     if (this.#overdue.isPending || agent.isDying) return;
@@ -220,7 +222,7 @@ export class Turns {
     void this.#runOnAgent(running);
   }
 
-  /** Never rejects: whatever the agent does becomes the turn's terminal event. */
+  /** Runs the prompt and settles it. Never rejects: a failure of the agent becomes the turn's terminal event. */
   async #runOnAgent(running: RunningTurn): Promise<void> {
     const { entry } = running;
     try {
@@ -233,7 +235,7 @@ export class Turns {
   }
 
   #agentEnded(running: RunningTurn, answer: JsonRecord): void {
-    // The agent did not wait for the questions that are still open: no answer can reach it any more.
+    // Cancels the questions that are still open: the agent has ended the turn without waiting for them.
     this.#deps.permissions.cancelAll('agent_cancelled');
     const { stopReason, extras } = running.completion(answer);
     this.#complete(running.entry, stopReason, extras);
@@ -258,7 +260,7 @@ export class Turns {
     void this.#deps.agent.cancel();
   }
 
-  /** Runs `publishTerminal` if the prompt still runs; the one place where a running prompt ends. */
+  /** Publishes the end of `entry` if it still runs, and starts the next prompt. No other code ends a running prompt. */
   #settle(entry: PromptEntry, publishTerminal: () => void): void {
     if (!this.#queue.settle(entry.promptId)) return;
     const isRemoved = this.#running?.isRemoved === true;
@@ -271,13 +273,13 @@ export class Turns {
     if (this.isIdle) this.#deps.listener.idle();
   }
 
-  /** Publishes once per prompt that it is cancelled, and by whom. Its questions are cancelled each time: it may ask until it ends. */
+  /** Publishes `prompt_cancelled` once per prompt. Cancels open questions each time: the agent may ask until the prompt ends. */
   #cancelled(running: RunningTurn, clientId: string | undefined): void {
     if (running.markCancelled()) this.#events.cancelled(running.entry, clientId);
     this.#deps.permissions.cancelAll('agent_cancelled');
   }
 
-  /** Publishes the cancellation of a prompt that the agent failed, unless a client has cancelled the prompt before. */
+  /** Publishes `prompt_cancelled` for a prompt that the agent failed, unless a client has cancelled it before. */
   #markFailed(running: RunningTurn): void {
     const { entry } = running;
     if (running.markCancelled()) this.#events.cancelled(entry, entry.clientId, 'forward_failed');
