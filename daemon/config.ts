@@ -121,7 +121,7 @@ export function standaloneConfig({ values }: Arguments, env: NodeJS.ProcessEnv):
   });
 }
 
-/** The configuration of a daemon that a coordinator started. @throws ConfigError when the workspace cannot be used. */
+/** The configuration of a daemon that a coordinator started. @throws ConfigError for an unusable workspace or a bad policy. */
 export function coordinatedConfig(request: HandshakeRequest, env: NodeJS.ProcessEnv): DaemonConfig {
   return Object.freeze({
     workspace: boundWorkspace(request.workspace),

@@ -15,7 +15,7 @@ export interface TurnIo {
   record(update: SessionUpdate): void;
   /** Asks the client for permission. @returns the client's answer. */
   ask(toolCall: ToolCallUpdate, options: PermissionOption[]): Promise<RequestPermissionOutcome>;
-  /** Pause between the words of a slow answer; the words of any other answer are at most FAST_WORD_MS apart. */
+  /** Pause between words when the prompt contains "slow"; the words of any other answer are at most FAST_WORD_MS apart. */
   readonly delayMs: number;
   readonly signal: AbortSignal;
 }

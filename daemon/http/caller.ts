@@ -13,7 +13,8 @@ export function requestedSession(call: Call, sessions: SessionLookup): Session {
 
 /**
  * The live session that the path names, and the id of the client, which is registered on that session (undefined when the
- * request names no client). @throws ApiError 400 for a malformed or unregistered client id, 404 when the session is not live.
+ * request names no client).
+ * @throws ApiError 400 for a malformed or unregistered client id, 404 when the session is not live.
  */
 export function callerOf(
   call: Call,

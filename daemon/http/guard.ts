@@ -44,7 +44,8 @@ export function guardPolicy(config: DaemonConfig, port: () => number): DaemonGua
 
 /**
  * Checks a request before any other part of the daemon reads it. Writes the response only of a CORS preflight; may set CORS
- * headers on `res`. @throws ApiError 401 for a wrong or missing bearer, 403 for a refused Host or Origin.
+ * headers on `res`.
+ * @throws ApiError 401 for a wrong or missing bearer, 403 for a refused Host or Origin.
  */
 export function checkCaller(
   policy: DaemonGuardPolicy,

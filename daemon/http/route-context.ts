@@ -15,7 +15,7 @@ import type { LiveSessions } from '../sessions/live-sessions.ts';
 import type { RateGate } from './rate-gate.ts';
 import type { Streams } from './streams.ts';
 
-/** All parts that handlers use; the parameter of a handler's maker is a `Pick` of the members that the handler needs. */
+/** All parts that handlers use. The function that makes a handler takes a `Pick` of the members that its handler needs. */
 export interface RouteContext {
   /** Canonical path of the daemon's workspace. */
   readonly workspace: string;

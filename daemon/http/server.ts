@@ -112,7 +112,7 @@ function createRouter(routes: readonly DaemonRoute[]): Router {
         req: ctx.req,
         res: ctx.res,
         params: ctx.params,
-        // Not koa's own `query`: it is empty when the Host header, which a unix socket does not check, is no host.
+        // Not `ctx.query`: koa leaves it empty when the Host header names no host, and on a unix socket no check refuses that.
         query: new URLSearchParams(ctx.querystring),
         body: (ctx.state.body ?? {}) as JsonObject,
         peer: state?.peer ?? 'remote',

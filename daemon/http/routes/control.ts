@@ -66,7 +66,8 @@ export function restoreForCoordinator({ restores }: Pick<RouteContext, 'restores
 
 /**
  * Reads the body of `POST /control/restore`. Its sender speaks this contract version; the checks only keep a faulty coordinator
- * from doing harm. @throws ApiError 400 without session id, id floor or creation time; other malformed fields are dropped.
+ * from doing harm.
+ * @throws ApiError 400 without a valid session id, id floor or creation time. Other malformed fields are dropped.
  */
 function parseRestore(body: Readonly<Record<string, unknown>>): RestoreRequest {
   const { sessionId, idFloor, clients, isDefault, createdAtMs, displayName, lostPrompts } = body;

@@ -62,7 +62,7 @@ export function createdBody(
   };
 }
 
-/** `GET /session/:id/status`: the summary of a live session. */
+/** `GET /session/:id/status`: the summary of a live session: metadata, clients, turn state and open permission questions. */
 export function sessionStatus({ sessions }: Pick<RouteContext, 'sessions'>): Handler {
   return (call) => ok(summaryOf(requestedSession(call, sessions)));
 }

@@ -55,7 +55,7 @@ export function changeApprovalMode({ sessions }: Pick<RouteContext, 'sessions'>)
   };
 }
 
-/** Reads the body of a change of the approval mode. @throws ApiError 400 */
+/** Reads the body of `POST /session/:id/approval-mode`. @throws ApiError 400 when a field of the body is malformed. */
 function parseModeRequest({ mode: asked, persist, planMode }: JsonObject): ModeRequest {
   const mode: ApprovalMode | undefined = approvalMode(asked);
   if (mode === undefined)

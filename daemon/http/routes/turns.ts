@@ -13,7 +13,7 @@ export function submitPrompt({ sessions, feed }: Pick<RouteContext, 'sessions' |
     const { session, clientId } = callerOf(call, sessions);
     sessions.intake.check();
     const accepted = session.turns.submit(call.body, clientId);
-    // The feed's record about the prompt has been written by now, and has this `seq` or a lower one.
+    // The feed has the record about this prompt by now, under this `seq` or a lower one, as FEED_SEQ_HEADER promises.
     return { status: 202, body: accepted, headers: { [FEED_SEQ_HEADER]: String(feed.seq) } };
   };
 }
