@@ -1,4 +1,4 @@
-// Routes the agent's notifications and requests to the sessions that they are about.
+// Routes the agent's notifications and requests to the sessions that they name.
 import {
   AgentCallError,
   type AgentChannel,
@@ -18,7 +18,7 @@ type RequestHandler = (session: Session | undefined, params: Params) => Promise<
 
 const CANCELLED = { outcome: { outcome: 'cancelled' } };
 
-/** Requests that the bridge answers; everything else is "method not found". */
+/** The agent's requests about sessions, with their handlers; any other request is answered "method not found". */
 const REQUESTS: Readonly<Record<string, RequestHandler>> = {
   'session/request_permission': async (session, params) =>
     session === undefined ? CANCELLED : session.askPermission(params),
@@ -27,7 +27,7 @@ const REQUESTS: Readonly<Record<string, RequestHandler>> = {
   '_qwencode/start_turn': async () => ({ accepted: false }),
 };
 
-/** A notification about a session; a `session/update` when `method` is undefined. */
+/** A notification of the agent about a session; `method` is undefined for a `session/update`. */
 interface EarlyEvent {
   readonly method: string | undefined;
   readonly params: Params;
@@ -38,16 +38,16 @@ export interface AgentEventRouterDeps {
   readonly register: SessionRegister;
   readonly clock: Clock;
   readonly log: Log;
-  /** Called when an agent child is gone, after all of its output was routed. */
+  /** Called when an agent child has ended, after all of its output was routed. */
   readonly onAgentExited: (channel: AgentChannel, exit: AgentExit) => void;
 }
 
 export class AgentEventRouter implements AgentSink {
   readonly #register: SessionRegister;
   readonly #deps: AgentEventRouterDeps;
-  /** Events of sessions that are being opened and not registered yet. */
+  /** Notifications about sessions that are being opened and not registered yet. */
   readonly #early = new EarlyEvents<EarlyEvent>();
-  /** Receivers of the updates of sessions that the agent is loading. */
+  /** By session id, the receivers of the updates of sessions that the agent is loading. */
   readonly #collectors = new Map<string, (params: Params) => void>();
 
   constructor(deps: AgentEventRouterDeps) {
@@ -68,14 +68,14 @@ export class AgentEventRouter implements AgentSink {
 
   /**
    * Gives a session's updates to `onUpdate` instead of to its bus, until the returned function is called: while an agent loads a
-   * session, its updates replay the session's past.
+   * session, the session's updates replay its past.
    */
   collect(sessionId: string, onUpdate: (params: Params) => void): () => void {
     this.#collectors.set(sessionId, onUpdate);
     return () => this.#collectors.delete(sessionId);
   }
 
-  /** Hands the events that came before the session was registered over to it. */
+  /** Gives a newly registered session the notifications that came for it before. */
   handOver(session: Session): void {
     for (const event of this.#early.take(session.sessionId)) this.#apply(session, event);
   }
@@ -89,7 +89,10 @@ export class AgentEventRouter implements AgentSink {
     else this.#deps.log.debug({ method }, 'notification from the agent names no session');
   }
 
-  /** One report covers all sessions of the child: a session that it does not name has no background work. */
+  /**
+   * Passes the agent's report of background work on to the sessions. The report covers all sessions of the child: a session that
+   * the report does not name has no background work.
+   */
   #activeWork(params: Params): void {
     const reported = Array.isArray(params.sessions) ? params.sessions.map(asRecord) : [];
     for (const session of this.#register.all()) {
@@ -106,7 +109,8 @@ export class AgentEventRouter implements AgentSink {
 
   #keep(sessionId: string, event: EarlyEvent): void {
     const { clock, log } = this.#deps;
-    // While no session is being opened, the event is a late one of an ended session. A later session may get the same id.
+    // While no session is being opened, the event is of a session that has ended. Keeping it would be wrong: a later session may
+    // get the same id.
     if (!this.#register.hasReservations)
       log.debug({ sessionId: truncated(sessionId) }, 'event for an ended session dropped');
     else if (!this.#early.keep(sessionId, event, clock.nowMs()))

@@ -15,10 +15,10 @@ export interface AttachmentsDeps {
   readonly log: Log;
 }
 
-/** A session with a client that was registered on it. */
+/** The session that a request got, with the client that was registered for the request. */
 export interface JoinedSession extends ObtainedSession {
   readonly clientId: string;
-  /** Feed record after which the coordinator knows the session with this client. */
+  /** `seq` of the feed record from which the coordinator knows the session with this client. */
   readonly feedSeq: number;
 }
 
@@ -30,10 +30,11 @@ export class Attachments {
   }
 
   /**
-   * Registers a client in the tick in which the session was seen alive, and then applies the settings that the client asked
-   * for: a session with a registered client does not end meanwhile. A client that has left is registered, reported and detached
-   * like any other, so that the coordinator ends up with the true list of clients; its settings are not applied. A client that
-   * leaves meanwhile, or whose mode is refused, is detached too; after a refusal a session that was not in use before stays open.
+   * Registers a client on a session, then applies the settings that the client asked for: a session with a registered client does
+   * not end meanwhile. A client that has left before is registered, reported and detached like any other, so that the coordinator
+   * ends up with the true list of clients; its settings are not applied. A client that leaves during the call, or whose mode is
+   * refused, is detached too; after a refusal a session that was not in use before stays open.
+   * @param obtained to be joined in the tick in which its session was found alive.
    * @param hasLeft whether the client is gone.
    * @returns undefined when the session has ended, perhaps only while the settings were applied.
    * @throws ApiError: why the mode was refused, or that the agent ended meanwhile.
@@ -53,7 +54,7 @@ export class Attachments {
     try {
       if (!hasLeft()) await applyRequestedSettings(session, requested, log, clientId);
     } catch (error) {
-      // The failure is that of a closed session, not a refusal of the settings.
+      // The settings failed because the session was closed meanwhile: that is no refusal of the settings.
       if (session.hasEnded && !session.channel.isDying) return undefined;
       if (this.#detach(session, clientId) && !wasUnused) autoClose.ifUnused(session);
       throw error;
@@ -63,12 +64,12 @@ export class Attachments {
     return { ...obtained, clientId, feedSeq };
   }
 
-  /** Drops one registration; unknown ids and ended sessions are ignored. May close the session. */
+  /** Removes a client's registration; ignores unknown ids and ended sessions. Closes the session if it is unused then. */
   detach(session: Session, clientId: string | undefined): void {
     if (clientId !== undefined && this.#detach(session, clientId)) this.#deps.autoClose.ifUnused(session);
   }
 
-  /** @returns false for an unknown client and an ended session: then there is nothing to report. */
+  /** Removes and reports a registration. @returns false for an unknown client and an ended session: then nothing is reported. */
   #detach(session: Session, clientId: string): boolean {
     if (session.hasEnded || !session.clients.unregister(clientId)) return false;
     this.#deps.reporter.report(session);

@@ -21,12 +21,12 @@ export class AutoClose {
 
   /** Closes the session if it is not in use: no client, reader, turn, question or background work. */
   ifUnused(session: Session): void {
-    // A session that the coordinator brought back lives until a client has come for it and gone again.
+    // A session that was restored for the coordinator lives until a client has attached to it and left again.
     if (!session.hasEnded && !session.isInUse && session.clients.hasRegistered)
       this.#deps.endings.close(session, 'last_client_detached');
   }
 
-  /** A turn or background work has ended: as `ifUnused`, but the next prompt is given some time. */
+  /** To be called when a turn or background work has ended: does as `ifUnused`, after a grace for the client's next prompt. */
   afterWork(session: Session): void {
     const { clock, limits } = this.#deps;
     const graceMs = limits.sessionPromptSettledCloseGraceMs;
@@ -34,7 +34,9 @@ export class AutoClose {
     else clock.after(graceMs, () => this.ifUnused(session));
   }
 
-  /** Closes every session without readers, work and signs of life for the configured time. */
+  /**
+   * Closes every session that no event stream reads, that has no work, and that showed no activity for `sessionIdleTimeoutMs`.
+   */
   closeIdle(): void {
     const { register, limits, clock, endings } = this.#deps;
     if (limits.sessionIdleTimeoutMs === 0) return;

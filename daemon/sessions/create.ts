@@ -1,5 +1,5 @@
-// Makes a session on the agent from a create request: starts the child if need be, calls `session/new`, applies the requested
-// settings.
+// Makes a session on the agent from a create request: starts the agent child if need be, calls `session/new`, applies the
+// requested settings.
 import type { AgentChannel, Params } from '../agent/agent.ts';
 import { channelFailure, checkAlive } from '../agent/failures.ts';
 import type { Checkouts, MadeCheckout } from '../checkouts/checkouts.ts';
@@ -30,9 +30,9 @@ export class SessionSpawner {
   }
 
   /**
-   * Makes a session on the agent; the id is reserved in the tick of the call.
+   * Makes a session on the agent; reserves the id in the tick of the call.
    * @param id the requested id, or a stand-in for the id that the agent will choose.
-   * @throws ApiError: 503 at the caps, the agent's failures in the protocol's terms, and git's reasons against a checkout.
+   * @throws ApiError: 503 at the caps, the agent's failures in the client protocol's terms, and why git made no checkout.
    * @throws RequestedSettingRefused: a session could be made, but not with the settings of this request.
    */
   spawn(id: string, request: CreateRequest): Promise<SpawnedSession> {
@@ -58,7 +58,7 @@ export class SessionSpawner {
     const checkout = made?.checkout ?? {};
     const createdAtMs = services.clock.nowMs();
     const isKeptByAgent = await ownership.isKeptByAgent(channel, sessionId);
-    // From here to the registration in one tick: a transcript that was begun is always closed by its session.
+    // From here to the registration nothing is awaited: the transcript that is begun here is closed only by a registered session.
     checkAlive(channel, 'session/new');
     opener.checkMayRegister(sessionId);
     const stored = { sessionId, workspaceCwd, createdAtMs, ...source, ...checkout };
@@ -75,8 +75,8 @@ export class SessionSpawner {
   }
 
   /**
-   * Checks that the chosen id is not that of a stored session which could be loaded. Where the agent cannot load, or the session is not worth keeping, the id
-   * is free: a create that was refused for its mode can be repeated.
+   * Checks that the id that a client chose is not the id of a stored session which could be loaded. Where the agent cannot load,
+   * or the stored session is not worth keeping, the id is free: a create that was refused for its mode can be repeated.
    * @throws ApiError 409
    */
   #checkNotStored(chosenId: string | undefined, channel: AgentChannel): void {
@@ -107,7 +107,7 @@ export class SessionSpawner {
   }
 }
 
-/** The request's id and source, where it has them, in the agent's extension of `session/new`. */
+/** The `_meta` of `session/new`, by which the agent gets the request's id and source; empty where the request has neither. */
 function metaOf({ sessionId, source }: CreateRequest): Params {
   const { sourceType, sourceId } = source;
   const meta = {
@@ -117,7 +117,7 @@ function metaOf({ sessionId, source }: CreateRequest): Params {
   return Object.keys(meta).length === 0 ? {} : { _meta: meta };
 }
 
-/** The session id in the agent's answer. @throws ApiError where the answer has none, or another id than the chosen one. */
+/** The session id in the agent's answer to `session/new`. @throws ApiError where the answer has none, or not the chosen id. */
 function sessionIdIn({ sessionId }: Params, chosenId: string | undefined): string {
   if (typeof sessionId !== 'string' || sessionId === '')
     throw fail('acp_channel_unavailable', 'The agent answered session/new without a session id');

@@ -1,5 +1,5 @@
-// Ends live sessions: for a client, automatically, with the agent child, or with the daemon. Each end leaves the register and
-// the slot, and is reported on the feed.
+// Ends live sessions: for a client, automatically, with the agent child, or with the daemon. Each ended session leaves the
+// register and the slot, and is reported on the feed.
 import type { AgentChannel, AgentExit } from '../agent/agent.ts';
 import type { IdleRetirement } from '../agent/idle-retirement.ts';
 import type { SessionCloser } from '../agent/session-closer.ts';
@@ -28,7 +28,7 @@ export class SessionEndings {
     this.#deps = deps;
   }
 
-  /** Closes a session here and at the agent. Does nothing for a session that has ended. */
+  /** Closes a session in the daemon and in the agent. Does nothing for a session that has ended. */
   close(session: Session, reason: string, extras: JsonRecord = {}): void {
     if (session.hasEnded) return;
     const { feed, history, closer } = this.#deps;
@@ -40,12 +40,12 @@ export class SessionEndings {
     closer.begin(session, wasRunning);
   }
 
-  /** Resolves when the agent has closed the session, or never had it: only then the id can be opened again. */
+  /** Resolves when the agent has closed the session, or never had it: only then can a session be opened under the id again. */
   closed(sessionId: string): Promise<void> {
     return this.#deps.closer.closed(sessionId);
   }
 
-  /** The agent child is gone: every session on it dies with the protocol's crash sequence. */
+  /** To be called when an agent child has ended: ends every session on it with the crash sequence of the client protocol. */
   agentExited(channel: AgentChannel, exit: AgentExit): void {
     const dead = this.#deps.register.on(channel);
     for (const session of dead) {
@@ -53,7 +53,7 @@ export class SessionEndings {
       session.agentDied(exit);
     }
     const { code, signal, isPlanned } = exit;
-    // An end that the daemon itself decided is no news for the coordinator.
+    // Only an exit that the daemon did not decide is news for the coordinator.
     const news = isPlanned ? {} : { exit: { code, signal, sessions: dead.length } };
     this.#deps.feed.publish({ type: 'agent', agent: null, ...news });
   }

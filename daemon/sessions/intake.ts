@@ -1,4 +1,4 @@
-// Whether the daemon takes new work. The intake can be paused for a while; once closed it stays closed, because the process is
+// The daemon's switch for new work. The intake can be paused for a while; once closed it stays closed, because the process is
 // about to end.
 import { type ApiError, fail } from '../contract/errors.ts';
 
@@ -10,7 +10,7 @@ export class Intake {
     return this.#state === 'closed';
   }
 
-  /** Nothing new begins until `resume`; work that has begun comes to its end. */
+  /** Refuses new work until `resume`; work that has begun comes to its end. */
   pause(): void {
     if (this.#state === 'open') this.#state = 'paused';
   }
@@ -24,12 +24,14 @@ export class Intake {
     this.#state = 'closed';
   }
 
-  /** For what is about to begin. @throws ApiError 503 `daemon_draining` unless open. */
+  /** To be called before new work begins. @throws ApiError 503 `daemon_draining` unless the intake is open. */
   check(): void {
     if (this.#state !== 'open') throw stopping();
   }
 
-  /** For what has begun before. @throws ApiError 503 `daemon_draining` once closed. */
+  /**
+   * To be called before the next step of work that has begun. @throws ApiError 503 `daemon_draining` once the intake is closed.
+   */
   checkNotClosed(): void {
     if (this.isClosed) throw stopping();
   }

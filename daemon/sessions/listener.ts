@@ -1,4 +1,5 @@
-// What follows from the changes of live sessions: reports on the feed, events for the other sessions, automatic closing.
+// Acts on the changes of live sessions: reports them on the feed, publishes events to the other sessions, has unused sessions
+// closed.
 import type { FeedPrompt } from '../contract/feed.ts';
 import type { Session, SessionListener } from '../session/session.ts';
 import type { AutoClose } from './auto-close.ts';
@@ -36,7 +37,7 @@ export class LiveSessionListener implements SessionListener {
     this.#deps.reporter.report(session);
   }
 
-  /** The workspace's default model has changed: every live session publishes it on its own bus. */
+  /** Publishes the workspace's new default model on the bus of every live session. */
   modelChosen(value: string, clientId: string | undefined): void {
     const data = { key: 'model.name', value };
     for (const { bus } of this.#deps.register.all())

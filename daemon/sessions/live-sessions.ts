@@ -1,4 +1,5 @@
-// The live sessions of the workspace, for the rooms above: who gets which session, and what clients change about one.
+// The live sessions of the workspace, as the rooms above use them: finding and creating sessions, attaching and detaching
+// clients, closing sessions.
 import { randomUUID } from 'node:crypto';
 import { fail } from '../contract/errors.ts';
 import type { Log } from '../contract/log.ts';
@@ -45,7 +46,10 @@ export class LiveSessions {
     return this.#deps.register.liveCount;
   }
 
-  /** No turn runs or waits, no question is open, the agent has no background work, and no session is being opened. */
+  /**
+   * True when no turn runs or waits, no permission question is open, the agent has no background work, and no session is being
+   * opened.
+   */
   get isQuiet(): boolean {
     return !this.#deps.register.hasReservations && this.all().every((session) => !session.isWorking);
   }
@@ -59,18 +63,18 @@ export class LiveSessions {
     return this.#deps.register.get(id);
   }
 
-  /** Whether a session is being opened under the id. */
+  /** Whether a create or restore is opening a session under the id. */
   isStarting(id: string): boolean {
     return this.#deps.register.isReserved(id);
   }
 
-  /** Whether any live session of the workspace knows the client id. */
+  /** Whether the client id is registered on any live session of the workspace. */
   knowsClient(clientId: string): boolean {
     return this.all().some((session) => session.clients.has(clientId));
   }
 
   /**
-   * Attaches to the default session or spawns a session, by the scope's rules.
+   * Attaches to the default session or spawns a session, by the rules of the request's scope.
    * @param hasLeft whether the client is gone: then a fresh session that is not otherwise in use is closed, an attach undone.
    * @throws ApiError 409, 500, 503, 504; see the protocol's session creation.
    */
@@ -83,18 +87,18 @@ export class LiveSessions {
     this.#deps.log.info({ scope: request.scope, sessionId: request.sessionId }, 'session requested');
     for (;;) {
       const obtained = await this.#obtain(request);
-      // A session that was spawned for this request had its settings applied before it could be shared.
+      // The settings of a session that was spawned for this request were applied before another request could share the session.
       const requested = obtained.isAttached ? request : NO_SETTINGS;
       const joined = await this.#deps.attachments.join(obtained, requested, offeredId, hasLeft);
       if (joined !== undefined) return joined;
       if (!obtained.isAttached)
         throw fail('acp_channel_unavailable', 'The session ended before its creation was answered');
-      // A shared session may have ended before this request was attached: then the request starts over.
+      // The shared session ended before this request was attached to it: the request starts over.
       this.intake.checkNotClosed();
     }
   }
 
-  /** Records a sign of life. The client id is checked before any timestamp moves. @returns the recorded time, epoch ms. */
+  /** Records a client's heartbeat; checks the client id before any timestamp changes. @returns the recorded time, epoch ms. */
   heartbeat(session: Session, clientId: string | undefined): number {
     session.checkClient(clientId);
     const atMs = session.touch(clientId);
@@ -102,19 +106,19 @@ export class LiveSessions {
     return atMs;
   }
 
-  /** Applies a client's metadata and reports the session. @returns the values that are now in force. */
+  /** Applies a client's change of name or pull requests and reports the session. @returns both as they are now. */
   patchMetadata(session: Session, patch: MetadataPatch, clientId: string | undefined) {
     const current = session.metadata.patch(patch, clientId);
     this.#deps.reporter.report(session);
     return current;
   }
 
-  /** Drops one registration; unknown ids and ended sessions are ignored. May close the session. */
+  /** Removes a client's registration; ignores unknown ids and ended sessions. Closes the session if it is unused then. */
   detach(session: Session, clientId: string | undefined): void {
     this.#deps.attachments.detach(session, clientId);
   }
 
-  /** Closes a session for a client. */
+  /** Closes a session for a client. @param closedBy the client's id; undefined for an anonymous client. */
   close(session: Session, closedBy: string | undefined): void {
     this.#deps.endings.close(session, 'client_close', closedBy === undefined ? {} : { closedBy });
   }
@@ -124,7 +128,7 @@ export class LiveSessions {
     return this.#deps.endings.closed(sessionId);
   }
 
-  /** Ends every session because the daemon ends; no new work is taken from then on. */
+  /** Takes no new work from now on and ends every session, because the daemon ends. */
   stop(): void {
     this.intake.close();
     this.#deps.endings.daemonStops();

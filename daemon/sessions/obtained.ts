@@ -1,15 +1,15 @@
-// What a request for a session gets before its client is registered.
+// The session that a create or a restore gets, before a client is registered on it.
 import type { Session } from '../session/session.ts';
 
 /** A session that was made for one request. */
 export interface SpawnedSession {
   readonly session: Session;
-  /** Whether the requested model was taken; undefined when the request named none. */
+  /** Whether the agent took the requested model; undefined when the request named none. */
   readonly isModelApplied: boolean | undefined;
 }
 
-/** A live session that a request was given. */
+/** The live session for a request: one that was live already, or one that was made for the request. */
 export interface ObtainedSession extends SpawnedSession {
-  /** Whether the session was there before; false: it was made for this request. */
+  /** True: the session was live before the request. False: it was made for the request. */
   readonly isAttached: boolean;
 }

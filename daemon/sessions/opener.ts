@@ -1,5 +1,5 @@
-// Opens sessions: reserves the id, starts the agent, and makes the session reachable. The calls of the agent in between differ:
-// create.ts has those for a new session, restore/restore-session.ts those for a restore.
+// The steps that creating and restoring a session share: reserving the id, starting the agent, registering the session. The calls
+// to the agent in between differ: create.ts has them for a new session, restore/restore-session.ts for a restore.
 import type { AgentChannel, AgentHost } from '../agent/agent.ts';
 import { channelFailure } from '../agent/failures.ts';
 import type { IdleRetirement } from '../agent/idle-retirement.ts';
@@ -28,8 +28,8 @@ export class SessionOpener {
   }
 
   /**
-   * Runs `open`, which makes the session of this id live. The id is reserved before the first await, so that racing requests
-   * see each other.
+   * Runs `open`, which makes the session of this id live, once the agent has closed any earlier session of the id. Reserves the
+   * id before the first await, so that racing requests see each other.
    * @param id the session's id; where the agent has yet to choose that, any string that is no session's id.
    * @throws ApiError 503 at the caps; whatever `open` throws.
    */
@@ -46,7 +46,10 @@ export class SessionOpener {
     }
   }
 
-  /** The agent's channel, started if need be and reported. @throws ApiError: the agent's failures in the protocol's terms. */
+  /**
+   * The agent's channel, started if need be, and reported on the feed. @throws ApiError: the agent's failures in the client
+   * protocol's terms.
+   */
   async channel(): Promise<AgentChannel> {
     const { agent, feed } = this.#deps;
     try {
@@ -58,15 +61,15 @@ export class SessionOpener {
     }
   }
 
-  /** Ends the agent child after a failed call, if no session lives on it and no other one is being opened. */
+  /** Ends the agent child after a failed call, if no session lives on it and no other session is being opened. */
   retireIfOtherwiseUnused(channel: AgentChannel): void {
     const { register, agent } = this.#deps;
     if (register.isFirstOn(channel)) void agent.retire(channel);
   }
 
   /**
-   * Checks that a session of this id may be registered. To be called in the tick of `register`, before the session's transcript is
-   * begun: only a registered session closes that.
+   * Checks that a session of this id may be registered. To be called in the tick of `register`, before the session's transcript
+   * is begun: only a registered session closes its transcript.
    * @throws ApiError 409 for an id that is live, 503 once the intake is closed.
    */
   checkMayRegister(sessionId: string): void {
@@ -74,13 +77,15 @@ export class SessionOpener {
     this.#deps.register.checkNotLive(sessionId);
   }
 
-  /** Makes the session reachable, and hands over what the agent said of it before. `checkMayRegister` has passed in this tick. */
+  /**
+   * Makes the session live, and gives it the agent's notifications that came before. `checkMayRegister` has passed in this tick.
+   */
   register(session: Session): void {
     this.#deps.register.add(session);
     this.#deps.router.handOver(session);
   }
 
-  /** Ends a registered session that its creator does not get after all. */
+  /** Closes a registered session whose creation has failed. */
   discard(session: Session): void {
     this.#deps.endings.close(session, 'creation_failed');
   }

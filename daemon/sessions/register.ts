@@ -1,5 +1,5 @@
-// Which sessions there are: the live ones by id, and the ids reserved for those that are being opened. A reservation counts from
-// the first moment, so that racing requests see each other. Knows nothing of how a session comes or goes.
+// The register of sessions: the live sessions by id, and the ids reserved for sessions that are being opened. A reservation
+// counts from the first moment, so that racing requests see each other. Does not make or end sessions itself.
 import type { AgentChannel } from '../agent/agent.ts';
 import { fail } from '../contract/errors.ts';
 import type { Limits } from '../contract/limits.ts';
@@ -9,9 +9,9 @@ import type { Session } from '../session/session.ts';
 
 export class SessionRegister {
   readonly #limits: Pick<Limits, 'maxSessions' | 'maxTotalSessions'>;
-  /** By the id's lookup form, because each agent has its own spelling of ids. */
+  /** The live sessions by the lookup form of the id, because each agent has its own spelling of ids. */
   readonly #live = new Map<string, Session>();
-  /** Ids of the sessions that are being opened; a stand-in where the agent has yet to choose the id. */
+  /** Ids of the sessions that are being opened; a stand-in string where the agent has yet to choose the id. */
   readonly #reserved = new Set<string>();
 
   constructor(limits: Pick<Limits, 'maxSessions' | 'maxTotalSessions'>) {
@@ -31,22 +31,25 @@ export class SessionRegister {
     return this.#live.size;
   }
 
-  /** Whether a session is being opened: then the agent may speak of a session that is not known yet. */
+  /** Whether a session is being opened: then the agent may send notifications about a session that is not registered yet. */
   get hasReservations(): boolean {
     return this.#reserved.size > 0;
   }
 
-  /** No session is live or being opened. */
+  /** True when no session is live or being opened. */
   get isEmpty(): boolean {
     return this.#live.size + this.#reserved.size === 0;
   }
 
-  /** Whether only one session is being opened, and it would be the first on the channel. */
+  /** Whether exactly one session is being opened, and no session is live on the channel. */
   isFirstOn(channel: AgentChannel): boolean {
     return this.#reserved.size === 1 && this.on(channel).length === 0;
   }
 
-  /** The live session with this id. Looks the id up as it is first: every update of an agent asks, mostly with the lookup form. */
+  /**
+   * The live session with this id in any spelling. Looks the unchanged id up first: every update of the agent comes through here,
+   * mostly with the lookup form.
+   */
   find(id: string): Session | undefined {
     return this.#live.get(id) ?? this.#live.get(sessionKey(id));
   }
@@ -63,7 +66,7 @@ export class SessionRegister {
     return this.#reserved.has(sessionKey(id));
   }
 
-  /** Checks an id that a client chose. @throws ApiError 409 when it is live or reserved. */
+  /** Checks an id that a client chose for a new session. @throws ApiError 409 when the id is live or reserved. */
   checkFree(chosenId: string): void {
     const live = this.#live.get(chosenId);
     if (live === undefined && !this.#reserved.has(chosenId)) return;
@@ -74,7 +77,10 @@ export class SessionRegister {
     });
   }
 
-  /** Reserves an id until `unreserve`, which is due whether a session came of it or not. @throws ApiError 503 at the caps. */
+  /**
+   * Reserves an id until `unreserve`, which must follow whether a session came of the id or not. @throws ApiError 503 at the
+   * caps.
+   */
   reserve(id: string): void {
     const used = this.#live.size + this.#reserved.size;
     checkCap(used, this.#limits.maxSessions, 'workspace');
@@ -86,7 +92,7 @@ export class SessionRegister {
     this.#reserved.delete(id);
   }
 
-  /** Checks an id that the agent gave out. @throws ApiError 409 when it is live already. */
+  /** Checks an id that the agent gave to a session. @throws ApiError 409 when the id is live already. */
   checkNotLive(sessionId: string): void {
     if (!this.#live.has(sessionKey(sessionId))) return;
     throw fail('session_id_conflict', 'The agent issued the same session id twice', {

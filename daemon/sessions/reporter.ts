@@ -1,4 +1,4 @@
-// Reports live sessions on the feed: each as it is now, that it has ended, and its signs of life.
+// Reports live sessions on the feed: the session as it is now, its end, and its clients' heartbeats.
 import type { Clock } from '../contract/clock.ts';
 import type { Session } from '../session/session.ts';
 import type { CoordinatorFeed } from './coordinator-feed.ts';
@@ -17,7 +17,7 @@ export class SessionReporter {
     this.#deps = deps;
   }
 
-  /** Reports the session whole, as it is now. @returns the record's `seq`. */
+  /** Reports all fields of the session as they are now. @returns the record's `seq`. */
   report(session: Session): number {
     const { feed, slot } = this.#deps;
     return feed.publish({ type: 'session', session: session.feedSession(slot.isFilledBy(session)) });
@@ -28,7 +28,7 @@ export class SessionReporter {
     feed.publish({ type: 'session_ended', ended: { sessionId, reason, atMs: clock.nowMs() } });
   }
 
-  /** Reports a heartbeat. @param clientId undefined for an anonymous client. */
+  /** Reports a client's heartbeat. @param clientId undefined for an anonymous client. */
   seen({ sessionId }: Session, clientId: string | undefined, atMs: number): void {
     this.#deps.feed.seen(sessionId, clientId, atMs);
   }

@@ -1,5 +1,4 @@
-// The single slot of the workspace: the session that every `single` request shares, and the one spawn or restore that is
-// on its way into it.
+// The workspace's slot: the session that all `single` requests share, and the spawn or restore that is about to fill the slot.
 
 import { RequestedSettingRefused } from '../session/requested-settings.ts';
 import type { Session } from '../session/session.ts';
@@ -10,8 +9,8 @@ export class SingleSlot {
   readonly #register: Pick<SessionRegister, 'find'>;
   #filledBy: string | undefined;
   /**
-   * The session on its way into the slot. Resolves undefined when the restore failed, or when the spawn failed only for the
-   * settings of its own request: then each request that waited spawns afresh.
+   * The session that is being spawned or restored into the slot. Resolves undefined when the restore failed, or when the agent
+   * refused only the settings of the spawn's own request: then each request that waited starts over.
    */
   #coming: Promise<Session | undefined> | undefined;
 
@@ -24,7 +23,8 @@ export class SingleSlot {
   }
 
   /**
-   * The session that fills the slot, else the one on its way, else a new one. The session may have ended meanwhile.
+   * The session that fills the slot, else the session that is being spawned or restored into the slot, else a newly spawned
+   * session. The session may have ended meanwhile.
    * @throws whatever `spawn` throws; but a `RequestedSettingRefused` only to the caller whose own spawn it was.
    */
   async obtain(spawn: () => Promise<SpawnedSession>): Promise<ObtainedSession> {
@@ -36,11 +36,11 @@ export class SingleSlot {
     }
     const spawning = spawn();
     this.#coming = spawning.then(({ session }) => session, noneIfSettingRefused);
-    // The requests that wait see the same rejection; this guard only keeps a rejection that none waits for from being unhandled.
+    // Prevents an unhandled rejection where no request waits; the requests that wait see the rejection all the same.
     this.#coming.catch(() => undefined);
     try {
-      // Continues before the requests that wait: if this request's client has left by then, it is detached first, which ends a
-      // session that no other request shares.
+      // Continues before the requests that wait: if this request's client has left by then, the client is detached first, which
+      // ends a session that no other request shares.
       const spawned = await spawning;
       this.#fill(spawned.session);
       return { ...spawned, isAttached: false };
@@ -50,8 +50,8 @@ export class SingleSlot {
   }
 
   /**
-   * Makes requests wait for a session that is being restored into the slot; does nothing where the slot is filled or filling.
-   * A failure of the restore is the concern of its own caller only.
+   * Makes `single` requests wait for a session that is being restored into the slot; does nothing where the slot is filled or
+   * about to be filled. A failure of the restore reaches only the restore's own caller.
    */
   reserve(coming: Promise<Session>): void {
     coming.catch(() => undefined);
@@ -69,18 +69,24 @@ export class SingleSlot {
     });
   }
 
-  /** If the session already ended, leaves the slot as it is: no later end would vacate it. */
+  /**
+   * Puts the session into the slot; if it has ended already, leaves the slot as it is, because no later end would vacate the
+   * slot.
+   */
   #fill(session: Session): void {
     if (!session.hasEnded) this.#filledBy = session.sessionId;
   }
 
-  /** The session has ended: if it was the one of the slot, the slot is free. */
+  /** To be called when a session has ended: empties the slot if the session filled it. */
   vacate(session: Session): void {
     if (this.isFilledBy(session)) this.#filledBy = undefined;
   }
 }
 
-/** The settings that one request asked for are no reason to refuse the requests that share its spawn. @throws any other error */
+/**
+ * Turns `RequestedSettingRefused` into undefined: the settings of one request are no reason to refuse the requests that share its
+ * spawn. @throws any other error
+ */
 function noneIfSettingRefused(error: unknown): undefined {
   if (!(error instanceof RequestedSettingRefused)) throw error;
 }
