@@ -1,5 +1,5 @@
-// Restores that were given up because the agent took too long. The agent may still be working on the call: until that has ended,
-// and what it opened after all is closed again, no restore gets the id.
+// Restores that the daemon gave up because the agent took too long. The agent may still be working on its `session/load` or
+// `session/resume`: until that call has ended, and the session that it may have opened is closed again, no restore gets the id.
 import type { AgentChannel } from '../agent/agent.ts';
 import { closeSession } from '../agent/extensions.ts';
 import { fail } from '../contract/errors.ts';
@@ -20,29 +20,31 @@ export interface AbandonedCall {
   readonly sessionId: string;
   readonly channel: AgentChannel;
   readonly isOfCoordinator: boolean;
-  /** Settles when the agent's call has ended; how it ends does not matter. */
+  /** The pending `session/load` or `session/resume`; how it settles does not matter. */
   readonly call: Promise<unknown>;
 }
 
-/** An abandoned call may go on for long: a retry at the ordinary pace is of no use. */
+/** How many seconds a refused client is advised to wait: more than usual, because an abandoned call may go on for long. */
 const RETRY_S = 30;
 
 export class AbandonedRestores {
   readonly #deps: AbandonedRestoresDeps;
-  /** Lookup form of the id -> whether the restore was the coordinator's. */
+  /** The blocked ids: lookup form of the id -> whether the abandoned restore was the coordinator's. */
   readonly #abandoned = new Map<string, boolean>();
 
   constructor(deps: AbandonedRestoresDeps) {
     this.#deps = deps;
   }
 
-  /** @throws ApiError 409, or 503 where the coordinator's restore was abandoned: the id is not free yet. */
+  /**
+   * Checks that no abandoned restore blocks the id. @throws ApiError 409; 503 where the abandoned restore was the coordinator's.
+   */
   checkFree(sessionId: string, action: RestoreAction): void {
     const isOfCoordinator = this.#abandoned.get(sessionId);
     if (isOfCoordinator !== undefined) throw awaitingCleanup(sessionId, action, isOfCoordinator);
   }
 
-  /** Blocks the id until the call has ended and the agent has closed what it opened. */
+  /** Blocks the id until the abandoned call has ended and the agent has closed the session that the call may have opened. */
   add(abandoned: AbandonedCall): void {
     const { sessionId, isOfCoordinator } = abandoned;
     const { log } = this.#deps;
@@ -60,13 +62,16 @@ export class AbandonedRestores {
     const { register, limits } = this.#deps;
     await call.catch(() => undefined);
     if (channel.isDying) return;
-    // A create may have chosen the id: then the session that the agent has under it is in use.
+    // A create may have taken the id meanwhile: then the agent's session of this id is in use and stays open.
     if (register.find(sessionId) !== undefined || register.isReserved(sessionId)) return;
     await closeSession(channel, sessionId, limits.initializeTimeoutMs);
   }
 }
 
-/** Clients know of each other's restores. Of the coordinator's restores they only need to know that the session is late. */
+/**
+ * The error for a restore whose id is blocked. Clients know of each other's restores and get a 409. Of the coordinator's restores
+ * clients only need to know that the session is late: a 503.
+ */
 function awaitingCleanup(sessionId: string, action: RestoreAction, isOfCoordinator: boolean) {
   const reason = 'awaiting_abandoned_cleanup';
   if (isOfCoordinator)

@@ -1,6 +1,6 @@
-// Settles the prompts that an earlier daemon accepted and that the coordinator has not seen end. If such a prompt had ended, or
-// had been reported lost, before that daemon died, its end is in the transcript, which is written before any client or the
-// coordinator gets the end: that end stands, and goes to the coordinator only. Every other prompt is reported lost on the bus.
+// Settles the prompts of a restored session that an earlier daemon accepted and whose end the coordinator has not seen. An end
+// that is in the session's transcript stands, and is reported to the coordinator only: ends are written to the transcript before
+// any client or the coordinator gets them. Every other prompt is reported lost on the bus.
 import type { Clock } from '../contract/clock.ts';
 import type { FeedPrompt } from '../contract/feed.ts';
 import { type PromptTerminal, terminalOf } from '../domain/prompt-terminal.ts';
@@ -11,7 +11,10 @@ import type { CoordinatorFeed } from '../sessions/coordinator-feed.ts';
 
 const LOST = 'daemon_restarted';
 const MESSAGE = 'The daemon was restarted before the prompt was settled; the prompt was not sent again';
-/** Code of an end that no client got, because an orderly stop had ended the streams before it: the next daemon reports it. */
+/**
+ * Code of an end in the transcript that no client got, because an orderly stop had ended the streams before: a prompt with such
+ * an end is reported lost.
+ */
 const UNHEARD = 'daemon_shutdown';
 
 /** The ends of prompts among the records of a transcript, in order. */
@@ -29,9 +32,9 @@ export class LostPrompts {
   }
 
   /**
-   * Settles the prompts of these ids. The reports are in the transcript before they are on the feed, so that the next daemon
-   * finds there what this one has reported.
-   * @param ends the known ends of prompts.
+   * Settles the prompts with these ids. The events of lost prompts are written to the transcript before they are reported on the
+   * feed, so that the next daemon finds in the transcript what this daemon has reported.
+   * @param ends the ends of prompts that the session's transcript has.
    */
   settle(session: Session, promptIds: readonly string[], ends: readonly PromptTerminal[]): void {
     const { sessionId, bus, past } = session;
@@ -56,7 +59,7 @@ function reported(atMs: number): LostPromptEnd {
   return { state: 'failed', atMs, outcome: LOST };
 }
 
-/** The end as the turn's own feed record would have reported it. */
+/** The end of a prompt as the feed reported it, or would have, when the turn ended. */
 function outcomeOf({ terminal, stopReason, code, at: atMs }: PromptTerminal): LostPromptEnd {
   const isError = terminal === 'error' || terminal === 'interrupted';
   if (isError) return { state: 'failed', atMs, outcome: code ?? 'turn_error' };

@@ -1,5 +1,5 @@
-// Restores one session on the agent under its old id: `session/load` or `session/resume`, its past from our transcript or from
-// the agent's replay, and a bus whose ids go on above every earlier one.
+// Restores one session on the agent under its old id: calls `session/load` or `session/resume`, takes the past from the daemon's
+// transcript or from the agent's replay, and makes a bus whose event ids go on above every earlier id.
 import { existsSync } from 'node:fs';
 import { AgentCallError, type AgentChannel, type Params, RESOURCE_NOT_FOUND } from '../agent/agent.ts';
 import { channelFailure, checkAlive } from '../agent/failures.ts';
@@ -34,22 +34,22 @@ export interface SessionRestorerDeps {
 
 export interface RestoredSession {
   readonly session: Session;
-  /** Models, modes and options as the agent answered them. */
+  /** Models, modes and options, from the agent's answer to `session/load` or `session/resume`. */
   readonly state: Params;
   readonly damage: ReplayDamage;
 }
 
-/** A session that is being restored, once the agent runs. */
+/** A restore that is under way, once the agent runs. */
 interface Restoring {
-  /** The intent, with the session's id as the agent spells it. */
+  /** The request for the restore, with the session's id as the agent spells it. */
   readonly intent: RestoreIntent;
   readonly channel: AgentChannel;
   readonly method: 'session/load' | 'session/resume';
-  /** What our history has of the session. */
+  /** The session as the daemon's history has it; undefined where the history does not have it. */
   readonly stored: StoredSession | undefined;
 }
 
-/** Where the past of a restored session can come from. */
+/** The sources from which the past of a restored session is taken. */
 interface PastSources {
   readonly transcript: StoredTranscript | undefined;
   readonly ends: readonly PromptTerminal[];
@@ -67,7 +67,7 @@ export class SessionRestorer {
     this.#deps = deps;
   }
 
-  /** Restores a session; the id is reserved in the tick of the call. @throws ApiError 404, 409, 500, 501, 503, 504 */
+  /** Restores a session; reserves the id in the tick of the call. @throws ApiError 404, 409, 500, 501, 503, 504 */
   restore(intent: RestoreIntent): Promise<RestoredSession> {
     return this.#deps.opener.open(intent.sessionId, () => this.#restore(intent));
   }
@@ -94,14 +94,14 @@ export class SessionRestorer {
     const ends = endsIn(transcript?.records ?? []);
     const hasOwn = isOurs(stored) && transcript !== undefined;
     const isKeptByAgent = !hasOwn && (await ownership.isKeptByAgent(channel, sessionId));
-    // From here to the registration in one tick: a transcript that was begun is always closed by its session.
+    // From here to the registration nothing is awaited: the transcript that is begun here is closed only by a registered session.
     checkAlive(channel, restoring.method);
     opener.checkMayRegister(sessionId);
     const { past, damage } = this.#pastOf(restoring, { transcript, ends, replay, bulk, isKeptByAgent });
     const session = this.#sessionOf(restoring, past);
     session.settings.seed(bulk.state);
     opener.register(session);
-    // The transcript of a daemon that was killed ends inside a turn.
+    // A prompt that is open in the transcript is lost too: the transcript of a daemon that was killed ends inside a turn.
     const open = past.replay.openPromptId;
     const lost = new Set([...(intent.known?.lostPrompts ?? []), ...(open === undefined ? [] : [open])]);
     lostPrompts.settle(session, [...lost], ends);
@@ -110,7 +110,10 @@ export class SessionRestorer {
     return { session, state: bulk.state, damage };
   }
 
-  /** Has the agent load or resume the session. @throws ApiError; a 504 leaves the call running at the agent, as an abandoned restore. */
+  /**
+   * Has the agent load or resume the session. After a timeout the call goes on at the agent, as an abandoned restore. @throws
+   * ApiError
+   */
   async #callAgent({ intent, channel, method, stored }: Restoring): Promise<Params> {
     const { opener, ownership, services, abandoned } = this.#deps;
     const { sessionId } = intent;
@@ -134,8 +137,8 @@ export class SessionRestorer {
         opener.retireIfOtherwiseUnused(channel);
       }
       if (error instanceof AgentCallError && isUnknownSession(error)) {
-        // The agent has no such session any more. Our own recording of the session can still be read; without one, the session is
-        // not listed any more.
+        // The agent does not have the session any more. The daemon's own recording can still be read; a session without a
+        // recording is not listed any more.
         if (!isOurs(stored)) ownership.history.remove(sessionId);
         throw notFound(sessionId);
       }
@@ -145,14 +148,20 @@ export class SessionRestorer {
     }
   }
 
-  /** The directory in which the session worked. @throws ApiError 409: its worktree is gone, and it must not go on in another directory. */
+  /**
+   * The directory in which the session worked. @throws ApiError 409 where its worktree is gone: the session must not go on in
+   * another directory.
+   */
   #workingDirectoryOf(sessionId: string, stored: StoredSession | undefined): string {
     const path = stored?.worktree?.path;
     if (path === undefined || existsSync(path)) return path ?? this.#deps.workspace;
     throw fail('worktree_missing', `The worktree of the session is gone: ${path}`, { sessionId, path });
   }
 
-  /** Our transcript where there is one: it has what clients saw. Else the agent's replay, with the ends that only we know. */
+  /**
+   * The past of the session: the daemon's transcript where there is one, because it has what clients saw. Else the agent's
+   * replay, with the ends of prompts that only the daemon has stored.
+   */
   #pastOf(
     { intent, stored }: Restoring,
     { transcript, ends, replay, bulk, isKeptByAgent }: PastSources,
@@ -200,12 +209,15 @@ export class SessionRestorer {
   }
 }
 
-/** Whether our transcript has what was said in the session. */
+/** Whether the daemon's own transcript has what was said in the session; false where the agent keeps the transcript. */
 function isOurs(stored: StoredSession | undefined): stored is StoredSession {
   return stored !== undefined && stored.isKeptByAgent !== true;
 }
 
-/** The agent's method that restores the session. @throws ApiError 404 where neither side knows the session, 501 where the agent cannot restore it. */
+/**
+ * The agent's method that restores the session. Where the agent cannot restore sessions: @throws ApiError 404 for a session that
+ * the daemon's history does not have either, 501 for any other.
+ */
 function methodFor(
   { action, sessionId }: RestoreIntent,
   channel: AgentChannel,
@@ -244,7 +256,7 @@ function isUnknownSession({ code, message, data }: AgentCallError): boolean {
   );
 }
 
-/** Epoch ms of an update, as the agent says; undefined where it does not. */
+/** Time of an update, epoch ms, as the agent gives it; undefined where the agent gives none. */
 function timestampOf(params: Params): number | undefined {
   const { timestamp } = asRecord(updateOf(params)._meta);
   return typeof timestamp === 'number' && Number.isSafeInteger(timestamp) ? timestamp : undefined;

@@ -1,5 +1,5 @@
-// Who may restore a session: clients by load and resume, the coordinator after a crash or an upgrade. One restore at a time for
-// an id: requests that come meanwhile share it, or are refused with the advice to come again.
+// Restores sessions for clients (load, resume) and for the coordinator (after a crash or an upgrade). One restore at a time for
+// an id: requests that come meanwhile share the restore, or are refused with the advice to come again.
 import type { Params } from '../agent/agent.ts';
 import { checkAlive } from '../agent/failures.ts';
 import type { RestoreAnswer, RestoreRequest } from '../contract/control.ts';
@@ -30,7 +30,10 @@ export interface RestoresDeps {
 
 /** A restored session with the client that asked for it. */
 export interface Restored extends JoinedSession {
-  /** Models, modes and options as the agent answered them; empty where the session was live already. */
+  /**
+   * Models, modes and options, from the agent's answer to `session/load` or `session/resume`; empty where the session was live
+   * already.
+   */
   readonly state: Params;
   readonly damage: ReplayDamage;
 }
@@ -46,7 +49,7 @@ interface Active {
 
 export class Restores {
   readonly #deps: RestoresDeps;
-  /** By the id's lookup form. */
+  /** The restores that are under way, by the lookup form of the session's id. */
   readonly #active = new Map<string, Active>();
 
   constructor(deps: RestoresDeps) {
@@ -54,7 +57,7 @@ export class Restores {
   }
 
   /**
-   * Attaches a client to the session when it is live, else restores it for the client.
+   * Attaches a client to the session when the session is live, else restores it for the client.
    * @param hasLeft whether the client is gone: then a freshly restored session that is not otherwise in use is closed, an attach
    *   undone.
    * @throws ApiError 404, 409, 500, 501, 503, 504
@@ -72,14 +75,14 @@ export class Restores {
       if (live === undefined) return this.#restoreFor(intent, offeredId, hasLeft);
       const attached = live.hasEnded ? undefined : await this.#attach(live, intent, offeredId, hasLeft);
       if (attached !== undefined) return attached;
-      // The session has ended meanwhile, and may be restored again.
+      // The session ended before the client was attached to it: the request starts over, and may restore the session.
       sessions.intake.checkNotClosed();
     }
   }
 
   /**
-   * Restores a session for the coordinator: under its old id, with its clients, above its old event ids. No client is registered
-   * anew. A live session takes over what the coordinator knows.
+   * Restores a session for the coordinator: under its old id, with its clients, with event ids above the old ones. No client is
+   * registered anew. A session that is live already takes over what the coordinator knows of it.
    * @throws ApiError as `forClient`.
    */
   async forCoordinator(request: RestoreRequest): Promise<RestoreAnswer> {
@@ -123,7 +126,7 @@ export class Restores {
     return { ...joined, state, damage };
   }
 
-  /** Reserves the id in the same tick in which it was found free. @throws ApiError 404, 409, 503 */
+  /** Starts a restore. Reserves the id in the tick in which the caller found the id free. @throws ApiError 404, 409, 503 */
   #begin(intent: RestoreIntent): Promise<RestoredSession> {
     const { sessions, history, restorer, abandoned } = this.#deps;
     const { sessionId, action } = intent;
@@ -144,16 +147,16 @@ export class Restores {
     if (request.isDefault) slot.reserve(Promise.resolve(session));
     const running = new Set(session.turns.feedPrompts().map(({ promptId }) => promptId));
     const lost = request.lostPrompts.filter((promptId) => !running.has(promptId));
-    // The restore for a coordinator that died may have reported the lost prompts on this very bus. A session remembers many
-    // times more ends than prompts may wait in it.
+    // Passes the ends that the session remembers: a restore for a coordinator that has died may have reported the lost prompts on
+    // this very bus. A session remembers many times more ends than prompts may wait in it.
     lostPrompts.settle(session, lost, session.past.replay.terminals());
     return { sessionId: session.sessionId, feedSeq: reporter.report(session) };
   }
 }
 
 /**
- * The session of a restore that is under way.
- * @throws ApiError 409 where this caller wants more than that restore gives; that restore's own failure.
+ * Waits for a restore that is under way. @returns its session.
+ * @throws ApiError 409 where `intent` is a load and the restore is a client's resume; else the failure of the restore.
  */
 async function shared(active: Active, intent: RestoreIntent): Promise<Session> {
   // A resume replays nothing of the past, so a load that shared it would show less than there is.
