@@ -29,7 +29,7 @@ import { SingleSlot } from './sessions/single-slot.ts';
 
 /** Settings and services that all parts of a daemon share. */
 export interface Environment {
-  /** Canonical path. */
+  /** Canonical path of the workspace. */
   readonly workspace: string;
   readonly clock: Clock;
   readonly log: Log;

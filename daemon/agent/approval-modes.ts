@@ -37,7 +37,8 @@ export async function askForMode(
 }
 
 /**
- * The mode in the agent's answer to `askForMode`. @throws UnusableAnswer for no mode, and for a mode that clients do not know.
+ * The mode in the agent's answer to `askForMode`.
+ * @throws UnusableAnswer for no mode, and for a mode that clients do not know.
  */
 export function modeOfAnswer(answer: unknown): ModeValue {
   const { current, planExecutionMode } = asRecord(answer);

@@ -1,5 +1,5 @@
-// One agent process: spawns it as the leader of its own process group, drains its stderr, and ends it with every process that it
-// started. Knows nothing of ACP.
+// One agent process: spawns it as the leader of its own process group, logs its stderr and keeps the last lines, and ends it with
+// every process that it started. Knows nothing of ACP.
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import type { Readable, Writable } from 'node:stream';

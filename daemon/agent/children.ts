@@ -43,7 +43,8 @@ export class AgentChildren {
   }
 
   /**
-   * Starts a child. Where the system reports a refusal only after this call, the child's `started` rejects. @throws AgentMissing
+   * Starts a child. Where the system reports a refusal only after this call, the child's `started` rejects.
+   * @throws AgentMissing
    */
   start(): AgentChild {
     const { profile, env, workspace } = this.#launch;

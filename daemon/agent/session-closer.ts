@@ -23,8 +23,8 @@ export class SessionCloser {
   }
 
   /**
-   * Has the agent close the session. @param wasRunning whether a turn ran when the session ended: then the turn is cancelled
-   * first.
+   * Has the agent close the session.
+   * @param wasRunning whether a turn ran when the session ended: then the turn is cancelled first.
    */
   begin(session: EndedSession, wasRunning: boolean): void {
     const key = sessionKey(session.sessionId);

@@ -23,7 +23,7 @@ interface UndoableCheckout extends MadeCheckout {
 }
 
 export interface CheckoutsDeps {
-  /** Canonical path. */
+  /** Canonical path of the workspace. */
   readonly workspace: string;
   /** Environment for git, already stripped of the daemon's own variables. */
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -106,7 +106,8 @@ export class Checkouts {
 
   /**
    * Refuses a new branch where another session works in the workspace itself: the branch would be checked out for that session
-   * too. @throws ApiError 409
+   * too.
+   * @throws ApiError 409
    */
   #refuseShared(): void {
     const sharing = this.#deps.sessions

@@ -81,8 +81,9 @@ export class Git {
   }
 
   /**
-   * Runs git for a query that git answers by failing, too. @returns git's output; undefined where git fails. @throws GitFailed
-   * when git is missing
+   * Runs git for a query that git answers by failing, too.
+   * @returns git's output; undefined where git fails.
+   * @throws GitFailed when git is missing
    */
   async #query(...args: readonly string[]): Promise<string | undefined> {
     try {

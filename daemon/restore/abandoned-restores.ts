@@ -37,7 +37,8 @@ export class AbandonedRestores {
   }
 
   /**
-   * Checks that no abandoned restore blocks the id. @throws ApiError 409; 503 where the abandoned restore was the coordinator's.
+   * Checks that no abandoned restore blocks the id.
+   * @throws ApiError 409; 503 where the abandoned restore was the coordinator's.
    */
   checkFree(sessionId: string, action: RestoreAction): void {
     const isOfCoordinator = this.#abandoned.get(sessionId);

@@ -22,7 +22,7 @@ import { type Bulk, LoadReplay, type ReplayDamage, takeBulk } from './load-repla
 import { endsIn, type LostPrompts } from './lost-prompts.ts';
 
 export interface SessionRestorerDeps {
-  /** Canonical path. */
+  /** Canonical path of the workspace. */
   readonly workspace: string;
   readonly services: SessionServices;
   readonly opener: SessionOpener;
@@ -111,8 +111,8 @@ export class SessionRestorer {
   }
 
   /**
-   * Has the agent load or resume the session. After a timeout the call goes on at the agent, as an abandoned restore. @throws
-   * ApiError
+   * Has the agent load or resume the session. After a timeout the call goes on at the agent, as an abandoned restore.
+   * @throws ApiError
    */
   async #callAgent({ intent, channel, method, stored }: Restoring): Promise<Params> {
     const { opener, ownership, services, abandoned } = this.#deps;
@@ -149,8 +149,8 @@ export class SessionRestorer {
   }
 
   /**
-   * The directory in which the session worked. @throws ApiError 409 where its worktree is gone: the session must not go on in
-   * another directory.
+   * The directory in which the session worked.
+   * @throws ApiError 409 where its worktree is gone: the session must not go on in another directory.
    */
   #workingDirectoryOf(sessionId: string, stored: StoredSession | undefined): string {
     const path = stored?.worktree?.path;
@@ -215,8 +215,8 @@ function isOurs(stored: StoredSession | undefined): stored is StoredSession {
 }
 
 /**
- * The agent's method that restores the session. Where the agent cannot restore sessions: @throws ApiError 404 for a session that
- * the daemon's history does not have either, 501 for any other.
+ * The agent's method that restores the session. Where the agent cannot restore sessions:
+ * @throws ApiError 404 for a session that the daemon's history does not have either, 501 for any other.
  */
 function methodFor(
   { action, sessionId }: RestoreIntent,

@@ -155,11 +155,12 @@ export class Restores {
 }
 
 /**
- * Waits for a restore that is under way. @returns its session.
+ * Waits for a restore that is under way.
+ * @returns its session.
  * @throws ApiError 409 where `intent` is a load and the restore is a client's resume; else the failure of the restore.
  */
 async function shared(active: Active, intent: RestoreIntent): Promise<Session> {
-  // A resume replays nothing of the past, so a load that shared it would show less than there is.
+  // A load may not share a client's resume, which replays nothing of the past: the load would show less than there is.
   const canShare = active.isOfCoordinator || active.action === 'load' || intent.action === 'resume';
   if (!canShare) throw inProgress(intent, active.action);
   return (await active.done).session;

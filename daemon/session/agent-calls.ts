@@ -44,7 +44,8 @@ export async function readStatus(
 
 /**
  * Reads the session's slash commands from the agent; where the agent lacks the method, returns the commands that the agent
- * announced last. @throws as `readStatus`
+ * announced last.
+ * @throws as `readStatus`
  */
 export async function readCommands(session: Session, limits: CallLimits): Promise<JsonRecord> {
   const method = 'qwen/status/session/supported_commands';
@@ -145,7 +146,8 @@ export async function requestMode(
 
 /**
  * Reads from the agent the snapshots to which the session can be rewound; where the agent lacks the method, returns none, and
- * `errors` that say so. @throws as `readStatus`
+ * `errors` that say so.
+ * @throws as `readStatus`
  */
 export async function readRewindSnapshots(session: Session, limits: CallLimits): Promise<JsonRecord> {
   const method = 'qwen/status/session/rewind_snapshots';

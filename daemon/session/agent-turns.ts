@@ -25,8 +25,9 @@ export class AgentTurns {
   }
 
   /**
-   * Runs a prompt for as long as it takes. @returns the agent's answer to `session/prompt`, which ends the turn. @throws
-   * AgentCallError, AgentGone
+   * Runs a prompt for as long as it takes.
+   * @returns the agent's answer to `session/prompt`, which ends the turn.
+   * @throws AgentCallError, AgentGone
    */
   run({ request, content }: PromptEntry): Promise<unknown> {
     const { channel, sessionId } = this.#deps;

@@ -22,7 +22,7 @@ const notifiesModes = new WeakSet<AgentChannel>();
 
 /** The parts of its session that `SessionMode` uses. */
 export interface ModeSession extends SettingSyncSession {
-  /** Canonical path. */
+  /** Canonical path of the workspace. */
   readonly workspaceCwd: string;
 }
 
@@ -176,7 +176,8 @@ export class SessionMode {
   }
 
   /**
-   * Has the agent store the mode as the workspace's default. @returns false where the agent cannot store settings, or failed to.
+   * Has the agent store the mode as the workspace's default.
+   * @returns false where the agent cannot store settings, or failed to.
    */
   async #persist(mode: ApprovalMode): Promise<boolean> {
     const { channel, workspaceCwd, limits, log, sessionId } = this.#session;

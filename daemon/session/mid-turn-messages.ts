@@ -22,8 +22,8 @@ export class MidTurnMessages {
   }
 
   /**
-   * Accepts a client's message while a turn runs; otherwise refuses it with `session_idle`. @throws ApiError 400 when the message
-   * is not a text.
+   * Accepts a client's message while a turn runs; otherwise refuses it with `session_idle`.
+   * @throws ApiError 400 when the message is not a text.
    */
   submit(message: unknown, clientId: string | undefined, isTurnRunning: boolean): MidTurnAnswer {
     const text = parseMidTurnText(message);

@@ -23,7 +23,7 @@ import { Turns } from './turns.ts';
 /** The facts of one session that are known when it is created. */
 export interface SessionFacts {
   readonly sessionId: string;
-  /** Canonical path. */
+  /** Canonical path of the workspace. */
   readonly workspaceCwd: string;
   readonly channel: AgentChannel;
   readonly source: { readonly sourceType?: string; readonly sourceId?: string };
@@ -69,7 +69,7 @@ type State = 'open' | 'ended';
 
 export class Session {
   readonly sessionId: string;
-  /** Canonical path. */
+  /** Canonical path of the workspace. */
   readonly workspaceCwd: string;
   readonly channel: AgentChannel;
   readonly bus: Bus;
@@ -174,8 +174,8 @@ export class Session {
   }
 
   /**
-   * Checks a client id; undefined stands for an anonymous client and passes. @throws ApiError 400 for an id that is not
-   * registered on this session.
+   * Checks a client id; undefined stands for an anonymous client and passes.
+   * @throws ApiError 400 for an id that is not registered on this session.
    */
   checkClient(clientId: string | undefined): void {
     if (clientId === undefined || this.clients.has(clientId)) return;
@@ -203,16 +203,16 @@ export class Session {
   }
 
   /**
-   * Puts a permission question of the agent to the clients, as part of the running turn if a turn runs. @returns the answer for
-   * the agent, see `Permissions.ask`.
+   * Puts a permission question of the agent to the clients, as part of the running turn if a turn runs.
+   * @returns the answer for the agent, see `Permissions.ask`.
    */
   askPermission(params: Params): Promise<Params> {
     return this.permissions.ask(params, this.turns.running);
   }
 
   /**
-   * Handles a notification of the agent about this session, other than `session/update`. @returns false for an unknown method and
-   * an unusable notification.
+   * Handles a notification of the agent about this session, other than `session/update`.
+   * @returns false for an unknown method and an unusable notification.
    */
   agentNotification(method: string, params: Params): boolean {
     if (this.settings.notified(method, params, this.turns.running)) return true;
@@ -283,8 +283,8 @@ export class Session {
   }
 
   /**
-   * Ends, in this order: the prompts, the permission questions, the bus with its last event, the transcript. @returns false when
-   * the session had ended before.
+   * Ends, in this order: the prompts, the permission questions, the bus with its last event, the transcript.
+   * @returns false when the session had ended before.
    */
   #end({ prompts, type, data }: SessionEnd): boolean {
     if (this.#state === 'ended') return false;

@@ -88,8 +88,8 @@ export class SettingSync<Value> {
   }
 
   /**
-   * Handles a notification in which the agent names its value. @param tags of the running turn, for the event of a change that
-   * the agent made.
+   * Handles a notification in which the agent names its value.
+   * @param tags of the running turn, for the event of a change that the agent made.
    */
   notified(said: Said<Value>, tags: EventTags): void {
     const { clock } = this.#deps.session;
@@ -151,7 +151,7 @@ export class SettingSync<Value> {
     else void this.#readUntilKnown();
   }
 
-  /** Reads the agent's value, and once more if changes settled during the read, until none did. Never rejects. */
+  /** Reads the agent's value, and again after each read during which a change has settled. Never rejects. */
   async #readUntilKnown(): Promise<void> {
     const reading = { again: true };
     this.#reading = reading;

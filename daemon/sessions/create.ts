@@ -14,7 +14,7 @@ import type { SpawnedSession } from './obtained.ts';
 import type { SessionOpener } from './opener.ts';
 
 export interface SessionSpawnerDeps {
-  /** Canonical path. */
+  /** Canonical path of the workspace. */
   readonly workspace: string;
   readonly services: SessionServices;
   readonly opener: SessionOpener;

@@ -30,7 +30,8 @@ export class Intake {
   }
 
   /**
-   * To be called before the next step of work that has begun. @throws ApiError 503 `daemon_draining` once the intake is closed.
+   * To be called before the next step of work that has begun.
+   * @throws ApiError 503 `daemon_draining` once the intake is closed.
    */
   checkNotClosed(): void {
     if (this.isClosed) throw stopping();

@@ -1,5 +1,5 @@
-// The live sessions of the workspace, as the rooms above use them: finding and creating sessions, attaching and detaching
-// clients, closing sessions.
+// The live sessions of the workspace, as HTTP routes, catalog and restores use them: finding and creating sessions, attaching and
+// detaching clients, closing sessions.
 import { randomUUID } from 'node:crypto';
 import { fail } from '../contract/errors.ts';
 import type { Log } from '../contract/log.ts';

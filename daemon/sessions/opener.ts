@@ -47,8 +47,8 @@ export class SessionOpener {
   }
 
   /**
-   * The agent's channel, started if need be, and reported on the feed. @throws ApiError: the agent's failures in the client
-   * protocol's terms.
+   * The agent's channel, started if need be, and reported on the feed.
+   * @throws ApiError: the agent's failures in the client protocol's terms.
    */
   async channel(): Promise<AgentChannel> {
     const { agent, feed } = this.#deps;

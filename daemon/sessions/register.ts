@@ -78,8 +78,8 @@ export class SessionRegister {
   }
 
   /**
-   * Reserves an id until `unreserve`, which must follow whether a session came of the id or not. @throws ApiError 503 at the
-   * caps.
+   * Reserves an id until `unreserve`, which must follow whether a session came of the id or not.
+   * @throws ApiError 503 at the caps.
    */
   reserve(id: string): void {
     const used = this.#live.size + this.#reserved.size;

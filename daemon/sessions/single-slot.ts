@@ -85,7 +85,8 @@ export class SingleSlot {
 
 /**
  * Turns `RequestedSettingRefused` into undefined: the settings of one request are no reason to refuse the requests that share its
- * spawn. @throws any other error
+ * spawn.
+ * @throws any other error
  */
 function noneIfSettingRefused(error: unknown): undefined {
   if (!(error instanceof RequestedSettingRefused)) throw error;
