@@ -21,8 +21,8 @@ export class IdleRetirement {
   }
 
   /**
-   * To be called when a session or an opening that used the child has ended: if the child is unused now, starts the idle time
-   * from zero.
+   * To be called when a session on the child, or the opening of a session, has ended: if the child is unused now, starts the idle
+   * time from zero.
    */
   begin(): void {
     this.#timer?.cancel();

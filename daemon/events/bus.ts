@@ -99,8 +99,8 @@ export class Bus {
     }
     const atMs = this.#options.clock.nowMs();
     const tail = serialise(type, json, tags, atMs);
-    // Does not trim the ring, which happens only after the readers have written: a ring smaller than one read of the agent's
-    // output would otherwise overtake readers that keep up.
+    // Appends without trimming: the ring is trimmed after the readers have written, because a ring smaller than one read of the
+    // agent's output would otherwise overtake readers that keep up.
     const id = this.ring.append((next) => frameOf(next, type, tail));
     this.#options.observer?.note({ id, type, data, tail, tags, atMs });
     if (id >= this.#reportedHead + HEAD_STEP) {
