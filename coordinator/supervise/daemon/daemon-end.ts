@@ -215,7 +215,7 @@ export class DeathRecorder {
 
 function detailOf({ exit, kind, watched, next }: DeathRecord): Readonly<Record<string, unknown>> {
   const { strays, oomKills, peakBytes, hostOomKills, lastLines } = exit;
-  const end = { end: kind, strays, oomKills, peakBytes, hostOomKills, next };
+  const end = { end: kind, strays, oomKills, peakBytes, next };
   const lines = lastLines.map((line) => truncated(line, MAX_LINE_CHARS));
   if (watched === undefined) return { ...end, lastLines: lines };
   const beats = watched.beats.map(({ atMs, rssBytes, agentRssBytes, sessions, activePrompts }) => ({
@@ -225,5 +225,5 @@ function detailOf({ exit, kind, watched, next }: DeathRecord): Readonly<Record<s
     sessions,
     activePrompts,
   }));
-  return { ...end, ...watched, beats, lastLines: lines };
+  return { ...end, ...watched, hostOomKills, beats, lastLines: lines };
 }

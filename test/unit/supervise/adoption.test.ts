@@ -154,6 +154,22 @@ describe('a daemon that is gone', () => {
     await supervisor.adoptAll();
     expect(store.daemonRows.get(incarnation)).toMatchObject({ state: 'ended' });
     expect(recorder.find('s1')?.workspaceId).toBeUndefined();
+    const died = store.eventRows.find(({ kind }) => kind === 'daemon_died');
+    // What only a coordinator that watched the daemon could say is not said.
+    expect(Object.keys(died?.detail ?? {}).sort()).toEqual(
+      [
+        'cause',
+        'code',
+        'end',
+        'lastLines',
+        'next',
+        'oomKills',
+        'peakBytes',
+        'sessions',
+        'signal',
+        'strays',
+      ].sort(),
+    );
     const waiting = supervisor.ensureReady(WORKSPACE, stays).catch(() => {});
     expect(launcher.specs).toHaveLength(1);
     await supervisor.detach();
