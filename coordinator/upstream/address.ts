@@ -50,14 +50,15 @@ export function storedReach({ address, secret }: Reach): StoredReach {
   return { address: JSON.stringify({ ...open, tls: true }), secret: JSON.stringify({ secret, tls }) };
 }
 
-/** The bearer in `secret`, a text that `storedReach` wrote. */
+/** The bearer in `secret`, a text that `storedReach` wrote. @throws Error as `reachFrom`. */
 export function bearerOf(secret: string): string {
   return credentialsOf(secret).secret;
 }
 
 /**
  * Reads back what `storedReach` wrote.
- * @throws Error when this release does not know the address's kind, or the address's TLS material is missing.
+ * @throws Error when the secret cannot be read, this release does not know the address's kind, or its TLS material is missing.
+ *   The message quotes no part of the secret.
  */
 export function reachFrom(stored: StoredReach): Reach {
   const { secret, tls } = credentialsOf(stored.secret);
@@ -72,15 +73,32 @@ export function reachFrom(stored: StoredReach): Reach {
   return { address: { kind, host, port, tls }, secret };
 }
 
+interface Credentials {
+  readonly secret: string;
+  readonly tls?: TlsMaterial;
+}
+
 /** Reads a stored secret: JSON with TLS material, or the bearer alone, which is base64url and never begins with a brace. */
-function credentialsOf(secret: string): { readonly secret: string; readonly tls?: TlsMaterial } {
-  return secret.startsWith('{') ? JSON.parse(secret) : { secret };
+function credentialsOf(stored: string): Credentials {
+  if (!stored.startsWith('{')) return { secret: stored };
+  const credentials = objectIn(stored);
+  // Not JSON.parse's own words, which quote its text.
+  if (typeof credentials?.secret !== 'string') throw new Error('the stored secret cannot be read');
+  return credentials as unknown as Credentials;
 }
 
 function parsed(text: string): Readonly<Record<string, unknown>> {
+  const address = objectIn(text);
+  if (address === undefined) throw new Error(`the stored address ${JSON.stringify(text)} cannot be read`);
+  return address;
+}
+
+function objectIn(text: string): Readonly<Record<string, unknown>> | undefined {
   try {
-    return JSON.parse(text) as Readonly<Record<string, unknown>>;
+    const value: unknown = JSON.parse(text);
+    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined;
   } catch {
-    throw new Error(`the stored address ${JSON.stringify(text)} cannot be read`);
+    // No such text was ever stored; the caller says what cannot be read.
+    return undefined;
   }
 }

@@ -27,8 +27,23 @@ describe('an address in the store', () => {
       'the stored address {"kind":"vsock","cid":3} is none that this release knows',
     );
     expect(() => reachFrom({ address: '/run/a.sock', secret: 's' })).toThrow('cannot be read');
+    expect(() => reachFrom({ address: 'null', secret: 's' })).toThrow('the stored address "null" cannot be read');
     expect(() =>
       reachFrom({ address: '{"kind":"tcp","host":"h","port":1,"tls":true}', secret: 'blank' }),
     ).toThrow('the TLS material for h:1 is missing');
   });
+
+  test.each(['{only-between-us', '{"secret":only-between-us}', '{"bearer":"only-between-us"}'])(
+    'whose secret cannot be read (%s) is refused without a word of it',
+    (secret) => {
+      const messages = [() => bearerOf(secret), () => reachFrom({ address: '{}', secret })].map((read) => {
+        try {
+          return `read: ${JSON.stringify(read())}`;
+        } catch (error) {
+          return (error as Error).message;
+        }
+      });
+      expect(messages).toEqual(Array(2).fill('the stored secret cannot be read'));
+    },
+  );
 });
