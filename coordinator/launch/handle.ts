@@ -1,14 +1,18 @@
 // Launch handles as text: a JSON object with the kind of the launcher, the version of the other members, and these members. A
 // launcher reads only handles of its kind. For any other the error says what to do, because its daemon must not be started again.
+import { truncated } from '../../daemon/contract/log.ts';
 import type { LaunchHandle } from './launcher.ts';
 
 /** A launch handle that this launcher cannot read. The message says which launcher wrote the handle and what to do. */
 export class ForeignHandle extends Error {}
 
-/** The members of a launch handle that the launcher of its kind defines. */
-type Body = Readonly<Record<string, unknown>>;
+/** What a message quotes of a handle that cannot be read. */
+const MAX_QUOTED_CHARS = 300;
 
-export function writeHandle(kind: string, version: number, body: Body): LaunchHandle {
+/** The members of a launch handle that the launcher of its kind defines. */
+export type HandleBody = Readonly<Record<string, unknown>>;
+
+export function writeHandle(kind: string, version: number, body: HandleBody): LaunchHandle {
   return JSON.stringify({ kind, version, ...body });
 }
 
@@ -16,11 +20,11 @@ export function writeHandle(kind: string, version: number, body: Body): LaunchHa
  * Reads a launch handle: the body that `writeHandle` was given, with kind and version.
  * @throws ForeignHandle when the handle is no JSON object, of another kind, or of a version above `version`.
  */
-export function readHandle(handle: LaunchHandle, kind: string, version: number): Body {
+export function readHandle(handle: LaunchHandle, kind: string, version: number): HandleBody {
   const body = parsed(handle);
   if (typeof body?.kind !== 'string' || typeof body.version !== 'number')
     throw new ForeignHandle(
-      `its launch handle cannot be read (${handle}): put a backup of the database in place of this one`,
+      `its launch handle cannot be read (${quoted(handle)}): put a backup of the database in place of this one`,
     );
   if (body.kind !== kind)
     throw new ForeignHandle(
@@ -35,10 +39,15 @@ export function readHandle(handle: LaunchHandle, kind: string, version: number):
   return body;
 }
 
-function parsed(handle: LaunchHandle): Body | undefined {
+/** The handle for a message; a damaged one may be as long as it likes. */
+export function quoted(handle: LaunchHandle): string {
+  return truncated(handle, MAX_QUOTED_CHARS);
+}
+
+function parsed(handle: LaunchHandle): HandleBody | undefined {
   try {
     const value: unknown = JSON.parse(handle);
-    return typeof value === 'object' && value !== null ? (value as Body) : undefined;
+    return typeof value === 'object' && value !== null ? (value as HandleBody) : undefined;
   } catch {
     // No launcher wrote this text: `readHandle` throws the error for it.
     return undefined;

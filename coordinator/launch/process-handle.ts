@@ -1,5 +1,5 @@
 // The mark of a daemon: what the process launcher writes into a launch handle and reads from it.
-import { ForeignHandle, readHandle, writeHandle } from './handle.ts';
+import { ForeignHandle, type HandleBody, quoted, readHandle, writeHandle } from './handle.ts';
 import type { LaunchHandle } from './launcher.ts';
 
 const KIND = 'process';
@@ -39,7 +39,7 @@ export function markFrom(handle: LaunchHandle): DaemonMark {
     const value = body[name];
     if (typeof value !== 'string')
       throw new ForeignHandle(
-        `its launch handle has no ${name} (${handle}): put a backup of the database in place of this one`,
+        `its launch handle has no ${name} (${quoted(handle)}): put a backup of the database in place of this one`,
       );
     return value;
   };
@@ -48,9 +48,27 @@ export function markFrom(handle: LaunchHandle): DaemonMark {
     bootId: text('bootId'),
     socketPath: text('socketPath'),
     logPath: text('logPath'),
-    pid: typeof body.pid === 'number' ? body.pid : 0,
-    startTime: typeof body.startTime === 'number' ? body.startTime : 0,
+    ...processIn(body),
   };
+}
+
+/** Pid and start time in a handle; 0 where the handle has no pid, and where no process can have the one it has. */
+function processIn({ pid, startTime }: HandleBody): Pick<DaemonMark, 'pid' | 'startTime'> {
+  if (!Number.isSafeInteger(pid) || Number(pid) <= 0) return { pid: 0, startTime: 0 };
+  return { pid: Number(pid), startTime: typeof startTime === 'number' ? startTime : 0 };
+}
+
+/**
+ * The mark in the handle that the store has for this incarnation.
+ * @throws ForeignHandle as `markFrom`, and where the handle is that of another incarnation.
+ */
+export function markFor(incarnation: string, handle: LaunchHandle): DaemonMark {
+  const mark = markFrom(handle);
+  if (mark.incarnation !== incarnation)
+    throw new ForeignHandle(
+      `its launch handle is that of ${mark.incarnation}: put a backup of the database in place of this one`,
+    );
+  return mark;
 }
 
 /** As `markFrom`, but undefined where `markFrom` throws ForeignHandle. */

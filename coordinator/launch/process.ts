@@ -27,7 +27,7 @@ import type {
 } from './launcher.ts';
 import { tail } from './log-files.ts';
 import { hasNote, readNotes, writeNote } from './notes.ts';
-import { type DaemonMark, handleOf, markFrom, markIn } from './process-handle.ts';
+import { type DaemonMark, handleOf, markFor, markFrom, markIn } from './process-handle.ts';
 import { findDaemon, INCARNATION_FLAG } from './process-tree.ts';
 
 /** A daemon's exit and the end of its handshake pipe arrive in any order: how long one of them waits for the other. */
@@ -69,7 +69,8 @@ export function createProcessLauncher(options: ProcessLauncherOptions): Launcher
   return {
     plan: (plan) => handleOf(plannedMark(plan, settings)),
     start(handle, spec) {
-      const mark = markFrom(handle);
+      // A handle that was planned before a reboot starts a daemon of this boot.
+      const mark = { ...markFrom(handle), bootId: settings.bootId };
       const known = launches.get(mark.incarnation);
       if (known !== undefined) return known;
       const launch = found(mark, spec, settings) ?? make(mark, spec, settings);
@@ -92,9 +93,12 @@ function plannedMark(
   return { incarnation, bootId, socketPath, logPath, pid: 0, startTime: 0 };
 }
 
-async function adopt({ handle, secret }: KnownDaemon, settings: AdoptSettings): Promise<Whereabouts> {
+async function adopt(
+  { incarnation, handle, secret }: KnownDaemon,
+  settings: AdoptSettings,
+): Promise<Whereabouts> {
   try {
-    return await adoptDaemon({ mark: markFrom(handle), secret }, settings);
+    return await adoptDaemon({ mark: markFor(incarnation, handle), secret }, settings);
   } catch (error) {
     if (!(error instanceof ForeignHandle)) throw error;
     return { verdict: 'unverifiable', why: error.message };

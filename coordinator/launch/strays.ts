@@ -11,9 +11,10 @@ import {
 } from '../../daemon/contract/proc.ts';
 import { type Cgroups, cgroupsBeside, type DaemonCgroup } from './cgroup.ts';
 import { endStraysOf, type SweepSettings } from './daemon-process.ts';
+import { ForeignHandle } from './handle.ts';
 import { comparePid, readBootId } from './identity.ts';
 import type { LaunchHandle } from './launcher.ts';
-import { type DaemonMark, markIn } from './process-handle.ts';
+import { type DaemonMark, markFor, markIn } from './process-handle.ts';
 import { findTree } from './process-tree.ts';
 
 /** What the database of the state directory says of an incarnation. */
@@ -92,6 +93,22 @@ export function runningPids(handles: readonly LaunchHandle[]): readonly number[]
     .map(markIn)
     .filter((mark) => mark !== undefined && mark.pid !== 0 && comparePid(mark, bootId) !== 'mismatch')
     .map((mark) => mark?.pid ?? 0);
+}
+
+/** Why the daemons of these handles can be neither found nor proven gone, by incarnation: the handles are not this launcher's. */
+export function unreadable(
+  daemons: readonly Pick<NotedIncarnation, 'incarnation' | 'handle'>[],
+): ReadonlyMap<string, string> {
+  const reasons = new Map<string, string>();
+  for (const { incarnation, handle } of daemons) {
+    try {
+      markFor(incarnation, handle);
+    } catch (error) {
+      if (!(error instanceof ForeignHandle)) throw error;
+      reasons.set(incarnation, error.message);
+    }
+  }
+  return reasons;
 }
 
 /** Kills the strays that are not `spared`, and waits until they are gone. @returns how many processes were ended. */

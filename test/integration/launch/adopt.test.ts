@@ -57,7 +57,11 @@ const aMark = (more: Partial<DaemonMark>): DaemonMark => ({
 });
 
 const adopt = (mark: DaemonMark, more: Parameters<Bench['launcher']>[1] = {}, secret?: string) =>
-  bench.launcher({}, more).adopt({ ...bench.known(handleOf(mark)), ...(secret !== undefined && { secret }) });
+  bench.launcher({}, more).adopt({
+    ...bench.known(handleOf(mark)),
+    incarnation: mark.incarnation,
+    ...(secret !== undefined && { secret }),
+  });
 
 /** What is left of a daemon that is gone and whose log has `lastLines`. */
 const gone = (strays: number, lastLines: readonly string[], hasRun = true) => ({
@@ -92,6 +96,25 @@ describe('kill -9 of the coordinator', () => {
     const daemon = await adoptAlive({ ...mark, pid: 0, startTime: 0 });
     expect(markOf(daemon)).toEqual(mark);
     await daemon.terminate(5000);
+  });
+
+  test('and a pid in its handle that no process can have: the daemon is found by its incarnation', async () => {
+    const mark = await orphan();
+    const known = bench.known(handleOf(mark).replace(`"pid":${mark.pid}`, '"pid":-1'));
+    const found = await bench.launcher().adopt(known);
+    if (found.verdict !== 'alive') throw new Error(JSON.stringify(found));
+    expect(markOf(found.process)).toEqual(mark);
+    await found.process.terminate(5000);
+  });
+
+  test('and the handle of another incarnation in its row: nothing is proven, and nothing is ended', async () => {
+    const mark = await orphan();
+    const known = bench.known(handleOf({ ...mark, incarnation: 'another-1' }));
+    expect(await bench.launcher().adopt(known)).toEqual({
+      verdict: 'unverifiable',
+      why: 'its launch handle is that of another-1: put a backup of the database in place of this one',
+    });
+    expect(isRunning(mark.pid)).toBe(true);
   });
 
   test('before a daemon was made: none has run, and a start may still make one', async () => {

@@ -91,6 +91,14 @@ describe('a daemon that does not become ready', () => {
   });
 });
 
+test('a handle that was planned before a reboot starts a daemon of this boot', async () => {
+  const handle = bench.launcher({}, { bootId: 'an earlier boot' }).plan(bench.spec());
+  const { process: daemon, ready } = bench.launcher().start(handle, bench.spec());
+  bench.endsToo(daemon.handle);
+  await ready;
+  expect(await bench.launcher().adopt(bench.known(daemon.handle))).toMatchObject({ verdict: 'alive' });
+});
+
 describe('a second start of the same handle', () => {
   test('gives the first one’s daemon', async () => {
     const launcher = bench.launcher();
