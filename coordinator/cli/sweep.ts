@@ -2,13 +2,14 @@
 // after a deliberate stop that was cut short. Signals only processes that are proven to belong to such a daemon.
 import { join } from 'node:path';
 import { systemClock } from '../../daemon/contract/clock.ts';
+import { messageOf } from '../../daemon/contract/errors.ts';
 import type { Log } from '../../daemon/contract/log.ts';
 import { DATABASE_FILE } from '../app.ts';
 import type { SweepConfig } from '../config.ts';
 import { probeCgroups } from '../launch/cgroup-probe.ts';
 import { createLauncher } from '../launch/create-launcher.ts';
 import { findStateDir, runtimeDirOf } from '../launch/directories.ts';
-import type { Launcher } from '../launch/launcher.ts';
+import type { Launcher, Whereabouts } from '../launch/launcher.ts';
 import { acquireStateLock } from '../store/lock.ts';
 import { openStore } from '../store/open.ts';
 import type { DaemonRow, Store } from '../store/store.ts';
@@ -55,8 +56,8 @@ async function endDaemon(
   row: DaemonRow,
   { store, launcher, stopGraceMs }: { store: Store; launcher: Launcher; stopGraceMs: number },
 ): Promise<string> {
-  const { incarnation, launchHandle: handle } = row;
-  const found = await launcher.adopt({ incarnation, handle, secret: bearerOf(row.secret) });
+  const { incarnation } = row;
+  const found = await find(row, launcher);
   if (found.verdict === 'unverifiable') return `left alone: ${incarnation}, ${found.why}`;
   const exit = found.verdict === 'alive' ? await found.process.terminate(stopGraceMs) : undefined;
   store.daemons.setEnded(incarnation, {
@@ -67,4 +68,16 @@ async function endDaemon(
     kind: 'stopped',
   });
   return `${found.verdict === 'alive' ? 'ended' : 'was gone'}: ${incarnation}`;
+}
+
+/** What became of the row's daemon. A row that cannot be read must not keep the daemons of the others from being ended. */
+async function find(
+  { incarnation, launchHandle: handle, secret }: DaemonRow,
+  launcher: Launcher,
+): Promise<Whereabouts> {
+  try {
+    return await launcher.adopt({ incarnation, handle, secret: bearerOf(secret) });
+  } catch (error) {
+    return { verdict: 'unverifiable', why: messageOf(error) };
+  }
 }

@@ -3,18 +3,31 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { isAnswered } from '../../../daemon/contract/unix-socket.ts';
 import { ADMIN_SOCKET } from '../../app.ts';
-import { findStrays, type NotedIncarnation, runningPids, type Strays } from '../../launch/strays.ts';
+import {
+  findStrays,
+  type NotedIncarnation,
+  runningPids,
+  type Strays,
+  unreadable,
+} from '../../launch/strays.ts';
 import type { InspectedDaemon } from '../../store/inspect.ts';
 import type { Finding } from './finding.ts';
 import type { Scene } from './scene.ts';
 
-/** A warning about daemons that run while no coordinator does. */
+/** Warnings about daemons that run, or may run, while no coordinator does. */
 export function daemonsCheck({ coordinator, database }: Scene): Finding[] {
   if (coordinator.kind !== 'missing' || database.kind !== 'found') return [];
-  const pids = runningPids(database.value.unended().map(({ launchHandle }) => launchHandle));
-  if (pids.length === 0) return [];
+  const check = 'daemons';
+  const daemons = database.value
+    .unended()
+    .map(({ incarnation, launchHandle: handle }) => ({ incarnation, handle }));
+  const findings = [...unreadable(daemons)].map(([incarnation, why]): Finding => {
+    return { check, level: 'warn', text: `${incarnation} may run without a coordinator: ${why}` };
+  });
+  const pids = runningPids(daemons.map(({ handle }) => handle));
+  if (pids.length === 0) return findings;
   const text = `${pids.length} run without a coordinator (pids ${pids.join(', ')})`;
-  return [{ check: 'daemons', level: 'warn', text, remedy: '"start" takes them over, "sweep" ends them' }];
+  return [{ check, level: 'warn', text, remedy: '"start" takes them over, "sweep" ends them' }, ...findings];
 }
 
 /** Looks for socket files on which no process listens, and which no daemon in the database still uses. */

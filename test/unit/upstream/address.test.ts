@@ -27,7 +27,9 @@ describe('an address in the store', () => {
       'the stored address {"kind":"vsock","cid":3} is none that this release knows',
     );
     expect(() => reachFrom({ address: '/run/a.sock', secret: 's' })).toThrow('cannot be read');
-    expect(() => reachFrom({ address: 'null', secret: 's' })).toThrow('the stored address "null" cannot be read');
+    expect(() => reachFrom({ address: 'null', secret: 's' })).toThrow(
+      'the stored address "null" cannot be read',
+    );
     expect(() =>
       reachFrom({ address: '{"kind":"tcp","host":"h","port":1,"tls":true}', secret: 'blank' }),
     ).toThrow('the TLS material for h:1 is missing');
