@@ -132,7 +132,8 @@ export interface Launcher {
    */
   plan(plan: LaunchPlan): LaunchHandle;
   /**
-   * Starts the daemon of a planned handle. Idempotent: a second call with the same handle returns the daemon of the first.
+   * Starts the daemon of a planned and committed handle. Idempotent while that daemon runs: a second call with the same handle
+   * returns the daemon of the first. Not to be called once the daemon has ended: the next daemon is planned under its own name.
    * A running daemon does not keep the coordinator's event loop alive; a `terminate` under way does.
    * @throws Error when no daemon could be made (out of processes, no program), or another launcher wrote the handle. A launcher
    *   that learns only later that no daemon could be made rejects `ready`, and `exited` resolves.

@@ -130,6 +130,10 @@ export function fleetFixture(
   const recorder = createSessionRecorder({ store, clock, log: silentLog, settings: all });
   for (const { id, path } of [WORKSPACE, OTHER_WORKSPACE])
     store.workspaces.upsert({ id, path, displayName: null, origin: 'static', createdAtMs: 0 });
+  launcher.isCommitted = (handle) =>
+    store.daemons
+      .unended()
+      .some(({ state, launchHandle }) => state === 'starting' && launchHandle === handle);
   const supervisor = createSupervisor({
     store,
     launcher,

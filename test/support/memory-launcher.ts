@@ -135,16 +135,25 @@ export class MemoryLauncher implements Launcher {
   startError: Error | undefined;
   onStart: (daemon: MemoryDaemon) => void = () => {};
 
+  /** Calls of `start` that no launcher has to bear. A supervisor may take what they throw for a failed start, so ask for them. */
+  readonly breaches: string[] = [];
+  /** Whether the store has this handle. */
+  isCommitted: (handle: LaunchHandle) => boolean = () => true;
+  readonly #planned = new Set<LaunchHandle>();
+
   plan({ incarnation }: LaunchPlan): LaunchHandle {
-    return memoryHandle(incarnation, false);
+    const handle = memoryHandle(incarnation, false);
+    this.#planned.add(handle);
+    return handle;
   }
 
   start(handle: LaunchHandle, spec: LaunchSpec): Launch {
-    const { name } = readHandle(handle, KIND, VERSION);
+    const name = String(readHandle(handle, KIND, VERSION).name);
     const known = this.#named(name);
+    this.#check(handle, spec, known);
     if (known !== undefined) return { process: known, ready: known.ready };
     if (this.startError !== undefined) throw this.startError;
-    const daemon = new MemoryDaemon(String(name));
+    const daemon = new MemoryDaemon(name);
     this.specs.push(spec);
     this.daemons.push(daemon);
     this.onStart(daemon);
@@ -184,6 +193,18 @@ export class MemoryLauncher implements Launcher {
 
   get alive(): readonly MemoryDaemon[] {
     return this.daemons.filter(({ isAlive }) => isAlive);
+  }
+
+  #check(handle: LaunchHandle, { incarnation }: LaunchSpec, known: MemoryDaemon | undefined): void {
+    const breach = [
+      this.#planned.has(handle) ? undefined : 'was never planned',
+      this.isCommitted(handle) ? undefined : 'is not committed',
+      handle === memoryHandle(incarnation, false) ? undefined : `is started as ${incarnation}`,
+      known?.isAlive === false ? 'had a daemon, which has ended' : undefined,
+    ].find((found) => found !== undefined);
+    if (breach === undefined) return;
+    this.breaches.push(`${handle} ${breach}`);
+    throw new Error(`${handle} ${breach}`);
   }
 
   #named(name: unknown): MemoryDaemon | undefined {
