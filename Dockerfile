@@ -19,6 +19,8 @@ RUN npm install
 COPY tsconfig.json ./
 COPY deploy/build.mjs deploy/driver.mjs deploy/
 COPY docs/openapi.yaml docs/openapi.yaml
+# npm packs it, and it has to be wherever the package is.
+COPY LICENSE ./
 COPY coordinator coordinator
 COPY daemon daemon
 # The package brings its driver itself, but on Node 20.
