@@ -1,13 +1,13 @@
 // Says which errors are refusals that a person can act on: such an error ends the process with its message and an exit code,
 // without a stack.
 import { UnusablePath } from '../launch/directories.ts';
-import { DriverUnavailable } from '../store/driver.ts';
+import { DriverUnavailable, DriverWouldCrash } from '../store/driver.ts';
 import { StateDirLocked } from '../store/lock.ts';
 import { SchemaTooNew } from '../store/migrate.ts';
 import { CopyFailed } from '../store/migration-copy.ts';
 import { CommandError, EXIT } from './exit-codes.ts';
 
-const USAGE = [SchemaTooNew, CopyFailed, UnusablePath, DriverUnavailable];
+const USAGE = [SchemaTooNew, CopyFailed, UnusablePath, DriverUnavailable, DriverWouldCrash];
 
 /** The error as a CommandError if a person can act on its message; otherwise the error itself. */
 export function refusalOf(error: unknown): unknown {

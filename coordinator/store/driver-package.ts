@@ -13,10 +13,11 @@ export interface DriverPackage {
 
 /** better-sqlite3 under an alias, because package.json cannot list two versions under one name. */
 const FOR_NODE_20: DriverPackage = { name: 'better-sqlite3-12', version: '12.11.1' };
-const FROM_NODE_22: DriverPackage = { name: 'better-sqlite3', version: '13.2.0' };
+/** Built on version 10 of the Node-API, which Node has from 22.14 and 23.6 on. */
+export const FROM_NODE_22: DriverPackage = { name: 'better-sqlite3', version: '13.2.0' };
 
 /**
- * The driver for a version of Node. No driver version fits all: 13 needs the Node-API of Node 22 and crashes in an older Node;
+ * The driver for a version of Node. No driver version fits all: 13 crashes in a Node without version 10 of the Node-API;
  * 12 aborts Node from 24.19 on when a statement is collected (its ObjectWrap asks for an environment that is missing then).
  */
 export function driverPackageFor(nodeVersion: string): DriverPackage {

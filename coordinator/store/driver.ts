@@ -3,7 +3,14 @@
 import { createRequire } from 'node:module';
 import { dirname } from 'node:path';
 import type SqliteConnection from 'better-sqlite3';
-import { type DriverPackage, driverPackageFor, installCommand, reinstallCommand } from './driver-package.ts';
+import { isSupportedNode, SUPPORTED_NODE } from '../domain/node-version.ts';
+import {
+  type DriverPackage,
+  driverPackageFor,
+  FROM_NODE_22,
+  installCommand,
+  reinstallCommand,
+} from './driver-package.ts';
 
 export type { Database as Sqlite, Statement } from 'better-sqlite3';
 
@@ -19,6 +26,16 @@ export class DriverUnavailable extends Error {
   }
 }
 
+/** In this version of Node the driver would not fail to load but end the process with a segmentation fault. */
+export class DriverWouldCrash extends Error {
+  constructor({ name, version }: DriverPackage, nodeVersion: string) {
+    super(
+      `the SQLite driver ${name} ${version} does not work in Node ${nodeVersion}; install ${SUPPORTED_NODE}`,
+    );
+    this.name = 'DriverWouldCrash';
+  }
+}
+
 export interface Driver extends DriverPackage {
   /** The class that the driver's package exports: one instance is one connection. */
   readonly Connection: typeof SqliteConnection;
@@ -27,10 +44,13 @@ export interface Driver extends DriverPackage {
 /**
  * Loads the driver for that version of Node, and opens a database in memory to load the driver's native library too.
  * @param from the file of qwen-coordinator whose `node_modules` directories are searched.
- * @throws DriverUnavailable when the package is not installed, is of another major version, or does not load.
+ * @throws DriverWouldCrash when the version of Node is too old for the driver;
+ *   DriverUnavailable when the package is not installed, is of another major version, or does not load.
  */
 export function loadDriver(nodeVersion: string, from: string): Driver {
   const wanted = driverPackageFor(nodeVersion);
+  if (wanted === FROM_NODE_22 && !isSupportedNode(nodeVersion))
+    throw new DriverWouldCrash(wanted, nodeVersion);
   const load = createRequire(from);
   const version = installedVersion(wanted.name, load);
   if (version === undefined || majorOf(version) !== majorOf(wanted.version)) {
@@ -51,13 +71,13 @@ export function loadDriver(nodeVersion: string, from: string): Driver {
 
 let loaded: Driver | undefined;
 
-/** The driver for this process's Node, loaded by the first call. @throws DriverUnavailable */
+/** The driver for this process's Node, loaded by the first call. @throws DriverWouldCrash, DriverUnavailable */
 export function requireDriver(): Driver {
   loaded ??= loadDriver(process.versions.node, import.meta.filename);
   return loaded;
 }
 
-/** Opens a connection to a database file. @throws DriverUnavailable; SqliteError, with SQLite's code, when that fails. */
+/** Opens a connection to a database file. @throws as `requireDriver`; SqliteError, with SQLite's code, when that fails. */
 export function openSqlite(path: string, options?: SqliteConnection.Options): SqliteConnection.Database {
   const { Connection } = requireDriver();
   return new Connection(path, options);

@@ -215,7 +215,7 @@ describe('dependencies.md', () => {
     const specs = kinds.flatMap((kind) => Object.values(manifest[kind] ?? {}));
     expect(specs.filter((spec) => !/^(?:npm:[\w.-]+@)?\d+\.\d+\.\d+$/.test(spec))).toEqual([]);
     const older = driverPackageFor('20.19.0');
-    const newer = driverPackageFor('22.12.0');
+    const newer = driverPackageFor('22.14.0');
     const spec = `npm:better-sqlite3@${older.version}`;
     expect(manifest.optionalDependencies).toEqual({ [newer.name]: newer.version });
     expect(manifest.peerDependencies).toEqual({ [older.name]: spec });

@@ -1,16 +1,13 @@
 // The checks of `doctor` for what a coordinator needs: Node, directories, database, cgroups, agent. Each check reads the `Scene`
 // and returns findings.
 import { statfsSync } from 'node:fs';
+import { isSupportedNode, SUPPORTED_NODE } from '../../domain/node-version.ts';
 import { checkAgent } from '../../launch/agent-check.ts';
 import { cgroupWords } from '../../launch/cgroup-probe.ts';
 import { socketPathFor } from '../../launch/directories.ts';
 import type { Runtime } from '../runtime.ts';
 import type { Finding } from './finding.ts';
 import type { Look, Scene } from './scene.ts';
-
-/** Oldest supported minor version of each major version of Node, as in package.json's `engines`: 20.19 on, not 21, 22.12 on. */
-const OLDEST_NODE: Readonly<Record<number, number>> = { 20: 19, 22: 12 };
-const NEWEST_LISTED_NODE = 22;
 
 /** With less free space a start of the coordinator is pointless; with less than `WARN_FREE_BYTES` it soon will be. */
 const FAIL_FREE_BYTES = 64 * 1024 * 1024;
@@ -21,14 +18,12 @@ const AGENT_CHECK_TIMEOUT_MS = 10_000;
 const LONGEST_INCARNATION = `${'0'.repeat(16)}-99999999`;
 
 export function nodeCheck(version: string): Finding {
-  const [major = 0, minor = 0] = version.split('.').map(Number);
-  const isGood = major > NEWEST_LISTED_NODE || minor >= (OLDEST_NODE[major] ?? Number.POSITIVE_INFINITY);
-  if (isGood) return { check: 'node', level: 'ok', text: version };
+  if (isSupportedNode(version)) return { check: 'node', level: 'ok', text: version };
   return {
     check: 'node',
     level: 'fail',
     text: `${version} is not supported`,
-    remedy: 'install Node 20.19 or 22.12 and newer',
+    remedy: `install ${SUPPORTED_NODE}`,
   };
 }
 

@@ -28,9 +28,13 @@ beforeEach(() => {
 afterEach(() => scratch.remove());
 
 function run(...args: string[]): Promise<CommandEnd> {
+  return runIn(scratch.env, ...args);
+}
+
+function runIn(env: NodeJS.ProcessEnv, ...args: string[]): Promise<CommandEnd> {
   const binary = join(project, 'node_modules/qwen-coordinator/dist/coordinator/main.js');
   return new Promise((resolve) => {
-    const options = { cwd: scratch.dir, env: scratch.env, timeout: 60_000 };
+    const options = { cwd: scratch.dir, env, timeout: 60_000 };
     const child = execFile(process.execPath, [binary, ...args], options, (_error, stdout, stderr) =>
       resolve({ code: child.exitCode, stdout, stderr }),
     );
@@ -96,6 +100,31 @@ describe('without a driver', () => {
   test('version and help work', async () => {
     expect(await run('version')).toMatchObject({ code: 0, stderr: '' });
     expect(await run('start', '--help')).toMatchObject({ code: 0, stderr: '' });
+  });
+});
+
+describe('in a Node in which the driver would crash', () => {
+  const TOO_OLD = '22.13.1';
+  const pretence = `Object.defineProperty(process, 'versions', { value: { ...process.versions, node: '${TOO_OLD}' } })`;
+  const inOldNode = (...args: string[]) => {
+    const NODE_OPTIONS = `--import=data:text/javascript,${encodeURIComponent(pretence)}`;
+    return runIn({ ...scratch.env, NODE_OPTIONS }, ...args, ...stateDir());
+  };
+
+  test('start is refused with the versions that are supported', async () => {
+    const { code, stderr } = await inOldNode('start', '--port', '0');
+    expect([code, stderr]).toEqual([
+      2,
+      expect.stringMatching(/ in Node 22\.13\.1; install Node 20\.19 or newer 20, /),
+    ]);
+    expect(existsSync(scratch.stateDir)).toBe(false);
+  });
+
+  test('doctor fails on Node and the driver', async () => {
+    const { code, stdout } = await inOldNode('doctor', '--json', '--agent', 'demo');
+    const { findings } = JSON.parse(stdout) as { findings: { check: string; level: string }[] };
+    const failed = findings.filter(({ level }) => level === 'fail').map(({ check }) => check);
+    expect([code, failed]).toEqual([1, ['node', 'sqlite driver']]);
   });
 });
 

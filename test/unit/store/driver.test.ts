@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import {
   DriverUnavailable,
+  DriverWouldCrash,
   loadDriver,
   openSqlite,
   requireDriver,
@@ -67,7 +68,8 @@ test('this Node has its driver, and databases are opened with it', () => {
 test.each([
   ['20.19.0', 'better-sqlite3-12'],
   [NODE_20, 'better-sqlite3-12'],
-  ['22.12.0', 'better-sqlite3'],
+  ['22.14.0', 'better-sqlite3'],
+  ['23.6.0', 'better-sqlite3'],
   [NODE_24, 'better-sqlite3'],
   ['100.0.0', 'better-sqlite3'],
 ])('Node %s loads %s, and leaves the other one alone', (nodeVersion, expected) => {
@@ -77,6 +79,17 @@ test.each([
     putDriver('project', name, version, name === expected ? '' : 'process.abort()');
   expect(loadDriver(nodeVersion, from)).toMatchObject({ name: expected });
 });
+
+test.each(['22.0.0', '22.12.0', '22.13.1', '23.0.0', '23.5.0'])(
+  'in Node %s the driver would crash, so it is not loaded',
+  (nodeVersion) => {
+    const from = installed('local');
+    putDriver('project', 'better-sqlite3', '13.2.0', 'process.abort()');
+    expect(() => loadDriver(nodeVersion, from)).toThrow(
+      new DriverWouldCrash(driverPackageFor(nodeVersion), nodeVersion),
+    );
+  },
+);
 
 describe('where none is installed the command is named', () => {
   const ALIAS = 'better-sqlite3-12@npm:better-sqlite3@12.11.1';
