@@ -26,7 +26,7 @@ export function toleratedPauseMs(beatMs: number, { beatTimeoutFactor }: Liveness
   return beatMs * (beatTimeoutFactor - 1);
 }
 
-/** What the coordinator has last heard of a daemon. */
+/** When the coordinator last heard from a daemon, and how. */
 export interface Heard {
   /** Time since the last beat; before the first beat, since the feed was requested. */
   readonly silentMs: number;

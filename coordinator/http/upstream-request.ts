@@ -15,7 +15,7 @@ export interface UpstreamRequestSpec {
   readonly onOverCap: () => void;
 }
 
-/** A stream of the body, with those fields of IncomingMessage that the library reads. */
+/** The client's request body as a stream, with the fields of an IncomingMessage that the proxy library reads of a request. */
 export class UpstreamRequest extends Transform {
   /** Always POST, because the library strips Transfer-Encoding from some methods. The true method is in the library's options. */
   readonly method = 'POST';

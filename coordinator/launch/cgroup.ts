@@ -182,7 +182,8 @@ function readIn(group: string, file: string): string | undefined {
   try {
     return readFileSync(join(group, file), 'utf8');
   } catch {
-    // The controller is not enabled for this cgroup, this kernel has no such file, or the cgroup is gone.
+    // The kernel's controller for `file` (of memory, say) is not enabled for this cgroup, the kernel is too old to have it, or
+    // the cgroup is gone.
     return undefined;
   }
 }

@@ -41,7 +41,10 @@ export class SessionCloser {
     await this.#underWay.get(sessionKey(sessionId));
   }
 
-  /** Never rejects: the session has ended for its clients, so a failure is only logged. */
+  /**
+   * Asks the agent to close the session. Never rejects: for its clients the session is over, so the agent's failure is only
+   * logged.
+   */
   async #close({ sessionId, channel }: EndedSession, wasRunning: boolean): Promise<void> {
     if (channel.isDying) return;
     try {

@@ -43,7 +43,10 @@ export class CatalogChanges {
     return { ...answer, resolvedConflicts: [] };
   }
 
-  /** Deletes sessions: closes live ones, even if work goes on in them, and removes the daemon's and the agent's transcripts. */
+  /**
+   * Deletes sessions: closes live ones, even if work goes on in them, and removes the daemon's recordings and the agent's
+   * transcripts.
+   */
   remove(ids: readonly string[], clientId: string | undefined): Promise<BatchAnswer<'removed'>> {
     return runBatch(ids, ['removed'], (id) => this.#removeOne(id, clientId));
   }

@@ -9,7 +9,7 @@ interface ErrorSpec {
   readonly retryAfterS?: number;
 }
 
-/** The codes are those of the wire protocol; a code has the same status on every route. */
+/** Every error code in the HTTP answers that clients get, with its status, which is the same on every route. */
 export const ERRORS = {
   invalid_client_id: { status: 400 },
   missing_client_id: { status: 400 },

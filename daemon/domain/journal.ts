@@ -66,7 +66,7 @@ export class Journal {
     return this.#entries.map(({ run }) => run.merged());
   }
 
-  /** Removes and returns all events, with the count of dropped events, which begins again at 0. */
+  /** Removes and returns all events of the journal, with the number that its bounds have made it drop since the last call. */
   take(): { readonly events: PastEvent[]; readonly droppedEvents: number } {
     const taken = { events: this.events(), droppedEvents: this.#droppedEvents };
     this.#entries = [];

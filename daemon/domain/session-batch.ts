@@ -19,7 +19,7 @@ export function parseSessionIds({ sessionIds }: JsonObject): readonly string[] {
 /** Why one session of a batch was not changed. */
 export interface BatchError {
   readonly sessionId: string;
-  /** The reason, as text for a person. */
+  /** Why the session was not changed, as text for a person. */
   readonly error: string;
   /** A code of `ERRORS`; absent for an error without such a code. */
   readonly code?: string;

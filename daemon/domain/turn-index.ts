@@ -70,7 +70,7 @@ export class AskedTurns {
   readonly #length: number;
   readonly #start: number;
   readonly #totalTurns: number;
-  /** For each selected turn, the positions of the first records, which the person sent: from `from` up to but not `to`. */
+  /** For each turn that the query asks for, the records of the person's prompt: indices `from` up to but not `to`. */
   readonly questions: readonly { readonly from: number; readonly to: number }[];
 
   constructor(outline: TranscriptOutline, { snapshot, start, limit }: TurnIndexQuery) {

@@ -57,7 +57,10 @@ export function shelvedAs(sessionId: string, stored: StoredSession | undefined):
 /** The stored fields that a live session may change. */
 export type StoredChange = Partial<Pick<StoredSession, 'displayName' | 'titleSource'>>;
 
-/** Writes the transcript of one live session. No method throws: a failed write makes the recording degraded. */
+/**
+ * Writes the transcript of one live session. No method throws: after a failed write nothing more is written, and `isDegraded`
+ * is true.
+ */
 export interface Recording {
   /** Whether all events of the transcript are recorded; if the agent keeps the transcript, only ends of turns are. */
   readonly keepsEvents: boolean;

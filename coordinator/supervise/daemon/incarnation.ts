@@ -231,7 +231,7 @@ export class Incarnation {
     this.#release = new ReleaseCall(this.#deps, this.#endpoint);
   }
 
-  /** Drains and ends the daemon because it does not fit this coordinator. The next demand starts a daemon that does. */
+  /** Drains and ends the daemon for `reason`: another contract version, say. The next demand starts a daemon as configured. */
   #replace(reason: string): void {
     const { drainTimeoutMs: drainMs } = this.#deps.settings;
     this.#dispatch({ type: 'stop', reason, kind: 'replaced', drainMs, hasServed: true });
