@@ -24,7 +24,7 @@ export function readHandle(handle: LaunchHandle, kind: string, version: number):
   const body = parsed(handle);
   if (typeof body?.kind !== 'string' || typeof body.version !== 'number')
     throw new ForeignHandle(
-      `its launch handle cannot be read (${quoted(handle)}): put a backup of the database in place of this one`,
+      `its launch handle cannot be read (${quotedHandle(handle)}): put a backup of the database in place of this one`,
     );
   if (body.kind !== kind)
     throw new ForeignHandle(
@@ -40,7 +40,7 @@ export function readHandle(handle: LaunchHandle, kind: string, version: number):
 }
 
 /** The handle for a message; a damaged one may be as long as it likes. */
-export function quoted(handle: LaunchHandle): string {
+export function quotedHandle(handle: LaunchHandle): string {
   return truncated(handle, MAX_QUOTED_CHARS);
 }
 

@@ -1,5 +1,5 @@
 // The mark of a daemon: what the process launcher writes into a launch handle and reads from it.
-import { ForeignHandle, type HandleBody, quoted, readHandle, writeHandle } from './handle.ts';
+import { ForeignHandle, type HandleBody, quotedHandle, readHandle, writeHandle } from './handle.ts';
 import type { LaunchHandle } from './launcher.ts';
 
 const KIND = 'process';
@@ -39,7 +39,7 @@ export function markFrom(handle: LaunchHandle): DaemonMark {
     const value = body[name];
     if (typeof value !== 'string')
       throw new ForeignHandle(
-        `its launch handle has no ${name} (${quoted(handle)}): put a backup of the database in place of this one`,
+        `its launch handle has no ${name} (${quotedHandle(handle)}): put a backup of the database in place of this one`,
       );
     return value;
   };

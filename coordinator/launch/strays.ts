@@ -96,7 +96,7 @@ export function runningPids(handles: readonly LaunchHandle[]): readonly number[]
 }
 
 /** Why the daemons of these handles can be neither found nor proven gone, by incarnation: the handles are not this launcher's. */
-export function unreadable(
+export function unreadableHandles(
   daemons: readonly Pick<NotedIncarnation, 'incarnation' | 'handle'>[],
 ): ReadonlyMap<string, string> {
   const reasons = new Map<string, string>();

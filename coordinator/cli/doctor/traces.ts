@@ -8,7 +8,7 @@ import {
   type NotedIncarnation,
   runningPids,
   type Strays,
-  unreadable,
+  unreadableHandles,
 } from '../../launch/strays.ts';
 import type { InspectedDaemon } from '../../store/inspect.ts';
 import type { Finding } from './finding.ts';
@@ -21,7 +21,7 @@ export function daemonsCheck({ coordinator, database }: Scene): Finding[] {
   const daemons = database.value
     .unended()
     .map(({ incarnation, launchHandle: handle }) => ({ incarnation, handle }));
-  const findings = [...unreadable(daemons)].map(([incarnation, why]): Finding => {
+  const findings = [...unreadableHandles(daemons)].map(([incarnation, why]): Finding => {
     return { check, level: 'warn', text: `${incarnation} may run without a coordinator: ${why}` };
   });
   const pids = runningPids(daemons.map(({ handle }) => handle));
