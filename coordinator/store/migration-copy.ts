@@ -7,7 +7,10 @@ import type { Sqlite } from './driver.ts';
 import { checkDatabaseFile } from './integrity.ts';
 import { syncToDisk } from './sync-to-disk.ts';
 
-const NAME = /\.before-v\d+$/;
+/** What SQLite may leave beside a file that it was killed over, as endings of the file's name. */
+const REST = ['', '-journal'];
+/** Names of copies, and of what a copy that was cut short has left. */
+const NAME = /\.before-v\d+(?:\.partial(?:-journal)?)?$/;
 
 /** The schema must change and the database could not be copied first. Nothing in the database has been changed. */
 export class CopyFailed extends Error {}
@@ -26,7 +29,7 @@ export function copyBeforeMigration(sqlite: Sqlite, path: string, version: numbe
   const copy = copyPathOf(path, version);
   const partial = `${copy}.partial`;
   try {
-    rmSync(partial, { force: true });
+    for (const end of REST) rmSync(partial + end, { force: true });
     closeSync(openSync(partial, 'wx', 0o600));
     // VACUUM INTO makes one file without a log, from one read transaction, and without the bytes of deleted rows.
     sqlite.prepare('VACUUM INTO ?').run(partial);
@@ -41,15 +44,22 @@ export function copyBeforeMigration(sqlite: Sqlite, path: string, version: numbe
         `see that its directory can be written and has ${statSync(path).size} bytes free, then start again. Nothing was changed`,
     );
   } finally {
-    discard(partial);
+    for (const end of REST) discard(partial + end);
   }
 }
 
 /** Removes copies of the database at `path` that were made more than `maxAgeMs` before `nowMs` (epoch ms). Never throws. */
 export function removeOldCopies(path: string, maxAgeMs: number, nowMs: number): void {
-  for (const copy of copiesOf(path)) {
-    const madeAtMs = statSync(copy, { throwIfNoEntry: false })?.mtimeMs ?? nowMs;
-    if (nowMs - madeAtMs > maxAgeMs) discard(copy);
+  for (const copy of copiesOf(path)) if (nowMs - madeAtMs(copy, nowMs) > maxAgeMs) discard(copy);
+}
+
+/** When the file was made, in epoch ms; `nowMs` where that cannot be read. */
+function madeAtMs(copy: string, nowMs: number): number {
+  try {
+    return statSync(copy).mtimeMs;
+  } catch {
+    // The file was removed meanwhile, or the disk refuses: the next upkeep tries again.
+    return nowMs;
   }
 }
 

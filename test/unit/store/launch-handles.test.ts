@@ -166,6 +166,22 @@ describe('the copy before a migration', () => {
     expect(readFileSync(copy).includes('1.0.2')).toBe(true);
   });
 
+  test('that a kill cut short leaves nothing behind, whether the upgrade goes on or is given up', async () => {
+    const left = [`${copy}.partial`, `${copy}.partial-journal`];
+    const cutShort = () => {
+      for (const file of left) writeFileSync(file, 'half of the secrets');
+    };
+    older();
+    cutShort();
+    const { store, time } = open();
+    expect(left.filter((file) => existsSync(file))).toEqual([]);
+    cutShort();
+    for (const file of left) utimesSync(file, new Date(1000), new Date(1000));
+    time.nowMs = 1001 + 30 * DAY_MS;
+    await store.upkeep();
+    expect(left.filter((file) => existsSync(file))).toEqual([]);
+  });
+
   test('is removed once it is as old as history may become', async () => {
     older();
     const { store, time } = open();
