@@ -62,23 +62,29 @@ export class Adoption {
     const { store, held } = this.#deps;
     const paths = new Map(store.workspaces.list().map(({ id, path }) => [id, path]));
     const rows = store.daemons.unended().filter(({ incarnation }) => !this.#isCaredFor(incarnation));
-    const settling = rows.map((row) => {
-      const path = paths.get(row.workspaceId);
-      return path === undefined
-        ? this.#settle({ row, workspace: undefined })
-        : this.#look(row, { id: row.workspaceId, path });
+    const settling = [...byWorkspace(rows)].map(([id, own]) => {
+      const path = paths.get(id);
+      return path === undefined ? this.#settleAll(own, undefined) : this.#look(own, { id, path });
     });
     await Promise.all(settling);
     held.freeEnded(rows);
   }
 
-  async #look(row: DaemonRow, workspace: WorkspaceKey): Promise<void> {
-    if (this.#deps.held.of(workspace.id) !== undefined) return this.#settle({ row, workspace });
-    // Held before the first await: no demand may start a second daemon while the row's daemon is being searched.
-    this.#hold({ row, workspace }, LOOKED_FOR);
-    const look = this.#settle({ row, workspace }).finally(() => this.#firstLooks.delete(workspace.id));
+  /**
+   * Settles the rows of one workspace. A database that was restored from a backup, or taken back to an earlier schema, can have
+   * two rows for a workspace: that of the daemon of its day, and that of the daemon which runs.
+   */
+  async #look(rows: readonly DaemonRow[], workspace: WorkspaceKey): Promise<void> {
+    if (this.#deps.held.of(workspace.id) !== undefined) return this.#settleAll(rows, workspace);
+    // Held before the first await: no demand may start a second daemon while one of the rows' daemons is being searched.
+    for (const row of rows) this.#hold({ row, workspace }, LOOKED_FOR);
+    const look = this.#settleAll(rows, workspace).finally(() => this.#firstLooks.delete(workspace.id));
     this.#firstLooks.set(workspace.id, look);
     return look;
+  }
+
+  async #settleAll(rows: readonly DaemonRow[], workspace: WorkspaceKey | undefined): Promise<void> {
+    await Promise.all(rows.map((row) => this.#settle({ row, workspace })));
   }
 
   #isCaredFor(incarnation: string): boolean {
@@ -190,4 +196,14 @@ export class Adoption {
 function misfitOf(identity: DaemonIdentity | undefined): string | undefined {
   if (identity === undefined || identity.contract === CONTRACT_VERSION) return undefined;
   return `it speaks contract version ${identity.contract}, this coordinator version ${CONTRACT_VERSION}`;
+}
+
+function byWorkspace(rows: readonly DaemonRow[]): ReadonlyMap<string, readonly DaemonRow[]> {
+  const groups = new Map<string, DaemonRow[]>();
+  for (const row of rows) {
+    const group = groups.get(row.workspaceId);
+    if (group === undefined) groups.set(row.workspaceId, [row]);
+    else group.push(row);
+  }
+  return groups;
 }

@@ -292,6 +292,33 @@ describe('while daemons are being looked for', () => {
     await supervisor.detach();
   });
 
+  test('a workspace with two rows waits for both: one may be gone while the other one’s daemon runs', async () => {
+    const fixture = earlier();
+    const { supervisor, store, launcher, feeds, recorder } = fixture;
+    const newer = `${WORKSPACE.id}-4`;
+    store.addDaemon({ incarnation: newer, workspaceId: WORKSPACE.id });
+    const process = new MemoryDaemon(newer);
+    let find: (found: Whereabouts) => void = () => {};
+    launcher.adoptions.set(
+      newer,
+      new Promise((resolve) => {
+        find = resolve;
+      }),
+    );
+    const adopted = supervisor.adoptAll();
+    await settled();
+    expect(store.daemons.find(incarnation)).toMatchObject({ state: 'ended' });
+    const waiting = supervisor.ensureReady(WORKSPACE, stays);
+    await settled();
+    expect([launcher.specs.length, recorder.find('s1')?.state]).toEqual([0, undefined]);
+    find({ verdict: 'alive', process });
+    await adopted;
+    await settled();
+    feeds[0]?.sync();
+    expect(await waiting).toMatchObject({ incarnation: newer });
+    await supervisor.detach();
+  });
+
   test('a demand whose client leaves starts nothing', async () => {
     const { supervisor, launcher, find, adopted } = slow();
     const client = new AbortController();
