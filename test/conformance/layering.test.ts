@@ -121,7 +121,7 @@ const LAUNCHERS_OWN: readonly (readonly [word: RegExp, files: RegExp, reason: st
     'who holds the state directory; what operators are shown; a field of the identity',
   ],
   [
-    /\baddress\.(?:kind|path|host|tls)\b/,
+    /\baddress\.(?:kind|path|host|tls)\b|\}\s*=\s*(?:\w+\.)*address\b/,
     /^upstream\//,
     'an address is opened where the connections are made',
   ],
