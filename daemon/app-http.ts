@@ -45,7 +45,7 @@ export interface DaemonHttpDeps {
   readonly log: Log;
   readonly agent: AgentHost;
   readonly feed: FeedPublisher;
-  readonly parts: Pick<SessionParts, 'register' | 'ownership' | 'sessions' | 'restores'>;
+  readonly parts: Pick<SessionParts, 'retirement' | 'ownership' | 'sessions' | 'restores'>;
   readonly streams: Streams;
   readonly self: DaemonSelf;
 }
@@ -98,9 +98,9 @@ function catalogServices(
 ): Pick<RouteContext, 'transcripts' | 'catalog' | 'catalogChanges'> {
   const { config, clock, log, agent, feed, parts } = deps;
   const { workspace, limits } = config;
-  const { register, ownership, sessions } = parts;
+  const { retirement, ownership, sessions } = parts;
   const { history } = ownership;
-  const agentSessions = new AgentSessions({ workspace, agent, register, history, clock, limits, log });
+  const agentSessions = new AgentSessions({ workspace, agent, retirement, history, clock, limits, log });
   const transcripts = new Transcripts({ workspace, sessions, history, ownership, agentSessions, limits });
   const items = new CatalogItems({ sessions, history, agentSessions });
   const report = (body: FeedBody) => feed.publish(body);

@@ -54,12 +54,12 @@ export interface SessionPartsDeps extends SessionBase {
 }
 
 export interface SessionParts {
-  readonly register: SessionRegister;
   readonly ownership: TranscriptOwnership;
   readonly sessions: LiveSessions;
   readonly restores: Restores;
   readonly endings: SessionEndings;
   readonly autoClose: AutoClose;
+  readonly retirement: IdleRetirement;
 }
 
 /**
@@ -128,5 +128,5 @@ export function createSessionParts(environment: Environment, deps: SessionPartsD
     history,
     lostPrompts,
   });
-  return { register, ownership, sessions, restores, endings, autoClose };
+  return { ownership, sessions, restores, endings, autoClose, retirement };
 }

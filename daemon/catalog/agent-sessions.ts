@@ -3,7 +3,7 @@
 import { AgentCallError, type AgentChannel, type AgentHost } from '../agent/agent.ts';
 import { callIfKnown } from '../agent/extensions.ts';
 import { channelFailure } from '../agent/failures.ts';
-import { IdleRetirement } from '../agent/idle-retirement.ts';
+import type { IdleRetirement } from '../agent/idle-retirement.ts';
 import { canonicalPath } from '../contract/canonical-path.ts';
 import type { Clock } from '../contract/clock.ts';
 import { fail } from '../contract/errors.ts';
@@ -11,13 +11,12 @@ import { asRecord, isRecord, type JsonRecord, recordsIn } from '../contract/json
 import type { Limits } from '../contract/limits.ts';
 import type { Log } from '../contract/log.ts';
 import type { History, StoredSession } from '../history/history.ts';
-import type { SessionRegister } from '../sessions/register.ts';
 
 export interface AgentSessionsDeps {
   /** Canonical path. */
   readonly workspace: string;
   readonly agent: AgentHost;
-  readonly register: Pick<SessionRegister, 'isEmpty'>;
+  readonly retirement: Pick<IdleRetirement, 'begin'>;
   readonly history: History;
   readonly clock: Clock;
   readonly limits: Pick<Limits, 'initializeTimeoutMs' | 'channelIdleTimeoutMs' | 'agentAnswerTimeoutMs'>;
@@ -34,19 +33,10 @@ const MAX_LISTED = 2000;
 
 export class AgentSessions {
   readonly #deps: AgentSessionsDeps;
-  /** Ends an agent that was started for a request about a session that is not live. */
-  readonly #retirement: IdleRetirement;
   #refresh: { readonly sinceMs: number; readonly done: Promise<void> } | undefined;
 
   constructor(deps: AgentSessionsDeps) {
     this.#deps = deps;
-    const { agent, clock, limits, register } = deps;
-    this.#retirement = new IdleRetirement({
-      agent,
-      clock,
-      idleMs: Math.max(limits.channelIdleTimeoutMs, limits.agentAnswerTimeoutMs),
-      isUnused: () => register.isEmpty,
-    });
   }
 
   get isAgentRunning(): boolean {
@@ -71,12 +61,12 @@ export class AgentSessions {
    * @throws ApiError 503 when the agent cannot be started.
    */
   async channel(): Promise<AgentChannel> {
-    const host = this.#deps.agent;
+    const { agent: host, limits, retirement } = this.#deps;
     const running = host.current();
     if (running !== undefined) return running;
     try {
       const channel = await host.channel();
-      this.#retirement.begin();
+      retirement.begin(Math.max(limits.channelIdleTimeoutMs, limits.agentAnswerTimeoutMs));
       return channel;
     } catch (error) {
       throw channelFailure(error, 'channel.initialize');

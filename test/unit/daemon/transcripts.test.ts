@@ -39,9 +39,9 @@ class Kit {
     const { clock, host: agent } = this;
     const parts = daemonSessions({ clock, agent, ownership, publish: () => 0 });
     const shared = { workspace: '/ws', limits: DEFAULT_LIMITS };
-    const { register, sessions } = parts;
+    const { retirement, sessions } = parts;
     const { history } = ownership;
-    const agentSessions = new AgentSessions({ ...shared, agent, register, history, clock, log: SILENT });
+    const agentSessions = new AgentSessions({ ...shared, agent, retirement, history, clock, log: SILENT });
     this.sessions = sessions;
     this.transcripts = new Transcripts({ ...shared, sessions, history, ownership, agentSessions });
   }
