@@ -51,11 +51,9 @@ export class AbandonedRestores {
     const { log } = this.#deps;
     const key = sessionKey(sessionId);
     this.#abandoned.set(key, isOfCoordinator);
-    log.warn({ sessionId: key }, 'a restore was abandoned; the agent may still be working on it');
+    log.warn({ sessionId }, 'a restore was abandoned; the agent may still be working on it');
     this.#cleanUp(abandoned)
-      .catch((error: unknown) =>
-        log.debug({ err: error, sessionId: key }, 'the agent did not close its session'),
-      )
+      .catch((error: unknown) => log.debug({ err: error, sessionId }, 'the agent did not close its session'))
       .finally(() => this.#abandoned.delete(key));
   }
 
