@@ -13,7 +13,7 @@ import {
 import { type CheckoutRequest, parseCheckout } from './checkout-request.ts';
 
 export interface CreateRequest {
-  /** The scope that the body asks for, else `single`. Always `thread` when the body chooses a session id, a branch or a worktree. */
+  /** The scope that the body asks for, else `single`. Always `thread` when the body has a session id, a branch or a worktree. */
   readonly scope: SessionScope;
   /** The id that the client chose, in lower case; undefined when it chose none. */
   readonly sessionId: string | undefined;

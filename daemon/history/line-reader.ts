@@ -14,9 +14,9 @@ export interface Line {
 }
 
 /**
- * Yields the complete lines between the offsets `from`, where a line begins, and `to`. All lines of a block
- * that was read from the file are yielded at once, because an `await` for each line would double the cost of a long file. Text behind the last newline is left out: it is
- * a torn line.
+ * Yields the complete lines between the offsets `from`, where a line begins, and `to`. All lines of a block that was read from
+ * the file are yielded at once, because an `await` for each line would double the cost of a long file. Text behind the last
+ * newline is left out: it is a torn line.
  */
 export async function* lineBlocks(
   file: FileHandle,
