@@ -51,11 +51,14 @@ export interface Observed {
 export function daemonProcess(observed: Observed): DaemonProcess {
   const { mark, settings } = observed;
   const { daemonCommand, maxLogBytes } = settings;
+  const life = new DaemonLife(observed);
   return {
     incarnation: mark.incarnation,
     handle: handleOf(mark),
     facts: { pid: mark.pid },
-    ...lifeOf(observed),
+    exited: life.exited,
+    terminate: (graceMs) => life.terminate(graceMs),
+    killNow: () => life.killNow(),
     otherCommand() {
       const command = daemonCommandOf(mark.pid, mark.incarnation);
       return command?.join('\0') === daemonCommand.join('\0') ? undefined : command;
@@ -64,73 +67,81 @@ export function daemonProcess(observed: Observed): DaemonProcess {
   };
 }
 
-/** The daemon's `exited` promise and the two ways to end the daemon. */
-function lifeOf(observed: Observed): Pick<DaemonProcess, 'exited' | 'terminate' | 'killNow'> {
-  const { mark, cgroup, settings } = observed;
-  const { clock, log } = settings;
-  const hostOomKillsBefore = readHostOomKills();
-  // Processes seen before a signal: a process that loses its parent by that signal may be missing from later tables.
-  const remembered = new Map<number, ProcStat>();
-  const strays = new Set<number>();
-  let life: 'running' | 'terminating' | 'dead' = 'running';
-  let killTimer: Timer | undefined;
+/** The life of a daemon's process from now to its end, and the two ways to end it. */
+class DaemonLife {
+  readonly #observed: Observed;
+  readonly #hostOomKillsBefore = readHostOomKills();
+  /** Processes seen before a signal: a process that loses its parent by that signal may be missing from later tables. */
+  readonly #remembered = new Map<number, ProcStat>();
+  readonly #strays = new Set<number>();
+  #state: 'running' | 'terminating' | 'dead' = 'running';
+  #killTimer: Timer | undefined;
+  /** As `DaemonProcess.exited`. */
+  readonly exited: Promise<DaemonExit>;
 
-  function lookAround(): ProcStat[] {
-    for (const stat of membersOf(mark, cgroup, true)) remembered.set(stat.pid, stat);
-    return [...remembered.values()];
+  constructor(observed: Observed) {
+    this.#observed = observed;
+    this.exited = new Promise((resolve) => {
+      observed.onDeath((code, signal) => resolve(this.#settle(code, signal)));
+    });
   }
 
-  function killStrays(): void {
-    for (const { pid } of killMembers(lookAround())) strays.add(pid);
-    // After the strays are counted. Only when the daemon is dead or dying, because the daemon is in the cgroup too.
-    if (life !== 'running') cgroup?.kill();
+  /** As `DaemonProcess.terminate`. */
+  terminate(graceMs: number): Promise<DaemonExit> {
+    if (this.#state !== 'running') return this.exited;
+    const { mark, settings } = this.#observed;
+    this.#state = 'terminating';
+    keepEventLoopUntil(this.exited);
+    this.#lookAround();
+    // Only the daemon is signalled: it shuts its agent down cleanly, which a signal to the whole tree would cut short.
+    signalProcess(mark, 'SIGTERM');
+    this.#killTimer = settings.clock.after(graceMs, () => {
+      settings.log.warn({ incarnation: mark.incarnation, graceMs }, 'daemon did not end in time: killing it');
+      this.killNow();
+    });
+    return this.exited;
   }
 
-  function killNow(): void {
-    if (life === 'dead') return;
-    if (life === 'running') keepEventLoopUntil(exited);
-    life = 'terminating';
-    lookAround();
+  /** As `DaemonProcess.killNow`. */
+  killNow(): void {
+    if (this.#state === 'dead') return;
+    if (this.#state === 'running') keepEventLoopUntil(this.exited);
+    this.#state = 'terminating';
+    this.#lookAround();
     // The daemon is killed before its strays: a living daemon would restart its agent.
-    signalProcess(mark, 'SIGKILL');
-    killStrays();
+    signalProcess(this.#observed.mark, 'SIGKILL');
+    this.#killStrays();
   }
 
-  async function settle(code: number | null, signal: string | null): Promise<DaemonExit> {
-    life = 'dead';
-    killTimer?.cancel();
+  #lookAround(): ProcStat[] {
+    const { mark, cgroup } = this.#observed;
+    for (const stat of membersOf(mark, cgroup, true)) this.#remembered.set(stat.pid, stat);
+    return [...this.#remembered.values()];
+  }
+
+  #killStrays(): void {
+    for (const { pid } of killMembers(this.#lookAround())) this.#strays.add(pid);
+    // After the strays are counted. Only when the daemon is dead or dying, because the daemon is in the cgroup too.
+    if (this.#state !== 'running') this.#observed.cgroup?.kill();
+  }
+
+  async #settle(code: number | null, signal: string | null): Promise<DaemonExit> {
+    const { mark, cgroup, settings } = this.#observed;
+    this.#state = 'dead';
+    this.#killTimer?.cancel();
     const sweep = () => {
-      killStrays();
-      return [...remembered.values()].filter(isStill);
+      this.#killStrays();
+      return [...this.#remembered.values()].filter(isStill);
     };
     await untilNothingIsLeft(sweep, mark, settings);
     removeTraces(mark.socketPath);
     const evidence = await closeCgroup(cgroup, mark, settings);
-    const hostOomKills = oomKillsSince(hostOomKillsBefore);
+    const hostOomKills = oomKillsSince(this.#hostOomKillsBefore);
     const lastLines = tail(mark.logPath, LAST_LINES);
-    log.debug({ incarnation: mark.incarnation, code, signal, strays: strays.size }, 'daemon is gone');
-    return { code, signal, lastLines, strays: strays.size, ...evidence, hostOomKills };
+    const strays = this.#strays.size;
+    settings.log.debug({ incarnation: mark.incarnation, code, signal, strays }, 'daemon is gone');
+    return { code, signal, lastLines, strays, ...evidence, hostOomKills };
   }
-
-  const exited = new Promise<DaemonExit>((resolve) => {
-    observed.onDeath((code, signal) => resolve(settle(code, signal)));
-  });
-
-  function terminate(graceMs: number): Promise<DaemonExit> {
-    if (life !== 'running') return exited;
-    life = 'terminating';
-    keepEventLoopUntil(exited);
-    lookAround();
-    // Only the daemon is signalled: it shuts its agent down cleanly, which a signal to the whole tree would cut short.
-    signalProcess(mark, 'SIGTERM');
-    killTimer = clock.after(graceMs, () => {
-      log.warn({ incarnation: mark.incarnation, graceMs }, 'daemon did not end in time: killing it');
-      killNow();
-    });
-    return exited;
-  }
-
-  return { exited, terminate, killNow };
 }
 
 /** Processes that the host's OOM killer ended since `before` was read; null where the kernel does not count. */

@@ -19,66 +19,23 @@ const COLUMNS = `incarnation, workspace_id AS workspaceId, state, launch_handle 
  */
 export function createDaemons(database: StoreDatabase, events: EventTable, sessions: SessionTable): Daemons {
   const rows = daemonRows(database);
-
-  function insertStarting(row: Starting): void {
-    const { workspaceId, incarnation } = row;
-    rows.insert.run(row);
-    rows.countStart.run({ workspaceId });
-    events.add({ kind: 'daemon_starting', workspaceId, incarnation });
-  }
-
-  function setEnded(incarnation: string, end: End): ReturnType<Daemons['setEnded']> {
-    const row = rows.find.get({ incarnation });
-    if (row === undefined || row.state === 'ended') return [];
-    const event = { type: 'daemon_ended', kind: end.kind, canLoad: row.canLoad === 1 } as const;
-    const moved = sessions.moveAllOf(incarnation, end.atMs, event, `daemon_${end.kind}`);
-    const { atMs, code, signal, reason } = end;
-    rows.end.run({ incarnation, atMs, code, signal, reason });
-    const { kind, detail } = end.event ?? { kind: 'daemon_ended', detail: {} };
-    events.add({
-      kind,
-      workspaceId: row.workspaceId,
-      incarnation,
-      detail: { cause: reason, code, signal, sessions: moved.length, ...detail },
-    });
-    return moved;
-  }
-
-  function recover(row: RecoveredDaemon, facts: ShownFacts): boolean {
-    const known = rows.find.get({ incarnation: row.incarnation });
-    if (known?.state === 'ended' || (known !== undefined && known.secret !== '')) return false;
-    const { incarnation, workspaceId } = row;
-    if (known === undefined) rows.insertRecovered.run(row);
-    else rows.setSecret.run({ incarnation, secret: row.secret });
-    rows.raiseIssued.run({ workspaceId, issued: Number(incarnation.split('-').at(-1)) || 0 });
-    events.add({ kind: 'daemon_recovered', workspaceId, incarnation, detail: facts });
-    return true;
-  }
-
-  /** Changes the row of an unended incarnation and adds an event row of `kind`. Does nothing for any other incarnation. */
-  function advance(incarnation: string, kind: string, change: object, detail: Record<string, unknown>): void {
-    const row = rows.find.get({ incarnation });
-    if (row === undefined || row.state === 'ended') return;
-    rows.advance.run({ ...UNCHANGED, incarnation, ...change });
-    events.add({ kind, workspaceId: row.workspaceId, incarnation, detail });
-  }
-
+  const changes = new DaemonChanges(rows, events, sessions);
   return {
     nextIncarnation: (workspaceId) =>
       database.write(() => `${workspaceId}-${rows.issue.get({ workspaceId })?.issued}`),
-    insertStarting: (row) => database.write(() => insertStarting(row)),
+    insertStarting: (row) => database.write(() => changes.insertStarting(row)),
     setLaunched: (incarnation, launchHandle, facts) =>
-      database.write(() => advance(incarnation, 'daemon_spawned', { launchHandle }, facts)),
+      database.write(() => changes.advance(incarnation, 'daemon_spawned', { launchHandle }, facts)),
     setReady: (incarnation, { version, ...reach }) =>
       database.write(() =>
-        advance(incarnation, 'daemon_ready', { state: 'ready', version, ...reach }, { version }),
+        changes.advance(incarnation, 'daemon_ready', { state: 'ready', version, ...reach }, { version }),
       ),
     setCanLoad: (incarnation, canLoad) =>
       database.write(() => {
         rows.setCanLoad.run({ incarnation, canLoad: canLoad ? 1 : 0 });
       }),
-    setEnded: (incarnation, end) => database.write(() => setEnded(incarnation, end)),
-    recover: (row, facts) => database.write(() => recover(row, facts)),
+    setEnded: (incarnation, end) => database.write(() => changes.setEnded(incarnation, end)),
+    recover: (row, facts) => database.write(() => changes.recover(row, facts)),
     unended: () => rows.unended.all({}),
     find: (incarnation) => rows.find.get({ incarnation }),
     latest: (workspaceId) => rows.latest.get({ workspaceId }),
@@ -91,6 +48,62 @@ export function createDaemons(database: StoreDatabase, events: EventTable, sessi
       }
     },
   };
+}
+
+/** The changes of a daemon's row, each with its event row. Every method runs inside a transaction of its caller. */
+class DaemonChanges {
+  readonly #rows: ReturnType<typeof daemonRows>;
+  readonly #events: EventTable;
+  readonly #sessions: SessionTable;
+
+  constructor(rows: ReturnType<typeof daemonRows>, events: EventTable, sessions: SessionTable) {
+    this.#rows = rows;
+    this.#events = events;
+    this.#sessions = sessions;
+  }
+
+  insertStarting(row: Starting): void {
+    const { workspaceId, incarnation } = row;
+    this.#rows.insert.run(row);
+    this.#rows.countStart.run({ workspaceId });
+    this.#events.add({ kind: 'daemon_starting', workspaceId, incarnation });
+  }
+
+  setEnded(incarnation: string, end: End): ReturnType<Daemons['setEnded']> {
+    const row = this.#rows.find.get({ incarnation });
+    if (row === undefined || row.state === 'ended') return [];
+    const event = { type: 'daemon_ended', kind: end.kind, canLoad: row.canLoad === 1 } as const;
+    const moved = this.#sessions.moveAllOf(incarnation, end.atMs, event, `daemon_${end.kind}`);
+    const { atMs, code, signal, reason } = end;
+    this.#rows.end.run({ incarnation, atMs, code, signal, reason });
+    const { kind, detail } = end.event ?? { kind: 'daemon_ended', detail: {} };
+    this.#events.add({
+      kind,
+      workspaceId: row.workspaceId,
+      incarnation,
+      detail: { cause: reason, code, signal, sessions: moved.length, ...detail },
+    });
+    return moved;
+  }
+
+  recover(row: RecoveredDaemon, facts: ShownFacts): boolean {
+    const known = this.#rows.find.get({ incarnation: row.incarnation });
+    if (known?.state === 'ended' || (known !== undefined && known.secret !== '')) return false;
+    const { incarnation, workspaceId } = row;
+    if (known === undefined) this.#rows.insertRecovered.run(row);
+    else this.#rows.setSecret.run({ incarnation, secret: row.secret });
+    this.#rows.raiseIssued.run({ workspaceId, issued: Number(incarnation.split('-').at(-1)) || 0 });
+    this.#events.add({ kind: 'daemon_recovered', workspaceId, incarnation, detail: facts });
+    return true;
+  }
+
+  /** Changes the row of an unended incarnation and adds an event row of `kind`. Does nothing for any other incarnation. */
+  advance(incarnation: string, kind: string, change: object, detail: Record<string, unknown>): void {
+    const row = this.#rows.find.get({ incarnation });
+    if (row === undefined || row.state === 'ended') return;
+    this.#rows.advance.run({ ...UNCHANGED, incarnation, ...change });
+    this.#events.add({ kind, workspaceId: row.workspaceId, incarnation, detail });
+  }
 }
 
 function daemonRows(database: StoreDatabase) {

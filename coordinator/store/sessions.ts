@@ -37,57 +37,12 @@ export function createSessions(
   prompts: PromptTable,
 ): SessionTable {
   const rows = sessionRows(database);
-  const replaceClients = clientWriter(database);
-
-  function recordLive(workspaceId: string, incarnation: string, session: FeedSession): SessionState {
-    const { sessionId } = session;
-    const before = rows.find(sessionId);
-    rows.upsert.run(columnsOf(workspaceId, incarnation, session));
-    replaceClients(sessionId, session.clients);
-    const kind = changeKind(before, incarnation);
-    if (kind !== undefined) events.add({ kind, workspaceId, incarnation, sessionId });
-    return 'live';
-  }
-
-  /**
-   * Records a session of a daemon that has ended already. The client may know the session's id, so a row must exist: dormant when
-   * the agent can load the session, else closed. An existing row stays as it is: `moveAllOf` moved it when the daemon ended, or a
-   * newer daemon has the session by now.
-   */
-  function recordLate(workspaceId: string, incarnation: string, session: FeedSession): SessionState {
-    const known = rows.find(session.sessionId);
-    if (known !== undefined) return known.state;
-    recordLive(workspaceId, incarnation, session);
-    const state = rows.daemonOf.get({ incarnation })?.canLoad === 1 ? 'dormant' : 'closed';
-    restOne(session.sessionId, state, session.lastSeenAtMs, 'daemon_ended');
-    return state;
-  }
-
-  /** Moves one session to `state`. Settles its prompts only when it is closed; otherwise its restore will report them as lost. */
-  function restOne(id: string, state: Exclude<SessionState, 'live'>, atMs: number, reason: string): void {
-    const outcome = reason === '' ? 'session_closed' : reason;
-    const row = rows.find(id);
-    if (row === undefined) return;
-    const { sessionId, workspaceId, incarnation } = row;
-    if (state === 'closed') prompts.settleAll(sessionId, atMs, outcome);
-    if (row.state === 'closed' || row.state === state) return;
-    rows.rest.run({ sessionId, state, atMs, reason: outcome });
-    events.add({
-      kind: `session_${state}`,
-      workspaceId,
-      incarnation,
-      sessionId,
-      detail: { reason: outcome, atMs },
-    });
-  }
-
+  const changes = new SessionChanges(database, rows, { events, prompts });
   return {
     record: (workspaceId, incarnation, session) =>
-      database.write(() => {
-        const isLate = rows.daemonOf.get({ incarnation })?.state === 'ended';
-        return (isLate ? recordLate : recordLive)(workspaceId, incarnation, session);
-      }),
-    rest: (sessionId, state, atMs, reason) => database.write(() => restOne(sessionId, state, atMs, reason)),
+      database.write(() => changes.record(workspaceId, incarnation, session)),
+    rest: (sessionId, state, atMs, reason) =>
+      database.write(() => changes.rest(sessionId, state, atMs, reason)),
     setHead: (sessionId, head) =>
       database.write(() => {
         rows.setHead.run({ sessionId, head });
@@ -100,12 +55,81 @@ export function createSessions(
       const state = nextState('live', event);
       if (state === undefined || state === 'live') return [];
       const ids = rows.liveOf.all({ incarnation }).map(({ sessionId }) => sessionId);
-      for (const sessionId of ids) restOne(sessionId, state, atMs, reason);
+      for (const sessionId of ids) changes.rest(sessionId, state, atMs, reason);
       return ids.map((sessionId) => ({ sessionId, state }));
     },
     get: rows.find,
     ...sessionQueries(database),
   };
+}
+
+/** The changes of a session's row, each with its event row. Every method runs inside a transaction of its caller. */
+class SessionChanges {
+  readonly #rows: ReturnType<typeof sessionRows>;
+  readonly #events: EventTable;
+  readonly #prompts: PromptTable;
+  readonly #replaceClients: ReturnType<typeof clientWriter>;
+
+  constructor(
+    database: StoreDatabase,
+    rows: ReturnType<typeof sessionRows>,
+    tables: { readonly events: EventTable; readonly prompts: PromptTable },
+  ) {
+    this.#rows = rows;
+    this.#events = tables.events;
+    this.#prompts = tables.prompts;
+    this.#replaceClients = clientWriter(database);
+  }
+
+  /** Records a session of any daemon. @returns the state in which the session is stored. */
+  record(workspaceId: string, incarnation: string, session: FeedSession): SessionState {
+    const isLate = this.#rows.daemonOf.get({ incarnation })?.state === 'ended';
+    return isLate
+      ? this.#recordLate(workspaceId, incarnation, session)
+      : this.#recordLive(workspaceId, incarnation, session);
+  }
+
+  #recordLive(workspaceId: string, incarnation: string, session: FeedSession): SessionState {
+    const { sessionId } = session;
+    const before = this.#rows.find(sessionId);
+    this.#rows.upsert.run(columnsOf(workspaceId, incarnation, session));
+    this.#replaceClients(sessionId, session.clients);
+    const kind = changeKind(before, incarnation);
+    if (kind !== undefined) this.#events.add({ kind, workspaceId, incarnation, sessionId });
+    return 'live';
+  }
+
+  /**
+   * Records a session of a daemon that has ended already. The client may know the session's id, so a row must exist: dormant when
+   * the agent can load the session, else closed. An existing row stays as it is: `moveAllOf` moved it when the daemon ended, or a
+   * newer daemon has the session by now.
+   */
+  #recordLate(workspaceId: string, incarnation: string, session: FeedSession): SessionState {
+    const known = this.#rows.find(session.sessionId);
+    if (known !== undefined) return known.state;
+    this.#recordLive(workspaceId, incarnation, session);
+    const state = this.#rows.daemonOf.get({ incarnation })?.canLoad === 1 ? 'dormant' : 'closed';
+    this.rest(session.sessionId, state, session.lastSeenAtMs, 'daemon_ended');
+    return state;
+  }
+
+  /** Moves one session to `state`. Settles its prompts only when it is closed; otherwise its restore will report them as lost. */
+  rest(id: string, state: Exclude<SessionState, 'live'>, atMs: number, reason: string): void {
+    const outcome = reason === '' ? 'session_closed' : reason;
+    const row = this.#rows.find(id);
+    if (row === undefined) return;
+    const { sessionId, workspaceId, incarnation } = row;
+    if (state === 'closed') this.#prompts.settleAll(sessionId, atMs, outcome);
+    if (row.state === 'closed' || row.state === state) return;
+    this.#rows.rest.run({ sessionId, state, atMs, reason: outcome });
+    this.#events.add({
+      kind: `session_${state}`,
+      workspaceId,
+      incarnation,
+      sessionId,
+      detail: { reason: outcome, atMs },
+    });
+  }
 }
 
 function sessionRows(database: StoreDatabase) {
