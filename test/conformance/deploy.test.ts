@@ -226,6 +226,10 @@ describe('Dockerfile', () => {
     expect([...copied].sort()).toEqual([...letIn].sort());
   });
 
+  test('the package is made with its licence', () => {
+    expect(copied).toContain('LICENSE');
+  });
+
   test('what the build reads is copied for it', () => {
     const reads = [...read('deploy/build.mjs').matchAll(/readFileSync\(`\$\{root\}\/([\w./-]+)`/g)];
     const imports = [...read('deploy/build.mjs').matchAll(/^import '\.\/([\w.-]+)';$/gm)];

@@ -158,7 +158,7 @@ describe('README.md', () => {
 
   test('flags of start in its prose exist', () => {
     const others = new Set([
-      ...['acp', 'verbose', 'json', 'timeout', 'help'],
+      ...['acp', 'verbose', 'json', 'timeout', 'help', 'save-exact'],
       ...['leave-daemons', 'rolling', 'reap'],
     ]);
     const named = [...read('README.md').matchAll(/--([a-z][a-z-]+)/g)].map(([, flag]) => flag ?? '');
