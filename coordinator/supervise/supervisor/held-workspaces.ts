@@ -5,7 +5,7 @@ import type { DaemonRow } from '../../store/store.ts';
 import type { WorkspaceKey } from '../fleet.ts';
 import type { EventJournal } from '../records/event-journal.ts';
 
-/** A held workspace, with the row of the daemon that may still run. */
+/** One reason why a workspace is held: the row of a daemon that may still run. */
 export interface Held {
   readonly workspace: WorkspaceKey;
   readonly row: DaemonRow;
@@ -21,6 +21,7 @@ export const LOOKED_FOR = 'it is still being located';
 export class HeldWorkspaces {
   readonly #journal: Pick<EventJournal, 'note'>;
   readonly #log: Log;
+  /** By incarnation, because a workspace can have several unended rows and stays held until the last of them is settled. */
   readonly #held = new Map<string, Held>();
 
   constructor(journal: Pick<EventJournal, 'note'>, log: Log) {
@@ -28,33 +29,36 @@ export class HeldWorkspaces {
     this.#log = log;
   }
 
-  /** The workspace's entry; undefined when the workspace is not held. */
+  /** What holds the workspace, a row that was searched before one that is still being searched; undefined when it is not held. */
   of(workspaceId: string): Held | undefined {
-    return this.#held.get(workspaceId);
+    const own = this.list().filter(({ workspace }) => workspace.id === workspaceId);
+    return own.find(({ why }) => why !== LOOKED_FOR) ?? own[0];
   }
 
+  /** Every row that holds its workspace. */
   list(): readonly Held[] {
     return [...this.#held.values()];
   }
 
-  /** Holds the workspace. Replaces the entry, and so the reason, of a workspace that is held already. */
+  /** Holds the row's workspace. Replaces the reason when the workspace is held for this row already. */
   hold(held: Held): void {
-    const { workspace, row, why, facts } = held;
-    const known = this.#held.get(workspace.id);
+    const { row, why, facts } = held;
+    const known = this.#held.get(row.incarnation);
     if (known?.why !== why) this.#log.info({ incarnation: row.incarnation, ...facts, why }, 'workspace held');
     if (known?.why !== why && why !== LOOKED_FOR) this.#note('workspace_held', row, { why, ...facts });
-    this.#held.set(workspace.id, held);
+    this.#held.set(row.incarnation, held);
   }
 
-  /** Ends the hold of the row's workspace. Does nothing when it is held for another row, or not held. */
+  /** Frees the workspace of this row, unless another row holds it too. Does nothing for a row that holds no workspace. */
   free(row: DaemonRow): void {
-    const held = this.#held.get(row.workspaceId);
-    if (held?.row.incarnation !== row.incarnation) return;
-    this.#held.delete(row.workspaceId);
-    if (held.why !== LOOKED_FOR) this.#note('workspace_released', row, {});
+    const held = this.#held.get(row.incarnation);
+    if (held === undefined) return;
+    this.#held.delete(row.incarnation);
+    if (held.why !== LOOKED_FOR && this.of(row.workspaceId) === undefined)
+      this.#note('workspace_released', row, {});
   }
 
-  /** Ends every hold whose row is not in `unended`: its daemon was ended by hand, or its workspace removed. */
+  /** As `free`, for every row that is not in `unended`: its daemon was ended by hand, or its workspace removed. */
   freeEnded(unended: readonly DaemonRow[]): void {
     for (const { row } of this.list())
       if (!unended.some(({ incarnation }) => incarnation === row.incarnation)) this.free(row);

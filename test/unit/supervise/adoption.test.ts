@@ -319,6 +319,32 @@ describe('while daemons are being looked for', () => {
     await supervisor.detach();
   });
 
+  test('a workspace that two rows hold stays held when one of their daemons is gone', async () => {
+    const { supervisor, store, launcher, clock, settings } = earlier();
+    const newer = `${WORKSPACE.id}-4`;
+    store.addDaemon({ incarnation: newer, workspaceId: WORKSPACE.id });
+    const unsure: Whereabouts = { verdict: 'unverifiable', why: 'it cannot be asked' };
+    for (const held of [incarnation, newer]) launcher.adoptions.set(held, Promise.resolve(unsure));
+    await supervisor.adoptAll();
+    expect(supervisor.view(WORKSPACE.id)).toMatchObject({ state: 'held' });
+    // The next look finds one daemon gone while the other one is still being searched.
+    let find: (found: Whereabouts) => void = () => {};
+    launcher.adoptions.set(
+      incarnation,
+      new Promise((resolve) => {
+        find = resolve;
+      }),
+    );
+    launcher.adoptions.set(newer, Promise.resolve(GONE));
+    clock.advance(settings.reconcilePeriodMs);
+    await settled();
+    expect(store.daemons.find(newer)).toMatchObject({ state: 'ended' });
+    await expect(supervisor.ensureReady(WORKSPACE, stays)).rejects.toMatchObject({ status: 503 });
+    expect(launcher.specs).toHaveLength(0);
+    find(unsure);
+    await supervisor.detach();
+  });
+
   test('a demand whose client leaves starts nothing', async () => {
     const { supervisor, launcher, find, adopted } = slow();
     const client = new AbortController();
